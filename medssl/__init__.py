@@ -1,0 +1,33 @@
+"""medssl: self-supervised learning on small medical image datasets.
+
+The public names load on first use, so ``import medssl`` and the command line stay quick and import no torch.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module, metadata
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from medssl.pipeline import RunResult, run
+    from medssl.train.checkpoint import load_encoder
+
+__all__ = ["RunResult", "__version__", "load_encoder", "run"]
+
+_HOMES = {
+    "RunResult": "medssl.pipeline",
+    "load_encoder": "medssl.train.checkpoint",
+    "run": "medssl.pipeline",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        return metadata.version("medssl")
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
+    raise AttributeError(f"module 'medssl' has no attribute '{name}'")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,67 @@
+"""The command line: words in, exit code out.
+
+Nothing heavy is imported until a command that needs it runs, so ``medssl --help`` and ``medssl list`` answer at once.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+import click
+
+from medssl.errors import MedsslError, did_you_mean
+
+__all__ = ["main"]
+
+# command -> (where it lives, its line in `medssl --help`)
+_COMMANDS = {
+    "run": ("medssl.cli.run:run", "Pre-train on a dataset, evaluate, and write the result."),
+    "list": ("medssl.cli.catalogue:list_plugins", "List methods, datasets and evaluators."),
+    "show": ("medssl.cli.catalogue:show", "Show a plugin with its options, an augmentation, a recipe, or a run."),
+    "fetch": ("medssl.cli.data:fetch", "Download a dataset, or say which file to put where."),
+    "check": ("medssl.cli.check:check", "Check that a plugin keeps its contract."),
+}
+
+
+class _LazyGroup(click.Group):
+    """Imports a command's module when the command is called, and turns our errors into one line."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _COMMANDS:
+            return None
+        module, _, name = _COMMANDS[cmd_name][0].partition(":")
+        command: click.Command = getattr(import_module(module), name)
+        return command
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+        if args and args[0] not in _COMMANDS:
+            raise click.UsageError(
+                f"there is no command '{args[0]}'.{did_you_mean(args[0], _COMMANDS)} Commands: {', '.join(_COMMANDS)}."
+            )
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, line) for name, (_, line) in _COMMANDS.items()])
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except MedsslError as error:
+            if ctx.params.get("traceback"):
+                raise
+            raise click.ClickException(str(error)) from error
+
+
+@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--traceback", is_flag=True, help="Show the Python traceback of an error.")
+@click.version_option(package_name="medssl", prog_name="medssl")
+def main(traceback: bool) -> None:
+    """Self-supervised learning on small medical image datasets.
+
+    medssl run --method dcl --dataset phantom
+    """

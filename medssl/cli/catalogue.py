@@ -1,0 +1,141 @@
+"""``medssl list`` and ``medssl show``: what there is, without running anything."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+from medssl import registry
+from medssl.catalog import Catalog, load_catalog
+from medssl.errors import OptionError, did_you_mean
+
+__all__ = ["list_plugins", "show"]
+
+_KINDS = tuple(registry.GROUPS)
+_PLURALS = {f"{kind}s": kind for kind in _KINDS}
+_REGISTRY = click.option("--registry", "extra", type=click.Path(path_type=Path), help="A catalogue of your own.")
+_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+@click.command(name="list")
+@click.argument("kind", required=False, type=click.Choice(tuple(_PLURALS)))
+@_REGISTRY
+@_JSON
+def list_plugins(kind: str | None, extra: Path | None, as_json: bool) -> None:
+    """List the installed methods, datasets and evaluators, each with one line. Loads none of them."""
+    catalog = load_catalog(extra)
+    rows = [_row(plugin, catalog) for k in _KINDS if kind in (None, f"{k}s") for plugin in registry.discover(k)]
+    if as_json:
+        click.echo(json.dumps(rows, indent=2))
+        return
+    width = max((len(row["name"]) for row in rows), default=0)
+    for plural, singular in _PLURALS.items():
+        if kind in (None, plural):
+            click.echo(f"{plural}:")
+            for row in rows:
+                if row["kind"] == singular:
+                    click.echo(f"  {row['name']:<{width}}  {row['summary']}{_brought_by(row)}")
+
+
+def _row(plugin: registry.Plugin, catalog: Catalog) -> dict[str, str]:
+    return {
+        "kind": plugin.kind,
+        "name": plugin.name,
+        "summary": catalog.summary(plugin.kind, plugin.name),
+        "distribution": plugin.distribution,
+        "version": plugin.version,
+        "target": plugin.target,
+    }
+
+
+def _brought_by(row: Mapping[str, str]) -> str:
+    return "" if row["distribution"] == "medssl" else f"  ({row['distribution']} {row['version']})"
+
+
+@click.command()
+@click.argument("what", nargs=-1, required=True)
+@_REGISTRY
+@_JSON
+def show(what: tuple[str, ...], extra: Path | None, as_json: bool) -> None:
+    r"""Show one thing.
+
+    \b
+    medssl show method dcl           a plugin, its options and their defaults
+    medssl show augmentation xray    an augmentation recipe
+    medssl show recipe paper         a recipe
+    medssl show runs/NAME            a run's result
+    """
+    if len(what) == 1 and (Path(what[0]).exists() or "/" in what[0]):
+        _show_run(Path(what[0]), as_json)
+        return
+    kind, name = (what[0], what[1]) if len(what) == 2 else ("", "")
+    kind = _PLURALS.get(kind, kind)
+    catalog = load_catalog(extra)
+    if kind in _KINDS:
+        _show_plugin(kind, name, catalog, as_json)
+    elif kind == "augmentation":
+        _print(dict(catalog.augmentation(name)), as_json)
+    elif kind == "recipe":
+        _print(dict(catalog.recipe(name, "", "")), as_json)
+    else:
+        words = (*_KINDS, "augmentation", "recipe")
+        raise OptionError(
+            f"cannot show '{' '.join(what)}'.{did_you_mean(what[0], words)} "
+            f"Give a run folder, or one of {', '.join(words)} and a name."
+        )
+
+
+def _print(values: Mapping[str, Any], as_json: bool) -> None:
+    if as_json:
+        click.echo(json.dumps(values, indent=2, default=str))
+        return
+    import yaml
+
+    click.echo(
+        yaml.safe_dump(json.loads(json.dumps(values, default=str)), sort_keys=False, allow_unicode=True).rstrip()
+    )
+
+
+def _show_run(path: Path, as_json: bool) -> None:
+    from medssl.record import RunDirectory
+    from medssl.report.tables import print_result
+
+    result = RunDirectory(path).load()
+    if as_json:
+        click.echo(json.dumps(dict(result.values), indent=2))
+    else:
+        print_result(result, sys.stdout)
+
+
+def _show_plugin(kind: str, name: str, catalog: Catalog, as_json: bool) -> None:
+    from medssl import options
+    from medssl.plugins import load_plugin
+
+    plugin, loaded = load_plugin(kind, name, catalog.packages(kind))
+    described = options.describe(loaded.Config)
+    facts = dict(catalog.entry(kind, name))
+    values: dict[str, Any] = {
+        "name": plugin.name,
+        "kind": kind,
+        "distribution": f"{plugin.distribution} {plugin.version}",
+        "target": plugin.target,
+        "summary": catalog.summary(kind, name),
+    }
+    if as_json:
+        rows = [{"name": o.name, "type": o.type, "default": o.default, "source": o.comment} for o in described]
+        _print({**values, "options": rows, "catalogue": facts}, as_json=True)
+        return
+    _print(values, as_json=False)
+    click.echo("options:" if described else "options: none")
+    for option in described:
+        click.echo(
+            f"  {option.name}: {option.type} = {option.default!r}" + (f"  # {option.comment}" * bool(option.comment))
+        )
+    brief = {k: v for k, v in facts.items() if k not in ("summary", "sets", "sources")}
+    if brief:
+        _print(brief, as_json=False)

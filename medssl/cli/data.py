@@ -1,0 +1,31 @@
+"""``medssl fetch``: bring a dataset's files here, or say which file to put where."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from medssl.cli.options import recipe_layers
+
+__all__ = ["fetch"]
+
+
+@click.command()
+@click.argument("dataset")
+@click.option("--data-dir", type=click.Path(path_type=Path), help="Where to put it.  [default: MEDSSL_DATA, else here]")
+@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="An option: dataset.name=pathmnist.")
+@click.option("--registry", type=click.Path(path_type=Path), help="A catalogue of your own (for a mirror).")
+def fetch(dataset: str, data_dir: Path | None, settings: tuple[str, ...], registry: Path | None) -> None:
+    """Download DATASET, verified by its checksum, into a folder of its own."""
+    from medssl.catalog import load_catalog
+    from medssl.pipeline import fetch_dataset
+
+    catalog = load_catalog(registry)
+    layers = recipe_layers({"dataset": dataset, "settings": settings})
+    options = {k: v for layer in layers for k, v in layer.get("dataset", {}).items() if k != "name"}
+    licence = catalog.entry("dataset", dataset).get("licence")
+    if licence:
+        click.echo(f"licence: {licence}", err=True)
+    folder = fetch_dataset(dataset, options, catalog, data_dir)
+    click.echo(folder)

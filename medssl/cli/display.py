@@ -1,0 +1,127 @@
+"""What the user sees while a run goes on: one progress display on a terminal, plain lines when piped."""
+
+from __future__ import annotations
+
+import sys
+import time
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+import click
+
+from medssl.pipeline import Listener
+
+if TYPE_CHECKING:
+    from medssl.recipe import Recipe
+    from medssl.train.trainer import EpochRecord, StepRecord
+
+__all__ = ["Display", "choose_display", "epoch_line"]
+
+
+class Display(Listener):
+    """A listener that can be closed; silent itself."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Leave the terminal as it was."""
+
+
+def choose_display(recipe: Recipe, *, quiet: bool) -> Display:
+    """Nothing when quiet, rich on a terminal, lines otherwise. All of it goes to standard error."""
+    if quiet:
+        return Display()
+    return RichDisplay(recipe) if sys.stderr.isatty() else PlainDisplay(recipe)
+
+
+def epoch_line(record: EpochRecord, epochs: int) -> str:
+    """One epoch in one line: loss, speed, spread of the features, validation."""
+    words = [
+        f"epoch {record.epoch + 1}/{epochs}",
+        f"loss {record.loss:.4f}",
+        f"{record.images_per_second:.0f} images/s",
+        f"feature std {record.feature_std:.2f}",
+        f"rank {record.effective_rank:.1f}",
+    ]
+    words.extend(f"{name} {value:.3f}" for name, value in record.validation.items())
+    return "  ".join(words)
+
+
+class PlainDisplay(Display):
+    """Lines for a log file: stages, notes, and every tenth of the epochs."""
+
+    def __init__(self, recipe: Recipe) -> None:
+        self._epochs = recipe.train.epochs
+        self._every = max(1, recipe.train.epochs // 10)
+        click.echo(f"{recipe.slug}", err=True)
+
+    def stage(self, title: str) -> None:
+        """Print the stage's name."""
+        click.echo(title, err=True)
+
+    def note(self, text: str) -> None:
+        """Print the note, indented."""
+        click.echo(f"  {text}", err=True)
+
+    def epoch(self, record: EpochRecord) -> None:
+        """Print every tenth of the epochs, the first and the last."""
+        done = record.epoch + 1
+        if done in (1, self._epochs) or done % self._every == 0:
+            click.echo(f"  {epoch_line(record, self._epochs)}", err=True)
+
+
+class RichDisplay(Display):
+    """One live line per stage, with a bar, the time left and the newest measures."""
+
+    def __init__(self, recipe: Recipe) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+        self._epochs = recipe.train.epochs
+        self._console = Console(stderr=True)
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            TextColumn("{task.fields[words]}"),
+            TimeRemainingColumn(compact=True),
+            console=self._console,
+            transient=False,
+        )
+        self._console.print(f"[bold]{recipe.slug}[/bold]", highlight=False)
+        self._bar.start()
+        self._task = self._bar.add_task("start", total=None, words="")
+        self._words = ""
+        self._drawn = 0.0
+
+    def stage(self, title: str) -> None:
+        """Begin a line of its own."""
+        self._bar.update(self._task, visible=False)
+        self._task = self._bar.add_task(title, total=None, words="")
+
+    def note(self, text: str) -> None:
+        """Print above the display."""
+        self._console.print(f"  {text}", highlight=False, style="dim")
+
+    def progress(self, done: int, total: int) -> None:
+        """Draw images read, ten times a second at most."""
+        if done == total or time.monotonic() - self._drawn > 0.1:
+            self._drawn = time.monotonic()
+            self._bar.update(self._task, completed=done, total=total, words=f"{done}/{total} images")
+
+    def step(self, record: StepRecord) -> None:
+        """Move the bar."""
+        self._bar.update(self._task, completed=record.step + 1, total=record.total_steps)
+
+    def epoch(self, record: EpochRecord) -> None:
+        """Show the newest measures."""
+        self._bar.update(self._task, words=epoch_line(record, self._epochs))
+
+    def close(self) -> None:
+        """Stop drawing."""
+        self._bar.stop()

@@ -1,0 +1,114 @@
+"""The options that say what to run, shared by every command that takes a recipe."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from medssl.errors import OptionError
+
+__all__ = ["recipe_layers", "recipe_options"]
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+
+# flag -> where its value goes in a recipe
+_PLACES = {
+    "epochs": ("train", "epochs"),
+    "batch_size": ("train", "batch_size"),
+    "learning_rate": ("train", "learning_rate"),
+    "backbone": ("encoder", "backbone"),
+    "init": ("encoder", "weights"),
+    "image_size": ("views", "image_size"),
+    "augmentation": ("views", "augmentation"),
+    "split": ("split", "protocol"),
+}
+
+_PATH = click.Path(path_type=Path)
+
+_OPTIONS = (
+    click.option("--method", metavar="NAME", help="Method plugin; `medssl list methods` shows the names."),
+    click.option("--dataset", metavar="NAME", help="Dataset plugin; `medssl list datasets` shows the names."),
+    click.option(
+        "--data-dir", type=_PATH, help="Folder of the dataset's folder, or the dataset.  [default: MEDSSL_DATA]"
+    ),
+    click.option("--recipe", metavar="NAME|FILE", help="A recipe of the catalogue, or a YAML file.  [default: medssl]"),
+    click.option("--epochs", metavar="N", help="Passes over the training images."),
+    click.option("--batch-size", metavar="N", help="Images per step."),
+    click.option("--learning-rate", metavar="X", help="Peak learning rate at this batch size."),
+    click.option("--backbone", metavar="NAME", help="Any timm model, for instance resnet18, resnet50."),
+    click.option("--init", metavar="FILE", help="Start from these timm-format weights."),
+    click.option("--image-size", metavar="PX", help="Side of a view in pixels."),
+    click.option("--augmentation", metavar="NAME", help="Augmentation recipe instead of the dataset's."),
+    click.option("--split", metavar="PROTOCOL", help="random, grouped or official, instead of the dataset's."),
+    click.option("--evaluator", multiple=True, metavar="NAME", help="Evaluator plugin; may be repeated."),
+    click.option("--seed", metavar="N", help="Seed of weights, order, views and evaluators."),
+    click.option("--precision", metavar="NAME", help="auto, float32, bfloat16 or float16."),
+    click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Any setting: method.temperature=0.2."),
+    click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, mps."),
+    click.option("--registry", type=_PATH, help="A catalogue of your own, laid over medssl's."),
+    click.option(
+        "--on-bad-image",
+        type=click.Choice(["fail", "skip"]),
+        default="fail",
+        show_default=True,
+        help="What to do with images that cannot be read.",
+    ),
+)
+
+
+def recipe_options(command: _Command) -> _Command:
+    """Add the shared options to a command, in the order above."""
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
+
+
+def recipe_layers(words: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Turn the command's words into recipe layers, weakest first.
+
+    Args:
+        words: Values of :func:`recipe_options` by name.
+
+    Raises:
+        OptionError: ``--set`` without ``=``, a recipe file that cannot be read.
+    """
+    flags: dict[str, Any] = {}
+    for word, (section, key) in _PLACES.items():
+        if words.get(word) is not None:
+            flags.setdefault(section, {})[key] = words[word]
+    for word in ("method", "dataset", "seed", "precision"):
+        if words.get(word) is not None:
+            flags[word] = {"name": words[word]} if word in ("method", "dataset") else words[word]
+    if words.get("evaluator"):
+        flags["evaluators"] = list(words["evaluator"])
+    layers = [*_recipe_layer(words.get("recipe")), flags]
+    layers.extend(_setting_layer(text) for text in words.get("settings") or ())
+    return layers
+
+
+def _recipe_layer(word: str | None) -> list[dict[str, Any]]:
+    """A word with a suffix or a slash is a file; else it names a recipe of the catalogue."""
+    if word is None:
+        return []
+    if Path(word).suffix in (".yaml", ".yml") or "/" in word:
+        from medssl.recipe import read_recipe_file
+
+        return [read_recipe_file(Path(word))]
+    return [{"recipe": word}]
+
+
+def _setting_layer(text: str) -> dict[str, Any]:
+    key, equals, value = text.partition("=")
+    names = key.strip().split(".")
+    if not equals or not all(names):
+        raise OptionError(
+            f"--set {text} is not a setting. It must read KEY=VALUE with a dotted key. "
+            "For instance: --set method.temperature=0.2."
+        )
+    layer: Any = value.strip()
+    for name in reversed(names):
+        layer = {name: layer}
+    return dict(layer)

@@ -1,0 +1,167 @@
+"""The recipe's dataset, listed, split and decoded: what every later stage takes its images from."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from medssl.catalog import Catalog
+from medssl.data.splits import Split, make_split
+from medssl.data.store import Store, default_cache, open_store
+from torch import Tensor
+
+from medssl.contracts import Dataset, Sample
+from medssl.errors import DataError
+from medssl.recipe import Choice, Recipe
+
+__all__ = ["Data", "Part", "data_folder", "load_data", "open_dataset"]
+
+OnBadImage = Literal["fail", "skip"]
+
+
+def data_folder(dataset: str, data_dir: Path | None) -> Path:
+    """Choose ``<data-dir>/<dataset>`` where it exists, else ``<data-dir>`` itself.
+
+    Args:
+        dataset: Name of the dataset plugin.
+        data_dir: ``None``: the environment variable ``MEDSSL_DATA``, else the current folder.
+
+    Raises:
+        DataError: The folder that was named does not exist.
+    """
+    base = data_dir or Path(os.environ.get("MEDSSL_DATA", "."))
+    if data_dir is not None and not base.is_dir():
+        raise DataError(
+            f"the data folder {base} does not exist. It was given with --data-dir. "
+            "Give the folder that holds the dataset's folder, or the dataset itself."
+        )
+    own = base / dataset.rpartition(":")[2]
+    return (own if own.is_dir() else base).resolve()
+
+
+def open_dataset(choice: Choice, catalog: Catalog, data_dir: Path | None) -> Dataset:
+    """Build the dataset over its folder; no file is touched yet."""
+    facts = catalog.entry("dataset", choice.name)
+    dataset: Dataset = choice.plugin(choice.config, data_folder(choice.name, data_dir), facts)
+    return dataset
+
+
+def load_data(
+    recipe: Recipe,
+    dataset: Dataset,
+    *,
+    on_bad_image: OnBadImage = "fail",
+    progress: Callable[[int, int], None] | None = None,
+) -> Data:
+    """List, split and decode.
+
+    Args:
+        recipe: Names the split and the size of a view.
+        dataset: Where the images come from.
+        on_bad_image: Whether images that cannot be read stop the run, or are left out of split and store.
+        progress: Called with images read and images in all.
+
+    Raises:
+        DataError: Images or labels are missing, unreadable, or too few for the split.
+    """
+    samples = dataset.samples()
+    split = _split(recipe, dataset, samples)  # before the images are read: what cannot be split fails at once
+    store = open_store(
+        dataset,
+        samples,
+        view_size=recipe.views.image_size,
+        cache=default_cache(),
+        on_bad_image=on_bad_image,
+        progress=progress,
+    )
+    if store.skipped:
+        readable = set(store.ids)
+        samples = [sample for sample in samples if sample.id in readable]
+        split = _split(recipe, dataset, samples)
+    return Data(recipe, dataset, samples, split, store)
+
+
+def _split(recipe: Recipe, dataset: Dataset, samples: Sequence[Sample]) -> Split:
+    protocol = recipe.split.protocol or dataset.default_split
+    return make_split(samples, recipe.split, protocol, group_kind=dataset.group_kind)
+
+
+@dataclass(frozen=True)
+class Part:
+    """One part of the split.
+
+    Attributes:
+        ids: N sample ids.
+        rows: ``(N,)`` int64, where they lie in the store.
+        labels: ``(N,)`` int64, -1 for none.
+        groups: ``(N,)`` int64, equal within a group; a sample without a group has a number of its own.
+        grouped: Whether any group is known.
+    """
+
+    ids: tuple[str, ...]
+    rows: np.ndarray
+    labels: Tensor
+    groups: Tensor
+    grouped: bool
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+class Data:
+    """A split dataset whose images lie in the store.
+
+    Attributes:
+        classes: Class names in order.
+        fingerprint: Changes when the recipe, the split or a pixel does.
+    """
+
+    def __init__(self, recipe: Recipe, dataset: Dataset, samples: Sequence[Sample], split: Split, store: Store) -> None:
+        self.dataset = dataset
+        self.classes = tuple(dataset.classes)
+        self.split = split
+        self.store = store
+        self.fingerprint = f"{recipe.hash}:{split.sha256}:{store.key}"
+        self._samples = {sample.id: sample for sample in samples}
+        self._rows = {name: row for row, name in enumerate(store.ids)}
+
+    def part(self, name: Literal["train", "val", "test"], *, labelled: bool = True) -> Part:
+        """Gather one part; ``labelled`` leaves out its samples without a label."""
+        chosen = [self._samples[sample] for sample in getattr(self.split, name)]
+        if labelled:
+            chosen = [sample for sample in chosen if sample.label is not None]
+        numbers: dict[str, int] = {}
+        groups = [numbers.setdefault(s.group or f"\0{s.id}", len(numbers)) for s in chosen]
+        return Part(
+            ids=tuple(sample.id for sample in chosen),
+            rows=np.array([self._rows[sample.id] for sample in chosen], dtype=np.int64),
+            labels=torch.tensor([-1 if s.label is None else s.label for s in chosen], dtype=torch.int64),
+            groups=torch.tensor(groups, dtype=torch.int64),
+            grouped=any(sample.group for sample in chosen),
+        )
+
+    def describe(self) -> Mapping[str, Any]:
+        """Return the ``data`` section of ``result.json``."""
+        split, dataset = self.split, self.dataset
+        skipped = [f"left out, cannot be read: {bad}" for bad in self.store.skipped]
+        return {
+            "directory": str(dataset.root),
+            "images": len(self.store),
+            "train": len(split.train),
+            "val": len(split.val),
+            "test": len(split.test),
+            "unused": len(split.unused),
+            "classes": list(self.classes),
+            "groups": dict(split.group_count) if split.grouped else None,
+            "group_kind": dataset.group_kind,
+            "split": split.protocol,
+            "split_reason": dataset.split_reason if split.protocol == dataset.default_split else "chosen by the user",
+            "split_sha256": split.sha256,
+            "store": {"key": self.store.key, "reduced": self.store.reduced, "bytes": self.store.nbytes},
+            "warnings": [*split.warnings, *skipped],
+        }

@@ -1,0 +1,195 @@
+"""What a finished run leaves behind: its directory, ``result.json`` (schema 1), and both as a typed value."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from medssl.data.loading import Data
+from medssl.errors import CheckpointError
+from medssl.recipe import Choice, Recipe
+from medssl.train.checkpoint import write_atomic
+from medssl.train.trainer import EpochRecord
+
+__all__ = ["SCHEMA", "RunDirectory", "RunResult", "describe_run"]
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """A finished run.
+
+    Attributes:
+        path: The run's directory.
+        values: The content of its ``result.json``.
+    """
+
+    path: Path
+    values: Mapping[str, Any]
+
+    @property
+    def evaluations(self) -> Mapping[str, Any]:
+        """Metrics by evaluator: ``result.evaluations["linear"]["accuracy"]["value"]``."""
+        return self.values["evaluations"]  # type: ignore[no-any-return]
+
+    def accuracy(self, evaluator: str) -> float:
+        """Test accuracy of one evaluator, 0 to 1."""
+        return float(self.evaluations[evaluator]["accuracy"]["value"])
+
+
+class RunDirectory:
+    """Names and guards the files of one run.
+
+    Args:
+        path: The directory; made on first write.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.recipe = path / "recipe.yaml"
+        self.splits = path / "splits.json"
+        self.history = path / "history.jsonl"
+        self.encoder = path / "encoder.safetensors"
+        self.state = path / "state.pt"
+        self.features = path / "features.npz"
+        self.predictions = path / "predictions.npz"
+        self.result = path / "result.json"
+        self.report = path / "report.html"
+
+    def clear(self) -> None:
+        """Remove what an earlier run left here, and nothing else."""
+        for file in vars(self).values():
+            if isinstance(file, Path) and file != self.path:
+                file.unlink(missing_ok=True)
+
+    def claim(self, recipe: Mapping[str, Any]) -> None:
+        """Write ``recipe.yaml``, or make sure that the one here is the same.
+
+        Raises:
+            CheckpointError: The directory belongs to another recipe, or cannot be written.
+        """
+        if self.recipe.exists():
+            if self._read_yaml() == dict(recipe):
+                return
+            raise CheckpointError(
+                f"{self.path} holds a run of another recipe. Its recipe.yaml differs from the settings given now. "
+                "Give another --output, or --force to start over here."
+            )
+        self.make()
+        write_atomic(self.recipe, yaml.safe_dump(dict(recipe), sort_keys=False, allow_unicode=True).encode())
+
+    def make(self) -> None:
+        """Create the directory.
+
+        Raises:
+            CheckpointError: It cannot be created.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise CheckpointError(
+                f"the run directory {self.path} cannot be made. {error}. Give a folder you may write to with --output."
+            ) from error
+
+    def _read_yaml(self) -> Any:
+        try:
+            return yaml.safe_load(self.recipe.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+            raise CheckpointError(
+                f"{self.recipe} cannot be read. {error}. Give --force to start over, or another --output."
+            ) from error
+
+    def finished(self) -> RunResult | None:
+        """Return the result when the run is complete."""
+        return self.load() if self.result.exists() else None
+
+    def load(self) -> RunResult:
+        """Read ``result.json``.
+
+        Raises:
+            CheckpointError: There is none, it cannot be read, or it is of another schema.
+        """
+        try:
+            values = json.loads(self.result.read_text(encoding="utf-8"))
+        except FileNotFoundError as error:
+            raise CheckpointError(
+                f"{self.path} holds no finished run. There is no result.json in it. "
+                "Run the command that made it again; it goes on where it stopped."
+            ) from error
+        except (OSError, ValueError) as error:
+            raise CheckpointError(f"{self.result} cannot be read. {error}. Run again with --force.") from error
+        if not isinstance(values, dict) or values.get("schema") != SCHEMA:
+            raise CheckpointError(
+                f"{self.result} is of another schema. This version of medssl reads schema {SCHEMA}. "
+                "Use the version that wrote it, or run again with --force."
+            )
+        return RunResult(self.path, values)
+
+    def finish(self, values: Mapping[str, Any]) -> RunResult:
+        """Write ``result.json``: the last thing a run does."""
+        write_atomic(self.result, (json.dumps(values, indent=2, allow_nan=False) + "\n").encode())
+        return self.load()
+
+
+def describe_run(
+    recipe: Recipe,
+    data: Data,
+    environment: Mapping[str, Any],
+    history: Sequence[EpochRecord],
+    evaluations: Mapping[str, Any],
+    warnings: Sequence[str],
+    seconds: float,
+) -> dict[str, Any]:
+    """Put together what ``result.json`` holds.
+
+    Args:
+        recipe: What was run.
+        data: On what.
+        environment: With which versions, on which device, in which precision and why.
+        history: One record per epoch, those of an interrupted earlier call included.
+        evaluations: Scores by evaluator.
+        warnings: What the reader must know, beside what ``data`` says.
+        seconds: Wall time of this call.
+    """
+    described = dict(data.describe())
+    described["warnings"] = list(dict.fromkeys([*described["warnings"], *warnings]))
+    return {
+        "schema": SCHEMA,
+        "method": recipe.method.name,
+        "dataset": recipe.dataset.name,
+        "seed": recipe.seed,
+        "recipe": {**recipe.to_dict(), "hash": recipe.hash},
+        "plugins": {
+            "method": _origin(recipe.method),
+            "dataset": _origin(recipe.dataset),
+            "evaluators": [_origin(choice) for choice in recipe.evaluators],
+        },
+        "environment": dict(environment),
+        "data": described,
+        "pretrain": _describe_training(recipe, len(data.split.train), history),
+        "evaluations": dict(evaluations),
+        "diagnostics": {},
+        "seconds": round(seconds, 3),
+    }
+
+
+def _origin(choice: Choice) -> dict[str, str]:
+    return {"name": choice.name, "distribution": choice.distribution, "version": choice.version}
+
+
+def _describe_training(recipe: Recipe, images: int, history: Sequence[EpochRecord]) -> dict[str, Any]:
+    seconds = sum(record.seconds for record in history)
+    seen = sum(record.images for record in history)
+    return {
+        "epochs": len(history),
+        "steps": len(history) * (images // recipe.train.batch_size),
+        "seconds": round(seconds, 3),
+        "images_per_second": round(seen / seconds, 1) if seconds else None,
+        "final_loss": history[-1].loss if history else None,
+    }

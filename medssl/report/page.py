@@ -1,0 +1,108 @@
+"""``report.html`` of one run: a single file that opens without a network, light or dark, on paper or a phone."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import yaml
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from medssl.record import RunDirectory, RunResult
+from medssl.report.tables import METRICS, metric_text
+from medssl.train.checkpoint import write_atomic
+
+__all__ = ["curve_svg", "render_page", "write_page"]
+
+_WIDTH, _HEIGHT, _LEFT, _BOTTOM = 460, 180, 52, 26
+
+
+def write_page(result: RunResult) -> Path:
+    """Write ``report.html`` beside ``result.json``; return its path."""
+    directory = RunDirectory(result.path)
+    write_atomic(directory.report, render_page(result, _read_history(directory.history)).encode())
+    return directory.report
+
+
+def _read_history(path: Path) -> list[dict[str, Any]]:
+    if not path.exists():
+        return []
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def render_page(result: RunResult, history: Sequence[Mapping[str, Any]]) -> str:
+    """Fill the page's template.
+
+    Args:
+        result: A finished run.
+        history: One mapping per epoch, as in ``history.jsonl``.
+    """
+    environment = Environment(loader=PackageLoader("medssl.report"), autoescape=True, undefined=StrictUndefined)
+    values = result.values
+    return environment.get_template("run.html.j2").render(
+        run=values,
+        answer=_answer(values),
+        metrics=METRICS,
+        text=metric_text,
+        curves=_curves(history),
+        recipe=yaml.safe_dump({k: v for k, v in values["recipe"].items() if k != "hash"}, sort_keys=False),
+    )
+
+
+def _answer(values: Mapping[str, Any]) -> str:
+    """Say the result in one sentence."""
+    data = values["data"]
+    name, best = max(values["evaluations"].items(), key=lambda item: item[1]["accuracy"]["value"])
+    return (
+        f"On {data['test']} test images, the frozen encoder trained with {values['method']} on {data['train']} "
+        f"images of {values['dataset']} reaches an accuracy of {metric_text(best['accuracy'])} ({name})."
+    )
+
+
+def _curves(history: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
+    """Draw loss, validation, and the two collapse measures over the epochs."""
+    series = {
+        "Loss": [(row["epoch"] + 1, row["loss"]) for row in history],
+        "Validation accuracy": [
+            (row["epoch"] + 1, value) for row in history for value in list(row["validation"].values())[:1]
+        ],
+        "Spread of the features (0: collapsed, 1: isotropic)": [(r["epoch"] + 1, r["feature_std"]) for r in history],
+        "Effective rank of the features": [(row["epoch"] + 1, row["effective_rank"]) for row in history],
+    }
+    return [(title, curve_svg(points)) for title, points in series.items() if len(points) > 1]
+
+
+def curve_svg(points: Sequence[tuple[float, float]]) -> str:
+    """Draw one line with its axes as an SVG element; colours come from the page's style sheet.
+
+    Args:
+        points: (x, y) pairs in the order of x, at least two.
+    """
+    xs, ys = [p[0] for p in points], [p[1] for p in points]
+    low, high = min(ys), max(ys)
+    if high - low < 1e-9:
+        low, high = low - 0.5, high + 0.5
+    inner_w, inner_h = _WIDTH - _LEFT - 12, _HEIGHT - _BOTTOM - 10
+
+    def place(x: float, y: float) -> tuple[float, float]:
+        across = (x - xs[0]) / (xs[-1] - xs[0])
+        return _LEFT + inner_w * across, 10 + inner_h * (1 - (y - low) / (high - low))
+
+    lines = "".join(
+        f'<line x1="{a[0]:.1f}" y1="{a[1]:.1f}" x2="{b[0]:.1f}" y2="{b[1]:.1f}" class="curve"/>'
+        for a, b in pairwise(place(x, y) for x, y in points)
+    )
+    levels = [(y, place(xs[0], y)[1]) for y in (low, (low + high) / 2, high)]
+    ticks = "".join(
+        f'<line x1="{_LEFT}" y1="{down:.1f}" x2="{_WIDTH - 12}" y2="{down:.1f}" class="grid"/>'
+        f'<text x="{_LEFT - 6}" y="{down + 4:.1f}" text-anchor="end">{y:.3g}</text>'
+        for y, down in levels
+    )
+    ends = "".join(
+        f'<text x="{place(x, low)[0]:.1f}" y="{_HEIGHT - 6}" text-anchor="{anchor}">{x:g}</text>'
+        for x, anchor in ((xs[0], "start"), (xs[-1], "end"))
+    )
+    return f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img">{ticks}{ends}{lines}</svg>'

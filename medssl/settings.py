@@ -1,0 +1,113 @@
+"""The settings of a run that are no plugin's own, each default with its source."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+from annotated_types import Ge, Lt
+
+from medssl.contracts import Fraction, NonNegative, Positive, PositiveInt
+
+__all__ = [
+    "EncoderSettings",
+    "EvaluateSettings",
+    "Precision",
+    "SplitSettings",
+    "TrainSettings",
+    "ViewSettings",
+]
+
+Precision = Literal["auto", "float32", "bfloat16", "float16"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainSettings:
+    """Pre-training.
+
+    Attributes:
+        epochs: Passes over the training part.
+        batch_size: Samples per step; the last, smaller batch of an epoch is dropped.
+        optimizer: ``sgd``, ``adamw`` or ``lars``.
+        learning_rate: Peak value; ``None``: ``base_learning_rate * batch_size / 256``.
+        base_learning_rate: Peak value at batch size 256.
+        momentum: Of SGD and LARS; the first beta of AdamW is fixed at 0.9.
+        weight_decay: Not applied to biases and normalisation layers.
+        schedule: ``cosine`` to zero, or ``constant``, after the warm-up.
+        warmup_epochs: Linear warm-up from zero.
+        batch_norm: ``per-view``: each view has its own statistics, as if encoded alone; ``joint``: one set over all.
+        validate_every: Epochs between two validations by k nearest neighbours; 0 for none.
+    """
+
+    epochs: PositiveInt = 100  # lightly's small-data benchmarks begin at 200; half of it fits a CPU
+    batch_size: Annotated[int, Ge(2)] = 64  # the ICIP 2023 study's best
+    optimizer: Literal["sgd", "adamw", "lars"] = "sgd"  # SimSiam sec. 4; LARS helps large batches only
+    learning_rate: Positive | None = None
+    base_learning_rate: Positive = 0.24  # 0.06 at batch 64, the value of lightly's small-data benchmarks
+    momentum: Fraction = 0.9  # SimSiam sec. 4
+    weight_decay: NonNegative = 5e-4  # SimSiam appendix D (CIFAR-10); lightly's small-data benchmarks
+    schedule: Literal["cosine", "constant"] = "cosine"  # SimCLR sec. 2.3
+    warmup_epochs: NonNegative = 0.0  # not needed at these batch sizes (SimSiam sec. 4)
+    batch_norm: Literal["per-view", "joint"] = "per-view"  # what the methods' own code does
+    validate_every: Annotated[int, Ge(0)] = 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class ViewSettings:
+    """Views; any field of :class:`medssl.contracts.Augmentation` may stand beside these in a recipe's ``views``.
+
+    Attributes:
+        image_size: Side of a full-size view, and of the image at evaluation, in pixels.
+        augmentation: Name of an augmentation recipe; ``None``: the dataset's.
+        normalisation: ``imagenet``: channel means and deviations of ImageNet, so that timm weights fit; ``half``:
+            0.5 and 0.5.
+    """
+
+    image_size: Annotated[int, Ge(16)] = 64  # small images, small network: S3L, arXiv 2103.13559
+    augmentation: str | None = None
+    normalisation: Literal["imagenet", "half"] = "imagenet"
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncoderSettings:
+    """The network that is kept.
+
+    Attributes:
+        backbone: Any timm model name.
+        weights: A timm-format state dict (.safetensors, .pth, or an encoder of an earlier run); ``None``: random.
+        stem: ``small``: 3 x 3 first convolution, stride 1, no max-pooling (SimCLR appendix B.9); ``standard``;
+            ``auto``: small below 64 px where the backbone is a ResNet.
+    """
+
+    backbone: str = "resnet18"
+    weights: Path | None = None
+    stem: Literal["auto", "small", "standard"] = "auto"
+
+
+@dataclass(frozen=True, kw_only=True)
+class SplitSettings:
+    """How images become training, validation and test parts.
+
+    Attributes:
+        protocol: ``random``, ``grouped``, ``official``; ``None``: the dataset's default.
+        fractions: Of the training, validation and test part (ICIP 2023 paper, sec. 3).
+        seed: Of the split alone, so that seeds of a study share one split.
+    """
+
+    protocol: str | None = None
+    fractions: tuple[float, float, float] = (0.7, 0.1, 0.2)
+    seed: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateSettings:
+    """Scoring.
+
+    Attributes:
+        bootstrap: Resamples for the intervals; 0 for none.
+        confidence: Of the intervals.
+    """
+
+    bootstrap: Annotated[int, Ge(0)] = 2000  # two stable digits of a percentile (Efron & Tibshirani 1993, ch. 13)
+    confidence: Annotated[float, Ge(0.5), Lt(1)] = 0.95

@@ -1,0 +1,25 @@
+"""Fixtures that several test packages share."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Callable[[str], Path]:
+    """Folder of one real dataset below MEDSSL_DATA, or a skip that says what is missing."""
+
+    def find(name: str) -> Path:
+        root = os.environ.get("MEDSSL_DATA")
+        if not root:
+            pytest.skip("MEDSSL_DATA is not set: no real images to test with")
+        folder = Path(root) / name
+        if not folder.is_dir():
+            pytest.skip(f"MEDSSL_DATA has no folder {name}")
+        return folder
+
+    return find
