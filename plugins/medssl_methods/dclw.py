@@ -1,0 +1,90 @@
+"""DCLW: decoupled contrastive learning that leans on the pairs whose views agree least.
+
+Yeh et al., Decoupled Contrastive Learning, ECCV 2022, arXiv 2110.06848: equation 6 with the positive pair of sample i
+multiplied by the negative von Mises-Fisher weight ``w_i = 2 - N * softmax(cos / sigma)_i`` over the batch. The weights
+average to exactly 1 over a batch. A weight turns negative where one pair agrees much better than the rest; that pair
+is then pushed apart for the step. The paper does not clip it, and neither do we.
+
+The weights are ours, on :func:`medssl_methods.dcl.dcl_loss`, and no gradient flows through them: they say how much a
+pair counts, they are not what is learnt. Values and gradients equal ``lightly.loss.DCLWLoss`` from lightly 1.5.21 on,
+without the warning that it raises at each step. The code of the ICIP 2023 study calls this loss DCL, takes anchors from
+the first view only and differentiates the weights. The projection head is SimCLR's, from lightly.
+
+N samples, F features, D dimensions of the embedding.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from lightly.models.modules.heads import SimCLRProjectionHead
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from medssl.contracts import Batch, Encode, Method, Positive, PositiveInt, Task
+from medssl_methods.dcl import dcl_loss
+
+__all__ = ["DCLW", "dclw_loss", "von_mises_fisher_weight"]
+
+
+@torch.no_grad()
+def von_mises_fisher_weight(z0: Tensor, z1: Tensor, sigma: float) -> Tensor:
+    """Weigh the positive pair of each sample by how little its two views agree, compared with the batch.
+
+    Args:
+        z0: Embeddings of the first view, ``(N, D)``, of any length.
+        z1: Embeddings of the second view, ``(N, D)``.
+        sigma: Positive divisor of the cosine similarities; a large one makes all weights equal.
+
+    Returns:
+        ``(N,)`` in ``(2 - N, 2)``, mean 1, without gradient.
+    """
+    dtype = torch.promote_types(z0.dtype, torch.float32)
+    similarity = F.cosine_similarity(z0.to(dtype), z1.to(dtype), dim=1)  # (N,)
+    return 2 - len(z0) * torch.softmax(similarity / sigma, dim=0)
+
+
+def dclw_loss(z0: Tensor, z1: Tensor, temperature: float, sigma: float) -> Tensor:
+    """Weighted decoupled contrastive loss of two views, the mean over all 2N anchors.
+
+    Args:
+        z0: Embeddings of the first view, ``(N, D)`` floating point of any length; N at least 2.
+        z1: Embeddings of the second view, ``(N, D)``; row i belongs to the same sample as row i of ``z0``.
+        temperature: Positive divisor of the cosine similarities in the loss.
+        sigma: Positive divisor of the cosine similarities in the weights.
+
+    Returns:
+        Scalar, float32 for half-precision input and in the input's precision otherwise.
+
+    Raises:
+        TrainingError: The batch holds a single sample.
+    """
+    return dcl_loss(z0, z1, temperature, von_mises_fisher_weight(z0, z1, sigma))
+
+
+class DCLW(Method):
+    """Weighted decoupled contrastive learning: two views, SimCLR's projection head, :func:`dclw_loss`."""
+
+    @dataclass(frozen=True, kw_only=True)
+    class Config:
+        """Options.
+
+        Attributes:
+            temperature: Divisor of the cosine similarities in the loss.
+            sigma: Divisor of the cosine similarities in the weights.
+            hidden_dim: Width of the head's hidden layer; ``None``: the encoder's feature width.
+            output_dim: D, the width of the embedding.
+        """
+
+        temperature: Positive = 0.1  # lightly's DCLW benchmarks on small data; the ICIP 2023 study's code
+        sigma: Positive = 0.5  # as above
+        hidden_dim: PositiveInt | None = None  # SimCLR's code: the hidden layer is as wide as its input
+        output_dim: PositiveInt = 128  # SimCLR sec. 2.3
+
+    def __init__(self, config: Config, encoder: nn.Module, task: Task) -> None:
+        super().__init__(config, encoder, task)
+        self.head = SimCLRProjectionHead(task.feature_dim, config.hidden_dim or task.feature_dim, config.output_dim)
+
+    def loss(self, batch: Batch, encode: Encode) -> Tensor:
+        """Return the weighted decoupled contrastive loss of the batch's two views."""
+        z0, z1 = (self.head(features) for features in encode(batch.views))  # (N, D) each; a view has its own statistics
+        return dclw_loss(z0, z1, self.config.temperature, self.config.sigma)
