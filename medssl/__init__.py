@@ -5,7 +5,7 @@ The public names load on first use, so ``import medssl`` and the command line st
 
 from __future__ import annotations
 
-from importlib import import_module, metadata
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -23,6 +23,8 @@ _HOMES = {
 
 def __getattr__(name: str) -> Any:
     if name == "__version__":
+        from importlib import metadata  # noqa: PLC0415  # a third of the time of `medssl --help`
+
         return metadata.version("medssl")
     if name in _HOMES:
         return getattr(import_module(_HOMES[name]), name)

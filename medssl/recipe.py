@@ -12,7 +12,6 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any
 
-import yaml
 from annotated_types import Ge, Lt
 
 from medssl import options
@@ -38,7 +37,6 @@ __all__ = [
     "TrainSettings",
     "ViewSettings",
     "choose",
-    "read_recipe_file",
     "resolve",
 ]
 
@@ -138,23 +136,6 @@ class _Scalars:
     precision: Precision = "auto"
 
 
-def read_recipe_file(path: Path) -> dict[str, Any]:
-    """Read a YAML recipe file: the same keys as a run's ``recipe.yaml``, any of them left out.
-
-    Raises:
-        OptionError: The file cannot be read, or is not a mapping.
-    """
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise OptionError(f"the recipe file {path} cannot be read. {error}. Give a YAML file with --recipe.") from error
-    if not isinstance(values, dict):
-        raise OptionError(
-            f"the recipe file {path} holds no settings. It must be a YAML mapping such as `train: {{...}}`."
-        )
-    return values
-
-
 def resolve(catalog: Catalog, layers: Sequence[Mapping[str, Any]]) -> Recipe:
     """Lay the user's layers over the catalogue's recipe, check every value, and freeze the result.
 
@@ -174,7 +155,9 @@ def resolve(catalog: Catalog, layers: Sequence[Mapping[str, Any]]) -> Recipe:
         user = _merge(user, _normal_form(layer))
     base = str(user.get("recipe") or "medssl")
     method, dataset = _named(user, "method"), _named(user, "dataset")
-    values = _merge(_normal_form(catalog.recipe(base, method, dataset)), user)
+    below = _normal_form(catalog.recipe(base, method, dataset))
+    below.setdefault("evaluators", {}).setdefault("*", [name for name in below["evaluators"] if name != "*"])
+    values = _merge(below, user)
     choices = {kind: choose(kind, name, values.get(kind, {}), catalog) for kind, name in _pair(method, dataset)}
     scalars = options.build(_Scalars, {k: values[k] for k in ("seed", "precision") if k in values}, "recipe")
     views, augmentation, overridden = _resolve_views(catalog, values, choices["dataset"])

@@ -8,9 +8,11 @@ from typing import Any, TypeVar
 
 import click
 
+from medssl import registry
+from medssl.catalog import Catalog
 from medssl.errors import OptionError
 
-__all__ = ["recipe_layers", "recipe_options"]
+__all__ = ["find_plugins", "recipe_layers", "recipe_options"]
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -89,15 +91,38 @@ def recipe_layers(words: Mapping[str, Any]) -> list[dict[str, Any]]:
     return layers
 
 
+def find_plugins(words: Mapping[str, Any], catalog: Catalog) -> None:
+    """Find every plugin that a flag names, so that a mistyped name is answered at once, before torch is imported.
+
+    Raises:
+        PluginError: A name is unknown, of another kind, not installed, or claimed twice.
+    """
+    named = [(kind, words[kind]) for kind in ("method", "dataset") if words.get(kind)]
+    named += [("evaluator", name) for name in words.get("evaluator") or ()]
+    for kind, name in named:
+        registry.find(kind, name, packages=catalog.packages(kind))
+
+
 def _recipe_layer(word: str | None) -> list[dict[str, Any]]:
     """A word with a suffix or a slash is a file; else it names a recipe of the catalogue."""
     if word is None:
         return []
     if Path(word).suffix in (".yaml", ".yml") or "/" in word:
-        from medssl.recipe import read_recipe_file
-
-        return [read_recipe_file(Path(word))]
+        return [_read_recipe_file(Path(word))]
     return [{"recipe": word}]
+
+
+def _read_recipe_file(path: Path) -> dict[str, Any]:
+    """Read a YAML recipe file: the same keys as a run's ``recipe.yaml``, any of them left out."""
+    import yaml
+
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise OptionError(f"the recipe file {path} cannot be read. {error}. Give a YAML file with --recipe.") from error
+    if not isinstance(values, dict):
+        raise OptionError(f"the recipe file {path} holds no settings. It must be a YAML mapping: `train: {{...}}`.")
+    return values
 
 
 def _setting_layer(text: str) -> dict[str, Any]:

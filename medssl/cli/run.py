@@ -9,7 +9,8 @@ from typing import Any
 
 import click
 
-from medssl.cli.options import recipe_layers, recipe_options
+from medssl.catalog import load_catalog
+from medssl.cli.options import find_plugins, recipe_layers, recipe_options
 
 __all__ = ["run"]
 
@@ -25,12 +26,12 @@ __all__ = ["run"]
 def run(ctx: click.Context, output: Path, force: bool, as_json: bool, **words: Any) -> None:
     """Pre-train METHOD on DATASET, evaluate the frozen encoder, and write everything into a run folder."""
     layers = recipe_layers(words)
-    from medssl.catalog import load_catalog
+    catalog = load_catalog(words["registry"])
+    find_plugins(words, catalog)
     from medssl.cli.display import choose_display
     from medssl.pipeline import Place, execute
     from medssl.recipe import resolve
 
-    catalog = load_catalog(words["registry"])
     recipe = resolve(catalog, layers)
     place = Place(
         data_dir=words["data_dir"],

@@ -1,0 +1,205 @@
+"""Whole runs on the phantom: files, schema, repeatability, interruption."""
+
+import importlib.resources
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import jsonschema
+import numpy as np
+import pytest
+import yaml
+from click.testing import CliRunner
+
+from medssl.cli import main
+
+# small enough for seconds: 96 images, 24 px, a narrow ResNet
+QUICK = [
+    "--method",
+    "dcl",
+    "--dataset",
+    "phantom",
+    "--epochs",
+    "3",
+    "--batch-size",
+    "16",
+    "--image-size",
+    "24",
+    "--backbone",
+    "resnet10t",
+    "--set",
+    "encoder.stem=standard",
+    "--set",
+    "train.validate_every=2",
+    "--set",
+    "evaluate.bootstrap=100",
+    "--evaluator",
+    "knn",
+]
+SMALL = ["--set", "dataset.images_per_patient=6"]
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture
+def call(cache, tmp_path, monkeypatch):
+    monkeypatch.setenv("MEDSSL_CACHE", str(cache))
+    monkeypatch.delenv("MEDSSL_DATA", raising=False)
+    monkeypatch.chdir(tmp_path)
+
+    def run(*words):
+        return CliRunner().invoke(main, ["run", *QUICK, *SMALL, *words])
+
+    return run
+
+
+def only_run(folder="runs"):
+    (found,) = Path(folder).iterdir()
+    return found
+
+
+def test_a_run_leaves_every_file_and_a_valid_result(call):
+    outcome = call()
+    assert outcome.exit_code == 0, outcome.output
+    directory = only_run()
+    names = {file.name for file in directory.iterdir()}
+    assert names == {
+        "recipe.yaml",
+        "splits.json",
+        "history.jsonl",
+        "encoder.safetensors",
+        "state.pt",
+        "features.npz",
+        "predictions.npz",
+        "result.json",
+        "report.html",
+    }
+    result = json.loads((directory / "result.json").read_text())
+    schema = json.loads((importlib.resources.files("medssl") / "result.schema.json").read_text())
+    jsonschema.validate(result, schema)
+    assert str(directory) in outcome.output
+    assert "accuracy" in outcome.output
+    recipe = yaml.safe_load((directory / "recipe.yaml").read_text())
+    assert recipe["train"]["epochs"] == 3
+    assert len((directory / "history.jsonl").read_text().splitlines()) == 3
+
+
+def test_the_result_can_be_recomputed_from_the_predictions(call):
+    call()
+    directory = only_run()
+    result = json.loads((directory / "result.json").read_text())
+    saved = np.load(directory / "predictions.npz")
+    accuracy = float((saved["knn"].argmax(1) == saved["label"]).mean())
+    assert result["evaluations"]["knn"]["accuracy"]["value"] == pytest.approx(accuracy)
+    split = json.loads((directory / "splits.json").read_text())
+    assert sorted(saved["id"].tolist()) == sorted(split["parts"]["test"])
+
+
+def test_the_same_command_again_returns_at_once(call):
+    call()
+    before = (only_run() / "result.json").read_bytes()
+    outcome = call()
+    assert outcome.exit_code == 0
+    assert "pre-training" not in outcome.stderr
+    assert (only_run() / "result.json").read_bytes() == before
+
+
+def test_equal_seeds_give_equal_files_and_other_seeds_do_not(call):
+    for words in (["--output", "a"], ["--output", "b"], ["--output", "c", "--seed", "1"]):
+        assert call(*words).exit_code == 0
+    a, b, c = (only_run(name) for name in "abc")
+    for name in ("encoder.safetensors", "splits.json"):
+        assert (a / name).read_bytes() == (b / name).read_bytes()
+    assert np.array_equal(np.load(a / "features.npz")["test_x"], np.load(b / "features.npz")["test_x"])
+    assert (a / "encoder.safetensors").read_bytes() != (c / "encoder.safetensors").read_bytes()
+    assert (
+        json.loads((a / "result.json").read_text())["evaluations"]
+        == (json.loads((b / "result.json").read_text())["evaluations"])
+    )
+
+
+def test_json_prints_the_result_and_nothing_else(call):
+    outcome = call("--json")
+    assert json.loads(outcome.stdout)["method"] == "dcl"
+
+
+def test_a_recipe_file_repeats_a_run(call):
+    call("--output", "a", "--set", "views.blur=0.3", "--set", "method.temperature=0.3")
+    outcome = CliRunner().invoke(main, ["run", "--recipe", str(only_run("a") / "recipe.yaml"), "--output", "b"])
+    assert outcome.exit_code == 0, outcome.output
+    assert only_run("a").name == only_run("b").name
+    assert (only_run("a") / "encoder.safetensors").read_bytes() == (only_run("b") / "encoder.safetensors").read_bytes()
+
+
+def test_a_directory_of_another_recipe_is_left_alone(call):
+    call()
+    directory = only_run()
+    recipe = directory / "recipe.yaml"
+    recipe.write_text(recipe.read_text().replace("epochs: 3", "epochs: 4"))
+    outcome = call()
+    assert outcome.exit_code == 1
+    assert "holds a run of another recipe" in outcome.output
+    assert call("--force").exit_code == 0
+
+
+def test_the_untrained_encoder_is_evaluated_without_training(call):
+    outcome = call("--method", "random")
+    assert outcome.exit_code == 0, outcome.output
+    result = json.loads((only_run() / "result.json").read_text())
+    assert result["pretrain"]["epochs"] == 0
+    assert result["pretrain"]["images_per_second"] is None
+
+
+def test_a_batch_larger_than_the_training_part_is_refused(call):
+    outcome = call("--batch-size", "5000")
+    assert outcome.exit_code == 1
+    assert "a batch of 5000 is larger than the training part" in outcome.output
+
+
+def start(folder, cache, *words):
+    environment = {**os.environ, "MEDSSL_CACHE": str(cache), "NO_COLOR": "1"}
+    command = [sys.executable, "-m", "medssl.cli", "run", *QUICK, *SMALL, "--epochs", "12", *words]
+    return subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+
+def wait_for_epoch(folder, number):
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        found = list(Path(folder).glob("runs/*/history.jsonl"))
+        if found and len(found[0].read_text().splitlines()) >= number and (found[0].parent / "state.pt").exists():
+            return
+        time.sleep(0.02)
+    raise AssertionError("the run did not get that far")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kill", [signal.SIGKILL, signal.SIGINT])
+def test_a_run_stopped_in_the_middle_and_run_again_equals_a_straight_one(cache, tmp_path, kill):
+    straight, broken = tmp_path / "straight", tmp_path / "broken"
+    straight.mkdir()
+    broken.mkdir()
+    assert start(straight, cache).wait() == 0
+    process = start(broken, cache)
+    wait_for_epoch(broken, 4)
+    process.send_signal(kill)
+    _, said = process.communicate()
+    assert not list(broken.glob("runs/*/result.json"))
+    if kill == signal.SIGINT:
+        assert process.returncode == 130
+        assert b"the same command goes on" in said
+        assert b"Traceback" not in said
+    assert start(broken, cache).wait() == 0
+    (a,), (b,) = straight.glob("runs/*"), broken.glob("runs/*")
+    assert (a / "encoder.safetensors").read_bytes() == (b / "encoder.safetensors").read_bytes()
+    losses = [[json.loads(line)["loss"] for line in (run / "history.jsonl").open()] for run in (a, b)]
+    assert losses[0] == losses[1]
+    assert len(losses[0]) == 12
+    results = [json.loads((run / "result.json").read_text())["evaluations"] for run in (a, b)]
+    assert results[0] == results[1]
