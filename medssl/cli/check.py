@@ -18,7 +18,7 @@ __all__ = ["check"]
 @click.option("--registry", "extra", type=click.Path(path_type=Path), help="A catalogue of your own.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
-def check(ctx: click.Context, name: str, kind: str | None, extra: Path | None, as_json: bool) -> None:
+def check(ctx: click.Context, /, name: str, kind: str | None, extra: Path | None, as_json: bool) -> None:
     """Check that the plugin NAME keeps its contract; one line per property, exit 1 when one is broken."""
     from medssl.catalog import load_catalog
     from medssl.conformance import run_checks

@@ -23,7 +23,7 @@ __all__ = ["run"]
 @click.option("--force", is_flag=True, help="Start over although the run folder holds something.")
 @click.option("--json", "as_json", is_flag=True, help="Print result.json, and nothing else, to standard output.")
 @click.pass_context
-def run(ctx: click.Context, output: Path, force: bool, as_json: bool, **words: Any) -> None:
+def run(ctx: click.Context, /, output: Path, force: bool, as_json: bool, **words: Any) -> None:
     """Pre-train METHOD on DATASET, evaluate the frozen encoder, and write everything into a run folder."""
     layers = recipe_layers(words)
     catalog = load_catalog(words["registry"])

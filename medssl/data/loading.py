@@ -10,12 +10,12 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from medssl.catalog import Catalog
-from medssl.data.splits import Split, make_split
-from medssl.data.store import Store, default_cache, open_store
 from torch import Tensor
 
+from medssl.catalog import Catalog
 from medssl.contracts import Dataset, Sample
+from medssl.data.splits import Split, make_split
+from medssl.data.store import Store, default_cache, open_store
 from medssl.errors import DataError
 from medssl.recipe import Choice, Recipe
 

@@ -1,0 +1,40 @@
+"""Sphinx configuration. Build: ``sphinx-build -W docs docs/_build``."""
+
+import sys
+import tomllib
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(ROOT / "docs" / "_ext"), str(ROOT), str(ROOT / "plugins")]
+
+project = "medssl"
+author = "The medssl developers"
+copyright = f"2026, {author}"  # noqa: A001  (the name that Sphinx reads)
+release = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
+version = release
+
+extensions = [
+    "myst_parser",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.napoleon",
+    "sphinx_click",
+    "sphinx_copybutton",
+    "plugins",  # docs/_ext/plugins.py: a page per method and evaluator, option tables
+]
+exclude_patterns = ["_build", "reference/generated/*.inc"]
+suppress_warnings: list[str] = []
+
+myst_enable_extensions = ["colon_fence", "deflist", "dollarmath"]
+myst_heading_anchors = 3
+
+autodoc_default_options = {"members": True, "member-order": "bysource", "show-inheritance": True}
+autodoc_typehints = "signature"
+autodoc_preserve_defaults = True
+napoleon_google_docstring = True
+napoleon_numpy_docstring = False
+napoleon_use_ivar = True  # Attributes as a list, not as members: autodoc lists those already
+
+html_theme = "furo"
+html_title = f"medssl {release}"
+copybutton_prompt_text = r"\$ |>>> |\.\.\. "
+copybutton_prompt_is_regexp = True

@@ -1,0 +1,169 @@
+"""Dividing labelled items into parts of given sizes, with the classes in the same proportions in each.
+
+N items, G groups, K classes, P parts.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+__all__ = ["shuffled", "split_groups", "split_items"]
+
+_TOLERANCE = 0.02  # of a class; two images in a hundred
+_ORDERS = 20
+_MANY = 2000  # groups; so many always come out right in the first order
+
+
+def shuffled(names: Iterable[str], seed: int) -> list[str]:
+    """Order names by a hash of the seed and the name.
+
+    That order depends on nothing else: not on the order they come in, not on the version of a random number generator,
+    and hardly on one another, so that adding an image moves few others.
+    """
+
+    def rank(name: str) -> tuple[bytes, str]:
+        return hashlib.sha256(f"{seed}\0{name}".encode(errors="surrogateescape")).digest(), name
+
+    return sorted(names, key=rank)
+
+
+def split_items(labels: np.ndarray, fractions: Sequence[float]) -> np.ndarray:
+    """Give every item a part, class by class, the first items of a class to the first part and so on.
+
+    Each class has its exact share in each part, rounded up or down, and at least one item in each; which shares are
+    rounded up is chosen so that the parts as a whole come out right too.
+
+    Args:
+        labels: ``(N,)`` class numbers, of items in random order.
+        fractions: P shares, positive, that sum to one. A class of fewer than P items leaves the last parts without.
+
+    Returns:
+        ``(N,)`` int64, parts.
+    """
+    shares = np.asarray(fractions)
+    parts = np.empty(len(labels), np.int64)
+    owed = np.zeros(len(shares))  # what each part should have had more of so far
+    for label in np.unique(labels):
+        items = np.flatnonzero(labels == label)
+        exact = shares * len(items)
+        counts = np.floor(exact + 1e-9).astype(np.int64)
+        remainder = exact - counts
+        up = sorted(np.flatnonzero(remainder > 1e-9), key=lambda part: -(owed[part] + remainder[part]))
+        counts[up[: len(items) - counts.sum()]] += 1
+        while len(items) >= len(shares) and counts.min() == 0:
+            counts[counts.argmin()] += 1
+            counts[counts.argmax()] -= 1
+        owed += exact - counts
+        parts[items] = np.repeat(np.arange(len(shares)), counts)
+    return parts
+
+
+def split_groups(labels: np.ndarray, groups: np.ndarray, fractions: Sequence[float]) -> np.ndarray:
+    """Give every group a part, so that classes and sizes come as near to the fractions as whole groups allow.
+
+    No fast exact method exists (it contains bin packing). Three steps come near enough:
+
+    1. One after the other, groups go where they lower the cost most: the large ones first, by powers of two, at random
+       within a power (strictly by size, every seed would give the same parts). The cost is the sum over parts and
+       classes of (have - want)^2 / (want * class size); the division fills small parts as evenly as large ones.
+    2. A class that is missing in a part gets the cheapest group that its own part can spare.
+    3. Single groups move while that lowers the cost and takes no class from a part.
+
+    With few groups the outcome hangs on the order, so other orders are tried until every class is within 2 % of its
+    share in every part, and the best is taken.
+
+    Args:
+        labels: ``(N,)`` class numbers.
+        groups: ``(N,)`` group numbers from 0 to G - 1, in random order.
+        fractions: P shares, positive, that sum to one.
+
+    Returns:
+        ``(N,)`` int64, parts, equal within a group.
+    """
+    counts = np.zeros((groups.max() + 1, labels.max() + 1))  # (G, K)
+    np.add.at(counts, (groups, labels), 1)
+    power = np.floor(np.log2(counts.sum(axis=1)))
+    best: _Plan | None = None
+    for start in range(0, len(counts), -(-len(counts) // _ORDERS)):
+        order = np.roll(np.arange(len(counts)), start)
+        plan = _Plan(counts, np.asarray(fractions))
+        plan.place_all(order[np.argsort(-power[order], kind="stable")].tolist())
+        if best is None or (plan.gaps, plan.cost) < (best.gaps, best.cost):
+            best = plan
+        if best.good or len(counts) > _MANY:
+            break
+    return np.asarray(best.part[groups]) if best else np.zeros(0, np.int64)
+
+
+class _Plan:
+    """Which part each group is in, and the counts per part and class that follow from it."""
+
+    def __init__(self, counts: np.ndarray, fractions: np.ndarray) -> None:
+        sizes = counts.sum(axis=0)
+        self.counts = counts[:, sizes > 0]  # (G, K)
+        self.part = np.full(len(counts), -1)  # (G,), -1: not placed yet
+        self._want = fractions[:, None] * sizes[sizes > 0]  # (P, K)
+        self._have = np.zeros_like(self._want)
+        self._scale = self._want * sizes[sizes > 0]
+
+    @property
+    def gaps(self) -> int:
+        """How often a class is missing in a part."""
+        return int((self._have == 0).sum())
+
+    @property
+    def cost(self) -> float:
+        return float(((self._have - self._want) ** 2 / self._scale).sum())
+
+    @property
+    def good(self) -> bool:
+        sizes = self._want.sum(axis=0)
+        return not self.gaps and bool((np.abs(self._have - self._want) <= _TOLERANCE * sizes).all())
+
+    def place_all(self, order: Iterable[int]) -> None:
+        for group in order:
+            self.place(group, int(np.argmin(self.cost_of_adding(group))))
+        self.fill_gaps()
+        self.improve()
+
+    def place(self, group: int, part: int) -> None:
+        if self.part[group] >= 0:
+            self._have[self.part[group]] -= self.counts[group]
+        self._have[part] += self.counts[group]
+        self.part[group] = part
+
+    def cost_of_adding(self, group: int) -> np.ndarray:
+        """What each part's cost would rise by: ``(P,)``."""
+        more = self.counts[group]
+        return np.asarray((more * (2 * (self._have - self._want) + more) / self._scale).sum(axis=1))
+
+    def _cost_of_moving(self, group: int) -> np.ndarray:
+        """The same for a group that is placed: ``(P,)``, zero where it is, infinite where it cannot be spared."""
+        less, source = self.counts[group], self.part[group]
+        left = self._have[source] - less
+        saved = (less * (2 * (left - self._want[source]) + less) / self._scale[source]).sum()
+        spared = bool((left[less > 0] > 0).all())
+        cost = self.cost_of_adding(group) - saved if spared else np.full(len(self._have), np.inf)
+        cost[source] = 0
+        return cost
+
+    def fill_gaps(self) -> None:
+        for part, label in np.argwhere(self._have == 0).tolist():
+            candidates = np.flatnonzero((self.counts[:, label] > 0) & (self.part != part)).tolist()
+            costs = [self._cost_of_moving(group)[part] for group in candidates]
+            if costs and np.isfinite(min(costs)) and self._have[part, label] == 0:
+                self.place(candidates[int(np.argmin(costs))], part)
+
+    def improve(self, sweeps: int = 10) -> None:
+        for _ in range(sweeps):
+            moved = False
+            for group in range(len(self.part)):
+                costs = self._cost_of_moving(group)
+                if costs.min() < -1e-12:
+                    self.place(group, int(np.argmin(costs)))
+                    moved = True
+            if not moved:
+                return

@@ -1,0 +1,350 @@
+"""Getting a published file: verified, resumed where it broke off, and never silently another file.
+
+pooch drives the transfer and checks what came. Ours are the parts that a file of several gigabytes needs: a downloader
+that goes on where the last attempt stopped, words for a machine without a network, and safe unpacking.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import logging
+import lzma
+import os
+import shutil
+import tarfile
+import tempfile
+import time
+import zipfile
+import zlib
+from dataclasses import dataclass
+from email.utils import formatdate, mktime_tz, parsedate_tz
+from pathlib import Path, PurePosixPath
+from typing import IO, TYPE_CHECKING, Any
+
+import requests
+from pooch.core import retrieve
+from pooch.utils import get_logger
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+
+from medssl.errors import DataError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+__all__ = ["Source", "download", "unpack"]
+
+_CHUNK = 1 << 18
+_TRIES = 5
+_PAUSE = 1.0  # seconds before the second try, doubled for each further one
+_TIMEOUT = (15, 60)  # seconds to connect, and between two arrivals of data
+
+
+@dataclass(frozen=True)
+class Source:
+    """A published file.
+
+    Attributes:
+        file: Name it has on disk, without folders.
+        url: Address, http or https; empty when there is none that works without a login.
+        bytes: Size; ``None`` where not known.
+        sha256: Hexadecimal; ``None`` where not published.
+        md5: Hexadecimal; used when there is no ``sha256``.
+        title: What it is, in words.
+        licence: Name of its licence, shown before the download.
+    """
+
+    file: str
+    url: str
+    bytes: int | None = None
+    sha256: str | None = None
+    md5: str | None = None
+    title: str = ""
+    licence: str = ""
+
+    @property
+    def checksum(self) -> str | None:
+        """``sha256:...``, else ``md5:...``, else ``None``; in lower case."""
+        for algorithm, value in (("sha256", self.sha256), ("md5", self.md5)):
+            if value:
+                return f"{algorithm}:{value.lower()}"
+        return None
+
+    def __str__(self) -> str:
+        facts = (f"{self.bytes:,} bytes" if self.bytes else "", (self.checksum or "").replace(":", " "))
+        known = ", ".join(filter(None, facts))
+        return f"{self.file} ({known})" if known else self.file
+
+
+def download(source: Source, directory: str | Path, *, announce: Callable[[str], None] | None = None) -> Path:
+    """Bring one file to ``directory``; do nothing when the right one is there.
+
+    A transfer that breaks off leaves ``<file>.part``, and the next call goes on from there. A file whose checksum is
+    not published is taken as it comes, goes on only if the server says that it has not changed since (its part carries
+    the date of the server's file), and its sha256 is written beside it as ``<file>.sha256``, in the form of
+    ``sha256sum``, to be held against at every later call.
+
+    Args:
+        source: What to get.
+        directory: Folder for it; made when missing.
+        announce: Called with one line at a time: what is downloaded, under which licence, which checksum was recorded.
+            ``None``: the logger ``medssl``, level INFO.
+
+    Returns:
+        Path of the verified file.
+
+    Raises:
+        DataError: Another file is there under this name, the file cannot be had from here, what came is not what was
+            published, or the disk is full. The message says which file (name, size, checksum) to put where.
+    """
+    say = announce or logging.getLogger("medssl").info
+    if source.file in ("", ".", "..") or any(mark in source.file for mark in "/\\:"):
+        raise DataError(f"'{source.file}' is no plain file name. Correct the entry of this source in the catalogue.")
+    target = Path(directory) / source.file
+    if not target.exists():
+        _fetch(source, target, say)
+    elif difference := _difference(target, source):
+        raise DataError(
+            f"{target} is not the file that was published. {difference} Move it away and run the same command again to "
+            f"download it, or put the right file there: {source.url}"
+        )
+    if source.checksum is None:
+        _hold_against_record(target, source, say)
+    return target
+
+
+def _difference(path: Path, source: Source) -> str:
+    """Say how size and checksum differ from the published ones; empty when they agree, as far as they are known."""
+    size = path.stat().st_size
+    algorithm, _, expected = (source.checksum or "sha256:").partition(":")
+    wrong_size = source.bytes is not None and size != source.bytes
+    if not wrong_size and not expected:
+        return ""
+    seen = _digest(path, algorithm)
+    return f"Expected {source}, found {size:,} bytes, {algorithm} {seen}." if wrong_size or seen != expected else ""
+
+
+def _digest(path: Path, algorithm: str) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, algorithm).hexdigest()
+
+
+def _hold_against_record(path: Path, source: Source, say: Callable[[str], None]) -> None:
+    """Compare with the sha256 recorded at the first sight of this file, or record it now."""
+    record = path.with_name(path.name + ".sha256")
+    seen = _digest(path, "sha256")
+    if not record.exists():
+        record.write_text(f"{seen}  {path.name}\n", encoding="utf-8")
+        say(f"No checksum is published for {path.name}. Its sha256 is {seen}, recorded in {record.name}.")
+    elif (recorded := record.read_text(encoding="utf-8").partition(" ")[0]) != seen:
+        raise DataError(
+            f"{path} has changed since it was first seen. {record.name} says sha256 {recorded}, found "
+            f"{path.stat().st_size:,} bytes, sha256 {seen}. Move it away and run the same command again to download it "
+            f"from {source.url}, or delete {record.name} if the new file is meant."
+        )
+
+
+def _fetch(source: Source, target: Path, say: Callable[[str], None]) -> None:
+    """Download through pooch and turn every failure into what the user can do about it."""
+    by_hand = _by_hand(source, target)
+    if not source.url.startswith(("http://", "https://")):
+        raise DataError(f"{source.file} cannot be downloaded from here: it has no open address. {by_hand}")
+    licence = f" Licence: {source.licence}." if source.licence else ""
+    say(f"Downloading {source.title or source.file}: {source} from {source.url}.{licence}")
+    logger = get_logger()
+    level = logger.level
+    logger.setLevel(logging.WARNING)  # what it would say has been announced
+    transfer: Any = _Resumable(source, target)  # Any: pooch calls it as below, but declares other argument names
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        retrieve(source.url, source.checksum, fname=target.name, path=target.parent, downloader=transfer)
+    except _RefusedError as error:
+        raise DataError(f"{source.file} cannot be downloaded: the server answers {error}. {by_hand}") from error
+    except requests.RequestException as error:
+        raise DataError(
+            f"{source.file} cannot be downloaded: no connection, or it broke off ({type(error).__name__}). The same "
+            f"command goes on from what has arrived. Without a network: {by_hand}"
+        ) from error
+    except OSError as error:
+        raise _disk_error(error, target.parent, source.bytes) from error
+    finally:
+        logger.setLevel(level)
+
+
+def _by_hand(source: Source, target: Path) -> str:
+    return f"Get {source} from {source.url or 'its makers'}, put it at {target}, and run the same command again."
+
+
+def _disk_error(error: OSError, folder: Path, needed: int | None) -> DataError:
+    size = f" {needed:,} bytes are needed." if needed else ""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return DataError(f"There is no space left in {folder}.{size} Free some, or choose another data folder.")
+    return DataError(f"Nothing can be written to {folder}: {error.strerror}.{size} Choose another data folder.")
+
+
+@contextlib.contextmanager
+def _progress_bar(source: Source) -> Iterator[Callable[[int], None]]:
+    """Draw a bar on a terminal, nothing elsewhere; the callable takes the bytes that have arrived."""
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    with Progress(*columns, TimeRemainingColumn(), console=console, disable=not console.is_terminal) as progress:
+        task = progress.add_task(source.file, total=source.bytes)
+        yield lambda done: progress.update(task, completed=done)
+
+
+class _RefusedError(requests.RequestException):
+    """The server answered, with an error."""
+
+    def __init__(self, answer: requests.Response) -> None:
+        super().__init__(f"{answer.status_code} {answer.reason}")
+        self.status = answer.status_code
+
+
+class _Resumable:
+    """A pooch downloader over HTTP that appends to a ``.part`` file and tries again when the line breaks."""
+
+    def __init__(self, source: Source, target: Path) -> None:
+        self._source = source
+        self._target = target
+        self._part = target.with_name(target.name + ".part")
+
+    def __call__(self, url: str, output_file: str, _pooch: Any) -> None:
+        missing = (self._source.bytes or 0) - self._have()
+        if missing > shutil.disk_usage(self._part.parent).free:
+            raise OSError(errno.ENOSPC, "no space")
+        with _progress_bar(self._source) as show:
+            self._persist(url, show)
+        if difference := _difference(self._part, self._source):
+            self._part.unlink()
+            raise DataError(
+                f"{url} did not send the published file. {difference} It was deleted: run the same command again. "
+                f"If that does not help: {_by_hand(self._source, self._target)}"
+            )
+        self._part.replace(output_file)
+
+    def _have(self) -> int:
+        return self._part.stat().st_size if self._part.exists() else 0
+
+    def _persist(self, url: str, show: Callable[[int], None]) -> None:
+        """Transfer until done; give up after some tries that brought nothing, at once if nothing ever came."""
+        failures, most = 0, self._have()
+        while True:
+            try:
+                return self._transfer(url, show)
+            except _RefusedError as error:
+                failures += 1
+                if failures >= _TRIES or error.status not in (408, 429, 500, 502, 503, 504):
+                    raise
+            except requests.RequestException:
+                failures = 1 if self._have() > most else failures + 1
+                most = max(most, self._have())
+                if failures >= _TRIES or not most:
+                    raise
+            time.sleep(_PAUSE * 2 ** (failures - 1))
+
+    def _transfer(self, url: str, show: Callable[[int], None]) -> None:
+        have = self._have()
+        if have and have == self._source.bytes:
+            return
+        headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-"} if have else {})
+        if have and self._source.checksum is None:  # then only the server can tell whether it is still the same file
+            headers["If-Range"] = formatdate(self._part.stat().st_mtime, usegmt=True)
+        with requests.get(url, headers=headers, stream=True, timeout=_TIMEOUT) as answer:
+            place = answer.headers.get("Content-Range", "")
+            if answer.status_code == 416 and place == f"bytes */{have}":
+                return  # it was whole
+            if answer.status_code == 416 or (answer.status_code == 206 and not place.startswith(f"bytes {have}-")):
+                self._part.unlink(missing_ok=True)
+                raise requests.ConnectionError(f"{url} does not go on at byte {have}")
+            if answer.status_code >= 400:
+                raise _RefusedError(answer)
+            if "text/html" in answer.headers.get("Content-Type", ""):
+                by_hand = _by_hand(self._source, self._target)
+                raise DataError(f"{url} answers with a web page: it moved, or wants a login. {by_hand}")
+            have = have if answer.status_code == 206 else 0  # 200: this server sends it from the start
+            try:
+                with self._part.open("ab" if have else "wb") as file:
+                    for chunk in answer.iter_content(_CHUNK):
+                        file.write(chunk)
+                        have += len(chunk)
+                        show(have)
+            finally:
+                changed = parsedate_tz(answer.headers.get("Last-Modified", ""))
+                os.utime(self._part, (mktime_tz(changed),) * 2 if changed else None)
+
+
+def unpack(archive: str | Path, directory: str | Path) -> tuple[Path, ...]:
+    """Unpack a zip or tar file (plain, gzip, bzip2, xz) into ``directory``; all of it or nothing.
+
+    Everything goes to a hidden folder beside its place and is moved when complete. Folders ``__MACOSX``, which hold
+    macOS's notes under the names of the images, are left out. Permissions and times are not restored.
+
+    Args:
+        archive: The file.
+        directory: Folder for its content; made when missing.
+
+    Returns:
+        What now lies in ``directory``, one path for each top-level name of the archive, sorted.
+
+    Raises:
+        DataError: The archive is damaged or of another format, a name in it leads outside or is a link, one of its
+            top-level names is in ``directory`` already, or the disk is full. Nothing is left behind then.
+    """
+    archive, directory = Path(archive), Path(directory)
+    if not archive.is_file():
+        raise DataError(f"There is no file {archive}. Download it first.")
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".unpack-", dir=directory) as temporary:
+            for name, content in _members(archive):
+                target = Path(temporary, *name.parts)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                with content, target.open("wb") as file:
+                    shutil.copyfileobj(content, file, _CHUNK)
+            return _move_in(sorted(Path(temporary).iterdir()), directory, archive)
+    except (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError) as error:
+        raise DataError(f"{archive} is damaged or no archive: {error}. Delete it and download it again.") from error
+    except (RuntimeError, NotImplementedError) as error:  # a password, or a compression that zipfile does not know
+        raise DataError(f"{archive} cannot be unpacked here: {error}. Unpack it by hand into {directory}.") from error
+    except OSError as error:
+        if error.errno is None:  # gzip and bzip2 say so of broken data
+            raise DataError(f"{archive} is damaged: {error}. Delete it and download it again.") from error
+        raise _disk_error(error, directory, None) from error
+
+
+def _members(archive: Path) -> Iterator[tuple[PurePosixPath, IO[bytes]]]:
+    """Yield the checked name and the content of every file, in the archive's order."""
+    if zipfile.is_zipfile(archive):
+        with zipfile.ZipFile(archive) as container:
+            for info in container.infolist():
+                name = _safe_name(info.filename, archive)
+                if not info.is_dir() and "__MACOSX" not in name.parts:
+                    yield name, container.open(info)
+        return
+    with tarfile.open(archive) as tar:
+        for member in tar:
+            name = _safe_name(member.name, archive)
+            if not (member.isfile() or member.isdir()):
+                raise DataError(f"{archive} holds '{member.name}', a link. Unpack it by hand if you trust it.")
+            content = tar.extractfile(member)
+            if content is not None and "__MACOSX" not in name.parts:
+                yield name, content
+
+
+def _safe_name(name: str, archive: Path) -> PurePosixPath:
+    path = PurePosixPath(name.replace("\\", "/"))
+    if path.is_absolute() or ".." in path.parts or ":" in (path.parts or ("",))[0]:
+        raise DataError(f"{archive} holds '{name}', which leads out of its folder. Do not trust this archive.")
+    return path
+
+
+def _move_in(entries: list[Path], directory: Path, archive: Path) -> tuple[Path, ...]:
+    taken = [entry.name for entry in entries if (directory / entry.name).exists()]
+    if taken:
+        raise DataError(
+            f"{archive} brings {', '.join(taken)}, which is in {directory} already. It was not touched: move it away, "
+            "or delete it if it is incomplete, and run the same command again."
+        )
+    return tuple(entry.rename(directory / entry.name) for entry in entries)

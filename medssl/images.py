@@ -1,0 +1,171 @@
+"""Reading an image file into an array, whatever mode it was saved in.
+
+Pillow does the decoding. What this file adds is one answer for every mode that turns up in medical folders: grey,
+colour, palette, transparency, 16 bits, CMYK, photographs that lie on their side, files that are cut short.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from medssl.errors import DataError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+__all__ = ["IMAGE_SUFFIXES", "read_image"]
+
+#: Suffixes, in lower case, of the files that :func:`read_image` is made for.
+IMAGE_SUFFIXES = frozenset(
+    {".bmp", ".jfif", ".jp2", ".jpeg", ".jpg", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp"}
+)
+
+#: Pillow's names of the formats above; none of them starts another program, as EPS does.
+_FORMATS = ("BMP", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
+
+#: More pixels than this are refused: 32,768 x 32,768, six times the largest scan Pillow itself would let pass.
+_MAX_PIXELS = 2**30
+
+_DEEP_MODES = ("I", "I;16", "I;16B", "I;16L", "I;16N", "F")
+_GREY_MODES = ("1", "L", "LA", "La")
+
+_pillow_limit = threading.Lock()
+
+
+def read_image(path: str | Path) -> np.ndarray:
+    """Decode one image file.
+
+    The first frame is read, and an EXIF orientation is applied. The number of channels and the depth follow from the
+    file's mode, never from its pixels, so that equal kinds of files give equal kinds of arrays:
+
+    - 1-bit, grey, and grey with transparency: one channel, uint8; the two values of 1-bit files are 0 and 255.
+    - RGB, palette, CMYK, YCbCr, with or without transparency: three channels, uint8. Equal channels stay three.
+    - 16-bit grey, and 32-bit integer or floating point grey that holds whole numbers from 0 to 65535: one channel,
+      uint16.
+
+    Transparency is dropped, not composed onto a colour: scans carry an alpha channel that is opaque or meaningless.
+    Pillow has no colour mode of 16 bits; such files arrive with their upper 8 bits.
+
+    Args:
+        path: File of one of the formats behind :data:`IMAGE_SUFFIXES`; the suffix itself does not matter.
+
+    Returns:
+        ``(H, W, C)``, C 1 or 3, uint8 or uint16, writable, owned by the caller.
+
+    Raises:
+        DataError: The file is missing, empty, cut short, no image, too large, or holds values that do not fit. The
+            message names the file and the cause.
+    """
+    path = Path(path)
+    try:
+        return _decode(path.read_bytes())
+    except DataError as error:
+        raise DataError(f"{path} cannot be used as an image: {error}") from error
+    # Pillow's readers answer a broken file with nearly any exception (SyntaxError, struct.error, IndexError, ...)
+    except Exception as error:
+        raise DataError(f"{path} cannot be read as an image: {_cause(error)}.") from error
+
+
+def _decode(data: bytes) -> np.ndarray:
+    if not data:
+        raise DataError("the file is empty")
+    image = _load(data)
+    deep = image.mode in _DEEP_MODES
+    pixels = _to_uint16(np.asarray(image)) if deep else np.array(_convert(image, image.mode))
+    if pixels.ndim == 2:
+        pixels = pixels[:, :, None]
+    return _turn(pixels, _orientation(image))
+
+
+@contextlib.contextmanager
+def _without_pillow_limit() -> Iterator[int]:
+    """Lift Pillow's limit of pixels, a global that would stop a large scan; give it in case it matters.
+
+    The lock keeps two threads from restoring it in the wrong order.
+    """
+    with _pillow_limit:
+        limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+        try:
+            yield limit or _MAX_PIXELS
+        finally:
+            Image.MAX_IMAGE_PIXELS = limit
+
+
+def _load(data: bytes) -> Image.Image:
+    with _without_pillow_limit() as limit:  # the header only, out of memory: other threads hardly wait
+        image = Image.open(io.BytesIO(data), formats=_FORMATS)
+    pixels = image.width * image.height
+    if pixels > _MAX_PIXELS:
+        raise DataError(
+            f"{image.width} x {image.height} pixels are more than {_MAX_PIXELS:,}. Cut it into tiles first."
+        )
+    with _without_pillow_limit() if pixels > limit else contextlib.nullcontext():
+        image.load()
+    return image
+
+
+def _convert(image: Image.Image, mode: str) -> Image.Image:
+    """Bring any 8-bit mode to ``L`` or ``RGB``."""
+    if mode in ("L", "RGB"):
+        return image
+    if mode in _GREY_MODES:
+        return image.convert("L")
+    if mode in ("P", "PA"):
+        return image.convert("RGBA").convert("RGB")  # by way of RGBA: a palette may carry transparency of its own
+    return image.convert("RGB")
+
+
+def _to_uint16(values: np.ndarray) -> np.ndarray:
+    """Cast whole numbers from 0 to 65535; anything else would be changed by the cast and is refused."""
+    if values.dtype.itemsize == 2:
+        return values.astype(np.uint16)
+    low, high = float(values.min()), float(values.max())
+    whole = values.dtype.kind == "i" or bool((values == np.floor(values)).all())
+    if not (whole and low >= 0 and high <= 65535):  # a NaN fails every one of these
+        raise DataError(
+            f"its values run from {low:g} to {high:g}, and only whole numbers from 0 to 65535 fit. "
+            "Convert it to 8 or 16 bits first."
+        )
+    return values.astype(np.uint16)
+
+
+def _orientation(image: Image.Image) -> int:
+    """Return the EXIF orientation, 1 (upright) where there is none or the EXIF block is damaged."""
+    try:
+        return int(image.getexif().get(0x0112, 1))
+    except Exception:  # a damaged block of notes is no reason to refuse good pixels
+        return 1
+
+
+#: EXIF 2.32, table 6 (tag 0x0112): what brings the stored rows and columns upright.
+_UPRIGHT: dict[int, Callable[[np.ndarray], np.ndarray]] = {
+    2: lambda a: a[:, ::-1],
+    3: lambda a: a[::-1, ::-1],
+    4: lambda a: a[::-1],
+    5: lambda a: a.swapaxes(0, 1),
+    6: lambda a: a.swapaxes(0, 1)[:, ::-1],
+    7: lambda a: a[::-1, ::-1].swapaxes(0, 1),
+    8: lambda a: a.swapaxes(0, 1)[::-1],
+}
+
+
+def _turn(pixels: np.ndarray, orientation: int) -> np.ndarray:
+    upright = _UPRIGHT.get(orientation)
+    return pixels if upright is None else np.ascontiguousarray(upright(pixels))
+
+
+def _cause(error: Exception) -> str:
+    if isinstance(error, UnidentifiedImageError):
+        return "its content is of no image format that medssl reads"
+    if isinstance(error, FileNotFoundError):
+        return "there is no such file"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror.lower()
+    return str(error) or type(error).__name__

@@ -1,0 +1,232 @@
+"""Where and in which precision a run computes, chosen in one place, with the reason for the run's record."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import platform
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from medssl.errors import OptionError, did_you_mean
+
+__all__ = [
+    "Layout",
+    "Precision",
+    "choose_device",
+    "choose_layout",
+    "choose_precision",
+    "describe_environment",
+    "native_bfloat16",
+]
+
+_DEVICES = ("auto", "cpu", "cuda", "mps")
+_DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16}
+_PACKAGES = ("torch", "torchvision", "lightly", "timm", "numpy", "scikit-learn")
+
+
+@dataclass(frozen=True)
+class Precision:
+    """The number format of the encoder's matrix products and convolutions; losses are always in float32.
+
+    Attributes:
+        dtype: bfloat16 or float16 under autocast; ``None``: float32 throughout.
+        reason: Why this one, for the run's record.
+        device_type: ``cpu``, ``cuda`` or ``mps``.
+    """
+
+    dtype: torch.dtype | None
+    reason: str
+    device_type: str = "cpu"
+
+    @property
+    def name(self) -> str:
+        """``float32``, ``bfloat16`` or ``float16``."""
+        return "float32" if self.dtype is None else str(self.dtype).removeprefix("torch.")
+
+    def autocast(self) -> contextlib.AbstractContextManager[object]:
+        """Return the context in which the encoder runs."""
+        if self.dtype is None:
+            return contextlib.nullcontext()
+        return torch.autocast(self.device_type, dtype=self.dtype)
+
+    def full(self) -> contextlib.AbstractContextManager[object]:
+        """Return the context in which losses and heads run: autocast off."""
+        return torch.autocast(self.device_type, enabled=False)
+
+    def scaler(self) -> torch.amp.GradScaler:
+        """Return a new loss scaler; one that does nothing unless the precision is float16 on CUDA.
+
+        Only float16 has so small a range that gradients vanish without it.
+        """
+        needed = self.dtype == torch.float16 and self.device_type == "cuda"
+        return torch.amp.GradScaler(self.device_type, enabled=needed)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The order of pixels and channels in memory.
+
+    Attributes:
+        memory_format: Channels last (N, H, W, C in memory) or contiguous (N, C, H, W).
+        reason: Why this one, for the run's record.
+    """
+
+    memory_format: torch.memory_format
+    reason: str
+
+    @property
+    def name(self) -> str:
+        """``channels_last`` or ``contiguous``."""
+        return str(self.memory_format).removeprefix("torch.").removesuffix("_format")
+
+    def apply(self, module: nn.Module, device: torch.device) -> None:
+        """Move a module to the device and its convolution weights to this layout, in place."""
+        module.to(device)
+        module.to(memory_format=self.memory_format)
+
+
+def choose_device(name: str = "auto") -> torch.device:
+    """Turn a name into a device that is there.
+
+    Args:
+        name: ``auto`` (CUDA, else Apple's MPS, else the processor), ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
+
+    Raises:
+        OptionError: No such device is known, or this machine has none.
+    """
+    kind, _, number = name.partition(":")
+    if kind not in _DEVICES or (number and not (kind == "cuda" and number.isdecimal())):
+        raise OptionError(
+            f"no device named '{name}'.{did_you_mean(kind, _DEVICES)} "
+            "Devices are auto, cpu, cuda, cuda:N (the GPU's number, from 0) and mps. Leave --device out for the best."
+        )
+    if kind == "auto":
+        kind = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    _require_present(kind, int(number or 0))
+    return torch.device(f"{kind}:{number}" if number else kind)
+
+
+def _require_present(kind: str, number: int) -> None:
+    if kind == "mps" and not torch.backends.mps.is_available():
+        raise OptionError("there is no Apple GPU for PyTorch here. MPS is not available. Use --device cpu or auto.")
+    if kind == "cuda" and not torch.cuda.is_available():
+        raise OptionError(
+            f"PyTorch finds no CUDA GPU. The version installed is {torch.__version__}; a GPU needs its driver and a "
+            "build of PyTorch with CUDA. Use --device cpu or auto."
+        )
+    if kind == "cuda" and number >= torch.cuda.device_count():
+        raise OptionError(
+            f"there is no GPU number {number}. This machine has {torch.cuda.device_count()}, counted from 0. "
+            "Give a smaller number, or --device cuda."
+        )
+
+
+def choose_precision(name: str, device: torch.device) -> Precision:
+    """Choose the encoder's number format.
+
+    ``auto`` takes bfloat16 where the hardware multiplies it natively, float16 with loss scaling on GPUs that have only
+    that, and float32 elsewhere: emulated bfloat16 is slower than float32.
+
+    Args:
+        name: ``auto``, ``float32``, ``bfloat16`` or ``float16``.
+        device: Where the encoder will run.
+
+    Raises:
+        OptionError: No such precision, or float16 away from CUDA.
+    """
+    known = ("auto", "float32", *_DTYPES)
+    if name not in known:
+        raise OptionError(f"no precision named '{name}'.{did_you_mean(name, known)} Precisions are {', '.join(known)}.")
+    if name == "auto":
+        return _best_precision(device)
+    if name == "float16" and device.type != "cuda":
+        raise OptionError(
+            f"float16 does not run on {device.type}. Its range is too small to train in without the loss scaling that "
+            "only CUDA has. Use bfloat16 or float32."
+        )
+    reason = "as asked for"
+    if name == "bfloat16" and device.type == "cpu" and native_bfloat16() is None:
+        reason += "; this processor has no bfloat16 instructions and will be slower than in float32"
+    return Precision(_DTYPES.get(name), reason, device.type)
+
+
+def _best_precision(device: torch.device) -> Precision:
+    if device.type == "cuda":
+        gpu = torch.cuda.get_device_name(device)
+        major, minor = torch.cuda.get_device_capability(device)
+        if major >= 8:
+            return Precision(torch.bfloat16, f"{gpu} has bfloat16 tensor cores", "cuda")
+        if major == 7:
+            return Precision(torch.float16, f"{gpu} has float16 tensor cores but no bfloat16", "cuda")
+        return Precision(None, f"{gpu} (compute capability {major}.{minor}) has no tensor cores", "cuda")
+    if device.type == "mps":
+        return Precision(None, "reduced precision is not measured on Apple GPUs", "mps")
+    if instructions := native_bfloat16():
+        return Precision(torch.bfloat16, f"the processor has {instructions}", "cpu")
+    return Precision(None, "the processor has no bfloat16 instructions (avx512_bf16 or amx_bf16)", "cpu")
+
+
+def native_bfloat16() -> str | None:
+    """Return the processor's instructions for bfloat16 products, best first, or ``None`` where they are emulated.
+
+    ``mkldnn``'s own check answers yes on every AVX-512 processor, native or not, and is of no use here.
+    """
+    if hasattr(torch.cpu, "get_capabilities"):  # also on Windows; PyTorch 2.8 lacks it
+        flags = {name for name, present in torch.cpu.get_capabilities().items() if present is True}
+    else:
+        flags = set(_read_cpuinfo().get("flags", "").split())
+    return next((name for name in ("amx_bf16", "avx512_bf16") if name in flags), None)
+
+
+def _read_cpuinfo(path: Path = Path("/proc/cpuinfo")) -> dict[str, str]:
+    """Read the first processor's entries; empty where there is no such file."""
+    try:
+        block = path.read_text(encoding="utf-8", errors="replace").split("\n\n")[0]
+    except OSError:
+        return {}
+    pairs = (line.partition(":") for line in block.splitlines())
+    return {key.strip(): value.strip() for key, _, value in pairs}
+
+
+def choose_layout(device: torch.device) -> Layout:
+    """Choose the memory layout of images and convolution weights.
+
+    ResNet-18, 64 px, float32, one core of an AVX2 processor, both views in one forward and backward: 1.94 s channels
+    last and 2.21 s contiguous for 64 samples, equal within the noise for 16 (``benchmarks/step.py``).
+    """
+    if device.type == "mps":
+        return Layout(torch.contiguous_format, "channels_last is not measured on Apple GPUs")
+    if device.type == "cuda":
+        return Layout(
+            torch.channels_last, "the layout in which tensor cores convolve; the other is converted at each layer"
+        )
+    return Layout(torch.channels_last, "faster or equal in oneDNN's convolutions and in BatchNorm (measured)")
+
+
+def describe_environment() -> dict[str, object]:
+    """Describe software and hardware for the run's record; imports none of the packages that it names."""
+    gpus = (
+        [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())] if torch.cuda.is_available() else []
+    )
+    return {
+        "python": platform.python_version(),
+        **{name: _version(name) for name in _PACKAGES},
+        "platform": platform.platform(),
+        "processor": _read_cpuinfo().get("model name") or platform.processor() or platform.machine(),
+        "cpu_count": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "gpu": gpus,
+        "cuda": torch.version.cuda if gpus else None,
+    }
+
+
+def _version(distribution: str) -> str | None:
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return None

@@ -1,0 +1,129 @@
+"""Facts about MedMNIST's sets: class names in the order of the label numbers, and the augmentation that suits each."""
+
+from __future__ import annotations
+
+from medssl.errors import OptionError, did_you_mean
+
+__all__ = ["LABELS", "MODALITY", "column_of"]
+
+_ORGANS = (
+    "bladder",
+    "femur-left",
+    "femur-right",
+    "heart",
+    "kidney-left",
+    "kidney-right",
+    "liver",
+    "lung-left",
+    "lung-right",
+    "pancreas",
+    "spleen",
+)
+
+# medmnist/info.py of MedMNIST v2.
+LABELS: dict[str, tuple[str, ...]] = {
+    "bloodmnist": (
+        "basophil",
+        "eosinophil",
+        "erythroblast",
+        "immature granulocytes(myelocytes, metamyelocytes and promyelocytes)",
+        "lymphocyte",
+        "monocyte",
+        "neutrophil",
+        "platelet",
+    ),
+    "breastmnist": ("malignant", "normal, benign"),
+    "chestmnist": (
+        "atelectasis",
+        "cardiomegaly",
+        "effusion",
+        "infiltration",
+        "mass",
+        "nodule",
+        "pneumonia",
+        "pneumothorax",
+        "consolidation",
+        "edema",
+        "emphysema",
+        "fibrosis",
+        "pleural",
+        "hernia",
+    ),
+    "dermamnist": (
+        "actinic keratoses and intraepithelial carcinoma",
+        "basal cell carcinoma",
+        "benign keratosis-like lesions",
+        "dermatofibroma",
+        "melanoma",
+        "melanocytic nevi",
+        "vascular lesions",
+    ),
+    "octmnist": ("choroidal neovascularization", "diabetic macular edema", "drusen", "normal"),
+    "organamnist": _ORGANS,
+    "organcmnist": _ORGANS,
+    "organsmnist": _ORGANS,
+    "pathmnist": (
+        "adipose",
+        "background",
+        "debris",
+        "lymphocytes",
+        "mucus",
+        "smooth muscle",
+        "normal colon mucosa",
+        "cancer-associated stroma",
+        "colorectal adenocarcinoma epithelium",
+    ),
+    "pneumoniamnist": ("normal", "pneumonia"),
+    "retinamnist": ("0", "1", "2", "3", "4"),
+    "tissuemnist": (
+        "Collecting Duct, Connecting Tubule",
+        "Distal Convoluted Tubule",
+        "Glomerular endothelial cells",
+        "Interstitial endothelial cells",
+        "Leukocytes",
+        "Podocytes",
+        "Proximal Tubule Segments",
+        "Thick Ascending Limb",
+    ),
+}
+
+MODALITY: dict[str, str] = {
+    "bloodmnist": "microscopy",
+    "breastmnist": "ultrasound",
+    "chestmnist": "xray",
+    "dermamnist": "histology",  # in colour, without an up or down
+    "octmnist": "xray",  # grey, with an up, as the next three
+    "organamnist": "xray",
+    "organcmnist": "xray",
+    "organsmnist": "xray",
+    "pathmnist": "histology",
+    "pneumoniamnist": "xray",
+    "retinamnist": "natural",
+    "tissuemnist": "microscopy",
+}
+
+
+def column_of(name: str, finding: str | None) -> int:
+    """Choose the column of a set's label array.
+
+    Raises:
+        OptionError: The set has no such finding, or needs one.
+    """
+    if name != "chestmnist":
+        if finding is not None:
+            raise OptionError(
+                f"finding = '{finding}' does not go with {name}. Only chestmnist has several findings for an image. "
+                "Leave it out, or set dataset.name=chestmnist."
+            )
+        return 0
+    if finding is None:
+        raise OptionError(
+            "chestmnist needs one of its findings. Its images have several labels each, and a class is one label. "
+            f"Choose with --set dataset.finding=...: {', '.join(LABELS[name])}."
+        )
+    if finding not in LABELS[name]:
+        raise OptionError(
+            f"chestmnist has no finding '{finding}'.{did_you_mean(finding, LABELS[name])} "
+            f"Choose from: {', '.join(LABELS[name])}."
+        )
+    return LABELS[name].index(finding)

@@ -1,0 +1,98 @@
+"""Breast tumour histology, benign or malignant (BreaKHis, Spanhol et al. 2016)."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+from medssl.contracts import Part, Sample
+from medssl.errors import DataError
+from medssl_datasets._files import PublishedTree, images_below, log, shorten
+
+__all__ = ["Breast", "case_and_magnification"]
+
+# SOB_B_A-14-22549AB-400-001.png: method, class, tumour type, year, slide, magnification, number
+_NAME = re.compile(r"SOB_[BM]_[A-Z]+-\d\d-(\d+)[A-Z]*-(40|100|200|400)-\d+\.")
+_PARTS: dict[str, Part] = {"train": "train", "test": "test"}
+
+# Benign and malignant images, Spanhol et al. 2016, table I.
+_COUNTS = {"40X": (625, 1370), "100X": (644, 1437), "200X": (623, 1390), "400X": (588, 1232)}
+
+
+def case_and_magnification(name: str) -> tuple[str, str] | None:
+    """Return the case number and the magnification ("400X") in an official file name, ``None`` for any other name.
+
+    The case is the number without its letters: 22549AB, 22549CD and 22549G are one case, and so is 13412, which occurs
+    as ductal and as lobular carcinoma. The makers count 82 patients; this key makes 70 of them, and errs on the side
+    of keeping images together.
+    """
+    found = _NAME.match(name)
+    return (found[1], f"{found[2]}X") if found else None
+
+
+class Breast(PublishedTree):
+    """7,909 H&E images of 700 x 460 px at four magnifications; at 400X 588 benign and 1,232 malignant ones.
+
+    Layouts: the makers' ``BreaKHis_v1/histology_slides/breast/{benign,malignant}/SOB/<type>/<slide>/400X/*.png``, and
+    the Kaggle copy ``{train,test}/{benign,malignant}/*.png`` with 1,693 of the 400X images.
+
+    Source: Spanhol et al., IEEE Trans. Biomed. Eng. 63:1455 (2016). Licence: CC BY 4.0.
+
+    Known leaks: every image belongs to one of few cases. All benign cases of the Kaggle copy's test folder are in its
+    training folder too, so results on its parts, and on any random split, are too good for new patients.
+    """
+
+    @dataclass(frozen=True, kw_only=True)
+    class Config:
+        """Options.
+
+        Attributes:
+            magnification: Of the microscope's objective and eyepiece together.
+        """
+
+        magnification: Literal["40X", "100X", "200X", "400X"] = "400X"  # the ICIP 2023 study's
+
+    name = "breast"
+    classes = ("benign", "malignant")
+    layouts = (classes, ("train/benign", "train/malignant", "test/benign", "test/malignant"))
+    wrappers = ("BreaKHis_v1", "histology_slides", "breast", "BreaKHis 400X", "breakhis-400x", "breakhis", "archive")
+    expected = "BreaKHis_v1/histology_slides/breast/{benign,malignant}/SOB/... or {train,test}/{benign,malignant}/*.png"
+    augmentation = "histology"
+    group_kind = "case"
+    default_split = "grouped"
+    split_reason = (
+        "all images come from some 70 cases, and a random split (like the Kaggle copy's parts) has images of one case "
+        "on both sides"
+    )
+
+    def samples(self) -> list[Sample]:
+        """List the images of one magnification, sorted by id.
+
+        Raises:
+            DataError: The tree is not there, or holds no image of a class at this magnification.
+        """
+        samples, unknown = [], []
+        for folder, part in (("", None), *_PARTS.items()):
+            for label, name in enumerate(self.classes):
+                prefix = f"{folder}/{name}" if folder else name
+                for image in images_below(self.tree / prefix) if (self.tree / prefix).is_dir() else ():
+                    key = case_and_magnification(image.rpartition("/")[2])
+                    if key is None:
+                        unknown.append(f"{prefix}/{image}")
+                    elif key[1] == self.config.magnification:
+                        samples.append(Sample(id=f"{prefix}/{image}", label=label, group=key[0], part=part))
+        if unknown:
+            log.warning("breast: %d files without an official name are left out: %s", len(unknown), shorten(unknown, 5))
+        self._check_magnification(samples)
+        self.warn_of_counts(samples, dict(zip(self.classes, _COUNTS[self.config.magnification], strict=True)))
+        return sorted(samples, key=lambda sample: sample.id)
+
+    def _check_magnification(self, samples: list[Sample]) -> None:
+        if not samples:
+            raise DataError(
+                f"breast: {self.tree} holds no image at {self.config.magnification} under its official name "
+                "(SOB_B_A-14-22549AB-400-001.png). The Kaggle copy has 400X only. "
+                "Choose another magnification with --set dataset.magnification=..., or fetch the makers' archive."
+            )
+        self.check_classes(samples)

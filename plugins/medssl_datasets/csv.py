@@ -1,0 +1,151 @@
+"""Your own images, listed in a table."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from medssl.contracts import Part, Sample
+from medssl.errors import DataError
+from medssl_datasets._files import FileDataset, own_split, shorten
+from medssl_datasets._table import Table, find_table, normal_path, read_table
+
+__all__ = ["Csv"]
+
+_PARTS: dict[str, Part | None] = {
+    "": None,
+    "train": "train",
+    "training": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "test": "test",
+    "testing": "test",
+}
+
+
+class Csv(FileDataset):
+    """Images named in a table, one per row; the classes are the labels that occur, sorted (numbers by value).
+
+    Layout: a table with a header in UTF-8, cut by commas, semicolons, tabs or bars. Paths are relative to the data
+    folder. A row without a label is pre-trained on only; one without a group or a part has none.
+
+    Source and licence: yours.
+
+    Known leaks: none can be known without a column of groups. Give one wherever one patient, slide or source image
+    gave more than one file.
+    """
+
+    @dataclass(frozen=True, kw_only=True)
+    class Config:
+        """Options.
+
+        Attributes:
+            file: The table; ``None``: the only ``*.csv`` in the data folder.
+            path_column: Column of the image files.
+            label_column: Column of the classes.
+            group_column: Column of the patients, slides or source images; ``None``: ``group``, where there is one.
+            part_column: Column of train, val or test; ``None``: ``part``, where there is one.
+            path_prefix: Folder put before each path.
+            augmentation: Name of the augmentation recipe.
+        """
+
+        file: Path | None = None
+        path_column: str = "path"
+        label_column: str = "label"
+        group_column: str | None = None
+        part_column: str | None = None
+        path_prefix: str = ""
+        augmentation: str = "natural"
+
+    classes: Sequence[str] = ()  # known once the samples are listed
+
+    def __init__(self, config: Any, root: Path, facts: Mapping[str, Any] | None = None) -> None:
+        super().__init__(config, root, facts)
+        self.augmentation = config.augmentation
+
+    def samples(self) -> list[Sample]:
+        """List the images, sorted by path.
+
+        Raises:
+            DataError: The table is missing, lacks a column, names a file twice or one that does not exist, or a part
+                that is none.
+        """
+        table = read_table(self._file())
+        paths = self._paths(table)
+        texts = table.column(self.config.label_column, _remedy("label_column"))
+        parts = self._parts(table)
+        groups = table.optional(self.config.group_column, "group", _remedy("group_column"))
+        self.classes = _in_order({text for text in texts if text})
+        if not self.classes:
+            raise DataError(
+                f"csv: the column '{self.config.label_column}' of {table.file} is empty. Without labels nothing can "
+                "be evaluated. Fill it, or name another with --set dataset.label_column=..."
+            )
+        labels = {name: label for label, name in enumerate(self.classes)}
+        samples = [
+            Sample(id=path, label=labels.get(text), group=group or None, part=part)
+            for path, text, group, part in zip(paths, texts, groups, parts, strict=True)
+        ]
+        self.default_split, self.split_reason = own_split(samples)
+        self.group_kind = (self.config.group_column or "group") if any(groups) else None
+        return sorted(samples, key=lambda sample: sample.id)
+
+    def _file(self) -> Path:
+        if self.config.file is not None:
+            return find_table(self.config.file, self.root)
+        found = sorted(path for path in self.root.glob("*.csv") if not path.name.startswith("."))
+        if len(found) != 1:
+            there = f"holds {len(found)}: {shorten([path.name for path in found])}" if found else "holds none"
+            raise DataError(
+                f"csv: which table lists the images? {self.root} {there}. Name it with --set dataset.file=..., "
+                "or the folder that holds it with --data-dir."
+            )
+        return found[0]
+
+    def _paths(self, table: Table) -> list[str]:
+        """Read the paths, relative to the root where they lie below it, and make sure that every file is there once."""
+        texts = table.column(self.config.path_column, _remedy("path_column"))
+        if blank := [str(line) for text, line in zip(texts, table.lines, strict=True) if not text]:
+            raise DataError(
+                f"csv: {table.file} names no image in {len(blank)} of its rows, in line {shorten(blank)}. "
+                f"Fill the column '{self.config.path_column}' or take the rows out."
+            )
+        paths = [self._relative(normal_path(text, self.config.path_prefix)) for text in texts]
+        if twice := [path for path, count in Counter(paths).items() if count > 1]:
+            raise DataError(
+                f"csv: {table.file} names {len(twice)} images more than once: {shorten(twice)}. Keep one row of each."
+            )
+        if missing := [path for path in paths if not (self.root / path).is_file()]:
+            raise DataError(
+                f"csv: {len(missing)} of the {len(paths)} images in {table.file} are not there: {shorten(missing)}. "
+                f"Paths are relative to {self.root}. Correct them, or set dataset.path_prefix or --data-dir."
+            )
+        return paths
+
+    def _relative(self, path: str) -> str:
+        place = Path(path)
+        return place.relative_to(self.root).as_posix() if place.is_relative_to(self.root) else path
+
+    def _parts(self, table: Table) -> list[Part | None]:
+        texts = [text.lower() for text in table.optional(self.config.part_column, "part", _remedy("part_column"))]
+        if unknown := sorted(set(texts) - set(_PARTS)):
+            raise DataError(
+                f"csv: {table.file} names parts that are none: {shorten(unknown)}. "
+                "A part is train, val, test or empty. "
+                "Correct them, or name another column with --set dataset.part_column=..."
+            )
+        return [_PARTS[text] for text in texts]
+
+
+def _remedy(option: str) -> str:
+    return f"Name the right one with --set dataset.{option}=..."
+
+
+def _in_order(labels: set[str]) -> list[str]:
+    """Sort as text, whole numbers by value."""
+    numbers = all(label.removeprefix("-").isdecimal() for label in labels)
+    return sorted(labels, key=lambda label: (int(label), label) if numbers else (0, label))

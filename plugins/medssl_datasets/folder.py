@@ -1,0 +1,149 @@
+"""Your own images, one folder per class."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from medssl.contracts import Part, Sample
+from medssl.errors import DataError, OptionError, did_you_mean
+from medssl_datasets._files import FileDataset, images_below, log, own_split, shorten, subfolders
+from medssl_datasets._groups import compile_pattern, group_pattern, groups_by_pattern, groups_by_table
+
+__all__ = ["Folder"]
+
+_PARTS: dict[str, Part] = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
+
+
+class Folder(FileDataset):
+    """Images that lie in one folder per class, at any depth in it; the classes are the folders' names, sorted.
+
+    Layouts: ``<class>/*.png``; or ``train|val|test/<class>/*.png``, which is recognised when every folder at the top
+    has one of these names (or ``valid``, ``validation``) and holds folders, and then sets the parts. Hidden files and
+    files that are no images are ignored.
+
+    Source and licence: yours.
+
+    Known leaks: none can be known without groups. Name them with ``group_pattern`` or ``groups`` wherever one patient,
+    slide or source image gave more than one file.
+    """
+
+    @dataclass(frozen=True, kw_only=True)
+    class Config:
+        r"""Options.
+
+        Attributes:
+            group_pattern: Regular expression searched in each path below the data folder; its group named ``group``,
+                or its only group, is the sample's group. ``'/(C\d+)'`` finds C100 in
+                ``Parasitized/C100P61ThinF_IMG_20150918_144104_cell_168.png``.
+            groups: Table with the columns ``path`` and ``group``; paths are relative to the data folder or to the
+                table.
+            unlabelled: Name of a folder beside the class folders whose images are pre-trained on only.
+            exclude: Regular expression; images with a path that it is found in are left out, for instance ``_mask``.
+            augmentation: Name of the augmentation recipe.
+        """
+
+        group_pattern: str | None = None
+        groups: Path | None = None
+        unlabelled: str | None = None
+        exclude: str | None = None
+        augmentation: str = "natural"
+
+    classes: Sequence[str] = ()  # known once the samples are listed
+
+    def __init__(self, config: Any, root: Path, facts: Mapping[str, Any] | None = None) -> None:
+        super().__init__(config, root, facts)
+        if config.group_pattern is not None and config.groups is not None:
+            raise OptionError("group_pattern and groups are both set. Either says what the groups are. Leave out one.")
+        self.augmentation = config.augmentation
+        self._pattern = group_pattern(config.group_pattern)
+        self._exclude = compile_pattern("exclude", config.exclude)
+
+    def samples(self) -> list[Sample]:
+        """List the images, sorted by path.
+
+        Raises:
+            DataError: The folder is missing, holds no class folders or an empty one, or the groups fit no image.
+        """
+        folders = self._class_folders()
+        self.classes = sorted({name for _, name in folders.values()} - {self.config.unlabelled})
+        labels = {name: label for label, name in enumerate(self.classes)}
+        found = {folder: self._images(folder) for folder in folders}
+        if empty := [folder for folder, images in found.items() if not images]:
+            raise DataError(
+                f"folder: no images in {shorten(empty)} below {self.root}. Every class folder needs some. "
+                "Fill it or take it away."
+            )
+        groups = self._groups([image for images in found.values() for image in images])
+        samples = [
+            Sample(id=image, label=labels.get(name), group=groups.get(image), part=part)
+            for folder, (part, name) in folders.items()
+            for image in found[folder]
+        ]
+        self.default_split, self.split_reason = own_split(samples)
+        self.group_kind = "group" if groups else None
+        return sorted(samples, key=lambda sample: sample.id)
+
+    def _class_folders(self) -> dict[str, tuple[Part | None, str]]:
+        """Map each class folder, relative to the root, to its part and its class."""
+        if not self.root.is_dir():
+            raise DataError(f"folder: {self.root} is no folder. It must hold the class folders. Check --data-dir.")
+        top = subfolders(self.root)
+        wanted = self.config.unlabelled
+        classes = [name for name in top if name != wanted]
+        if not classes:
+            raise DataError(
+                f"folder: {self.root} holds no class folders. Each class needs a folder of its own with its images in "
+                "it. Make them, or name the folder that holds them with --data-dir."
+            )
+        inner = {name: subfolders(self.root / name) for name in classes}
+        if all(name.lower() in _PARTS and inner[name] for name in classes):
+            nested: dict[str, tuple[Part | None, str]] = {
+                f"{part}/{name}": (_PARTS[part.lower()], name) for part in classes for name in inner[part]
+            }
+        else:
+            nested = {name: (None, name) for name in classes}
+            self._hint(classes, inner)
+        if wanted in top:
+            nested[wanted] = (None, wanted)
+        elif wanted is not None and wanted not in {name for _, name in nested.values()}:
+            raise DataError(
+                f"folder: {self.root} has no folder '{wanted}' for unlabelled images.{did_you_mean(wanted, top)} "
+                f"It holds {shorten(top)}. Correct --set dataset.unlabelled=..."
+            )
+        return nested
+
+    def _hint(self, classes: Sequence[str], inner: Mapping[str, Sequence[str]]) -> None:
+        """Warn where the class folders seem to lie one level deeper."""
+        if len(classes) == 1 and len(inner[classes[0]]) > 1:
+            log.warning(
+                "folder: %s holds one class folder, %s. If the classes are %s, use --data-dir %s",
+                self.root,
+                classes[0],
+                shorten(inner[classes[0]], 5),
+                self.root / classes[0],
+            )
+
+    def _images(self, folder: str) -> list[str]:
+        images = [f"{folder}/{image}" for image in images_below(self.root / folder)]
+        return [image for image in images if not (self._exclude and self._exclude.search(image))]
+
+    def _groups(self, images: Sequence[str]) -> dict[str, str]:
+        """Map images to groups, as far as the pattern or the table names them."""
+        if self._pattern is not None:
+            groups, source = groups_by_pattern(self._pattern, images), f"group_pattern '{self._pattern.pattern}'"
+        elif self.config.groups is not None:
+            groups, source = groups_by_table(self.config.groups, self.root, images), f"the table {self.config.groups}"
+        else:
+            return {}
+        unmatched = sorted(set(images) - set(groups))
+        if not groups:
+            raise DataError(
+                f"folder: {source} gives no image a group. Paths read like {shorten(unmatched, 3)}. "
+                "Correct it so that it fits them."
+            )
+        if unmatched:
+            log.warning("folder: %s gives %d images no group: %s", source, len(unmatched), shorten(unmatched, 5))
+        return groups

@@ -1,0 +1,160 @@
+"""MedMNIST: twelve sets of small 2D images with official parts (Yang et al. 2023)."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Literal
+from zipfile import BadZipFile
+
+import numpy as np
+
+from medssl.contracts import Dataset, Part, Sample, Source, download
+from medssl.errors import DataError
+from medssl_datasets._files import log
+from medssl_datasets._medmnist import LABELS, MODALITY, column_of
+
+__all__ = ["MedMNIST"]
+
+_PARTS: tuple[Part, ...] = ("train", "val", "test")
+
+
+@lru_cache(maxsize=16)
+def _sha256(path: Path, _size: int, _modified_ns: int) -> str:
+    """Hash a file once for each state of it that is seen."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+class MedMNIST(Dataset):
+    """One of the twelve 2D sets of MedMNIST, in one of four sizes.
+
+    Layout: ``<name>.npz`` (28 px) or ``<name>_<size>.npz``. A part is decoded whole into memory when its first image
+    is read. The images of ``chestmnist`` have 14 findings each, so one of them is chosen with ``finding``, and the
+    classes are without and with it.
+
+    Source: Yang et al., Sci. Data 10:41 (2023), doi:10.5281/zenodo.10519652. Licence: CC BY 4.0, ``dermamnist`` CC
+    BY-NC 4.0.
+
+    Known leaks: patients are not in the files, so nothing can be grouped. The parts of ``pneumoniamnist`` divide the
+    training patients of the dataset ``pneumonia`` by image between train and val. The classes of ``organ*mnist`` tell
+    left from right, which a horizontal flip exchanges.
+    """
+
+    @dataclass(frozen=True, kw_only=True)
+    class Config:
+        """Options.
+
+        Attributes:
+            name: Which set.
+            size: Side of the square images in pixels.
+            finding: The one to tell apart, for ``chestmnist`` only.
+        """
+
+        name: Literal[
+            "bloodmnist",
+            "breastmnist",
+            "chestmnist",
+            "dermamnist",
+            "octmnist",
+            "organamnist",
+            "organcmnist",
+            "organsmnist",
+            "pathmnist",
+            "pneumoniamnist",
+            "retinamnist",
+            "tissuemnist",
+        ] = "pneumoniamnist"
+        size: Literal[28, 64, 128, 224] = 28
+        finding: str | None = None
+
+    default_split = "official"
+    split_reason = "the makers' parts are the ones that published results use; patients are not in the files"
+
+    def __init__(self, config: Any, root: Path, facts: Mapping[str, Any] | None = None) -> None:
+        super().__init__(config, root, facts)
+        self._column = column_of(config.name, config.finding)
+        labels = LABELS[config.name]
+        self.classes = labels if config.finding is None else (f"no {config.finding}", config.finding)
+        self.augmentation = MODALITY[config.name]
+        self._arrays: dict[str, np.ndarray] = {}
+        self._lock = threading.Lock()
+
+    @property
+    def file(self) -> Path:
+        """Path of the set's file."""
+        suffix = "" if self.config.size == 28 else f"_{self.config.size}"
+        return self.root / f"{self.config.name}{suffix}.npz"
+
+    def fetch(self) -> None:
+        """Download the set's file, unless it is there.
+
+        Raises:
+            DataError: It cannot be had from here; the message says which file to put where.
+        """
+        if not self.file.exists():
+            download(self._source(), self.root)
+
+    def samples(self) -> list[Sample]:
+        """List the images by part and number.
+
+        Raises:
+            DataError: The file is not there, or is not this set's.
+        """
+        labels = {part: self._load(f"{part}_labels") for part in _PARTS}  # (N, 1), chestmnist (N, 14)
+        found = {part: len(values) for part, values in labels.items()}
+        official = self.facts.get("sets", {}).get(self.config.name, {}).get("samples", found)
+        if found != dict(official):
+            log.warning("medmnist: %s holds %s images, the published set %s", self.file.name, found, dict(official))
+        return [
+            Sample(id=f"{part}/{number:06d}", label=int(label), part=part)
+            for part in _PARTS
+            for number, label in enumerate(labels[part].reshape(found[part], -1)[:, self._column])
+        ]
+
+    def read(self, sample: Sample) -> np.ndarray:
+        """Return one image, ``(size, size, 1)`` or ``(size, size, 3)`` uint8."""
+        part, _, number = sample.id.partition("/")
+        with self._lock:
+            if part not in self._arrays:
+                self._arrays[part] = self._load(f"{part}_images")
+        image: np.ndarray = self._arrays[part][int(number)]
+        return image[..., None] if image.ndim == 2 else image
+
+    def fingerprint(self) -> str:
+        """Return the sha256 of the file."""
+        state = self.file.stat()
+        return _sha256(self.file, state.st_size, state.st_mtime_ns)
+
+    def _load(self, array: str) -> np.ndarray:
+        """Decode one array of the file."""
+        if not self.file.is_file():
+            raise DataError(
+                f"medmnist: {self.file} is not there. Run 'medssl fetch medmnist --set "
+                f"dataset.name={self.config.name} --set dataset.size={self.config.size}', or get {self._source()} "
+                "from its makers and put it there."
+            )
+        try:
+            with np.load(self.file, allow_pickle=False) as arrays:
+                loaded: np.ndarray = arrays[array]
+        except (KeyError, ValueError, OSError, EOFError, BadZipFile) as error:
+            raise DataError(
+                f"medmnist: {self.file} is not a file of MedMNIST, or is damaged: {error}. "
+                "Move it away and run 'medssl fetch medmnist'."
+            ) from error
+        return loaded
+
+    def _source(self) -> Source:
+        facts = self.facts.get("sets", {}).get(self.config.name, {})
+        entry = {str(size): value for size, value in facts.get("files", {}).items()}.get(str(self.config.size), {})
+        return Source(
+            file=self.file.name,
+            url=entry.get("url", ""),
+            md5=entry.get("md5"),
+            title=f"MedMNIST {self.config.name}, {self.config.size} px",
+            licence=facts.get("licence", ""),
+        )

@@ -1,0 +1,87 @@
+"""A procedural tissue phantom: the dataset that needs no files."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from typing import Annotated
+
+import numpy as np
+from annotated_types import Ge, Le
+
+from medssl.contracts import Dataset, Fraction, PositiveInt, Sample
+from medssl.errors import DataError
+from medssl_datasets._tissue import CLASSES, Stain, draw
+
+__all__ = ["Phantom"]
+
+_VERSION = 1  # count up whenever a pixel changes
+
+
+class Phantom(Dataset):
+    """Drawn H&E-like tissue of four kinds, each from patients of its own: gland, stroma, lymphoid, tumour.
+
+    The kinds differ in where nuclei lie and which way they point. Every patient has a stain, a light and a
+    magnification of their own that know nothing of the kind, and the amounts of nucleus and stroma are drawn alike for
+    all kinds. So a colour histogram is no better than chance on new patients, and an untrained encoder little better.
+
+    Source: medssl itself; every image follows from the options. Licence: that of medssl.
+
+    Known leaks: images of one patient share stain and magnification, as real ones do, so a random split is easier than
+    the default one.
+    """
+
+    @dataclass(frozen=True, kw_only=True)
+    class Config:
+        """Options.
+
+        Attributes:
+            patients_per_class: Patients of each kind of tissue.
+            images_per_patient: Images of each patient.
+            size: Side of the square images in pixels.
+            noise: Standard deviation of the sensor noise, as a fraction of white.
+            seed: Of everything drawn.
+        """
+
+        patients_per_class: PositiveInt = 10  # 7, 1 and 2 in the parts of a grouped 70/10/20 split
+        images_per_patient: PositiveInt = 12  # 480 images: drawn in two seconds, and still a small dataset
+        size: Annotated[int, Ge(16), Le(4096)] = 64
+        noise: Fraction = 0.02
+        seed: Annotated[int, Ge(0)] = 0
+
+    classes = tuple(CLASSES)
+    augmentation = "histology"
+    default_split = "grouped"
+    split_reason = "a patient's images share a stain, and the question is how well new patients are told apart"
+    group_kind = "patient"
+
+    def samples(self) -> list[Sample]:
+        """List the images by class, patient and number."""
+        return [
+            Sample(id=f"{name}/{patient:03d}/{image:03d}", label=label, group=f"{name}-{patient:03d}")
+            for label, name in enumerate(self.classes)
+            for patient in range(self.config.patients_per_class)
+            for image in range(self.config.images_per_patient)
+        ]
+
+    def read(self, sample: Sample) -> np.ndarray:
+        """Draw one image ``(size, size, 3)`` uint8; it depends on the sample's id and the options only.
+
+        Raises:
+            DataError: The id is not one of this dataset.
+        """
+        try:
+            name, patient, image = sample.id.split("/")
+            key = [self.config.seed, self.classes.index(name), int(patient)]
+            rng = np.random.default_rng([*key, int(image) + 1])  # + 1: numpy pads the patient's own key with zeros
+        except ValueError as error:
+            raise DataError(
+                f"the phantom has no image '{sample.id}'. Ids read class/patient/image, such as gland/000/000. "
+                "List them with samples()."
+            ) from error
+        stain = Stain.random(np.random.default_rng(key))
+        return draw(name, stain, rng, self.config.size, self.config.noise)
+
+    def fingerprint(self) -> str:
+        """Return the options, the version of the drawing code, and numpy's, whose random streams may change."""
+        return json.dumps({"phantom": _VERSION, "numpy": np.__version__, **asdict(self.config)}, sort_keys=True)

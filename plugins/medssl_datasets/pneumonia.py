@@ -1,0 +1,77 @@
+"""Paediatric chest X-rays, normal or pneumonia (Kermany et al. 2018)."""
+
+from __future__ import annotations
+
+import re
+
+from medssl.contracts import Part, Sample
+from medssl_datasets._files import PublishedTree, images_below, log, shorten
+
+__all__ = ["Pneumonia", "patient"]
+
+# Part of each folder. `val` exists in the Kaggle copy only: 16 images taken out of the original release's train, too
+# few to choose anything on. They go back, and the validation part is drawn from the training part like any other.
+_PARTS: dict[str, Part] = {"train": "train", "val": "train", "test": "test"}
+
+_PATIENT = re.compile(
+    r"(?:(person\d+_(?:bacteria|virus))"  # version 2; the number alone belongs to several children
+    r"|((?:NORMAL2-)?IM-\d+)"  # version 2, normals; both series count from 1
+    r"|(?:NORMAL|BACTERIA|VIRUS)-(\d+))[-_]"  # version 3: disease, patient, image
+)
+
+
+def patient(name: str) -> str | None:
+    """Return the patient named in an image's file name, ``None`` where the name is of no known form.
+
+    ``person447_virus_921_1.jpeg`` is patient ``person447_virus``: the bare number occurs in the training and in the
+    test folder for 170 numbers, the pair of number and cause never does. ``NORMAL2-IM-0851-0001.jpeg`` and
+    ``IM-0851-0001.jpeg`` are two patients. ``BACTERIA-1008087-0001.jpeg`` (version 3) is patient ``1008087``.
+    """
+    found = _PATIENT.match(name)
+    return found[found.lastindex] if found and found.lastindex else None
+
+
+class Pneumonia(PublishedTree):
+    """5,856 chest X-rays of children of one to five years, 1,583 normal and 4,273 with pneumonia.
+
+    Layout: ``chest_xray/{train,test}/{NORMAL,PNEUMONIA}/*.jpeg`` of version 2 (``ChestXRay2017.zip``) or version 3
+    (the same images, renamed by patient), or the Kaggle copy, which has ``val`` too and may hold the whole tree twice.
+
+    Source: Kermany et al., Cell 172:1122 (2018), doi:10.17632/rscbjbr9sj.2. Licence: CC BY 4.0.
+
+    Known leaks: none between the official folders, which share no patient. A random split of all images has one
+    patient on both sides; 30 groups of images are identical pixel by pixel, each inside one folder and class. The
+    training folder holds 74 % pneumonia, the test folder 62.5 %.
+    """
+
+    name = "pneumonia"
+    classes = ("NORMAL", "PNEUMONIA")
+    layouts = (("train/NORMAL", "train/PNEUMONIA", "test/NORMAL", "test/PNEUMONIA"),)
+    wrappers = ("chest_xray", "ChestXRay2017", "ZhangLabData", "CellData", "archive", "pneumonia")
+    expected = "chest_xray/{train,test}/{NORMAL,PNEUMONIA}/*.jpeg"
+    augmentation = "xray"
+    default_split = "official"
+    split_reason = (
+        "the test folder holds other patients than the training folder and is what published results are measured on; "
+        "a random split of all images puts single patients on both sides"
+    )
+
+    def samples(self) -> list[Sample]:
+        """List the X-rays by folder (test, train, val), class and name.
+
+        Raises:
+            DataError: The tree is not there, or a class has no image.
+        """
+        samples = [
+            Sample(id=f"{folder}/{name}/{image}", label=label, group=patient(image.rpartition("/")[2]), part=part)
+            for folder, part in sorted(_PARTS.items())
+            for label, name in enumerate(self.classes)
+            if (self.tree / folder / name).is_dir()
+            for image in images_below(self.tree / folder / name)
+        ]
+        self.check_classes(samples)
+        self.group_kind = "patient" if any(sample.group for sample in samples) else None
+        if unknown := [sample.id for sample in samples if sample.group is None]:
+            log.warning("pneumonia: no patient is known for %d images: %s", len(unknown), shorten(unknown, 5))
+        self.warn_of_counts(samples, self.facts.get("counts", {}))
+        return samples

@@ -1,0 +1,203 @@
+"""Many two-layer probes on the same features, trained side by side as one batch of heads.
+
+Each head is ``Linear(F, H) - BatchNorm - LeakyReLU - Linear(H, K)`` with its own weights, order of samples and learning
+rate, and goes through exactly the steps it would go through alone: nothing is shared but the kernels' launches.
+
+Forward and backward are written out. The gradients land in buffers that are made once, and there is no graph to record;
+on small batches that bookkeeping costs as much as the arithmetic.
+
+The first layer has no bias: BatchNorm subtracts it again. Its gradient is rounding noise, which Adam would scale up to
+full steps and so make the running mean wrong.
+
+Legend: S heads, N samples, F features, H hidden units, K classes.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Iterator, Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Generator, Tensor
+
+__all__ = ["StackedHeads", "train_heads"]
+
+_EPS, _MOMENTUM, _SLOPE = 1e-5, 0.1, 0.01  # torch's own of BatchNorm1d and LeakyReLU
+_CHUNK = 2**24  # hidden activations held at a time in a prediction: 64 MiB
+
+
+class StackedHeads:
+    """Weights, gradients and running statistics of S heads; every tensor has the heads first.
+
+    Args:
+        features: F.
+        hidden: H.
+        classes: K.
+        generators: S CPU generators that draw the initial weights as ``torch.nn.Linear`` does; heads that share one
+            start alike.
+        like: A tensor of the type and on the device that the heads are to have.
+    """
+
+    def __init__(self, features: int, hidden: int, classes: int, generators: Sequence[Generator], like: Tensor) -> None:
+        distinct = {id(g): g for g in generators}
+        drawn = {name: _initial(features, hidden, classes, g) for name, g in distinct.items()}
+        first, second, bias = (
+            torch.stack([drawn[id(g)][i] for g in generators]).to(like) for i in range(3)
+        )  # (S, F, H), (S, K, H), (S, 1, K)
+        row = first.new_ones(len(generators), 1, hidden)
+        self.first = first
+        self.scale, self.shift = row.clone(), torch.zeros_like(row)  # (S, 1, H)
+        self.second, self.bias = second, bias
+        self.running_mean, self.running_var = torch.zeros_like(row), row.clone()  # (S, 1, H)
+        self.gradients = [torch.zeros_like(parameter) for parameter in self.parameters]
+
+    @property
+    def parameters(self) -> list[Tensor]:
+        """What is trained, in the order of ``gradients``."""
+        return [self.first, self.scale, self.shift, self.second, self.bias]
+
+    @property
+    def state(self) -> list[Tensor]:
+        """All that makes a prediction."""
+        return [*self.parameters, self.running_mean, self.running_var]
+
+    def __len__(self) -> int:
+        """S."""
+        return len(self.first)
+
+    def take(self, heads: Sequence[int]) -> StackedHeads:
+        """Return a copy of some heads, for prediction."""
+        other = object.__new__(StackedHeads)
+        names = ("first", "scale", "shift", "second", "bias", "running_mean", "running_var")
+        for name in names:
+            setattr(other, name, getattr(self, name)[list(heads)])
+        other.gradients = []
+        return other
+
+    def copy_where(self, mask: Tensor, other: StackedHeads) -> None:
+        """Take over the heads of ``other`` where ``mask`` ``(S,)`` holds."""
+        for mine, theirs in zip(self.state, other.state, strict=True):
+            mine[mask] = theirs[mask]
+
+    @torch.no_grad()
+    def accumulate(self, x: Tensor, target: Tensor) -> None:
+        """Fill ``gradients`` with those of the mean cross-entropy; update the running statistics.
+
+        Args:
+            x: ``(S, N, F)``, each head's batch, N at least 2.
+            target: ``(S, N, K)``, one-hot.
+        """
+        n = x.shape[1]
+        hidden = x @ self.first
+        mean = hidden.mean(dim=1, keepdim=True)
+        centred = hidden - mean
+        variance = centred.square().mean(dim=1, keepdim=True)  # var_mean is thirty times as slow on a CPU
+        self.running_mean.lerp_(mean, _MOMENTUM)
+        self.running_var.lerp_(variance * (n / (n - 1)), _MOMENTUM)  # BatchNorm keeps the unbiased one
+        inverse = (variance + _EPS).rsqrt()
+        normal = centred.mul_(inverse)
+        before = torch.addcmul(self.shift, normal, self.scale)
+        after = F.leaky_relu(before, _SLOPE)
+        logits = torch.baddbmm(self.bias, after, self.second.mT)
+
+        d_first, d_scale, d_shift, d_second, d_bias = self.gradients
+        d_logits = (logits.softmax(dim=2) - target).div_(n)
+        torch.sum(d_logits, dim=1, keepdim=True, out=d_bias)
+        torch.bmm(d_logits.mT, after, out=d_second)
+        slope = before.gt_(0).mul_(1 - _SLOPE).add_(_SLOPE)  # as floats: boolean masks are slow on a CPU
+        d_before = (d_logits @ self.second).mul_(slope)
+        torch.sum(d_before, dim=1, keepdim=True, out=d_shift)
+        torch.sum(d_before * normal, dim=1, keepdim=True, out=d_scale)
+        d_hidden = d_before.sub_(d_shift / n).sub_(normal.mul_(d_scale / n)).mul_(self.scale * inverse)
+        torch.bmm(x.mT, d_hidden, out=d_first)
+
+    @torch.no_grad()
+    def predict_proba(self, x: Tensor) -> Tensor:
+        """Map features ``(N, F)`` to probabilities ``(S, N, K)``, with the running statistics."""
+        scale = self.scale * (self.running_var + _EPS).rsqrt()
+        shift = self.shift - self.running_mean * scale
+        rows = max(1, _CHUNK // (len(self) * self.first.shape[2]))
+        parts: list[Tensor] = []
+        for part in torch.split(x.to(self.first), rows):
+            after = F.leaky_relu(torch.addcmul(shift, part @ self.first, scale), _SLOPE)
+            parts.append(torch.baddbmm(self.bias, after, self.second.mT).softmax(dim=2))
+        proba: Tensor = torch.cat(parts, dim=1)
+        return proba.to(x.device)
+
+
+def _initial(features: int, hidden: int, classes: int, generator: Generator) -> tuple[Tensor, Tensor, Tensor]:
+    """Draw the weights (F, H) and (K, H) and the bias (1, K) uniformly within one over the root of the fan-in."""
+
+    def uniform(*shape: int, fan_in: int) -> Tensor:
+        return (2 * torch.rand(*shape, generator=generator) - 1) / math.sqrt(fan_in)
+
+    return (
+        uniform(features, hidden, fan_in=features),
+        uniform(classes, hidden, fan_in=hidden),
+        uniform(1, classes, fan_in=hidden),
+    )
+
+
+def train_heads(
+    x: Tensor,
+    label: Tensor,
+    num_classes: int,
+    *,
+    hidden: int,
+    seeds: Sequence[int],
+    learning_rates: Sequence[float],
+    batch_size: int,
+    epochs: int,
+    after_epoch: Callable[[StackedHeads], None] | None = None,
+) -> StackedHeads:
+    """Train S heads with Adam, the learning rates halved every 25 epochs.
+
+    Args:
+        x: ``(N, F)`` floating point, N at least 2.
+        label: ``(N,)`` int64.
+        num_classes: K.
+        hidden: H.
+        seeds: S seeds of initial weights and orders; heads of one seed share both.
+        learning_rates: S; heads of one rate should be neighbours, they are updated together.
+        batch_size: Samples per step, at most N; what is left of an epoch is dropped.
+        epochs: Passes over the samples.
+        after_epoch: Called with the heads after each epoch.
+    """
+    by_seed = {seed: Generator().manual_seed(seed) for seed in seeds}
+    heads = StackedHeads(x.shape[1], hidden, num_classes, [by_seed[seed] for seed in seeds], x)
+    optimizer = torch.optim.Adam(_groups(heads, learning_rates), fused=x.device.type in ("cpu", "cuda"))
+    schedule = torch.optim.lr_scheduler.StepLR(optimizer, step_size=25, gamma=0.5)
+    target = F.one_hot(label, num_classes).to(x.dtype)
+    for _ in range(epochs):
+        drawn = {seed: torch.randperm(len(x), generator=generator) for seed, generator in by_seed.items()}
+        order = torch.stack([drawn[seed] for seed in seeds]).to(x.device)  # (S, N)
+        for rows in _batches(order, batch_size):
+            heads.accumulate(x[rows], target[rows])
+            optimizer.step()
+        schedule.step()
+        if after_epoch:
+            after_epoch(heads)
+    return heads
+
+
+def _batches(order: Tensor, batch_size: int) -> Iterator[Tensor]:
+    size = min(batch_size, order.shape[1])
+    return (part for part in torch.split(order, size, dim=1) if part.shape[1] == size)
+
+
+def _groups(heads: StackedHeads, learning_rates: Sequence[float]) -> list[dict[str, object]]:
+    """Split the heads into Adam's parameter groups, one per run of equal learning rates: views, not copies."""
+    groups: list[dict[str, object]] = []
+    start = 0
+    for rate, members in itertools.groupby(learning_rates):
+        stop = start + len(list(members))
+        views = []
+        for parameter, gradient in zip(heads.parameters, heads.gradients, strict=True):
+            view = parameter[start:stop]
+            view.grad = gradient[start:stop]
+            views.append(view)
+        groups.append({"params": views, "lr": rate})
+        start = stop
+    return groups

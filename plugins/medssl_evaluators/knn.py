@@ -1,0 +1,150 @@
+"""k nearest neighbours on frozen features: no training, so it judges the features alone.
+
+One matrix product and one top-k, at the largest k, serve every k; the neighbours are exact. Two votes:
+
+* ``softmax``: a neighbour of cosine similarity s votes with weight ``exp(s / temperature)``: Wu et al., Unsupervised
+  Feature Learning via Non-Parametric Instance Discrimination, CVPR 2018, arXiv 1805.01978, section 3.4; DINO's
+  evaluation.
+* ``uniform``: every neighbour has one vote. With ``distance=euclidean`` and ``ks=[200]`` that is the classifier of the
+  ICIP 2023 study, scikit-learn's default on raw features.
+
+k = 200 comes from the 1.28 million images of ImageNet. In a set of some hundred it reaches past the smaller classes,
+so k is chosen on the validation part, and k = 200 is reported beside it.
+
+N queries, M training samples, F features, K classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from medssl.contracts import Evaluator, Features, Positive, PositiveInt, Predictor
+from medssl.errors import OptionError
+from medssl_evaluators._choice import best, one_class_note, only_class, score
+
+__all__ = ["KNN"]
+
+_CHUNK = 2**24  # similarities held at a time: 64 MiB, so that 100,000 queries against 100,000 samples fit
+
+
+class KNN(Evaluator):
+    """Exact k nearest neighbours for several k at once; k is chosen on the validation part."""
+
+    @dataclass(frozen=True, kw_only=True)
+    class Config:
+        """Options.
+
+        Attributes:
+            distance: ``cosine``: features scaled to unit length; ``euclidean``: features as they are.
+            weights: ``softmax`` or ``uniform``, see above. Under ``euclidean`` the similarity is minus half the squared
+                distance, which on unit vectors is the cosine less one: the same weights. On raw features set the
+                temperature to their scale.
+            temperature: Of the softmax; smaller values give the nearest neighbours more of the vote.
+            ks: Candidates. Those larger than the training part are left out, and the result says so.
+            report: Values of k that are scored on the test part beside the chosen one, whatever came of them.
+        """
+
+        distance: Literal["cosine", "euclidean"] = "cosine"  # Wu et al. sec. 3.4
+        weights: Literal["softmax", "uniform"] = "softmax"  # Wu et al. sec. 3.4
+        temperature: Positive = 0.07  # Wu et al. sec. 4.1; DINO's evaluation
+        ks: tuple[PositiveInt, ...] = (1, 5, 10, 20, 50, 100, 200)  # DINO's and lightly's 10, 20, 100, 200, and smaller
+        report: tuple[PositiveInt, ...] = (200,)  # the literature's, ICIP 2023 study sec. 3.2
+
+    config: Config
+    online: ClassVar[bool] = True
+
+    def fit(self, train: Features, val: Features) -> Predictor:
+        """Keep the training part; choose k on ``val``, the larger among equals: it gives finer probabilities.
+
+        Raises:
+            OptionError: Every k is larger than the training part.
+            DataError: There are several k and the validation part is empty.
+        """
+        candidates = sorted({k for k in self.config.ks if k <= len(train)})
+        reported = {k for k in self.config.report if k <= len(train)}
+        if not candidates:
+            raise OptionError(
+                f"no k of ks={list(self.config.ks)} fits the training part. It holds {len(train)} samples. "
+                f"Give ks at least one value up to {len(train)}."
+            )
+        bank = _Bank(train, self.config)
+        ks = sorted(reported.union(candidates))
+        scores = score(bank.vote(val.x, ks), val.label)
+        chosen = best([scores.balanced_accuracy[ks.index(k)].item() for k in candidates], candidates, "ks")
+
+        def predictor(k: int) -> _Neighbours:
+            return _Neighbours(bank, k, {"k": k, **scores.selected(ks.index(k))})
+
+        result = predictor(candidates[chosen])
+        result.also = {f"k{k}": predictor(k) for k in sorted(reported)}
+        result.notes = self._notes(train)
+        return result
+
+    def _notes(self, train: Features) -> tuple[str, ...]:
+        notes = []
+        if large := sorted({k for k in (*self.config.ks, *self.config.report) if k > len(train)}):
+            names = ", ".join(f"k={k}" for k in large)
+            notes.append(f"Left out, being larger than the training part of {len(train)} samples: {names}.")
+        if (label := only_class(train)) is not None:
+            notes.append(one_class_note(label))
+        return tuple(notes)
+
+
+class _Bank:
+    """The training part, ready to be searched."""
+
+    def __init__(self, train: Features, config: KNN.Config) -> None:
+        self.config = config
+        self.num_classes = train.num_classes
+        self.label = train.label
+        self.cosine = config.distance == "cosine"
+        # distances do not depend on the origin; near the data's middle float32 resolves them best
+        self.origin = torch.zeros_like(train.x[0]) if self.cosine else train.x.mean(dim=0)
+        self.x = self._prepare(train.x)  # (M, F)
+        self.offset = self.x.new_zeros(len(self.x)) if self.cosine else -0.5 * self.x.square().sum(dim=1)  # (M,)
+
+    def vote(self, x: Tensor, ks: Sequence[int]) -> Tensor:
+        """Return class probabilities ``(len(ks), N, K)`` for ascending ``ks``."""
+        rows = max(1, _CHUNK // max(len(self.x), max(ks) * self.num_classes))
+        parts = [self._vote(part.to(self.x.device), ks) for part in torch.split(x, rows)]
+        return torch.cat(parts, dim=1).to(x.device)
+
+    def _prepare(self, x: Tensor) -> Tensor:
+        x = x.float()
+        return F.normalize(x, dim=1) if self.cosine else x - self.origin
+
+    def _vote(self, x: Tensor, ks: Sequence[int]) -> Tensor:
+        # cosine: q.b; euclidean: q.b - |b|^2 / 2, which is -|q - b|^2 / 2 up to a constant of the query
+        near, index = torch.addmm(self.offset, self._prepare(x), self.x.T).topk(
+            max(ks), dim=1
+        )  # (N, max k), nearest first
+        weight = torch.ones_like(near)
+        if self.config.weights == "softmax":
+            weight = ((near - near[:, :1]) / self.config.temperature).exp()  # at most 1: a common factor cancels
+        label = self.label[index]
+        votes = x.new_zeros(len(x), self.num_classes)
+        results, done = [], 0
+        for k in ks:  # each k adds to the votes of the one before
+            votes.scatter_add_(1, label[:, done:k], weight[:, done:k])
+            results.append(votes / votes.sum(dim=1, keepdim=True))
+            done = k
+        return torch.stack(results)
+
+
+class _Neighbours(Predictor):
+    """The vote of k neighbours."""
+
+    def __init__(self, bank: _Bank, k: int, selected: dict[str, Any]) -> None:
+        self.bank = bank
+        self.k = k
+        self.selected = selected
+
+    def predict_proba(self, x: Tensor) -> Tensor:
+        """Map features ``(N, F)`` to class probabilities ``(N, K)``."""
+        return self.bank.vote(x, [self.k])[0]

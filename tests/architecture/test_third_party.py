@@ -1,0 +1,158 @@
+"""The tutorials' own packages, written from the tutorials' text, installed beside medssl and run: no core edit."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import re
+import subprocess
+import sysconfig
+import venv
+from collections.abc import Callable, Sequence
+from importlib import metadata
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+from PIL import Image
+
+TUTORIALS = Path(__file__).resolve().parents[2] / "docs" / "tutorials"
+PAGES = {"barlowtwins": "method-plugin.md", "malaria": "dataset-plugin.md"}
+
+
+def files_in(page: str) -> dict[str, str]:
+    """Read the files that a tutorial has its reader write: code blocks with a caption, text by name."""
+    text = (TUTORIALS / page).read_text(encoding="utf-8")
+    found = re.findall(r"^```\{code-block\} \w+\n:caption: (\S+)\n\n?(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    assert len({name for name, _ in found}) == len(found), "a tutorial shows one file twice"
+    return dict(found)
+
+
+def write_package(folder: Path, page: str) -> Path:
+    folder.mkdir(parents=True)
+    for name, text in files_in(page).items():
+        (folder / name).write_text(text, encoding="utf-8")
+    return folder
+
+
+def import_file(path: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def write_cells(root: Path) -> None:
+    """Write 2 classes x 6 patients x 5 cells of 24 px under the official names."""
+    rng = np.random.default_rng(0)
+    for offset, name in enumerate(("Uninfected", "Parasitized")):
+        folder = root / "cell_images" / name
+        folder.mkdir(parents=True)
+        for patient in range(6):
+            for cell in range(5):
+                image = np.full((24, 24, 3), 200, np.uint8)
+                if offset:
+                    image[8:14, 8:14] = (90, 20, 120)
+                noisy = np.clip(image + rng.integers(-40, 40, image.shape), 0, 255).astype(np.uint8)
+                file = f"C{100 + 10 * offset + patient}P{patient}ThinF_IMG_20150918_1441_cell_{cell}.png"
+                Image.fromarray(noisy).save(folder / file)
+
+
+def test_tutorial_method_keeps_the_contract(tmp_path: Path) -> None:
+    from medssl.conformance import check_plugin
+
+    package = write_package(tmp_path / "package", PAGES["barlowtwins"])
+    check_plugin("method", import_file(package / "medssl_barlowtwins.py").BarlowTwins)
+
+
+def test_tutorial_dataset_keeps_the_contract_and_finds_the_patients(tmp_path: Path) -> None:
+    from medssl.conformance import check_plugin
+
+    package = write_package(tmp_path / "package", PAGES["malaria"])
+    plugin = import_file(package / "medssl_malaria.py").Malaria
+    check_plugin("dataset", plugin)
+    write_cells(tmp_path / "data")
+    samples = plugin(plugin.Config(), tmp_path / "data").samples()
+    assert len(samples) == 60
+    assert {sample.group for sample in samples if sample.label == 1} == {f"C{n}" for n in range(110, 116)}
+
+
+def test_tutorial_dataset_reads_the_real_images(tmp_path: Path, real_data: Callable[[str], Path]) -> None:
+    package = write_package(tmp_path / "package", PAGES["malaria"])
+    plugin = import_file(package / "medssl_malaria.py").Malaria
+    dataset = plugin(plugin.Config(), real_data("malaria"))
+    samples = dataset.samples()
+    assert len({sample.group for sample in samples}) == 200
+    assert dataset.read(samples[0]).ndim == 3
+
+
+# -------------------------------------------------------------------------------------- in an environment of its own
+
+
+class Environment:
+    """A virtual environment that sees this one's packages and has some of its own."""
+
+    def __init__(self, path: Path) -> None:
+        venv.create(path, with_pip=True, symlinks=True)
+        self.python = path / "bin" / "python"
+        purelib = self.call("-c", "import sysconfig; print(sysconfig.get_path('purelib'))").strip()
+        here = sorted({sysconfig.get_path("purelib"), sysconfig.get_path("platlib")})
+        # addsitedir, not the bare path: it follows the links of an editable install too
+        lines = "".join(f"import site; site.addsitedir({folder!r})\n" for folder in here)
+        (Path(purelib) / "outer.pth").write_text(lines, encoding="utf-8")
+
+    def call(self, *words: str, cwd: Path | None = None) -> str:
+        done = subprocess.run([self.python, *words], check=False, capture_output=True, text=True, cwd=cwd)
+        assert done.returncode == 0, f"{words}\n{done.stdout}\n{done.stderr}"
+        return done.stdout
+
+    def medssl(self, *words: str, cwd: Path) -> str:
+        return self.call("-c", "from medssl.cli import main; main(prog_name='medssl')", *words, cwd=cwd)
+
+
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory: pytest.TempPathFactory) -> Environment:
+    pytest.importorskip("hatchling", reason="hatchling, which builds the tutorials' packages, is not installed")
+    try:
+        metadata.distribution("medssl")
+    except metadata.PackageNotFoundError:
+        pytest.skip("medssl runs from its sources and is not installed: its own plugins have no entry points")
+    folder = tmp_path_factory.mktemp("third_party")
+    made = Environment(folder / "venv")
+    packages = [str(write_package(folder / name, page)) for name, page in PAGES.items()]
+    install: Sequence[str] = ("-m", "pip", "install", "--quiet", "--no-index", "--no-deps", "--no-build-isolation")
+    made.call(*install, *packages)
+    return made
+
+
+@pytest.mark.slow
+def test_installed_plugins_are_listed_with_their_package(environment: Environment, tmp_path: Path) -> None:
+    rows = json.loads(environment.medssl("list", "--json", cwd=tmp_path))
+    found = {(row["kind"], row["name"]): row["distribution"] for row in rows}
+    assert found["method", "barlowtwins"] == "medssl-barlowtwins"
+    assert found["dataset", "malaria"] == "medssl-malaria"
+    assert found["method", "dcl"] == "medssl"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", PAGES)
+def test_installed_plugins_pass_the_check(environment: Environment, name: str, tmp_path: Path) -> None:
+    assert "FAIL" not in environment.medssl("check", name, cwd=tmp_path)
+
+
+@pytest.mark.slow
+def test_installed_method_runs_on_installed_dataset(environment: Environment, tmp_path: Path) -> None:
+    write_cells(tmp_path / "malaria")
+    small = ["--epochs", "1", "--batch-size", "8", "--image-size", "24", "--device", "cpu"]
+    option = ["--set", "method.redundancy=0.01"]
+    words = ["run", "--method", "barlowtwins", "--dataset", "malaria", "--data-dir", ".", *small, *option, "--json"]
+    result = json.loads(environment.medssl(*words, cwd=tmp_path))
+    assert result["plugins"]["method"]["distribution"] == "medssl-barlowtwins"
+    assert result["plugins"]["dataset"]["distribution"] == "medssl-malaria"
+    assert result["recipe"]["method"] == {"name": "barlowtwins", "redundancy": 0.01}
+    assert result["data"]["split"] == "grouped"
+    assert sum(result["data"]["groups"].values()) == 12
+    assert result["evaluations"]

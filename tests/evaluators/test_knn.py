@@ -1,0 +1,156 @@
+"""k nearest neighbours against scikit-learn, and against a loop in float64."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from sklearn.neighbors import KNeighborsClassifier
+
+from medssl.contracts import Evaluator, Features
+from medssl.errors import DataError, OptionError
+from medssl_evaluators import knn
+from medssl_evaluators.knn import KNN
+
+Blobs = Callable[..., Features]
+
+
+def fit(train: Features, val: Features, **options: object) -> object:
+    return KNN(KNN.Config(**options), 0).fit(train, val)
+
+
+def loop(train: Features, query: torch.Tensor, k: int, distance: str, weights: str, temperature: float) -> np.ndarray:
+    """Neighbour by neighbour, in float64."""
+    bank, proba = train.x.double().numpy(), np.zeros((len(query), train.num_classes))
+    for i, q in enumerate(query.double().numpy()):
+        if distance == "cosine":
+            similarity = [float(q @ b / (np.linalg.norm(q) * np.linalg.norm(b))) for b in bank]
+        else:
+            similarity = [-float(((q - b) ** 2).sum()) / 2 for b in bank]
+        nearest = sorted(range(len(bank)), key=lambda j: -similarity[j])[:k]
+        for j in nearest:
+            weight = np.exp((similarity[j] - similarity[nearest[0]]) / temperature)
+            proba[i, int(train.label[j])] += weight if weights == "softmax" else 1
+    return proba / proba.sum(axis=1, keepdims=True)
+
+
+@pytest.mark.parametrize("k", [1, 5, 60])
+@pytest.mark.parametrize("distance", ["cosine", "euclidean"])
+@pytest.mark.parametrize(("weights", "temperature"), [("softmax", 0.07), ("softmax", 2.0), ("uniform", 0.07)])
+def test_probabilities_equal_the_loop(blobs: Blobs, k: int, distance: str, weights: str, temperature: float) -> None:
+    train, test = blobs(60, 0), blobs(20, 1)
+    predictor = fit(train, blobs(9, 2), ks=(k,), distance=distance, weights=weights, temperature=temperature)
+    expected = loop(train, test.x, k, distance, weights, temperature)
+    np.testing.assert_allclose(predictor.predict_proba(test.x), expected, atol=2e-5)
+
+
+@pytest.mark.parametrize("offset", [0.0, 30.0], ids=["centred", "far from the origin"])
+def test_euclidean_uniform_equals_scikit_learn(blobs: Blobs, offset: float) -> None:
+    train, val, test = (blobs(n, seed, distance=1.5, features=64) for seed, n in enumerate((400, 50, 200)))
+    for part in (train, val, test):
+        part.x.add_(offset)
+    ks = (1, 5, 20, 200)
+    predictor = fit(train, val, distance="euclidean", weights="uniform", ks=ks, report=ks)
+    for k in ks:
+        oracle = KNeighborsClassifier(k).fit(train.x, train.label)
+        proba = predictor.also[f"k{k}"].predict_proba(test.x)
+        np.testing.assert_allclose(proba, oracle.predict_proba(test.x), atol=1e-6)
+        np.testing.assert_array_equal(proba.argmax(dim=1), oracle.predict(test.x))
+
+
+def test_every_k_of_one_search_equals_a_search_of_its_own(blobs: Blobs) -> None:
+    train, test = blobs(60, 0), blobs(20, 1)
+    bank = knn._Bank(train, KNN.Config())
+    together = bank.vote(test.x, [1, 5, 20, 60])
+    alone = torch.cat([bank.vote(test.x, [k]) for k in (1, 5, 20, 60)])
+    torch.testing.assert_close(together, alone)
+
+
+def test_euclidean_weights_on_unit_vectors_are_the_cosine_ones(blobs: Blobs) -> None:
+    train, val, test = (blobs(n, seed) for seed, n in enumerate((60, 30, 20)))
+    for part in (train, val, test):
+        part.x.div_(part.x.norm(dim=1, keepdim=True))
+    probas = [fit(train, val, distance=d, ks=(20,)).predict_proba(test.x) for d in ("cosine", "euclidean")]
+    torch.testing.assert_close(*probas, atol=1e-5, rtol=0)
+
+
+def test_queries_in_chunks_give_the_same(blobs: Blobs, monkeypatch: pytest.MonkeyPatch) -> None:
+    predictor = fit(blobs(60, 0), blobs(30, 1))
+    x = blobs(50, 2).x
+    whole = predictor.predict_proba(x)
+    monkeypatch.setattr(knn, "_CHUNK", 60 * 7)
+    torch.testing.assert_close(predictor.predict_proba(x), whole)
+
+
+def test_shares_the_contract_of_all_evaluators(shared_contract: Callable[[Evaluator, Evaluator], None]) -> None:
+    shared_contract(KNN(KNN.Config(report=(5, 60)), 3), KNN(KNN.Config(report=(5, 60)), 3))
+    assert KNN.online
+
+
+def line(x: list[float], label: list[int]) -> Features:
+    return Features(x=torch.tensor(x)[:, None], label=torch.tensor(label), num_classes=2)
+
+
+def test_k_is_chosen_on_validation() -> None:
+    train = line([0.0, 0.1, 0.2, 5.0, 5.1, 5.2], [1, 0, 0, 0, 1, 1])  # at 0 and at 5, the nearest one says otherwise
+    options = {"distance": "euclidean", "weights": "uniform", "ks": (1, 3), "report": ()}
+    assert fit(train, line([-0.1, 4.9], [0, 1]), **options).selected["k"] == 3
+    assert fit(train, line([-0.1, 4.9], [1, 0]), **options).selected["k"] == 1
+
+
+def test_k_is_chosen_by_balanced_accuracy() -> None:
+    train = line([0.0, 1.0, 1.0, 1.0, 1.0], [1, 0, 0, 0, 0])
+    val = line([0.1, 0.2, 0.2, 1.0, 1.0, 1.0], [1, 0, 0, 0, 0, 0])  # k=5 says 0 always: right in five of six
+    predictor = fit(train, val, distance="euclidean", weights="uniform", ks=(1, 5), report=(5,))
+    assert predictor.selected == {
+        "k": 1,
+        "val_accuracy": pytest.approx(4 / 6),
+        "val_balanced_accuracy": pytest.approx(0.8),
+    }
+    assert predictor.also["k5"].selected["val_accuracy"] == pytest.approx(5 / 6)
+
+
+def test_among_equals_the_larger_k_is_chosen(blobs: Blobs) -> None:
+    easy = [blobs(60, seed, distance=100) for seed in range(2)]
+    assert fit(*easy, ks=(1, 5, 10)).selected["k"] == 10
+
+
+def test_k_larger_than_the_training_part_is_left_out_and_said(blobs: Blobs) -> None:
+    predictor = fit(blobs(30, 0), blobs(30, 1), ks=(1, 5, 50), report=(5, 200))
+    assert predictor.selected["k"] in (1, 5)
+    assert list(predictor.also) == ["k5"]
+    assert predictor.notes == ("Left out, being larger than the training part of 30 samples: k=50, k=200.",)
+
+
+def test_no_fitting_k_is_an_error_that_says_what_would_fit(blobs: Blobs) -> None:
+    with pytest.raises(OptionError, match=r"no k of ks=\[50, 200\].*30 samples.*up to 30"):
+        fit(blobs(30, 0), blobs(30, 1), ks=(50, 200))
+
+
+def test_class_without_a_training_sample_has_probability_zero(blobs: Blobs) -> None:
+    predictor = fit(blobs(40, 0, present=2), blobs(30, 1))
+    proba = predictor.predict_proba(blobs(20, 2).x)
+    assert proba.shape == (20, 3)
+    assert (proba[:, 2] == 0).all()
+
+
+def test_single_class_is_predicted_and_said(blobs: Blobs) -> None:
+    predictor = fit(blobs(10, 0, present=1), blobs(9, 1), report=())
+    assert (predictor.predict_proba(blobs(5, 2).x) == torch.tensor([1.0, 0.0, 0.0])).all()
+    assert any("one class only (number 0)" in note for note in predictor.notes)
+
+
+def test_an_all_zero_feature_is_no_division_by_zero(blobs: Blobs) -> None:
+    train = blobs(30, 0)
+    train.x[3] = 0
+    proba = fit(train, blobs(9, 1)).predict_proba(torch.zeros(2, 16))
+    torch.testing.assert_close(proba.sum(dim=1), torch.ones(2))
+
+
+def test_one_k_needs_no_validation_and_several_do(blobs: Blobs) -> None:
+    train, none = blobs(30, 0), blobs(0, 1)
+    assert fit(train, none, ks=(5,), report=()).selected == {"k": 5}
+    with pytest.raises(DataError, match="validation part is empty"):
+        fit(train, none, ks=(1, 5))

@@ -1,0 +1,179 @@
+"""The stacked two-layer probes against separate training with torch.nn."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Generator, Tensor, nn
+
+from medssl.contracts import Evaluator, Features
+from medssl.errors import DataError
+from medssl_evaluators._stacked import StackedHeads, train_heads
+from medssl_evaluators.mlp import MLP
+
+Blobs = Callable[..., Features]
+HIDDEN, CLASSES = 12, 3
+
+
+def fit(train: Features, val: Features, seed: int = 0, **options: object) -> object:
+    options = {"hidden": 32, "epochs": 10, "batch_size": 16} | options
+    return MLP(MLP.Config(**options), seed).fit(train, val)
+
+
+def separate(x: Tensor, label: Tensor, seed: int, rate: float, batch_size: int, epochs: int) -> nn.Sequential:
+    """One probe by torch.nn and autograd, from the same initial weights and in the same order."""
+    generator = Generator().manual_seed(seed)
+    start = StackedHeads(x.shape[1], HIDDEN, CLASSES, [generator], x)
+    probe = nn.Sequential(
+        nn.Linear(x.shape[1], HIDDEN, bias=False), nn.BatchNorm1d(HIDDEN), nn.LeakyReLU(), nn.Linear(HIDDEN, CLASSES)
+    ).to(x)
+    with torch.no_grad():
+        probe[0].weight.copy_(start.first[0].T)
+        probe[3].weight.copy_(start.second[0])
+        probe[3].bias.copy_(start.bias[0, 0])
+    optimizer = torch.optim.Adam(probe.parameters(), lr=rate)
+    schedule = torch.optim.lr_scheduler.StepLR(optimizer, 25, 0.5)
+    for _ in range(epochs):
+        order = torch.randperm(len(x), generator=generator)
+        for rows in order.split(batch_size):
+            if len(rows) < batch_size:
+                continue
+            optimizer.zero_grad()
+            nn.functional.cross_entropy(probe(x[rows]), label[rows]).backward()
+            optimizer.step()
+        schedule.step()
+    return probe.eval()
+
+
+@pytest.mark.parametrize(("dtype", "epochs", "tolerance"), [(torch.float64, 27, 1e-7), (torch.float32, 3, 1e-4)])
+def test_stacked_heads_equal_separate_training(blobs: Blobs, dtype: torch.dtype, epochs: int, tolerance: float) -> None:
+    train, test = blobs(50, 0), blobs(20, 1)
+    x = train.x.to(dtype)
+    seeds, rates = [3, 4, 3, 4], [0.005, 0.005, 0.1, 0.1]
+    heads = train_heads(
+        x, train.label, CLASSES, hidden=HIDDEN, seeds=seeds, learning_rates=rates, batch_size=16, epochs=epochs
+    )
+    proba = heads.predict_proba(test.x.to(dtype))
+    for s, (seed, rate) in enumerate(zip(seeds, rates, strict=True)):
+        probe = separate(x, train.label, seed, rate, 16, epochs)
+        torch.testing.assert_close(heads.running_mean[s, 0], probe[1].running_mean, atol=tolerance, rtol=tolerance)
+        torch.testing.assert_close(heads.running_var[s, 0], probe[1].running_var, atol=tolerance, rtol=tolerance)
+        expected = probe(test.x.to(dtype)).softmax(dim=1)
+        torch.testing.assert_close(proba[s], expected, atol=tolerance, rtol=0)
+
+
+def test_gradients_equal_autograd(blobs: Blobs) -> None:
+    part = blobs(16, 0)
+    x, target = part.x.double(), nn.functional.one_hot(part.label, CLASSES).double()
+    heads = StackedHeads(16, HIDDEN, CLASSES, [Generator().manual_seed(s) for s in range(2)], x)
+    heads.scale.mul_(1.5)
+    heads.shift.add_(0.2)
+    leaves = [parameter.clone().requires_grad_() for parameter in heads.parameters]
+    first, scale, shift, second, bias = leaves
+    loss = x.new_zeros(())
+    for s in range(2):
+        normal = nn.functional.batch_norm(x @ first[s], None, None, scale[s, 0], shift[s, 0], training=True)
+        logits = nn.functional.leaky_relu(normal) @ second[s].T + bias[s, 0]
+        loss = loss + nn.functional.cross_entropy(logits, part.label)
+    loss.backward()
+    heads.accumulate(x.expand(2, -1, -1), target.expand(2, -1, -1))
+    for found, leaf in zip(heads.gradients, leaves, strict=True):
+        torch.testing.assert_close(found, leaf.grad)
+
+
+def test_initial_weights_are_distributed_as_those_of_torch() -> None:
+    heads = StackedHeads(64, 256, 5, [Generator().manual_seed(0)], torch.empty(0))
+    for weight, fan_in in ((heads.first, 64), (heads.second, 256), (heads.bias, 256)):
+        bound = fan_in**-0.5
+        assert weight.abs().max() <= bound
+    assert heads.first.std().item() == pytest.approx(nn.Linear(64, 256).weight.std().item(), rel=0.02)
+
+
+def test_shares_the_contract_of_all_evaluators(shared_contract: Callable[[Evaluator, Evaluator], None]) -> None:
+    config = MLP.Config(hidden=32, epochs=10, batch_size=16, seeds=2)
+    shared_contract(MLP(config, 3), MLP(config, 3))
+
+
+def test_another_seed_gives_another_probe(blobs: Blobs) -> None:
+    train, val = blobs(60, 0), blobs(30, 1)
+    assert not torch.equal(*(fit(train, val, seed).predict_proba(val.x) for seed in (0, 1)))
+
+
+def test_separates_what_no_linear_probe_can() -> None:
+    generator = Generator().manual_seed(0)
+
+    def exclusive_or(n: int) -> Features:
+        x = torch.randn(n, 2, generator=generator)
+        return Features(x=x, label=(x[:, 0] * x[:, 1] > 0).long(), num_classes=2)
+
+    train, val, test = exclusive_or(300), exclusive_or(60), exclusive_or(200)
+    predictor = fit(train, val, epochs=30)
+    assert (predictor.predict_proba(test.x).argmax(dim=1) == test.label).float().mean() > 0.9
+
+
+def test_learning_rate_is_chosen_on_validation(blobs: Blobs) -> None:
+    train, val = blobs(60, 0, classes=2), blobs(30, 1, classes=2)
+    turned = Features(x=val.x, label=1 - val.label, num_classes=2)
+    options = {"learning_rates": (1e-9, 0.01)}
+    assert fit(train, val, **options).selected["learning_rate"] == 0.01
+    assert fit(train, turned, **options).selected["learning_rate"] == 1e-9  # untrained beats all wrong
+
+
+def test_learning_rate_is_chosen_by_the_mean_over_seeds(blobs: Blobs) -> None:
+    train, val = blobs(40, 0, distance=1), blobs(40, 1, distance=1)
+    options = {"learning_rates": (1e-4, 0.1), "epochs": 3}
+
+    def reached(rate: float, seed: int) -> float:
+        selected = fit(train, val, seeds=seed, **(options | {"learning_rates": (rate,)}))
+        last = selected.also[f"seed{seed}"] if seed > 1 else selected
+        return last.selected["val_balanced_accuracy"]
+
+    means = {rate: sum(reached(rate, seed) for seed in (1, 2, 3)) / 3 for rate in (1e-4, 0.1)}
+    predictor = fit(train, val, seeds=3, **options)
+    assert list(predictor.also) == ["seed2", "seed3"]
+    assert predictor.selected["learning_rate"] == max(means, key=means.__getitem__)
+    assert means[1e-4] != means[0.1]
+
+
+def test_best_epoch_is_the_best_of_all_last_epochs(blobs: Blobs) -> None:
+    train, val = blobs(40, 0, distance=1), blobs(40, 1, distance=1)
+    options = {"learning_rates": (0.01,)}
+    by_epoch = [fit(train, val, epochs=e, **options) for e in range(1, 9)]
+    reached = [predictor.selected["val_balanced_accuracy"] for predictor in by_epoch]
+    best = fit(train, val, epochs=8, select_epoch="best", **options)
+    assert best.selected["val_balanced_accuracy"] == max(reached) > reached[-1]
+    latest = max(e for e in range(8) if reached[e] == max(reached))
+    torch.testing.assert_close(best.predict_proba(val.x), by_epoch[latest].predict_proba(val.x))
+
+
+def test_batch_larger_than_the_training_part_is_one_batch(blobs: Blobs) -> None:
+    train, val = blobs(10, 0), blobs(9, 1)
+    large, exact = (fit(train, val, batch_size=size) for size in (64, 10))
+    assert large.selected["batch_size"] == 10
+    assert torch.equal(large.predict_proba(val.x), exact.predict_proba(val.x))
+
+
+def test_class_without_a_training_sample_is_hardly_predicted(blobs: Blobs) -> None:
+    proba = fit(blobs(60, 0, present=2), blobs(30, 1), epochs=20).predict_proba(blobs(20, 2, present=2).x)
+    assert proba.shape == (20, 3)
+    assert (proba[:, 2] < 0.1).all()
+
+
+def test_single_class_is_predicted_and_said(blobs: Blobs) -> None:
+    predictor = fit(blobs(10, 0, present=1), blobs(9, 1))
+    assert (predictor.predict_proba(blobs(5, 2).x) == torch.tensor([1.0, 0.0, 0.0])).all()
+    assert "one class only (number 0)" in predictor.notes[0]
+
+
+def test_two_samples_are_enough(blobs: Blobs) -> None:
+    proba = fit(blobs(2, 0), blobs(9, 1)).predict_proba(blobs(5, 2).x)
+    torch.testing.assert_close(proba.sum(dim=1), torch.ones(5))
+
+
+def test_several_learning_rates_need_validation(blobs: Blobs) -> None:
+    predictor = fit(blobs(30, 0), blobs(0, 1), learning_rates=(0.01,), select_epoch="best")
+    assert predictor.selected == {"learning_rate": 0.01, "batch_size": 16}
+    with pytest.raises(DataError, match="validation part is empty"):
+        fit(blobs(30, 0), blobs(0, 1))
