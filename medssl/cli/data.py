@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import click
@@ -27,5 +28,6 @@ def fetch(dataset: str, data_dir: Path | None, settings: tuple[str, ...], regist
     licence = catalog.entry("dataset", dataset).get("licence")
     if licence:
         click.echo(f"licence: {licence}", err=True)
+    logging.basicConfig(level=logging.INFO, format="%(message)s")  # what the download says of itself
     folder = fetch_dataset(dataset, options, catalog, data_dir)
     click.echo(folder)

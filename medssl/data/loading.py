@@ -88,7 +88,7 @@ def load_data(
 
 def _split(recipe: Recipe, dataset: Dataset, samples: Sequence[Sample]) -> Split:
     protocol = recipe.split.protocol or dataset.default_split
-    return make_split(samples, recipe.split, protocol, group_kind=dataset.group_kind)
+    return make_split(samples, recipe.split, protocol, group_kind=dataset.group_kind, classes=dataset.classes)
 
 
 @dataclass(frozen=True)

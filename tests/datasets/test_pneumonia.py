@@ -67,7 +67,9 @@ def test_the_sixteen_of_the_kaggle_copy_go_back_to_train(tmp_path, write):
 
 def test_nested_duplicates_of_the_kaggle_zip_are_passed_over(tmp_path, write, warned):
     tree = names("train", "test", "val")
-    write(tmp_path, [*tree, *(f"chest_xray/{name}" for name in tree), *(f"chest_xray/__MACOSX/{name}" for name in tree)])
+    write(
+        tmp_path, [*tree, *(f"chest_xray/{name}" for name in tree), *(f"chest_xray/__MACOSX/{name}" for name in tree)]
+    )
     write(tmp_path, [name.replace("NORMAL/", "NORMAL/._") for name in tree])
     samples = pneumonia(tmp_path).samples()
     assert len(samples) == 18

@@ -1,0 +1,181 @@
+"""Images listed in a table: columns, parts, groups, and what users get wrong."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from medssl_datasets.csv import Csv
+
+from medssl import options
+from medssl.errors import DataError
+
+NAMES = [f"{number}.png" for number in range(1, 5)]
+
+
+def build(root: Path, **values: object) -> Csv:
+    return Csv(options.build(Csv.Config, values, "dataset"), root)
+
+
+@pytest.fixture
+def table(tmp_path, write):
+    """Write a table over four images; give its folder."""
+
+    def write_table(text: str, name: str = "images.csv", encoding: str = "utf-8") -> Path:
+        write(tmp_path, NAMES)
+        (tmp_path / name).write_text(text, encoding=encoding)
+        return tmp_path
+
+    return write_table
+
+
+FULL = "path,label,group,part\n1.png,b,p1,train\n2.png,a,p2,test\n3.png,,p2,Validation\n4.png,b,,\n"
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
+def test_rows_become_samples(table, delimiter, encoding):
+    dataset = build(table(FULL.replace(",", delimiter), encoding=encoding))
+    samples = dataset.samples()
+    assert dataset.classes == ["a", "b"]
+    assert [(s.id, s.label, s.group, s.part) for s in samples] == [
+        ("1.png", 1, "p1", "train"),
+        ("2.png", 0, "p2", "test"),
+        ("3.png", None, "p2", "val"),
+        ("4.png", 1, None, None),
+    ]
+    assert (dataset.default_split, dataset.group_kind) == ("official", "group")
+    assert dataset.read(samples[2]).shape == (4, 3, 3)
+    assert dataset.path(samples[2]) == dataset.root / "3.png"
+
+
+def test_order_of_the_rows_does_not_matter(table):
+    first = build(table(FULL)).samples()
+    header, *rows = FULL.strip().split("\n")
+    assert build(table("\n".join([header, *reversed(rows)]))).samples() == first
+
+
+def test_only_path_and_label_are_needed(table):
+    dataset = build(table("path,label\n1.png,a\n2.png,b\n"))
+    assert {(s.group, s.part) for s in dataset.samples()} == {(None, None)}
+    assert (dataset.default_split, dataset.group_kind) == ("random", None)
+
+
+def test_columns_and_prefix_can_be_named(tmp_path, write):
+    write(tmp_path, [f"images/{name}" for name in NAMES])
+    (tmp_path / "a.csv").write_text("file,finding,patientid,set,part\n1.png,x,7,train,odd\n2.png,y,8,test,odd\n")
+    (tmp_path / "b.csv").write_text("unused\n")
+    dataset = build(
+        tmp_path,
+        file="a.csv",
+        path_column="file",
+        label_column="finding",
+        group_column="patientid",
+        part_column="set",
+        path_prefix="images",
+    )
+    assert [(s.id, s.group, s.part) for s in dataset.samples()] == [
+        ("images/1.png", "7", "train"),
+        ("images/2.png", "8", "test"),
+    ]
+    assert dataset.group_kind == "patientid"
+
+
+@pytest.mark.parametrize("path", ["./1.png", "sub/../1.png", "{root}/1.png", " 1.png "])
+def test_one_file_has_one_id_however_it_is_written(table, path):
+    root = table("")
+    (root / "images.csv").write_text(f"path,label\n{path.format(root=root)},a\n")
+    assert [s.id for s in build(root).samples()] == ["1.png"]
+
+
+def test_backslashes_are_slashes(tmp_path, write):
+    write(tmp_path, ["a/1.png"])
+    (tmp_path / "t.csv").write_text("path,label\na\\1.png,x\n")
+    assert [s.id for s in build(tmp_path).samples()] == ["a/1.png"]
+
+
+def test_whole_numbers_sort_by_value(table):
+    dataset = build(table("path,label\n1.png,10\n2.png,9\n3.png,-1\n4.png,9\n"))
+    dataset.samples()
+    assert dataset.classes == ["-1", "9", "10"]
+
+
+def test_cells_may_be_quoted_and_rows_short_or_blank(table):
+    dataset = build(table('path,label,notes,group\n1.png,"a, ""b""","two\nlines",g\n\n,,,\n2.png,c\n'))
+    assert [(s.id, s.group) for s in dataset.samples()] == [("1.png", "g"), ("2.png", None)]
+    assert dataset.classes == ['a, "b"', "c"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("path,label\n1.png,a\nx.png,a\ny.png,b\n", r"2 of the 3 images .* are not there: x.png, y.png"),
+        ("path,label\n1.png,a\n./1.png,b\n2.png,b\n", r"names 1 images more than once: 1.png"),
+        ("path,label\n1.png,a\n,b\n", r"names no image in 1 of its rows, in line 3"),
+        ("path,label,part\n1.png,a,train\n2.png,b,dev\n", r"names parts that are none: dev"),
+        ("path,lable\n1.png,a\n", r"no column 'label'. Did you mean 'lable'.*label_column"),
+        ("file,label\n1.png,a\n", r"no column 'path'.*Its columns: file, label.*path_column"),
+        ("path,label\n1.png,\n2.png,\n", r"column 'label' of .* is empty"),
+        ("path,label,label\n1.png,a,b\n", r"several columns named 'label'"),
+        ("path,label\n", r"no rows below its header"),
+        ("", r"no rows below its header"),
+    ],
+)
+def test_what_is_wrong_with_a_table_is_said(table, text, message):
+    with pytest.raises(DataError, match=message):
+        build(table(text)).samples()
+
+
+def test_many_missing_files_are_listed_with_a_count(table):
+    rows = "".join(f"gone{number:02d}.png,a\n" for number in range(30))
+    with pytest.raises(DataError, match=r"30 of the 30 .*gone00.png, .*gone19.png and 10 more"):
+        build(table(f"path,label\n{rows}")).samples()
+
+
+def test_a_table_in_another_encoding_is_refused(table):
+    with pytest.raises(DataError, match="no text in UTF-8"):
+        build(table("path,label\n1.png,müde\n", encoding="latin-1")).samples()
+
+
+def test_which_of_several_tables_must_be_said(table, tmp_path):
+    with pytest.raises(DataError, match="holds none"):
+        build(tmp_path / "gone").samples()
+    table(FULL, "b.csv")
+    with pytest.raises(DataError, match=r"holds 2: a.csv, b.csv"):
+        build(table(FULL, "a.csv")).samples()
+    with pytest.raises(DataError, match=r"no table c.csv"):
+        build(tmp_path, file="c.csv").samples()
+    assert len(build(tmp_path, file=str(tmp_path / "b.csv")).samples()) == 4
+
+
+# --------------------------------------------------------------------------------------------------------- real images
+
+
+def test_covid_chest_xrays(real_data):
+    dataset = build(
+        real_data("covid_chestxray"),
+        path_column="filename",
+        path_prefix="images",
+        label_column="finding",
+        group_column="patientid",
+    )
+    samples = dataset.samples()
+    assert len(samples) == 101
+    assert len({s.group for s in samples}) == 54
+    assert dataset.read(samples[0]).ndim == 3
+
+
+def test_malaria(real_data):
+    samples = build(real_data("malaria"), group_column="slide_patient").samples()
+    assert Counter(s.label for s in samples) == {0: 1598, 1: 2400}
+    assert len({s.group for s in samples}) == 200
+
+
+def test_lung_tiles(real_data):
+    dataset = build(real_data("lc25000_lung"))
+    samples = dataset.samples()
+    assert len(samples) == 3698
+    assert len({s.group for s in samples}) == 740
+    assert dataset.classes == ["lung_aca", "lung_n", "lung_scc"]
+    assert dataset.default_split == "grouped"

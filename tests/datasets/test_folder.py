@@ -1,0 +1,213 @@
+"""One folder per class: classes, parts, groups, and what users get wrong."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from medssl_datasets.folder import Folder
+
+from medssl import options
+from medssl.errors import DataError, OptionError
+
+
+def build(root: Path, **values: object) -> Folder:
+    return Folder(options.build(Folder.Config, values, "dataset"), root)
+
+
+def by_id(dataset: Folder) -> dict:
+    return {sample.id: sample for sample in dataset.samples()}
+
+
+# ------------------------------------------------------------------------------------------------------------ classes
+
+
+def test_classes_are_the_folder_names_sorted(tmp_path, write):
+    write(tmp_path, ["normal/1.png", "benign/benign (1).png", "benign/benign (10).png", "benign/deep/er/2.png"])
+    write(tmp_path, [".cache/1.png", "__MACOSX/benign/1.png"])
+    (tmp_path / "Thumbs.db").touch()
+    dataset = build(tmp_path)
+    samples = dataset.samples()
+    assert dataset.classes == ["benign", "normal"]
+    assert [(sample.id, sample.label) for sample in samples] == [
+        ("benign/benign (1).png", 0),
+        ("benign/benign (10).png", 0),
+        ("benign/deep/er/2.png", 0),
+        ("normal/1.png", 1),
+    ]
+    assert dataset.path(samples[0]) == tmp_path / "benign/benign (1).png"
+    assert dataset.read(samples[0]).shape == (4, 3, 3)
+    assert (dataset.default_split, dataset.group_kind, dataset.augmentation) == ("random", None, "natural")
+
+
+def test_a_missing_folder_is_named(tmp_path):
+    with pytest.raises(DataError, match=r"gone is no folder"):
+        build(tmp_path / "gone").samples()
+
+
+def test_a_folder_without_class_folders_is_explained(tmp_path, write):
+    with pytest.raises(DataError, match="holds no class folders"):
+        build(write(tmp_path, ["1.png", "2.png"])).samples()
+
+
+def test_empty_class_folders_are_named_all_at_once(tmp_path, write):
+    write(tmp_path, ["a/1.png"])
+    for name in ("b", "c"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "b/readme.txt").touch()
+    with pytest.raises(DataError, match="no images in b, c below"):
+        build(tmp_path).samples()
+
+
+def test_classes_one_level_deeper_are_hinted_at(tmp_path, write, warned):
+    dataset = build(write(tmp_path, ["set/a/1.png", "set/b/1.png"]))
+    assert len(dataset.samples()) == 2
+    assert f"use --data-dir {tmp_path / 'set'}" in warned()
+
+
+def test_excluded_images_are_left_out(tmp_path, write):
+    write(tmp_path, ["a/a (1).png", "a/a (1)_mask.png", "b/b (1).png", "b/b (1)_mask.png"])
+    assert list(by_id(build(tmp_path, exclude="_mask"))) == ["a/a (1).png", "b/b (1).png"]
+
+
+# -------------------------------------------------------------------------------------------------------------- parts
+
+
+def test_parts_are_recognised_when_all_top_folders_are_parts(tmp_path, write):
+    write(tmp_path, ["train/a/1.png", "train/b/1.png", "valid/a/2.png", "Test/b/3.png"])
+    dataset = build(tmp_path)
+    found = {name: (sample.part, sample.label) for name, sample in by_id(dataset).items()}
+    assert found == {
+        "train/a/1.png": ("train", 0),
+        "train/b/1.png": ("train", 1),
+        "valid/a/2.png": ("val", 0),
+        "Test/b/3.png": ("test", 1),
+    }
+    assert dataset.classes == ["a", "b"]
+    assert dataset.default_split == "official"
+
+
+@pytest.mark.parametrize("names", [["train/a/1.png", "other/a/1.png"], ["train/1.png", "test/1.png"]])
+def test_otherwise_such_folders_are_classes(tmp_path, write, names):
+    dataset = build(write(tmp_path, names))
+    assert {sample.part for sample in dataset.samples()} == {None}
+    assert dataset.classes == sorted(name.partition("/")[0] for name in names)
+
+
+# --------------------------------------------------------------------------------------------------------- unlabelled
+
+
+def test_unlabelled_images_have_no_label(tmp_path, write):
+    dataset = build(write(tmp_path, ["a/1.png", "b/1.png", "more/1.png", "more/x/2.png"]), unlabelled="more")
+    assert {name: sample.label for name, sample in by_id(dataset).items()} == {
+        "a/1.png": 0,
+        "b/1.png": 1,
+        "more/1.png": None,
+        "more/x/2.png": None,
+    }
+    assert dataset.classes == ["a", "b"]
+
+
+def test_unlabelled_images_may_lie_beside_parts_and_in_them(tmp_path, write):
+    write(tmp_path, ["train/a/1.png", "train/more/2.png", "test/a/3.png", "more/4.png"])
+    found = by_id(build(tmp_path, unlabelled="more"))
+    assert {name: (sample.part, sample.label) for name, sample in found.items()} == {
+        "train/a/1.png": ("train", 0),
+        "train/more/2.png": ("train", None),
+        "test/a/3.png": ("test", 0),
+        "more/4.png": (None, None),
+    }
+
+
+def test_an_unlabelled_folder_that_is_not_there_is_an_error(tmp_path, write):
+    with pytest.raises(DataError, match="no folder 'unlabeled'.*Did you mean 'unlabelled'"):
+        build(write(tmp_path, ["a/1.png", "unlabelled/1.png"]), unlabelled="unlabeled").samples()
+
+
+# ------------------------------------------------------------------------------------------------------------- groups
+
+CELLS = ["Parasitized/C100P61ThinF_IMG_1_cell_168.png", "Uninfected/C37BP2_thinF_IMG_2_cell_9.png"]
+
+
+@pytest.mark.parametrize("pattern", [r"/(C\d+)", r"(cell|IMG).*(?P<group>\d)|/(?P<x>y)"])
+def test_groups_come_from_the_pattern(tmp_path, write, pattern):
+    dataset = build(write(tmp_path, CELLS), group_pattern=pattern)
+    groups = [sample.group for sample in dataset.samples()]
+    assert groups == (["C100", "C37"] if pattern.startswith("/") else ["8", "9"])
+    assert (dataset.default_split, dataset.group_kind) == ("grouped", "group")
+
+
+def test_a_pattern_that_fits_nothing_shows_examples(tmp_path, write):
+    with pytest.raises(DataError, match=r"gives no image a group. Paths read like Parasitized/C100P61"):
+        build(write(tmp_path, CELLS), group_pattern=r"patient_(\d+)").samples()
+
+
+def test_images_that_the_pattern_does_not_fit_are_listed(tmp_path, write, warned):
+    found = by_id(build(write(tmp_path, CELLS), group_pattern=r"(C\d+)P"))
+    assert [sample.group for sample in found.values()] == ["C100", None]
+    assert f"1 images no group: {CELLS[1]}" in warned()
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"group_pattern": "(C"}, "no regular expression"),
+        ({"exclude": "*"}, "no regular expression"),
+        ({"group_pattern": r"C\d+"}, "0 pairs of parentheses"),
+        ({"group_pattern": r"(C)(\d+)"}, "2 pairs of parentheses"),
+        ({"group_pattern": r"(C)", "groups": "groups.csv"}, "Leave out one"),
+    ],
+)
+def test_bad_options_are_refused_before_any_file_is_touched(tmp_path, values, message):
+    with pytest.raises(OptionError, match=message):
+        build(tmp_path / "gone", **values)
+
+
+@pytest.mark.parametrize(
+    "rows", ["a/1.png,p1\nb/1.png,p2", "./a/1.png,p1\nb\\1.png,p2", "set/a/1.png,p1\nset/b/1.png,p2"]
+)
+def test_groups_come_from_a_table_beside_or_below(tmp_path, write, rows):
+    root = write(tmp_path / "set", ["a/1.png", "b/1.png"])
+    table = (tmp_path if rows.startswith("set") else root) / "groups.csv"
+    table.write_text(f"path,group\n{rows}\n")
+    values = {"groups": str(table)} if rows.startswith("set") else {"groups": "groups.csv"}
+    assert [sample.group for sample in build(root, **values).samples()] == ["p1", "p2"]
+
+
+def test_a_table_that_knows_no_image_or_is_missing_is_an_error(tmp_path, write):
+    write(tmp_path, ["a/1.png", "b/1.png"])
+    with pytest.raises(DataError, match=r"no table groups.csv"):
+        build(tmp_path, groups="groups.csv").samples()
+    (tmp_path / "groups.csv").write_text("path,group\nc/1.png,p\n")
+    with pytest.raises(DataError, match=r"groups.csv gives no image a group"):
+        build(tmp_path, groups="groups.csv").samples()
+    (tmp_path / "groups.csv").write_text("path,patient\na/1.png,p\n")
+    with pytest.raises(DataError, match="no column 'group'"):
+        build(tmp_path, groups="groups.csv").samples()
+
+
+# --------------------------------------------------------------------------------------------------------- real images
+
+
+def test_breast_ultrasound(real_data):
+    dataset = build(real_data("busi") / "Dataset_BUSI_with_GT")
+    samples = dataset.samples()
+    assert dataset.classes == ["benign", "malignant", "normal"]
+    assert Counter(sample.label for sample in samples) == {0: 437, 1: 210, 2: 133}
+    assert samples[0].id == "benign/benign (1).png"
+
+
+def test_malaria_has_two_hundred_patients(real_data, warned):
+    samples = build(real_data("malaria") / "cell_images", group_pattern=r"/(C\d+)").samples()
+    assert len(samples) == 3998
+    assert len({sample.group for sample in samples}) == 200
+    assert not warned()
+
+
+def test_lung_tiles_take_their_groups_from_the_table(real_data, warned):
+    folder = real_data("lc25000_lung")
+    samples = build(folder / "lung_image_sets", groups=str(folder / "groups.csv")).samples()
+    assert len(samples) == 3698
+    assert len({sample.group for sample in samples}) == 740
+    assert not warned()
