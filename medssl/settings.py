@@ -31,7 +31,8 @@ class TrainSettings:
         batch_size: Samples per step; the last, smaller batch of an epoch is dropped.
         optimizer: ``sgd``, ``adamw`` or ``lars``.
         learning_rate: Peak value; ``None``: ``base_learning_rate * batch_size / 256``.
-        base_learning_rate: Peak value at batch size 256.
+        base_learning_rate: Peak value at batch size 256; ``None``: 0.24 for SGD (0.06 at batch 64, as lightly's
+            benchmarks on small data), 0.0005 for AdamW (DINO sec. 3.2), 0.3 for LARS (SimCLR sec. 2.3).
         momentum: Of SGD and LARS; the first beta of AdamW is fixed at 0.9.
         weight_decay: Not applied to biases and normalisation layers.
         schedule: ``cosine`` to zero, or ``constant``, after the warm-up.
@@ -44,7 +45,7 @@ class TrainSettings:
     batch_size: Annotated[int, Ge(2)] = 64  # the ICIP 2023 study's best
     optimizer: Literal["sgd", "adamw", "lars"] = "sgd"  # SimSiam sec. 4; LARS helps large batches only
     learning_rate: Positive | None = None
-    base_learning_rate: Positive = 0.24  # 0.06 at batch 64, the value of lightly's small-data benchmarks
+    base_learning_rate: Positive | None = None
     momentum: Fraction = 0.9  # SimSiam sec. 4
     weight_decay: NonNegative = 5e-4  # SimSiam appendix D (CIFAR-10); lightly's small-data benchmarks
     schedule: Literal["cosine", "constant"] = "cosine"  # SimCLR sec. 2.3
@@ -77,7 +78,7 @@ class EncoderSettings:
         backbone: Any timm model name.
         weights: A timm-format state dict (.safetensors, .pth, or an encoder of an earlier run); ``None``: random.
         stem: ``small``: 3 x 3 first convolution, stride 1, no max-pooling (SimCLR appendix B.9); ``standard``;
-            ``auto``: small below 64 px where the backbone is a ResNet.
+            ``auto``: small below 64 px where the backbone is a ResNet; with weights, the stem they were trained with.
     """
 
     backbone: str = "resnet18"

@@ -23,7 +23,7 @@ from medssl.recipe import Recipe
 from medssl.record import RunDirectory
 from medssl.train.backbones import Encoder, build_encoder
 from medssl.train.checkpoint import save_encoder, write_atomic_with
-from medssl.train.device import Precision, choose_device, choose_precision
+from medssl.train.device import Precision, choose_device, choose_layout, choose_precision
 from medssl.train.seeding import derive_seed
 from medssl.train.trainer import EpochRecord, StepRecord, Trainer
 
@@ -76,6 +76,8 @@ class Machine:
             "device": str(self.device),
             "precision": self.precision.name,
             "precision_reason": self.precision.reason,
+            "layout": choose_layout(self.device).name,
+            "layout_reason": choose_layout(self.device).reason,
         }
 
 

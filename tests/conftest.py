@@ -8,6 +8,10 @@ from pathlib import Path
 
 import pytest
 
+# Before torch is imported, here and in the processes that tests start: on two cores that other processes share, two
+# threads wait for each other more than they work, and one thread gives the same numbers everywhere.
+os.environ["OMP_NUM_THREADS"] = "1"
+
 
 @pytest.fixture(scope="session")
 def real_data() -> Callable[[str], Path]:
