@@ -48,6 +48,19 @@ def cache(tmp_path_factory):
     return tmp_path_factory.mktemp("cache")
 
 
+@pytest.fixture(scope="module")
+def finished(cache, tmp_path_factory):
+    """Folder and output of one run that several tests look at and none changes."""
+    folder = tmp_path_factory.mktemp("finished")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MEDSSL_CACHE", str(cache))
+        patch.delenv("MEDSSL_DATA", raising=False)
+        patch.chdir(folder)
+        outcome = CliRunner().invoke(main, ["run", *QUICK, *SMALL])
+    assert outcome.exit_code == 0, outcome.output
+    return only_run(folder / "runs"), outcome
+
+
 @pytest.fixture
 def call(cache, tmp_path, monkeypatch):
     monkeypatch.setenv("MEDSSL_CACHE", str(cache))
@@ -60,15 +73,18 @@ def call(cache, tmp_path, monkeypatch):
     return run
 
 
+def arrays(path):
+    with np.load(path) as file:
+        return dict(file)
+
+
 def only_run(folder="runs"):
     (found,) = Path(folder).iterdir()
     return found
 
 
-def test_a_run_leaves_every_file_and_a_valid_result(call):
-    outcome = call()
-    assert outcome.exit_code == 0, outcome.output
-    directory = only_run()
+def test_a_run_leaves_every_file_and_a_valid_result(finished):
+    directory, outcome = finished
     names = {file.name for file in directory.iterdir()}
     assert names == {
         "recipe.yaml",
@@ -84,40 +100,40 @@ def test_a_run_leaves_every_file_and_a_valid_result(call):
     result = json.loads((directory / "result.json").read_text())
     schema = json.loads((importlib.resources.files("medssl") / "result.schema.json").read_text())
     jsonschema.validate(result, schema)
-    assert str(directory) in outcome.output
+    assert f"runs/{directory.name}" in outcome.output
     assert "accuracy" in outcome.output
     recipe = yaml.safe_load((directory / "recipe.yaml").read_text())
     assert recipe["train"]["epochs"] == 3
     assert len((directory / "history.jsonl").read_text().splitlines()) == 3
 
 
-def test_the_result_can_be_recomputed_from_the_predictions(call):
-    call()
-    directory = only_run()
+def test_the_result_can_be_recomputed_from_the_predictions(finished):
+    directory, _ = finished
     result = json.loads((directory / "result.json").read_text())
-    saved = np.load(directory / "predictions.npz")
+    saved = arrays(directory / "predictions.npz")
     accuracy = float((saved["knn"].argmax(1) == saved["label"]).mean())
     assert result["evaluations"]["knn"]["accuracy"]["value"] == pytest.approx(accuracy)
     split = json.loads((directory / "splits.json").read_text())
     assert sorted(saved["id"].tolist()) == sorted(split["parts"]["test"])
 
 
-def test_the_same_command_again_returns_at_once(call):
-    call()
-    before = (only_run() / "result.json").read_bytes()
+def test_the_same_command_again_returns_at_once(finished, call):
+    directory, _ = finished
+    before = (directory / "result.json").read_bytes()
+    os.chdir(directory.parents[1])
     outcome = call()
     assert outcome.exit_code == 0
     assert "pre-training" not in outcome.stderr
-    assert (only_run() / "result.json").read_bytes() == before
+    assert (directory / "result.json").read_bytes() == before
 
 
-def test_equal_seeds_give_equal_files_and_other_seeds_do_not(call):
-    for words in (["--output", "a"], ["--output", "b"], ["--output", "c", "--seed", "1"]):
+def test_equal_seeds_give_equal_files_and_other_seeds_do_not(finished, call):
+    for words in (["--output", "b"], ["--output", "c", "--seed", "1"]):
         assert call(*words).exit_code == 0
-    a, b, c = (only_run(name) for name in "abc")
+    (a, _), b, c = finished, only_run("b"), only_run("c")
     for name in ("encoder.safetensors", "splits.json"):
         assert (a / name).read_bytes() == (b / name).read_bytes()
-    assert np.array_equal(np.load(a / "features.npz")["test_x"], np.load(b / "features.npz")["test_x"])
+    assert np.array_equal(arrays(a / "features.npz")["test_x"], arrays(b / "features.npz")["test_x"])
     assert (a / "encoder.safetensors").read_bytes() != (c / "encoder.safetensors").read_bytes()
     assert (
         json.loads((a / "result.json").read_text())["evaluations"]
@@ -125,7 +141,8 @@ def test_equal_seeds_give_equal_files_and_other_seeds_do_not(call):
     )
 
 
-def test_json_prints_the_result_and_nothing_else(call):
+def test_json_prints_the_result_and_nothing_else(finished, call):
+    os.chdir(finished[0].parents[1])
     outcome = call("--json")
     assert json.loads(outcome.stdout)["method"] == "dcl"
 
