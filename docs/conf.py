@@ -34,6 +34,7 @@ napoleon_google_docstring = True
 napoleon_numpy_docstring = False
 napoleon_use_ivar = True  # Attributes as a list, not as members: autodoc lists those already
 
+smartquotes = False  # a command line must be copied as it stands: no en dash for two hyphens
 html_theme = "furo"
 html_title = f"medssl {release}"
 copybutton_prompt_text = r"\$ |>>> |\.\.\. "

@@ -153,6 +153,7 @@ def resolve(catalog: Catalog, layers: Sequence[Mapping[str, Any]]) -> Recipe:
     for layer in layers:
         _check_keys(layer)
         user = _merge(user, _normal_form(layer))
+        _drop_unlisted(user, layer)
     base = str(user.get("recipe") or "medssl")
     method, dataset = _named(user, "method"), _named(user, "dataset")
     below = _normal_form(catalog.recipe(base, method, dataset))
@@ -209,6 +210,13 @@ def _merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]
         both = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
         merged[key] = _merge(merged[key], value) if both else value
     return merged
+
+
+def _drop_unlisted(user: dict[str, Any], layer: Mapping[str, Any]) -> None:
+    """A list of evaluators takes the place of the one before, options included."""
+    if isinstance(layer.get("evaluators"), list | tuple):
+        section = user["evaluators"]
+        user["evaluators"] = {name: section[name] for name in (*section["*"], "*")}
 
 
 def _named(values: Mapping[str, Any], kind: str) -> str:

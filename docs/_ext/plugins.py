@@ -111,9 +111,9 @@ def _plugin_page(kind: str, name: str, target: str, catalog: Any) -> str:
 def _dataset_fragment(name: str, target: str, catalog: Any) -> str:
     module_name, _, attribute = target.partition(":")
     plugin = getattr(import_module(module_name), attribute)
-    parts = [".. rubric:: Options\n", options_list(plugin.Config, prefix="dataset")]
+    parts = [options_list(plugin.Config, prefix="dataset")]
     if rows := catalog.published(name):
-        columns = [key for key in rows[0] if any(row.get(key) is not None for row in rows)]
+        columns = [key for key in rows[0] if key != "dataset" and any(row.get(key) is not None for row in rows)]
         cells = [[str(row.get(key, "")) if row.get(key) is not None else "" for key in columns] for row in rows]
         parts += [".. rubric:: Published results\n", _table(columns, cells)]
     return "\n".join(parts)

@@ -139,11 +139,11 @@ def _cg_step(design: Tensor, work: _Systems) -> _Systems:
     effect = work.direction @ design.T  # (S, K, n)
     weighted = work.proba * effect
     weighted.sub_(work.proba * weighted.sum(dim=1, keepdim=True)).div_(len(design))
-    product = weighted @ design + work.penalty * work.direction  # the Hessian times the direction
-    rate = torch.where(live, work.energy / _dot(work.direction, product), 0.0)
+    curved = weighted @ design + work.penalty * work.direction  # the Hessian times the direction
+    rate = torch.where(live, work.energy / _dot(work.direction, curved), 0.0)
     work.step.add_(rate * work.direction)
     work.logits_step.add_(effect.mul_(rate))
-    residual = work.residual - rate * product
+    residual = work.residual - rate * curved
     scaled = work.inverse * residual
     energy = _dot(residual, scaled)
     direction = scaled + torch.where(live, energy / work.energy, 0.0) * work.direction

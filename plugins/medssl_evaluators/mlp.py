@@ -21,6 +21,7 @@ from annotated_types import Ge
 from torch import Tensor
 
 from medssl.contracts import Evaluator, Features, Positive, PositiveInt, Predictor
+from medssl.errors import DataError
 from medssl_evaluators._choice import ConstantPredictor, best, only_class, score
 from medssl_evaluators._stacked import StackedHeads, train_heads
 
@@ -43,10 +44,9 @@ class MLP(Evaluator):
             seeds: Initialisations and orders per learning rate. With several, a learning rate is chosen by its mean
                 balanced accuracy, the first seed is the result, and the others are scored beside it (``mlp_seed2``
                 ...), so that the spread shows.
-            select_epoch: ``last``: the weights after the last epoch, when by default the learning rate has
-                fallen to an eighth;
-                ``best``: those of the epoch with the best balanced accuracy on the validation part (the later among
-                equals). ``best`` picks the luckiest of 100 epochs on what may be a hundred images.
+            select_epoch: ``last``: the weights after the last epoch, when by default the learning rate has fallen to an
+                eighth. ``best``: those of the epoch with the best balanced accuracy on the validation part, the later
+                among equals; it picks the luckiest of 100 epochs on what may be a hundred images.
         """
 
         hidden: PositiveInt = 512  # the study's code; its text says "2-layered"
@@ -62,13 +62,13 @@ class MLP(Evaluator):
         """Train every learning rate and seed on ``train``; choose a rate on ``val``, the lower log loss among equals.
 
         Raises:
-            DataError: There are several learning rates, or epochs to choose from, and the validation part is empty.
+            DataError: There are several learning rates or epochs to choose from, and the validation part is empty.
         """
         if (label := only_class(train)) is not None:
             return ConstantPredictor(label, train.num_classes)
         config = self.config
         rates = sorted(set(config.learning_rates))
-        keep = _KeepBest(val) if config.select_epoch == "best" and len(val) else None
+        keep = _KeepBest(val) if config.select_epoch == "best" else None
         heads = train_heads(
             train.x.float(),
             train.label,
@@ -101,6 +101,11 @@ class _KeepBest:
     """Called after each epoch: keeps every head as it was at its best epoch."""
 
     def __init__(self, val: Features) -> None:
+        if not len(val):
+            raise DataError(
+                "the validation part is empty, so select_epoch=best has nothing to go by. "
+                "Epochs are never chosen on the test part. Give the validation part images, or set select_epoch=last."
+            )
         self.val = val
         self.heads: StackedHeads | None = None
 

@@ -176,6 +176,13 @@ def test_every_command_is_shown_in_use() -> None:
     assert set(main.list_commands(click.Context(main))) <= shown
 
 
+@pytest.mark.parametrize("name", main.list_commands(click.Context(main)))
+def test_help_of_a_command_shows_no_markup(name: str) -> None:
+    command = main.get_command(click.Context(main), name)
+    assert command is not None
+    assert "\\b" not in command.get_help(click.Context(command, info_name=name))  # click's mark, left unread in r"""
+
+
 def test_the_command_line_reference_covers_all_commands() -> None:
     text = (DOCS / "reference" / "cli.md").read_text(encoding="utf-8")
     assert ".. click:: medssl.cli:main" in text

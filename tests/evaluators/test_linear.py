@@ -54,7 +54,7 @@ def test_strengths_solved_together_equal_each_solved_alone(blobs: Blobs) -> None
     def proba(weight: torch.Tensor, intercept: torch.Tensor) -> torch.Tensor:
         return (torch.einsum("nf,skf->snk", x, weight) + intercept[:, None]).softmax(dim=2)
 
-    torch.testing.assert_close(proba(*together), torch.cat([proba(*each) for each in alone]), atol=1e-3, rtol=0)
+    torch.testing.assert_close(proba(*together), torch.cat([proba(*each) for each in alone]), atol=3e-3, rtol=0)
 
 
 def test_gradient_vanishes_at_the_solution(blobs: Blobs) -> None:

@@ -1,0 +1,90 @@
+"""Colour operations on batches of views, each view with parameters of its own; torchvision's definitions.
+
+Images are ``(M, C, H, W)`` float32 in [0, 1], C 1 or 3, in any memory layout; fastest where each channel of the whole
+batch lies in one piece (``C, M, H, W`` in memory). Functions whose name ends in ``_`` change the images in place, as
+torch writes it. No operation reads a value back from the device, and none depends on the rest of the batch.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+__all__ = ["hue_", "luma", "mean_over_pixels", "mix_", "solarise_"]
+
+_LUMA = 0.299, 0.587, 0.114  # ITU-R BT.601, as PIL's mode L
+
+
+def luma(x: Tensor) -> Tensor:
+    """Return the brightness as the eye sees it, a new tensor ``(M, H, W)``; of a grey image, the image."""
+    if x.shape[1] == 1:
+        return x[:, 0].clone()
+    red, green, blue = x.unbind(1)
+    return (red * _LUMA[0]).add_(green, alpha=_LUMA[1]).add_(blue, alpha=_LUMA[2])
+
+
+def mean_over_pixels(grey: Tensor) -> Tensor:
+    """Return the mean of each image ``(M, H, W)``, as ``(M, 1, 1)``."""
+    # Summed in parts first: torch cuts a sum among threads if it is the only one, and the last bits of a lone image
+    # would then differ from those of the same image in a batch.
+    pixels = grey[0].numel()
+    parts = grey.reshape(len(grey), 2 if pixels % 2 == 0 else grey.shape[1], -1)
+    return parts.sum(2).sum(1).div_(pixels)[:, None, None]
+
+
+def mix_(x: Tensor, own: Tensor, of_mean: Tensor | None = None, of_luma: Tensor | None = None) -> Tensor:
+    """Mix each image with its mean brightness and with its grey self, then clip to [0, 1].
+
+    Brightness by a factor f is the mix (f, 0, 0), contrast (f, 1 - f, 0), saturation (f, 0, 1 - f), greyscale
+    (0, 0, 1); (1, 0, 0) changes nothing. So a batch whose samples want different operations is one operation.
+
+    Args:
+        x: Images.
+        own: ``(M,)`` weight of the image itself.
+        of_mean: ``(M,)`` weight of the mean of its brightness; ``None``: none wants it.
+        of_luma: ``(M,)`` weight of its brightness, pixel by pixel; ``None``: none wants it.
+    """
+    if of_mean is None and of_luma is None:
+        return x.mul_(own[:, None, None, None]).clamp_(0, 1)
+    grey = luma(x)
+    mean = None if of_mean is None else mean_over_pixels(grey).mul_(of_mean[:, None, None])
+    x.mul_(own[:, None, None, None])
+    if of_luma is not None:
+        grey.mul_(of_luma[:, None, None])
+        x.add_((grey if mean is None else grey.add_(mean))[:, None])
+    elif mean is not None:
+        x.add_(mean[:, None])
+    return x.clamp_(0, 1)
+
+
+def hue_(x: Tensor, shift: Tensor) -> Tensor:
+    """Turn the colour circle of HSV, keeping value and saturation; a grey image stays as it is.
+
+    Without a branch. With ``C = max - min`` and channels scaled to ``c' = (c - min) / C``, walk the circle in sixths
+    of a turn from red through green to cyan: ``g' + b' - r'`` rises from -1 to 2 at unit speed; through blue it does
+    the same, mirrored. So the signed distance from cyan is ``t = 2 - (g' + b' - r')`` with the sign of ``b - g``, and
+    a channel is full up to one sixth from its own colour, and falls to nothing at two sixths.
+
+    Args:
+        x: Images.
+        shift: ``(M,)`` in turns of the circle, -0.5 to 0.5.
+    """
+    if x.shape[1] == 1:
+        return x
+    red, green, blue = x.unbind(1)
+    low = x.amin(1)
+    chroma = x.amax(1).sub_(low)
+    t = (green + blue).sub_(red).sub_(low).div_(chroma.clamp_min(1e-6)).sub_(2).copysign_(blue - green)
+    t.add_(shift[:, None, None] * 6)
+    t.sub_((t / 6).round_().mul_(6))  # back into [-3, 3]
+    torch.sub(3, t.abs(), out=red)  # distances on the circle from red (at 3 and -3), green (-1) and blue (1)
+    torch.add(t, 1, out=green).abs_()
+    torch.sub(t, 1, out=blue).abs_()
+    torch.sub(2, x, out=x).clamp_(0, 1)
+    return torch.addcmul(low[:, None], x, chroma[:, None], out=x)
+
+
+def solarise_(x: Tensor, threshold: Tensor) -> Tensor:
+    """Invert the pixels at or above the threshold, ``(M,)``; a threshold above 1 leaves all as they are."""
+    above = x.clone().ge_(threshold[:, None, None, None])  # 0 or 1, so that |above - x| is x or 1 - x
+    return x.sub_(above).abs_()

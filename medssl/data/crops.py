@@ -1,0 +1,161 @@
+"""The part of each image that a view shows, resampled to the view's size: image after image, or a whole batch at once.
+
+Shapes in this file: M views, C channels, S side of a view in pixels.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from medssl.data.parameters import Parameters
+from medssl.data.pixels import Pixels, grey_levels, to_device
+from medssl.data.resample import Span, filter_weights, resample, resize_into
+
+__all__ = ["centres_at_once", "centres_one_by_one", "crops_at_once", "crops_one_by_one"]
+
+_WINDOW_STEP = 32  # windows grow in such steps, so that memory is used again from batch to batch
+_MOST = 2**27  # numbers in the windows of one batched step: half a gigabyte
+
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
+
+
+# ------------------------------------------------------------------------------------------------------ random crops
+
+
+def crops_one_by_one(pixels: Pixels, places: Ints, parameters: Parameters, size: int) -> Tensor:
+    """Resample crops in the host's memory; they are not turned or mirrored yet.
+
+    Args:
+        pixels: The part's images.
+        places: ``(M,)`` which image each view shows.
+        parameters: What it shows of it.
+        size: S.
+
+    Returns:
+        ``(M, C, S, S)`` uint8, or float32 for a uint16 store; in grey levels, in any memory layout.
+    """
+    boxes = parameters.boxes
+    crops = _empty(pixels, len(places), (size, size))
+    edges = np.stack([boxes.top, boxes.left, boxes.height, boxes.width], 1).tolist()
+    tasks = list(zip(places.tolist(), edges, crops[:, None].unbind(), strict=True))
+    workers = min(torch.get_num_threads(), len(tasks))
+    if workers == 1 or pixels.fine:  # torch's float kernel is threaded, its uint8 kernel is not
+        _resize_all(pixels, tasks)
+    else:
+        with ThreadPoolExecutor(workers) as pool:
+            list(pool.map(lambda first: _resize_all(pixels, tasks[first::workers]), range(workers)))
+    return crops
+
+
+def _resize_all(pixels: Pixels, tasks: list[tuple[int, list[int], Tensor]]) -> None:
+    """Resize one box after the other: image, box, where to."""
+    for place, box, out in tasks:
+        _resize(pixels, place, box, out)
+
+
+def crops_at_once(pixels: Pixels, places: Ints, parameters: Parameters, size: int) -> Tensor:
+    """Resample crops on the device, a batch at once, and turn and mirror them: ``(M, C, S, S)`` float32 grey levels."""
+    boxes = parameters.boxes
+    if pixels.uniform:  # whole images: they are copied in one piece, and the largest crop is nearly as large anyway
+        top = left = np.zeros_like(boxes.top)
+        window = pixels.largest
+    else:
+        top, left = boxes.top, boxes.left
+        rows, columns = (-(-int(n.max()) // _WINDOW_STEP) * _WINDOW_STEP for n in (boxes.height, boxes.width))
+        window = rows, columns
+    tall = _span(boxes.top - top, boxes.height, parameters.upend)
+    wide = _span(boxes.left - left, boxes.width, parameters.mirror)
+    crops = _resample(pixels, places, top, left, tall, wide, size, window)
+    if not parameters.transpose.any():  # known on the host: nothing is read back
+        return crops
+    swap = to_device(parameters.transpose, pixels.device)[:, None, None, None]
+    return torch.where(swap, crops.transpose(2, 3), crops)
+
+
+def _span(start: Ints, length: Ints, backwards: NDArray[np.bool_]) -> Floats:
+    """Return ``(5, M)`` rows of a :class:`Span` whose filter sees the crop alone."""
+    return np.stack([start, length, start, start + length, backwards]).astype(np.float64)
+
+
+# ----------------------------------------------------------------------------------------------------- centre crops
+
+
+def centres_one_by_one(pixels: Pixels, places: Ints, size: int) -> Tensor:
+    """Resize whole images until the short side is S and cut out the centre; returns as :func:`crops_one_by_one`."""
+    crops = _empty(pixels, len(places), (size, size))
+    shapes = pixels.shapes[places]
+    resized = _resized(shapes, size)
+    plan = np.concatenate([shapes, resized, _corner(resized, size)], 1).tolist()
+    for i, (place, (height, width, tall, wide, top, left)) in enumerate(zip(places.tolist(), plan, strict=True)):
+        whole = _empty(pixels, 1, (tall, wide))
+        _resize(pixels, place, [0, 0, height, width], whole)
+        crops[i] = whole[0, :, top : top + size, left : left + size]
+    return crops
+
+
+def centres_at_once(pixels: Pixels, places: Ints, size: int) -> Tensor:
+    """Do on the device what :func:`centres_one_by_one` does: ``(M, C, S, S)`` float32 grey levels."""
+    shapes = pixels.shapes[places]
+    resized = _resized(shapes, size)
+    scale = shapes / resized
+    start, extent, low = _corner(resized, size) * scale, size * scale, np.zeros_like(scale)
+    tall, wide = np.stack([start, extent, low, shapes, low]).transpose(2, 0, 1)  # each (5, M)
+    corner = np.zeros_like(places)
+    return _resample(pixels, places, corner, corner, tall, wide, size, pixels.largest)
+
+
+def _resized(shapes: Ints, size: int) -> Ints:
+    """Return ``(M, 2)`` heights and widths once the short side is S; the long side is cut to whole pixels."""
+    resized: Ints = size * shapes // shapes.min(1, keepdims=True)
+    return resized
+
+
+def _corner(resized: Ints, size: int) -> Ints:
+    """Return ``(M, 2)`` row and column of the upper left corner of the centre."""
+    corner: Floats = np.rint((resized - size) / 2)
+    return corner.astype(np.int64)
+
+
+# ----------------------------------------------------------------------------------------------------------- shared
+
+
+def _empty(pixels: Pixels, count: int, shape: tuple[int, int]) -> Tensor:
+    """Return ``(count, C, *shape)``: uint8 as torch's kernel wants it (channels last), or float32 for uint16."""
+    if pixels.fine:
+        return torch.empty((count, pixels.channels, *shape))
+    return torch.empty((count, *shape, pixels.channels), dtype=torch.uint8).permute(0, 3, 1, 2)
+
+
+def _resize(pixels: Pixels, place: int, box: list[int], out: Tensor) -> None:
+    """Resize a box (top, left, height, width) of one image into ``(1, C, H, W)``."""
+    top, left, height, width = box
+    channels, pitch = pixels.channels, int(pixels.shapes[place, 1])
+    offset = (int(pixels.first[place]) + top * pitch + left) * channels
+    shape, strides = (1, channels, height, width), (1, 1, pitch * channels, channels)
+    source = pixels.pool.as_strided(shape, strides, offset)
+    resize_into(grey_levels(source) if pixels.fine else source, out)
+
+
+def _resample(
+    pixels: Pixels, places: Ints, top: Ints, left: Ints, tall: Floats, wide: Floats, size: int, window: tuple[int, int]
+) -> Tensor:
+    """Resample spans ``(5, M)`` over windows that begin at a corner of each view's own.
+
+    Grey levels are rounded as PIL and torch's uint8 kernel round them, if the store holds uint8.
+    """
+    spans = to_device(np.concatenate([tall, wide]).astype(np.float32), pixels.device)
+    step = max(1, _MOST // (window[0] * window[1] * pixels.channels))
+    parts = []
+    for start in range(0, len(places), step):
+        part = slice(start, start + step)
+        rows = filter_weights(Span(*spans[:5, part]), size, window[0])
+        columns = filter_weights(Span(*spans[5:, part]), size, window[1])
+        parts.append(resample(pixels.windows(places[part], top[part], left[part], window), rows, columns))
+    crops = torch.cat(parts) if len(parts) > 1 else parts[0]
+    return crops if pixels.fine else crops.round_()

@@ -1,0 +1,165 @@
+"""Where views take their pixels from: the store's memory map, or a copy of one part of it on the device.
+
+A set of a few thousand images fits a GPU many times over: then its pixels move there once, as the small integers they
+are. Otherwise the images of each batch are gathered from the memory map and sent along.
+
+Shapes in this file: M views, C channels, A pixels in a pool of images.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from medssl.data.resample import cut_windows
+
+__all__ = ["ImageStore", "Pixels", "grey_levels", "to_device"]
+
+_SHARE = 0.25  # of the device's free memory that resident pixels may take unasked
+
+Ints = NDArray[np.int64]
+
+
+class ImageStore(Protocol):
+    """What views need of a store; see :class:`medssl.data.store.Store`."""
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """uint8 or uint16."""
+
+    @property
+    def channels(self) -> int:
+        """1 or 3."""
+
+    @property
+    def shapes(self) -> NDArray[np.int32]:
+        """``(N, 2)`` heights and widths."""
+
+    @property
+    def pixels(self) -> NDArray[Any]:
+        """All images one after the other, flat."""
+
+
+class Pixels:
+    """The images of one part, by their positions in it.
+
+    Args:
+        store: The decoded images.
+        indices: ``(n,)`` the part's images, as rows of the store.
+        device: Where views are made.
+        resident: Copy the part's pixels there once; ``None``: to a GPU if they take less than a quarter of its free
+            memory. On a CPU, ``None`` leaves them in the memory map, which the operating system keeps in memory.
+
+    Attributes:
+        shapes: ``(n, 2)`` int64 heights and widths.
+        largest: The largest height and the largest width.
+        uniform: Whether all images of the store have one size.
+        channels: C, 1 or 3.
+        fine: Whether the store holds uint16: such pixels are int16 tensors here, of the same bits, since torch computes
+            little with uint16; see :func:`grey_levels`.
+        white: The largest value a pixel can have: 255, or 65535 for uint16 (however few of its bits a camera used).
+        resident: Whether the part's pixels were copied once.
+        streamed: Whether the images of each batch are sent to the device.
+        pool: ``(A, C)`` the memory map, or the copy on the device.
+        first: ``(n,)`` int64 position in it of each image's first pixel.
+    """
+
+    def __init__(
+        self, store: ImageStore, indices: Sequence[int] | NDArray[Any], device: torch.device, resident: bool | None
+    ) -> None:
+        rows, shapes = np.asarray(indices, dtype=np.int64), np.asarray(store.shapes, dtype=np.int64)
+        areas = shapes.prod(1)
+        self.device = device
+        self.shapes: Ints = shapes[rows]
+        height, width = self.shapes.max(0, initial=1).tolist()
+        self.largest: tuple[int, int] = (height, width)
+        self.uniform = bool((shapes == shapes[0]).all())
+        self.channels = int(store.channels)
+        self.fine = store.dtype == np.uint16
+        self.white = 65535.0 if self.fine else 255.0
+        self.pool = _tensor(store.pixels).view(-1, self.channels)
+        self.first: Ints = (np.cumsum(areas) - areas)[rows]
+        size = int(areas[rows].sum()) * self.channels * self.pool.itemsize
+        self.resident = _fits(size, device) if resident is None else resident
+        self.streamed = not self.resident and device.type != "cpu"
+        if self.resident:
+            everything, self.first = self._gather(np.arange(len(rows)))
+            self.pool = everything.to(device)
+
+    def __len__(self) -> int:
+        """How many images."""
+        return len(self.shapes)
+
+    def windows(self, positions: Ints, top: Ints, left: Ints, shape: tuple[int, int]) -> Tensor:
+        """Cut windows of one shape out of images, on the device.
+
+        Args:
+            positions: ``(M,)`` which images, in any order, some perhaps more than once.
+            top: ``(M,)`` row of the image at the window's upper edge.
+            left: ``(M,)`` column at its left edge.
+            shape: Height and width; what reaches beyond an image is undefined.
+
+        Returns:
+            ``(M, height, width, C)`` float32, in grey levels.
+        """
+        pool, first = self.pool, self.first[positions]
+        if self.streamed:
+            wanted, which = np.unique(positions, return_inverse=True)
+            pool, first = self._gather(wanted, pin=self.device.type == "cuda")
+            pool, first = pool.to(self.device, non_blocking=True), first[which]
+        if self.uniform and shape == self.largest:  # whole images: copied in one piece each
+            images = pool.view(-1, *shape, self.channels)
+            return grey_levels(images.index_select(0, to_device(first // (shape[0] * shape[1]), self.device)))
+        pitch = self.shapes[positions, 1]
+        corner, stride = to_device(np.stack([first + top * pitch + left, pitch]), self.device)
+        return grey_levels(cut_windows(pool, corner, stride, shape))
+
+    def _gather(self, positions: Ints, *, pin: bool = False) -> tuple[Tensor, Ints]:
+        """Copy images one after the other into ``(A, C)`` in the host's memory, and say where each begins."""
+        areas = self.shapes[positions].prod(1)
+        pool = torch.empty((int(areas.sum()), self.channels), dtype=self.pool.dtype, pin_memory=pin)
+        start = np.cumsum(areas) - areas
+        for source, target, area in zip(self.first[positions].tolist(), start.tolist(), areas.tolist(), strict=True):
+            pool[target : target + area] = self.pool[source : source + area]
+        return pool, start
+
+
+def grey_levels(pixels: Tensor) -> Tensor:
+    """Return pixels (uint8, or the bits of uint16 in int16) as float32: 0 to 255, or 0 to 65535."""
+    if pixels.dtype == torch.int16:
+        return pixels.to(torch.int32).bitwise_and_(0xFFFF).to(torch.float32)
+    return pixels.to(torch.float32)
+
+
+def to_device(array: NDArray[Any], device: torch.device) -> Tensor:
+    """Send a host array along without waiting for it to arrive."""
+    tensor = torch.from_numpy(array)
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
+
+
+def _fits(size: int, device: torch.device) -> bool:
+    """Whether so many bytes may lie on the device unasked."""
+    return device.type == "cuda" and size < _SHARE * torch.cuda.mem_get_info(device)[0]
+
+
+def _tensor(array: NDArray[Any]) -> Tensor:
+    """Return the same memory, row after row, as a tensor.
+
+    torch warns of every read-only array although nothing here writes to one; a copy would double the memory.
+    """
+    plain = np.ascontiguousarray(array if array.flags.writeable else _Writable(array))
+    return torch.from_numpy(plain.view(np.int16) if plain.dtype == np.uint16 else plain)
+
+
+class _Writable:
+    """Says that an array's memory may be written to; keeps it alive."""
+
+    def __init__(self, array: NDArray[Any]) -> None:
+        interface = array.__array_interface__
+        self._array = array
+        self.__array_interface__ = {**interface, "data": (interface["data"][0], False)}

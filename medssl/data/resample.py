@@ -1,0 +1,116 @@
+"""Crops of images, resized with an antialiased triangle filter: PIL's bilinear, torchvision's with ``antialias=True``.
+
+Two ways to one result. :func:`resize_into` takes one image after the other through torch's vectorised kernel, which
+is the fastest on a CPU for all but tiny images. :func:`resample` takes a whole batch, each view with a box of its own,
+as two batched matrix products: the way for a GPU, where a call per image costs more than its work, and for tiny images.
+
+Shapes in this file: M views, C channels, S side of a view, A pixels in a pool of images.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+__all__ = ["Span", "cut_windows", "filter_weights", "orient", "resample", "resize_into"]
+
+_resize = torch.ops.aten._upsample_bilinear2d_aa.out  # what F.interpolate calls; here it writes where we want it
+
+
+def resize_into(image: Tensor, out: Tensor) -> None:
+    """Resize one image to the size of ``out``.
+
+    Args:
+        image: ``(1, C, h, w)`` uint8 or float32, channels last in memory for speed.
+        out: ``(1, C, H, W)`` of the same type.
+    """
+    _resize(image, out.shape[2:], False, None, None, out=out)
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """What M views take of one axis of their images, in source pixels; each ``(M,)`` float32.
+
+    Attributes:
+        start: Where the view begins; may lie between two pixels.
+        extent: How far it reaches.
+        low: First pixel that the filter may see.
+        high: One after the last pixel that the filter may see.
+        backwards: 1 where the axis is reversed, else 0.
+    """
+
+    start: Tensor
+    extent: Tensor
+    low: Tensor
+    high: Tensor
+    backwards: Tensor
+
+
+def filter_weights(span: Span, size: int, window: int) -> Tensor:
+    """Return the triangle filter of each output pixel over a window of source pixels.
+
+    The filter is one source pixel wide on either side when enlarging, one output pixel when shrinking; weights sum to
+    one over the pixels it may see.
+
+    Args:
+        span: The part of the source axis, counted from the window's first pixel.
+        size: Output pixels along this axis.
+        window: Source pixels in the window.
+
+    Returns:
+        ``(M, size, window)`` float32.
+    """
+    device = span.start.device
+    scale = span.extent / size
+    step = torch.arange(size, device=device) + 0.5
+    step = step + span.backwards[:, None] * (size - 2 * step)  # (M, size)
+    centre = span.start[:, None] + step * scale[:, None]
+    pixel = torch.arange(window, device=device)
+    distance = (pixel + 0.5 - centre[..., None]).abs_().div_(scale.clamp_min(1.0)[:, None, None])
+    seen = ((pixel >= span.low[:, None]) & (pixel < span.high[:, None])).to(torch.float32)  # (M, window)
+    weights = distance.neg_().add_(1.0).clamp_min_(0.0).mul_(seen[:, None])
+    return weights.div_(weights.sum(2, keepdim=True))
+
+
+def resample(windows: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+    """Resample a batch of windows, each with filters of its own.
+
+    Args:
+        windows: ``(M, h, w, C)`` float32.
+        rows: ``(M, S, h)`` filter weights; what a view does not see has weight zero.
+        columns: ``(M, S, w)`` likewise.
+
+    Returns:
+        ``(M, C, S, S)`` float32, in the units of the windows.
+    """
+    views, size = rows.shape[:2]
+    width, channels = windows.shape[2:]
+    shrunk = torch.bmm(rows, windows.flatten(2)).view(views, size, width, channels).permute(0, 3, 1, 2)
+    return torch.bmm(shrunk.flatten(1, 2), columns.transpose(1, 2)).view(views, channels, size, size)
+
+
+def cut_windows(pool: Tensor, first: Tensor, stride: Tensor, shape: tuple[int, int]) -> Tensor:
+    """Cut windows of one shape out of images of any shapes.
+
+    Args:
+        pool: ``(A, C)`` pixels: images row after row, one after the other.
+        first: ``(M,)`` int64 position of the pixel at each window's upper left corner.
+        stride: ``(M,)`` int64 width of the image it lies in.
+        shape: Height and width; where a window reaches beyond its image, it shows whatever lies there.
+
+    Returns:
+        ``(M, height, width, C)``.
+    """
+    height, width = shape
+    down = torch.arange(height, device=pool.device)[:, None] * stride[:, None, None]  # (M, height, 1)
+    place = first[:, None, None] + down + torch.arange(width, device=pool.device)
+    return pool[place.clamp_(max=len(pool) - 1)]
+
+
+def orient(x: Tensor, mirror: bool, upend: bool, transpose: bool) -> Tensor:
+    """Turn or mirror one square image ``(C, S, S)``: reverse columns, reverse rows, then swap rows and columns."""
+    axes = [axis for axis, wanted in ((2, mirror), (1, upend)) if wanted]
+    flipped = x.flip(axes) if axes else x
+    return flipped.transpose(1, 2) if transpose else flipped

@@ -1,0 +1,243 @@
+"""Batches of views, random ones to train on and plain ones to evaluate, made in memory without worker processes.
+
+:class:`Views` is the loop's source of training data: give it positions in the training part, get V batches of views.
+Everything random is decided on the host (:mod:`medssl.data.parameters`), from numbers that depend on nothing but seed,
+epoch, sample and view (:mod:`medssl.data.draws`). Pixels are resampled (:mod:`medssl.data.resample`) and coloured
+(:mod:`medssl.data.render`) on the device; nothing is read back from it.
+
+Shapes in this file: n samples, V views of each, M = V n, C channels of the store, S side of a view.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from medssl.contracts import Augmentation, ViewSpec
+from medssl.data.crops import centres_at_once, centres_one_by_one, crops_at_once, crops_one_by_one
+from medssl.data.draws import uniforms
+from medssl.data.parameters import COLUMNS, Parameters, draw
+from medssl.data.pixels import ImageStore, Pixels, to_device
+from medssl.data.render import Look, colour, normalise, processing_order, statistics
+from medssl.data.resample import orient
+from medssl.errors import PluginError, did_you_mean
+
+__all__ = ["PlainViews", "Views"]
+
+_PIECE = 2**18  # numbers in a piece of a batch on a CPU: 1 MB
+_TINY = 32**2  # pixels of an image and of a view up to which a CPU too makes a batch at once
+
+Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class _Group:
+    """Views of one size and one augmentation.
+
+    Attributes:
+        numbers: ``(V,)`` of these views among all of a sample.
+        size: S.
+        augmentation: The recipe, the group's own fields laid over it.
+        look: What of it can occur.
+    """
+
+    numbers: NDArray[np.int64]
+    size: int
+    augmentation: Augmentation
+    look: Look
+
+
+class Views:
+    """Random views of a part's images.
+
+    Calling it with positions ``(n,)`` int64 (on the CPU, from 0, in any order) returns a tuple of V tensors
+    ``(n, 3, S, S)``, normalised, channels last in memory, on the device, in the order of the specification. The views
+    of a group lie one after the other in one tensor.
+
+    Args:
+        store: The decoded images, uint8 or uint16 (scaled by 65535), grey or RGB, of one size or of many.
+        indices: ``(N,)`` the part's images, as rows of the store.
+        spec: Groups of views.
+        augmentation: The recipe; a group's ``augment`` is laid over it.
+        image_size: Side of a full-size view in pixels.
+        seed: Of the run.
+        device: Where views are made and returned.
+        normalisation: ``imagenet`` or ``half``.
+        dtype: Of the views; they are computed in float32 and cast at the end.
+        resident: See :class:`medssl.data.pixels.Pixels`.
+
+    Raises:
+        PluginError: A group replaces what is no field of an augmentation, or has views of no pixel.
+    """
+
+    def __init__(
+        self,
+        store: ImageStore,
+        indices: Sequence[int] | NDArray[Any],
+        spec: ViewSpec,
+        augmentation: Augmentation,
+        *,
+        image_size: int,
+        seed: int,
+        device: torch.device | str,
+        normalisation: str,
+        dtype: torch.dtype = torch.float32,
+        resident: bool | None = None,
+    ) -> None:
+        self.pixels = Pixels(store, indices, torch.device(device), resident)
+        self.dtype = dtype
+        self._statistics = statistics(normalisation, self.pixels.device)
+        self._seed, self._epoch = seed, 0
+        self._groups = list(_groups(spec, augmentation, image_size, self.pixels.channels))
+
+    def __len__(self) -> int:
+        """N."""
+        return len(self.pixels)
+
+    def start_epoch(self, epoch: int) -> None:
+        """Turn to the random numbers of this epoch, counted from 0."""
+        self._epoch = epoch
+
+    def __call__(self, positions: Tensor) -> tuple[Tensor, ...]:
+        """Make the views of these samples."""
+        samples = positions.numpy()
+        return tuple(view for group in self._groups for view in self._make(group, samples))
+
+    def _make(self, group: _Group, samples: Ints) -> Sequence[Tensor]:
+        """Make one group's views: V tensors ``(n, 3, S, S)``."""
+        table = uniforms(self._seed, self._epoch, group.numbers, samples, COLUMNS).reshape(-1, COLUMNS)
+        places = np.tile(samples, len(group.numbers))  # (M,), view after view
+        parameters = draw(table, self.pixels.shapes[places], group.augmentation, group.size)
+        views = _empty(len(places), group.size, self.dtype, self.pixels.device)
+        fill = _fill_in_pieces if self.pixels.device.type == "cpu" else _fill_at_once
+        fill(views, self.pixels, places, parameters, group.look, self._statistics)
+        return views.view(len(group.numbers), len(samples), *views.shape[1:]).unbind()
+
+
+class PlainViews:
+    """A part's images without any randomness: short side resized to S (antialiased), centre cut out.
+
+    Calling it with positions ``(n,)`` int64 (on the CPU) returns ``(n, 3, S, S)``, normalised, channels last in memory,
+    on the device. What torchvision's Resize and CenterCrop give.
+
+    Args:
+        store: The decoded images.
+        indices: ``(N,)`` the part's images, as rows of the store.
+        image_size: S.
+        device: Where views are made and returned.
+        normalisation: ``imagenet`` or ``half``.
+        dtype: Of the views.
+    """
+
+    def __init__(
+        self,
+        store: ImageStore,
+        indices: Sequence[int] | NDArray[Any],
+        *,
+        image_size: int,
+        device: torch.device | str,
+        normalisation: str,
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        self.pixels = Pixels(store, indices, torch.device(device), resident=False)
+        self.dtype = dtype
+        self._size = image_size
+        self._statistics = statistics(normalisation, self.pixels.device)
+
+    def __len__(self) -> int:
+        """N."""
+        return len(self.pixels)
+
+    def __call__(self, positions: Tensor) -> Tensor:
+        """Make the views of these samples."""
+        places = positions.numpy()
+        views = _empty(len(places), self._size, self.dtype, self.pixels.device)
+        centres = centres_one_by_one if self.pixels.device.type == "cpu" else centres_at_once
+        x = _planes(centres(self.pixels, places, self._size), self.pixels.white)
+        return views.copy_(normalise(x, *self._statistics))
+
+
+def _groups(spec: ViewSpec, augmentation: Augmentation, image_size: int, channels: int) -> Iterator[_Group]:
+    """Resolve the groups of a specification.
+
+    Raises:
+        PluginError: See :class:`Views`.
+    """
+    first = 0
+    known = [field.name for field in dataclasses.fields(Augmentation)]
+    for group in spec.groups:
+        for name in group.augment:
+            if name not in known:
+                raise PluginError(
+                    f"a group of views replaces {name!r}, which no augmentation has.{did_you_mean(name, known)} "
+                    f"The method's views say so. An augmentation has: {', '.join(known)}."
+                )
+        size = round(image_size * group.scale)
+        if size < 2 or group.count < 1:
+            raise PluginError(
+                f"a group of views has {group.count} views of {size} pixels. The method asks for {group.scale} of the "
+                f"image size {image_size}. Take a larger image size or another method."
+            )
+        own = dataclasses.replace(augmentation, **group.augment)
+        yield _Group(np.arange(first, first + group.count), size, own, Look.of(own, size, channels))
+        first += group.count
+
+
+def _empty(count: int, size: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Return ``(count, 3, size, size)``, channels last in memory."""
+    return torch.empty((count, 3, size, size), dtype=dtype, device=device, memory_format=torch.channels_last)
+
+
+def _fill_in_pieces(
+    views: Tensor, pixels: Pixels, places: Ints, parameters: Parameters, look: Look, statistics: tuple[Tensor, Tensor]
+) -> None:
+    """Make views ``(M, 3, S, S)`` in pieces that fit a CPU's cache, sorted by what they need."""
+    size = views.shape[2]
+    order, pieces = processing_order(parameters, max(1, _PIECE // (pixels.channels * size * size)))
+    parameters, places = parameters.take(order), places[order]
+    tiny = pixels.uniform and not pixels.fine and max(math.prod(pixels.largest), size * size) <= _TINY
+    crops = (crops_at_once if tiny else crops_one_by_one)(pixels, places, parameters, size)
+    table = look.table(parameters)
+    busy = table != look.neutral()
+    steering = torch.from_numpy(table)
+    done = []
+    for piece in pieces:
+        x = colour(_planes(crops[piece], pixels.white), look, steering[:, piece], busy[:, piece].any(1))
+        x = normalise(x, *statistics)
+        if tiny:  # turned already
+            done.append(x.permute(0, 2, 3, 1).contiguous())
+        else:
+            _put(views, x, order[piece], parameters.take(piece))
+    if tiny:
+        back = torch.from_numpy(np.argsort(order))
+        views.copy_(torch.cat(done).index_select(0, back).permute(0, 3, 1, 2))
+
+
+def _put(views: Tensor, x: Tensor, where: Ints, parameters: Parameters) -> None:
+    """Put each of some views where it belongs, turned and mirrored as its parameters say."""
+    turns = np.stack([parameters.mirror, parameters.upend, parameters.transpose], 1).tolist()
+    for view, place, turn in zip(x.unbind(), where.tolist(), turns, strict=True):
+        views[place].copy_(orient(view, *turn))
+
+
+def _fill_at_once(
+    views: Tensor, pixels: Pixels, places: Ints, parameters: Parameters, look: Look, statistics: tuple[Tensor, Tensor]
+) -> None:
+    """Make views ``(M, 3, S, S)`` in one go, every view through every operation that can occur."""
+    x = _planes(crops_at_once(pixels, places, parameters, views.shape[2]), pixels.white)
+    table = to_device(look.table(parameters), pixels.device)
+    views.copy_(normalise(colour(x, look, table, look.possible()), *statistics))
+
+
+def _planes(crops: Tensor, white: float) -> Tensor:
+    """Return crops ``(M, C, S, S)`` as float32 in [0, 1], each channel of the batch in one piece."""
+    planes = crops.transpose(0, 1).to(torch.float32, memory_format=torch.contiguous_format, copy=True)
+    return planes.mul_(1 / white).transpose(0, 1)
