@@ -96,7 +96,7 @@ class Catalog:
         The method's settings are laid over the recipe's own, the dataset's over those, and the cell's over all.
 
         Returns:
-            Settings by section; ``evaluators`` is a list of mappings, each with a ``name`` and options: those are
+            Settings by section; ``evaluators`` is a list of mappings, each with a ``plugin`` and options: those are
             what a run uses when it is not told otherwise.
 
         Raises:
@@ -113,7 +113,7 @@ class Catalog:
         ):
             settings = _merged(settings, layer or {})
         if "evaluators" in settings:
-            settings["evaluators"] = [{"name": n, **(own or {})} for n, own in settings["evaluators"].items()]
+            settings["evaluators"] = [{"plugin": n, **(own or {})} for n, own in settings["evaluators"].items()]
         return copy.deepcopy(settings)
 
     def published(self, dataset: str) -> list[dict[str, Any]]:

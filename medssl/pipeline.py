@@ -10,19 +10,20 @@ import contextlib
 import logging
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from medssl.catalog import Catalog, load_catalog
 from medssl.contracts import Dataset
-from medssl.data.loading import data_folder, load_data, open_dataset
+from medssl.data.loading import Data, data_folder, load_data, open_dataset
 from medssl.errors import CheckpointError
-from medssl.recipe import Recipe, choose, resolve
-from medssl.record import RunDirectory, RunResult, describe_run
+from medssl.recipe import Choice, Recipe, choose, resolve
+from medssl.record import SCHEMA, RunDirectory, RunResult
 from medssl.stages import Listener, Machine, evaluate, extract_features, pretrain, save
 from medssl.train.device import describe_environment
+from medssl.train.trainer import EpochRecord
 
 __all__ = ["Listener", "Place", "RunResult", "execute", "fetch_dataset", "run"]
 
@@ -102,7 +103,7 @@ def execute(recipe: Recipe, *, catalog: Catalog, place: Place, listener: Listene
         evaluations = evaluate(recipe, data, features, directory)
     environment = {**describe_environment(), **machine.describe()}
     seconds = time.perf_counter() - start
-    return directory.finish(describe_run(recipe, data, environment, history, evaluations, warnings, seconds))
+    return directory.finish(_describe_run(recipe, data, environment, history, evaluations, warnings, seconds))
 
 
 def _open_directory(recipe: Recipe, place: Place) -> RunDirectory:
@@ -154,3 +155,61 @@ def _collect_warnings() -> Iterator[list[str]]:
         yield found
     finally:
         logger.removeHandler(handler)
+
+
+def _describe_run(
+    recipe: Recipe,
+    data: Data,
+    environment: Mapping[str, Any],
+    history: Sequence[EpochRecord],
+    evaluations: Mapping[str, Any],
+    warnings: Sequence[str],
+    seconds: float,
+) -> dict[str, Any]:
+    """Put together what ``result.json`` holds.
+
+    Args:
+        recipe: What was run.
+        data: On what.
+        environment: With which versions, on which device, in which precision and why.
+        history: One record per epoch, those of an interrupted earlier call included.
+        evaluations: Scores by evaluator.
+        warnings: What the reader must know, beside what ``data`` says.
+        seconds: Wall time of this call.
+    """
+    described = dict(data.describe())
+    described["warnings"] = list(dict.fromkeys([*described["warnings"], *warnings]))
+    return {
+        "schema": SCHEMA,
+        "method": recipe.method.name,
+        "dataset": recipe.dataset.name,
+        "seed": recipe.seed,
+        "recipe": {**recipe.to_dict(), "hash": recipe.hash},
+        "plugins": {
+            "method": _origin(recipe.method),
+            "dataset": _origin(recipe.dataset),
+            "evaluators": [_origin(choice) for choice in recipe.evaluators],
+        },
+        "environment": dict(environment),
+        "data": described,
+        "pretrain": _describe_training(recipe, len(data.split.train), history),
+        "evaluations": dict(evaluations),
+        "diagnostics": {},
+        "seconds": round(seconds, 3),
+    }
+
+
+def _origin(choice: Choice) -> dict[str, str]:
+    return {"name": choice.name, "distribution": choice.distribution, "version": choice.version}
+
+
+def _describe_training(recipe: Recipe, images: int, history: Sequence[EpochRecord]) -> dict[str, Any]:
+    seconds = sum(record.seconds for record in history)
+    seen = sum(record.images for record in history)
+    return {
+        "epochs": len(history),
+        "steps": len(history) * (images // recipe.train.batch_size),
+        "seconds": round(seconds, 3),
+        "images_per_second": round(seen / seconds, 1) if seconds else None,
+        "final_loss": history[-1].loss if history else None,
+    }

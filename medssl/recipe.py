@@ -61,7 +61,7 @@ class Choice:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the name and every option."""
-        return {"name": self.name, **_plain(asdict(self.config))}
+        return {"plugin": self.name, **_plain(asdict(self.config))}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,7 +142,7 @@ def resolve(catalog: Catalog, layers: Sequence[Mapping[str, Any]]) -> Recipe:
     Args:
         catalog: For recipes, augmentations and facts.
         layers: Nested values in the shape of a recipe file, weakest first (a recipe file, then flags). ``method`` and
-            ``dataset`` are a name, or a mapping with ``name`` and options; ``evaluators`` a list of either, or a
+            ``dataset`` are a name, or a mapping with ``plugin`` (the name) and options; ``evaluators`` a list of either, or a
             mapping of options by name.
 
     Raises:
@@ -193,10 +193,10 @@ def _normal_form(layer: Mapping[str, Any]) -> dict[str, Any]:
     values = {key: value for key, value in layer.items() if value is not None}
     for kind in ("method", "dataset"):
         if isinstance(values.get(kind), str):
-            values[kind] = {"name": values[kind]}
+            values[kind] = {"plugin": values[kind]}
     if isinstance(evaluators := values.get("evaluators"), list | tuple):
-        named = [{"name": e} if isinstance(e, str) else dict(e) for e in evaluators]
-        values["evaluators"] = {str(e.pop("name", "")): e for e in named}
+        named = [{"plugin": e} if isinstance(e, str) else dict(e) for e in evaluators]
+        values["evaluators"] = {str(e.pop("plugin", "")): e for e in named}
         values["evaluators"]["*"] = list(values["evaluators"])
     for key in (*_SECTIONS, "views", "augmentation", "method", "dataset", "evaluators"):
         if key in values and not isinstance(values[key], Mapping):
@@ -220,7 +220,7 @@ def _drop_unlisted(user: dict[str, Any], layer: Mapping[str, Any]) -> None:
 
 
 def _named(values: Mapping[str, Any], kind: str) -> str:
-    name = values.get(kind, {}).get("name")
+    name = values.get(kind, {}).get("plugin")
     if not name:
         raise OptionError(f"no {kind} is named. Give --{kind} NAME; `medssl list {kind}s` shows the names.")
     return str(name)
@@ -232,7 +232,7 @@ def choose(kind: str, name: str, values: Mapping[str, Any], catalog: Catalog) ->
     Args:
         kind: ``method``, ``dataset`` or ``evaluator``.
         name: The plugin's name, or ``distribution:name``.
-        values: Its options; a ``name`` among them is passed over.
+        values: Its options; a ``plugin`` among them is passed over.
         catalog: Knows which package brings a name that is not installed.
 
     Raises:
@@ -240,7 +240,7 @@ def choose(kind: str, name: str, values: Mapping[str, Any], catalog: Catalog) ->
         OptionError: An option is unknown, of the wrong type, or out of range.
     """
     found, plugin = load_plugin(kind, name, catalog.packages(kind))
-    given = {key: value for key, value in values.items() if key != "name"}
+    given = {key: value for key, value in values.items() if key != "plugin"}
     return Choice(
         name=name,
         distribution=found.distribution,

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from medssl.data.loading import Data
 from medssl.errors import CheckpointError
-from medssl.recipe import Choice, Recipe
-from medssl.train.checkpoint import write_atomic
-from medssl.train.trainer import EpochRecord
+from medssl.files import write_atomic
 
-__all__ = ["SCHEMA", "RunDirectory", "RunResult", "describe_run"]
+__all__ = ["SCHEMA", "RunDirectory", "RunResult"]
 
 SCHEMA = 1
 
@@ -135,61 +132,3 @@ class RunDirectory:
         """Write ``result.json``: the last thing a run does."""
         write_atomic(self.result, (json.dumps(values, indent=2, allow_nan=False) + "\n").encode())
         return self.load()
-
-
-def describe_run(
-    recipe: Recipe,
-    data: Data,
-    environment: Mapping[str, Any],
-    history: Sequence[EpochRecord],
-    evaluations: Mapping[str, Any],
-    warnings: Sequence[str],
-    seconds: float,
-) -> dict[str, Any]:
-    """Put together what ``result.json`` holds.
-
-    Args:
-        recipe: What was run.
-        data: On what.
-        environment: With which versions, on which device, in which precision and why.
-        history: One record per epoch, those of an interrupted earlier call included.
-        evaluations: Scores by evaluator.
-        warnings: What the reader must know, beside what ``data`` says.
-        seconds: Wall time of this call.
-    """
-    described = dict(data.describe())
-    described["warnings"] = list(dict.fromkeys([*described["warnings"], *warnings]))
-    return {
-        "schema": SCHEMA,
-        "method": recipe.method.name,
-        "dataset": recipe.dataset.name,
-        "seed": recipe.seed,
-        "recipe": {**recipe.to_dict(), "hash": recipe.hash},
-        "plugins": {
-            "method": _origin(recipe.method),
-            "dataset": _origin(recipe.dataset),
-            "evaluators": [_origin(choice) for choice in recipe.evaluators],
-        },
-        "environment": dict(environment),
-        "data": described,
-        "pretrain": _describe_training(recipe, len(data.split.train), history),
-        "evaluations": dict(evaluations),
-        "diagnostics": {},
-        "seconds": round(seconds, 3),
-    }
-
-
-def _origin(choice: Choice) -> dict[str, str]:
-    return {"name": choice.name, "distribution": choice.distribution, "version": choice.version}
-
-
-def _describe_training(recipe: Recipe, images: int, history: Sequence[EpochRecord]) -> dict[str, Any]:
-    seconds = sum(record.seconds for record in history)
-    seen = sum(record.images for record in history)
-    return {
-        "epochs": len(history),
-        "steps": len(history) * (images // recipe.train.batch_size),
-        "seconds": round(seconds, 3),
-        "images_per_second": round(seen / seconds, 1) if seconds else None,
-        "final_loss": history[-1].loss if history else None,
-    }

@@ -19,10 +19,11 @@ from medssl.data.loading import Data, Part
 from medssl.data.views import PlainViews, Views
 from medssl.evaluate.features import extract
 from medssl.evaluate.scoring import score
+from medssl.files import write_atomic_with
 from medssl.recipe import Recipe
 from medssl.record import RunDirectory
 from medssl.train.backbones import Encoder, build_encoder
-from medssl.train.checkpoint import save_encoder, write_atomic_with
+from medssl.train.checkpoint import save_encoder
 from medssl.train.device import Precision, choose_device, choose_layout, choose_precision
 from medssl.train.seeding import derive_seed
 from medssl.train.trainer import EpochRecord, StepRecord, Trainer

@@ -163,7 +163,7 @@ def test_every_setting_and_option_in_a_recipe_exists_and_is_in_range(ours, recip
         if "dataset" in settings:
             build(config_class("dataset", dataset), settings["dataset"], "dataset")
         for evaluator in settings["evaluators"]:
-            name = evaluator.pop("name")
+            name = evaluator.pop("plugin")
             build(config_class("evaluator", name), evaluator, name)
 
 
@@ -211,7 +211,7 @@ def test_the_paper_recipe_has_table_1(ours, method, dataset, batch_size, learnin
     settings = ours.recipe("paper", method, dataset)
     assert settings["train"]["batch_size"] == 64, "Table 1 is about the probe"
     assert settings["train"]["epochs"] == 250
-    probe = {evaluator["name"]: evaluator for evaluator in settings["evaluators"]}["mlp"]
+    probe = {evaluator["plugin"]: evaluator for evaluator in settings["evaluators"]}["mlp"]
     assert (probe["batch_size"], probe["learning_rates"], probe["epochs"]) == (batch_size, [learning_rate], 100)
 
 
@@ -266,7 +266,7 @@ recipes:
 """)
     settings = catalog.recipe("mine", "dcl", "breast")
     assert settings["train"] == {"epochs": 1, "batch_size": 2, "momentum": 0.3, "weight_decay": 0.4}
-    assert settings["evaluators"] == [{"name": "knn"}, {"name": "mlp", "epochs": 5}]
+    assert settings["evaluators"] == [{"plugin": "knn"}, {"plugin": "mlp", "epochs": 5}]
     assert settings["precision"] == "float32"
     assert catalog.recipe("mine", "simclr", "folder")["train"]["batch_size"] == 1
 

@@ -62,14 +62,14 @@ def _brought_by(row: Mapping[str, str]) -> str:
 @_REGISTRY
 @_JSON
 def show(what: tuple[str, ...], extra: Path | None, as_json: bool) -> None:
-    r"""Show one thing.
+    """Show one thing.
 
     \b
     medssl show method dcl           a plugin, its options and their defaults
     medssl show augmentation xray    an augmentation recipe
     medssl show recipe paper         a recipe
     medssl show runs/NAME            a run's result
-    """
+    """  # noqa: D301  (click reads the backspace character that \b stands for)
     if len(what) == 1 and (Path(what[0]).exists() or "/" in what[0]):
         _show_run(Path(what[0]), as_json)
         return

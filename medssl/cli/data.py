@@ -24,7 +24,7 @@ def fetch(dataset: str, data_dir: Path | None, settings: tuple[str, ...], regist
 
     catalog = load_catalog(registry)
     layers = recipe_layers({"dataset": dataset, "settings": settings})
-    options = {k: v for layer in layers for k, v in layer.get("dataset", {}).items() if k != "name"}
+    options = {k: v for layer in layers for k, v in layer.get("dataset", {}).items() if k != "plugin"}
     licence = catalog.entry("dataset", dataset).get("licence")
     if licence:
         click.echo(f"licence: {licence}", err=True)

@@ -83,7 +83,7 @@ def recipe_layers(words: Mapping[str, Any]) -> list[dict[str, Any]]:
             flags.setdefault(section, {})[key] = words[word]
     for word in ("method", "dataset", "seed", "precision"):
         if words.get(word) is not None:
-            flags[word] = {"name": words[word]} if word in ("method", "dataset") else words[word]
+            flags[word] = {"plugin": words[word]} if word in ("method", "dataset") else words[word]
     if words.get("evaluator"):
         flags["evaluators"] = list(words["evaluator"])
     layers = [*_recipe_layer(words.get("recipe")), flags]

@@ -17,9 +17,7 @@ __all__ = ["run"]
 
 @click.command(epilog="The same command again goes on where a run stopped, or shows its result at once.")
 @recipe_options
-@click.option(
-    "--output", type=click.Path(path_type=Path), default=Path("runs"), show_default=True, help="For run folders."
-)
+@click.option("--output", type=click.Path(path_type=Path), default="runs", show_default=True, help="For run folders.")
 @click.option("--force", is_flag=True, help="Start over although the run folder holds something.")
 @click.option("--json", "as_json", is_flag=True, help="Print result.json, and nothing else, to standard output.")
 @click.pass_context

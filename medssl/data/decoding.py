@@ -18,7 +18,7 @@ import numpy as np
 from PIL import Image
 
 from medssl.contracts import Dataset, Sample
-from medssl.errors import DataError
+from medssl.errors import DataError, PluginError
 
 __all__ = ["Decoded", "Unreadable", "decode_all", "thread_count"]
 
@@ -82,6 +82,11 @@ def _decode(dataset: Dataset, sample: Sample, limit: int) -> Decoded | Unreadabl
         pixels = dataset.read(sample)
     except DataError as error:
         return Unreadable(sample.id, str(error))
+    except (AttributeError, ImportError, NameError, TypeError) as error:  # no image file is to blame for these
+        raise PluginError(
+            f"{type(dataset).__name__}.read() failed on '{sample.id}'. {type(error).__name__}: {error}. "
+            "That is a fault of the dataset plugin, not of the image; --traceback shows where."
+        ) from error
     except Exception as error:  # readers of other formats raise what they like, and the other files are to be tried too
         return Unreadable(sample.id, f"{type(error).__name__}: {error}")
     pixels = _checked(pixels, dataset, sample)

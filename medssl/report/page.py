@@ -11,9 +11,9 @@ from typing import Any
 import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from medssl.files import write_atomic
 from medssl.record import RunDirectory, RunResult
 from medssl.report.tables import METRICS, metric_text
-from medssl.train.checkpoint import write_atomic
 
 __all__ = ["curve_svg", "render_page", "write_page"]
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import errno
 import io
 import json
-import os
 import pickle
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -17,49 +15,12 @@ from safetensors.torch import load as parse_safetensors
 from safetensors.torch import save as format_safetensors
 
 from medssl.errors import CheckpointError, OptionError
+from medssl.files import write_atomic, write_atomic_with
 from medssl.settings import EncoderSettings
 from medssl.train.backbones import Encoder, build_encoder
 from medssl.train.weights import load_weights
 
-__all__ = ["load_encoder", "load_state", "save_encoder", "save_state", "write_atomic", "write_atomic_with"]
-
-
-def write_atomic(path: Path, content: bytes) -> None:
-    """Write a file so that a reader finds the old content or the new one, whatever happens in between.
-
-    Raises:
-        CheckpointError: The disk is full or the folder cannot be written to; the old file is as it was.
-    """
-    write_atomic_with(path, lambda file: file.write(content))
-
-
-def write_atomic_with(path: Path, write: Callable[[BinaryIO], object]) -> None:
-    """Write a file atomically through a function that writes to an open file.
-
-    Args:
-        path: The file; its folder must exist.
-        write: Called once with a file open for writing bytes.
-
-    Raises:
-        CheckpointError: The disk is full or the folder cannot be written to; the old file is as it was.
-    """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            write(file)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError as error:
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        what = f"there is no space left to write {path}" if full else f"{path} cannot be written"
-        kept = " The file of before is unharmed." if path.exists() else ""
-        advice = (
-            "Free some space and run the same command again" if full else "Give a folder you may write to (--output)"
-        )
-        raise CheckpointError(f"{what}. {error.strerror or error}.{kept} {advice}.") from error
-    finally:
-        temporary.unlink(missing_ok=True)
+__all__ = ["load_encoder", "load_state", "save_encoder", "save_state"]
 
 
 def save_state(path: Path, state: Mapping[str, Any]) -> None:

@@ -17,9 +17,10 @@ from torch import Tensor, nn
 
 from medssl.contracts import Batch, Method
 from medssl.errors import CheckpointError, TrainingError
+from medssl.files import write_atomic
 from medssl.settings import TrainSettings
 from medssl.train.batchnorm import JointEncode
-from medssl.train.checkpoint import load_state, save_state, write_atomic
+from medssl.train.checkpoint import load_state, save_state
 from medssl.train.device import Precision, choose_layout
 from medssl.train.monitor import effective_rank, feature_std
 from medssl.train.optim import build_optimizer, peak_learning_rate, schedule

@@ -1,8 +1,8 @@
 """Draws tissue that looks like H&E: the images of the dataset ``phantom``.
 
-Where nuclei lie, and which way they point, is what a class is. What a histogram sees is not: how much of the image is
-nucleus, stroma or gap is drawn without looking at the class, and both stains are spread by the *rank* of each pixel, so
-that every class has the same distribution of colours.
+Where nuclei lie, how large they are, and which way they point, is what a class is. What a histogram sees is not: how
+much of the image is nucleus, matrix or gap is drawn without looking at the class, and both stains are spread by the
+*rank* of each pixel, so that every class has the same distribution of colours.
 
 Lengths are in units of 1/64 of the image's side, with the origin in its centre. Shapes: n nuclei, S x S pixels.
 """
@@ -18,7 +18,6 @@ __all__ = ["CLASSES", "Stain", "draw"]
 
 Array = np.ndarray
 SIDE = 64.0
-REACH = 9.0  # a nucleus is drawn in a window of this half-width, far wider than any grows
 CLUTTER = 6.0  # mean count of nuclei in the field that belong to no structure
 
 
@@ -69,9 +68,9 @@ def _lattice(rng: np.random.Generator, step: float, jitter: float) -> Array:
 
 def _gland(rng: np.random.Generator) -> Layout:
     """Rings of nuclei around a pale lumen."""
-    middle = _lattice(rng, 30, 0.18)
-    radius = rng.uniform(9, 13, len(middle))
-    count = (2 * np.pi * radius / 5.2).astype(int)
+    middle = _lattice(rng, 40, 0.18)
+    radius = rng.uniform(13, 17, len(middle))
+    count = (2 * np.pi * radius / 6.0).astype(int)
     ring = np.repeat(np.arange(len(middle)), count)  # (n,)
     position = np.arange(len(ring)) - np.repeat(np.cumsum(count) - count, count)
     angle = 2 * np.pi * position / count[ring] + rng.normal(0, 0.08, len(ring))
@@ -88,17 +87,17 @@ def _gland(rng: np.random.Generator) -> Layout:
 
 def _stroma(rng: np.random.Generator) -> Layout:
     """Spindle nuclei and fibres, all in one direction."""
-    centre = _lattice(rng, 8.5, 0.4)
+    centre = _lattice(rng, 10, 0.4)
     n, grain = len(centre), rng.uniform(0, np.pi)
     angle = grain + rng.normal(0, 0.15, n)
     return Layout(
-        centre=centre, angle=angle, aspect=rng.uniform(1.8, 3.0, n), size=rng.uniform(0.8, 1.2, n), grain=float(grain)
+        centre=centre, angle=angle, aspect=rng.uniform(3.0, 6.0, n), size=rng.uniform(0.8, 1.2, n), grain=float(grain)
     )
 
 
 def _lymphoid(rng: np.random.Generator) -> Layout:
-    """Round nuclei, alike and evenly spread."""
-    centre = _lattice(rng, 6.0, 0.3)
+    """Small round nuclei, alike and evenly spread."""
+    centre = _lattice(rng, 4.5, 0.3)
     n = len(centre)
     return Layout(
         centre=centre, angle=rng.uniform(0, np.pi, n), aspect=rng.uniform(1.0, 1.3, n), size=rng.uniform(0.85, 1.15, n)
@@ -106,11 +105,11 @@ def _lymphoid(rng: np.random.Generator) -> Layout:
 
 
 def _tumour(rng: np.random.Generator) -> Layout:
-    """Nests of nuclei that differ in size and shape."""
-    nests = np.repeat(_lattice(rng, 30, 0.2), 7, axis=0)
-    n = len(nests)
+    """Few large nuclei, which differ in size and shape."""
+    centre = _lattice(rng, 20, 0.25)
+    n = len(centre)
     return Layout(
-        centre=nests + rng.normal(0, 5.0, nests.shape),
+        centre=centre,
         angle=rng.uniform(0, np.pi, n),
         aspect=rng.uniform(1.0, 1.6, n),
         size=rng.uniform(0.7, 1.6, n),
@@ -152,7 +151,9 @@ def _step(values: Array, at: float, width: float) -> Array:
 def _nearness(layout: Layout, ticks: Array) -> Array:
     """Minus the distance to the nearest nucleus in units of its radius (S, S); only a window around each is visited."""
     side, pitch = len(ticks), float(ticks[1] - ticks[0])
-    half = int(np.ceil(REACH / pitch))
+    spacing = side * pitch / np.sqrt(max(1, len(layout.centre)))
+    reach = float(np.clip(1.5 * spacing, 5, 14))  # far enough for the share of nuclei that draw() makes of this
+    half = int(np.ceil(reach / pitch))
     corner = np.round((layout.centre - ticks[0]) / pitch).astype(int)
     window = np.arange(-half, half + 1)
     column, row = corner[:, :1] + window, corner[:, 1:] + window  # (n, w)
@@ -164,7 +165,7 @@ def _nearness(layout: Layout, ticks: Array) -> Array:
     distance = ((dx * cos + dy * sin) / length) ** 2 + ((dy * cos - dx * sin) / width) ** 2  # (n, w, w)
     inside = ((row >= 0) & (row < side))[:, :, None] & ((column >= 0) & (column < side))[:, None, :]
     pixel = row[:, :, None] * side + column[:, None, :]
-    field = np.full(side * side, 2 * REACH**2, np.float32)
+    field = np.full(side * side, 2 * reach**2, np.float32)
     np.minimum.at(field, pixel[inside], distance[inside])
     return -np.sqrt(field).reshape(side, side)
 

@@ -139,7 +139,7 @@ class MedMNIST(Dataset):
                 "from its makers and put it there."
             )
         try:
-            with np.load(self.file, allow_pickle=False) as arrays:
+            with self.file.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
                 loaded: np.ndarray = arrays[array]
         except (KeyError, ValueError, OSError, EOFError, BadZipFile) as error:
             raise DataError(

@@ -21,9 +21,10 @@ _VERSION = 1  # count up whenever a pixel changes
 class Phantom(Dataset):
     """Drawn H&E-like tissue of four kinds, each from patients of its own: gland, stroma, lymphoid, tumour.
 
-    The kinds differ in where nuclei lie and which way they point. Every patient has a stain, a light and a
-    magnification of their own that know nothing of the kind, and the amounts of nucleus and stroma are drawn alike for
-    all kinds. So a colour histogram is no better than chance on new patients, and an untrained encoder little better.
+    The kinds differ in where nuclei lie, how large they are, and which way they point. Every patient has a stain, a
+    light and a magnification of their own that know nothing of the kind, and the shares of nucleus, matrix and gap are
+    drawn alike for all kinds: a colour histogram is no better than chance on new patients. An untrained ResNet-18 is
+    right for about every second image (k nearest neighbours, 64 px).
 
     Source: medssl itself; every image follows from the options. Licence: that of medssl.
 

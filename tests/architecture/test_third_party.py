@@ -152,7 +152,7 @@ def test_installed_method_runs_on_installed_dataset(environment: Environment, tm
     result = json.loads(environment.medssl(*words, cwd=tmp_path))
     assert result["plugins"]["method"]["distribution"] == "medssl-barlowtwins"
     assert result["plugins"]["dataset"]["distribution"] == "medssl-malaria"
-    assert result["recipe"]["method"] == {"name": "barlowtwins", "redundancy": 0.01}
+    assert result["recipe"]["method"] == {"plugin": "barlowtwins", "redundancy": 0.01}
     assert result["data"]["split"] == "grouped"
     assert sum(result["data"]["groups"].values()) == 12
     assert result["evaluations"]

@@ -21,7 +21,7 @@ from medssl.contracts import Dataset, Sample, read_image
 from medssl.data import building
 from medssl.data.decoding import decode_all, thread_count
 from medssl.data.store import default_cache, open_store
-from medssl.errors import DataError
+from medssl.errors import DataError, PluginError
 
 
 class Files(Dataset):
@@ -385,6 +385,16 @@ def test_whatever_a_reader_raises_names_the_sample(tmp_path):
 
     with pytest.raises(DataError, match="  b: ZeroDivisionError: oops"):
         store_of(Broken({"a": noise(4, 4, 1), "b": noise(4, 4, 1)}), tmp_path)
+
+
+def test_a_fault_in_the_readers_own_code_is_the_plugins_and_not_the_images(tmp_path):
+    class Faulty(Arrays):
+        def read(self, sample):
+            return self.imagse[0]
+
+    dataset = Faulty({"a": np.zeros((4, 4, 1), np.uint8)})
+    with pytest.raises(PluginError, match=r"Faulty\.read\(\) failed on .*AttributeError"):
+        open_store(dataset, dataset.samples(), view_size=32, cache=tmp_path, on_bad_image="skip")
 
 
 @pytest.mark.parametrize("on_bad_image", ["fail", "skip"])

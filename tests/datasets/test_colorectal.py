@@ -7,9 +7,9 @@ from collections import Counter, defaultdict
 from pathlib import Path
 
 import pytest
-from medssl_datasets.colorectal import Colorectal, slide
 
 from medssl.errors import DataError
+from medssl_datasets.colorectal import Colorectal, slide
 
 CLASSES = Colorectal.classes
 

@@ -6,10 +6,10 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from medssl_datasets.csv import Csv
 
 from medssl import options
 from medssl.errors import DataError
+from medssl_datasets.csv import Csv
 
 NAMES = [f"{number}.png" for number in range(1, 5)]
 

@@ -8,11 +8,11 @@ import shutil
 from pathlib import Path
 
 import pytest
-from medssl_datasets import _files
-from medssl_datasets._files import PublishedTree, images_below, own_split, shorten
 
 from medssl.contracts import Sample
 from medssl.errors import DataError
+from medssl_datasets import _files
+from medssl_datasets._files import PublishedTree, images_below, own_split, shorten
 
 
 class Letters(PublishedTree):
@@ -114,7 +114,7 @@ def test_missing_images_are_explained_with_the_file_to_get(tmp_path):
 
 def test_a_missing_class_folder_is_named_with_what_is_there(tmp_path, write):
     write(tmp_path, ["a/1.png", "bee/1.png"])
-    with pytest.raises(DataError, match="lacks the folder b. It holds a, bee"):
+    with pytest.raises(DataError, match=r"lacks the folder b\. It holds a, bee"):
         letters(tmp_path).samples()
 
 

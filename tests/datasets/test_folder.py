@@ -6,10 +6,10 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from medssl_datasets.folder import Folder
 
 from medssl import options
 from medssl.errors import DataError, OptionError
+from medssl_datasets.folder import Folder
 
 
 def build(root: Path, **values: object) -> Folder:
@@ -121,7 +121,7 @@ def test_unlabelled_images_may_lie_beside_parts_and_in_them(tmp_path, write):
 
 
 def test_an_unlabelled_folder_that_is_not_there_is_an_error(tmp_path, write):
-    with pytest.raises(DataError, match="no folder 'unlabeled'.*Did you mean 'unlabelled'"):
+    with pytest.raises(DataError, match=r"no folder 'unlabeled'.*Did you mean 'unlabelled'"):
         build(write(tmp_path, ["a/1.png", "unlabelled/1.png"]), unlabelled="unlabeled").samples()
 
 

@@ -7,17 +7,17 @@ import os
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import get_args
+from typing import get_args, get_type_hints
 
 import numpy as np
 import pytest
-from medssl_datasets import medmnist
-from medssl_datasets._medmnist import LABELS, MODALITY
-from medssl_datasets.medmnist import MedMNIST
 
 from medssl import options
 from medssl.catalog import load_catalog
 from medssl.errors import DataError, OptionError
+from medssl_datasets import medmnist
+from medssl_datasets._medmnist import LABELS, MODALITY
+from medssl_datasets.medmnist import MedMNIST
 
 COUNTS = {"train": 5, "val": 3, "test": 4}
 
@@ -56,7 +56,7 @@ def test_augmentations_are_those_of_the_catalogue():
 
 
 def test_every_set_can_be_chosen():
-    assert set(get_args(MedMNIST.Config.__dataclass_fields__["name"].type) or LABELS) == set(LABELS)
+    assert set(get_args(get_type_hints(MedMNIST.Config)["name"])) == set(LABELS)
     for name in set(LABELS) - {"chestmnist"}:
         assert build(Path(), name=name).classes == LABELS[name]
 

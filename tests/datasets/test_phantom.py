@@ -7,14 +7,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from medssl_datasets._tissue import CLASSES, Stain, _nearness, _rank, _waves, Layout, draw
-from medssl_datasets.phantom import Phantom
-from sklearn.model_selection import StratifiedGroupKFold
+from sklearn.model_selection import StratifiedKFold
 from sklearn.neighbors import KNeighborsClassifier
 
 from medssl import options
 from medssl.contracts import Sample
 from medssl.errors import DataError, OptionError
+from medssl_datasets._tissue import CLASSES, Layout, Stain, _nearness, _rank, _waves, draw
+from medssl_datasets.phantom import Phantom
 
 
 def build(**values: object) -> Phantom:
@@ -73,42 +73,40 @@ def test_bad_options_are_refused(values):
 
 
 def test_images_of_one_patient_share_their_colour():
-    dataset = build()
-    mean = np.array([dataset.read(sample).mean((0, 1)) for sample in dataset.samples()])  # (480, 3)
-    patients = mean.reshape(40, 12, 3)
+    dataset = build(images_per_patient=4)
+    mean = np.array([dataset.read(sample).mean((0, 1)) for sample in dataset.samples()])  # (160, 3)
+    patients = mean.reshape(40, 4, 3)
     within, between = patients.std(1).mean(), patients.mean(1).std(0).mean()
     assert between > 2 * within
 
 
 def test_colour_does_not_tell_the_class_of_a_new_patient():
-    dataset = build()
+    dataset = build(patients_per_class=150, images_per_patient=1, size=32)
     samples = dataset.samples()
     labels = np.array([sample.label for sample in samples])
-    groups = [sample.group for sample in samples]
     bins = np.stack([dataset.read(sample) // 32 @ np.array([64, 8, 1]) for sample in samples])
     histograms = np.sqrt([np.bincount(image.ravel(), minlength=512) for image in bins])
     right = []
-    folds = StratifiedGroupKFold(5, shuffle=True, random_state=0)
-    for train, test in folds.split(histograms, labels, groups):
+    for train, test in StratifiedKFold(5, shuffle=True, random_state=0).split(histograms, labels):
         nearest = KNeighborsClassifier(20).fit(histograms[train], labels[train])
         right.append(nearest.score(histograms[test], labels[test]))
-    assert np.mean(right) < 0.4, "chance is 0.25; 40 patients make it 0.07 uncertain"
+    assert np.mean(right) < 0.31, "chance is 0.25, with a standard error of 0.02 for 600 patients"
 
 
 def test_structure_does():
-    """Four numbers about shape, measured on the drawn nuclei, separate the classes."""
     rng = np.random.default_rng(0)
     layouts = [(name, CLASSES[name](rng)) for name in CLASSES for _ in range(20)]
     aligned = {name: [] for name in CLASSES}
     for name, layout in layouts:
         aligned[name].append(np.abs(np.exp(2j * layout.angle).mean()))
-    assert min(aligned["stroma"]) > 0.8 > 0.4 > max(max(aligned[name]) for name in set(CLASSES) - {"stroma"})
-    spacing = {name: [] for name in CLASSES}
-    for name, layout in layouts:
-        gaps = np.linalg.norm(layout.centre[:, None] - layout.centre[None], axis=-1) + 1e9 * np.eye(len(layout.centre))
-        spacing[name].append(gaps.min(1).std() / gaps.min(1).mean())  # even: small; clumped: large
-    assert np.mean(spacing["lymphoid"]) < np.mean(spacing["tumour"])
-    assert all(layout.lumens is not None for name, layout in layouts if name == "gland")
+    assert min(aligned["stroma"]) > 0.8
+    assert max(max(aligned[name]) for name in set(CLASSES) - {"stroma"}) < 0.4
+    count = {name: [len(layout.centre) for kind, layout in layouts if kind == name] for name in CLASSES}
+    assert min(count["lymphoid"]) > 5 * max(count["tumour"])
+    for layout in (layout for name, layout in layouts if name == "gland"):
+        x, y, radius = layout.lumens.T
+        distance = np.hypot(layout.centre[:, :1] - x, layout.centre[:, 1:] - y) / radius  # (n, m)
+        assert distance.min() > 0.6, "no nucleus inside a lumen"
 
 
 def test_stain_is_spread_alike_in_every_class():
@@ -127,19 +125,18 @@ def test_nearness_equals_a_loop_over_pixels_and_nuclei():
     rng = np.random.default_rng(3)
     n, ticks = 5, np.linspace(-8, 8, 33, dtype=np.float32)
     layout = Layout(
-        centre=rng.uniform(-6, 6, (n, 2)),
+        centre=rng.uniform(-4, 4, (n, 2)),
         angle=rng.uniform(0, np.pi, n),
         aspect=rng.uniform(1, 3, n),
         size=rng.uniform(0.8, 1.5, n),
     )
     field = _nearness(layout, ticks)
-    for row, column in ((0, 0), (16, 16), (5, 28), (32, 3)):
+    for row, column in ((8, 8), (16, 16), (12, 20), (24, 9)):
         distances = []
         for (x, y), angle, aspect, size in zip(layout.centre, layout.angle, layout.aspect, layout.size, strict=True):
             dx, dy = ticks[column] - x, ticks[row] - y
             along, across = dx * np.cos(angle) + dy * np.sin(angle), dy * np.cos(angle) - dx * np.sin(angle)
-            if max(abs(dx), abs(dy)) <= 9:
-                distances.append(np.hypot(along / (size * np.sqrt(aspect)), across / (size / np.sqrt(aspect))))
+            distances.append(np.hypot(along / (size * np.sqrt(aspect)), across / (size / np.sqrt(aspect))))
         assert field[row, column] == pytest.approx(-min(distances), rel=1e-3)
 
 

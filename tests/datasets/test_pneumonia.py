@@ -6,9 +6,9 @@ from collections import Counter, defaultdict
 from pathlib import Path
 
 import pytest
-from medssl_datasets.pneumonia import Pneumonia, patient
 
 from medssl.errors import DataError
+from medssl_datasets.pneumonia import Pneumonia, patient
 
 NORMAL = ["IM-0001-0001.jpeg", "NORMAL2-IM-0001-0001.jpeg", "NORMAL2-IM-0001-0001-0002.jpeg"]
 ILL = ["person1_bacteria_1.jpeg", "person1_virus_6.jpeg", "person447_virus_921_1.jpeg"]

@@ -1,0 +1,51 @@
+"""Files that are either whole or not there."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import BinaryIO
+
+from medssl.errors import CheckpointError
+
+__all__ = ["write_atomic", "write_atomic_with"]
+
+
+def write_atomic(path: Path, content: bytes) -> None:
+    """Write a file so that a reader finds the old content or the new one, whatever happens in between.
+
+    Raises:
+        CheckpointError: The disk is full or the folder cannot be written to; the old file is as it was.
+    """
+    write_atomic_with(path, lambda file: file.write(content))
+
+
+def write_atomic_with(path: Path, write: Callable[[BinaryIO], object]) -> None:
+    """Write a file atomically through a function that writes to an open file.
+
+    Args:
+        path: The file; its folder must exist.
+        write: Called once with a file open for writing bytes.
+
+    Raises:
+        CheckpointError: The disk is full or the folder cannot be written to; the old file is as it was.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        what = f"there is no space left to write {path}" if full else f"{path} cannot be written"
+        kept = " The file of before is unharmed." if path.exists() else ""
+        advice = (
+            "Free some space and run the same command again" if full else "Give a folder you may write to (--output)"
+        )
+        raise CheckpointError(f"{what}. {error.strerror or error}.{kept} {advice}.") from error
+    finally:
+        temporary.unlink(missing_ok=True)
