@@ -23,6 +23,8 @@ from torch import nn
 from torchvision import transforms
 
 from medssl.contracts import Augmentation, ViewSpec
+from medssl.data.blur import radius
+from medssl.data.parameters import blur_range
 from medssl.data.views import Views
 
 #: Sides of the source images for each side of a view: a store keeps up to twice the view's.
@@ -53,9 +55,9 @@ def make_images(side: int, count: int = IMAGES) -> np.ndarray:
 
 
 def blur_settings(side: int) -> tuple[int, tuple[float, float]]:
-    """Kernel size and sigma range at this size: 23 pixels and 0.1 to 2 at 224, scaled."""
-    low, high = (sigma * side / 224 for sigma in RECIPE.blur_sigma)
-    return 2 * max(1, math.ceil(4 * high)) + 1, (low, high)
+    """Kernel size and sigma range at this size."""
+    low, high = blur_range(RECIPE, side)
+    return 2 * radius(high, side) + 1, (low, high)
 
 
 def medssl_views(images: np.ndarray, side: int, batch: int) -> Step:

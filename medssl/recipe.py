@@ -142,8 +142,8 @@ def resolve(catalog: Catalog, layers: Sequence[Mapping[str, Any]]) -> Recipe:
     Args:
         catalog: For recipes, augmentations and facts.
         layers: Nested values in the shape of a recipe file, weakest first (a recipe file, then flags). ``method`` and
-            ``dataset`` are a name, or a mapping with ``plugin`` (the name) and options; ``evaluators`` a list of either,
-            or a mapping of options by name.
+            ``dataset`` are a name, or a mapping with ``plugin`` (the name) and options; ``evaluators`` a list of
+            either, or a mapping of options by name.
 
     Raises:
         OptionError: An unknown key (with the closest), a wrong type, a value out of range, a plugin not named.

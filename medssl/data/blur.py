@@ -14,12 +14,12 @@ from torch.nn import functional as F
 
 __all__ = ["blur", "kernels", "radius"]
 
-_CUT = 4.0  # standard deviations at which a kernel ends; what lies beyond is below 1e-4 of the whole
+_CUT = 4.29  # standard deviations within which a kernel lies: what is beyond weighs less than 1e-4 of the centre
 
 
 def radius(sigma: float, side: int) -> int:
     """Return the radius in pixels of a kernel for this standard deviation, at most what a reflection allows."""
-    return min(max(1, math.ceil(_CUT * sigma)), side - 1)
+    return min(max(1, math.floor(_CUT * sigma)), side - 1)
 
 
 def kernels(sigma: NDArray[np.float64], reach: int) -> NDArray[np.float32]:
@@ -34,7 +34,7 @@ def kernels(sigma: NDArray[np.float64], reach: int) -> NDArray[np.float32]:
     """
     steps = np.abs(np.arange(-reach, reach + 1))
     spread = np.maximum(sigma, 1e-3)[:, None]
-    weights = np.where(steps <= np.ceil(_CUT * spread), np.exp(-0.5 * (steps / spread) ** 2), 0.0)
+    weights = np.where(steps <= _CUT * spread, np.exp(-0.5 * (steps / spread) ** 2), 0.0)
     normal: NDArray[np.float64] = weights / weights.sum(1, keepdims=True)
     return normal.astype(np.float32)
 

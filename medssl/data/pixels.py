@@ -105,7 +105,7 @@ class Pixels:
             shape: Height and width; what reaches beyond an image is undefined.
 
         Returns:
-            ``(M, height, width, C)`` float32, in grey levels.
+            ``(M, height, C, width)`` float32, in grey levels.
         """
         pool, first = self.pool, self.first[positions]
         if self.streamed:
@@ -114,10 +114,11 @@ class Pixels:
             pool, first = pool.to(self.device, non_blocking=True), first[which]
         if self.uniform and shape == self.largest:  # whole images: copied in one piece each
             images = pool.view(-1, *shape, self.channels)
-            return grey_levels(images.index_select(0, to_device(first // (shape[0] * shape[1]), self.device)))
+            windows = images.index_select(0, to_device(first // (shape[0] * shape[1]), self.device))
+            return grey_levels(windows.transpose(2, 3))
         pitch = self.shapes[positions, 1]
         corner, stride = to_device(np.stack([first + top * pitch + left, pitch]), self.device)
-        return grey_levels(cut_windows(pool, corner, stride, shape))
+        return grey_levels(cut_windows(pool, corner, stride, shape).transpose(2, 3))
 
     def _gather(self, positions: Ints, *, pin: bool = False) -> tuple[Tensor, Ints]:
         """Copy images one after the other into ``(A, C)`` in the host's memory, and say where each begins."""
@@ -130,10 +131,10 @@ class Pixels:
 
 
 def grey_levels(pixels: Tensor) -> Tensor:
-    """Return pixels (uint8, or the bits of uint16 in int16) as float32: 0 to 255, or 0 to 65535."""
+    """Return pixels (uint8, or the bits of uint16 in int16) as contiguous float32: 0 to 255, or 0 to 65535."""
     if pixels.dtype == torch.int16:
-        return pixels.to(torch.int32).bitwise_and_(0xFFFF).to(torch.float32)
-    return pixels.to(torch.float32)
+        pixels = pixels.to(torch.int32).bitwise_and_(0xFFFF)
+    return pixels.to(torch.float32, memory_format=torch.contiguous_format)
 
 
 def to_device(array: NDArray[Any], device: torch.device) -> Tensor:

@@ -16,7 +16,7 @@ from torch import Tensor
 
 __all__ = ["Span", "cut_windows", "filter_weights", "orient", "resample", "resize_into"]
 
-_resize = torch.ops.aten._upsample_bilinear2d_aa.out  # what F.interpolate calls; here it writes where we want it
+_resize = torch._C._nn._upsample_bilinear2d_aa  # what F.interpolate calls; here it writes where we want it
 
 
 def resize_into(image: Tensor, out: Tensor) -> None:
@@ -68,9 +68,10 @@ def filter_weights(span: Span, size: int, window: int) -> Tensor:
     step = step + span.backwards[:, None] * (size - 2 * step)  # (M, size)
     centre = span.start[:, None] + step * scale[:, None]
     pixel = torch.arange(window, device=device)
-    distance = (pixel + 0.5 - centre[..., None]).abs_().div_(scale.clamp_min(1.0)[:, None, None])
     seen = ((pixel >= span.low[:, None]) & (pixel < span.high[:, None])).to(torch.float32)  # (M, window)
-    weights = distance.neg_().add_(1.0).clamp_min_(0.0).mul_(seen[:, None])
+    reach = scale.clamp_min(1.0)[:, None]
+    weights = (centre / reach)[..., None] - ((pixel + 0.5) / reach)[:, None]  # (M, size, window)
+    torch.sub(1, weights.abs_(), out=weights).clamp_min_(0).mul_(seen[:, None])
     return weights.div_(weights.sum(2, keepdim=True))
 
 
@@ -78,17 +79,17 @@ def resample(windows: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
     """Resample a batch of windows, each with filters of its own.
 
     Args:
-        windows: ``(M, h, w, C)`` float32.
+        windows: ``(M, h, C, w)`` float32.
         rows: ``(M, S, h)`` filter weights; what a view does not see has weight zero.
         columns: ``(M, S, w)`` likewise.
 
     Returns:
-        ``(M, C, S, S)`` float32, in the units of the windows.
+        ``(M, C, S, S)`` float32, in the units of the windows; in memory ``(M, S, C, S)``.
     """
     views, size = rows.shape[:2]
-    width, channels = windows.shape[2:]
-    shrunk = torch.bmm(rows, windows.flatten(2)).view(views, size, width, channels).permute(0, 3, 1, 2)
-    return torch.bmm(shrunk.flatten(1, 2), columns.transpose(1, 2)).view(views, channels, size, size)
+    channels, width = windows.shape[2:]
+    shrunk = torch.bmm(rows, windows.flatten(2)).view(views, size * channels, width)
+    return torch.bmm(shrunk, columns.transpose(1, 2)).view(views, size, channels, size).transpose(1, 2)
 
 
 def cut_windows(pool: Tensor, first: Tensor, stride: Tensor, shape: tuple[int, int]) -> Tensor:

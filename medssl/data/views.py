@@ -26,7 +26,7 @@ from medssl.data.crops import centres_at_once, centres_one_by_one, crops_at_once
 from medssl.data.draws import uniforms
 from medssl.data.parameters import COLUMNS, Parameters, draw
 from medssl.data.pixels import ImageStore, Pixels, to_device
-from medssl.data.render import Look, colour_at_once, colour_sorted, normalise, processing_order, statistics
+from medssl.data.render import Look, colour, normalise, processing_order, statistics
 from medssl.data.resample import orient
 from medssl.errors import PluginError, did_you_mean
 
@@ -199,30 +199,38 @@ def _empty(count: int, size: int, dtype: torch.dtype, device: torch.device) -> T
 def _fill_in_pieces(
     views: Tensor, pixels: Pixels, places: Ints, parameters: Parameters, look: Look, statistics: tuple[Tensor, Tensor]
 ) -> None:
-    """Make views ``(M, 3, S, S)`` in pieces that fit a CPU's cache, each view going through what it drew."""
+    """Make views ``(M, 3, S, S)`` in pieces that fit a CPU's cache, sorted by what they need."""
     size = views.shape[2]
-    order, pieces = processing_order(look, parameters, max(1, _PIECE // (pixels.channels * size * size)))
+    order, pieces = processing_order(parameters, max(1, _PIECE // (pixels.channels * size * size)))
     parameters, places = parameters.take(order), places[order]
     tiny = pixels.uniform and not pixels.fine and max(math.prod(pixels.largest), size * size) <= _TINY
     crops = (crops_at_once if tiny else crops_one_by_one)(pixels, places, parameters, size)
-    turns = np.stack([parameters.mirror, parameters.upend, parameters.transpose], 1)
-    turns[:] &= not tiny  # those have been turned
+    table = look.table(parameters)
+    busy = table != look.neutral()
+    steering = torch.from_numpy(table)
+    turns = np.stack([parameters.mirror, parameters.upend, parameters.transpose], 1).tolist()
+    targets = views.unbind()
+    sorted_views = torch.empty_like(views) if tiny else views
     for piece in pieces:
-        x, blurred, rows = colour_sorted(_planes(crops[piece], pixels.white), look, parameters.take(piece))
-        done = list(normalise(x, *statistics).unbind())
-        for row, view in zip(rows.tolist(), normalise(blurred, *statistics).unbind(), strict=True):
-            done[row] = view
-        for view, place, turn in zip(done, order[piece].tolist(), turns[piece].tolist(), strict=True):
-            views[place].copy_(orient(view, *turn))
+        x = colour(_planes(crops[piece], pixels.white), look, steering[:, piece], busy[:, piece].any(1))
+        x = normalise(x, *statistics)
+        if tiny:  # turned already
+            sorted_views[piece].copy_(x)
+        else:
+            for view, place, turn in zip(x.unbind(), order[piece].tolist(), turns[piece], strict=True):
+                targets[place].copy_(orient(view, *turn))
+    if tiny:
+        back = torch.from_numpy(np.argsort(order))
+        torch.index_select(sorted_views.permute(0, 2, 3, 1), 0, back, out=views.permute(0, 2, 3, 1))
 
 
 def _fill_at_once(
     views: Tensor, pixels: Pixels, places: Ints, parameters: Parameters, look: Look, statistics: tuple[Tensor, Tensor]
 ) -> None:
-    """Make views ``(M, 3, S, S)`` in one go, every view going through every operation that can occur."""
+    """Make views ``(M, 3, S, S)`` in one go, every view through every operation that can occur."""
     x = _planes(crops_at_once(pixels, places, parameters, views.shape[2]), pixels.white)
-    x = colour_at_once(x, look, to_device(look.table(parameters), pixels.device))
-    views.copy_(normalise(x, *statistics))
+    table = to_device(look.table(parameters), pixels.device)
+    views.copy_(normalise(colour(x, look, table, look.possible()), *statistics))
 
 
 def _planes(crops: Tensor, white: float) -> Tensor:

@@ -40,7 +40,7 @@ def whole(pixels: np.ndarray, size: int) -> torch.Tensor:
     height, width = pixels.shape[:2]
     rows = filter_weights(span(0, height, 0, height), size, height)
     columns = filter_weights(span(0, width, 0, width), size, width)
-    return resample(torch.from_numpy(pixels)[None].float(), rows, columns)[0]
+    return resample(torch.from_numpy(pixels)[None].transpose(2, 3).float(), rows, columns)[0]
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -74,7 +74,7 @@ def test_a_crop_sees_nothing_of_what_lies_around_it():
     pixels = image(60, 60)
     rows = filter_weights(span(10, 40, 10, 50), 16, 60)
     columns = filter_weights(span(5, 33, 5, 38), 16, 60)
-    crop = resample(torch.from_numpy(pixels)[None].float(), rows, columns)[0]
+    crop = resample(torch.from_numpy(pixels)[None].transpose(2, 3).float(), rows, columns)[0]
     np.testing.assert_allclose(crop, pil(pixels[10:50, 5:38], 16), atol=2e-3)
 
 
@@ -82,9 +82,9 @@ def test_a_cut_of_the_resized_image_sees_what_lies_around_it():
     pixels = image(48, 96)
     columns = filter_weights(span(24, 48, 0, 96), 16, 96)
     rows = filter_weights(span(0, 48, 0, 48), 16, 48)
-    centre = resample(torch.from_numpy(pixels)[None].float(), rows, columns)[0]
+    centre = resample(torch.from_numpy(pixels)[None].transpose(2, 3).float(), rows, columns)[0]
     whole_width = filter_weights(span(0, 96, 0, 96), 32, 96)
-    resized = resample(torch.from_numpy(pixels)[None].float(), rows.repeat(1, 2, 1), whole_width)[0]
+    resized = resample(torch.from_numpy(pixels)[None].transpose(2, 3).float(), rows.repeat(1, 2, 1), whole_width)[0]
     np.testing.assert_allclose(centre, resized[:, :16, 8:24], atol=1e-3)
 
 
