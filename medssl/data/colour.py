@@ -29,7 +29,7 @@ def mean_over_pixels(grey: Tensor) -> Tensor:
     # would then differ from those of the same image in a batch.
     pixels = grey[0].numel()
     parts = grey.reshape(len(grey), 2 if pixels % 2 == 0 else grey.shape[1], -1)
-    return parts.sum(2).sum(1).div_(pixels)[:, None, None]
+    return parts.sum(2).sum(1).div_(pixels).view(-1, 1, 1)
 
 
 def mix_(x: Tensor, own: Tensor, of_mean: Tensor | None = None, of_luma: Tensor | None = None) -> Tensor:
@@ -45,16 +45,16 @@ def mix_(x: Tensor, own: Tensor, of_mean: Tensor | None = None, of_luma: Tensor 
         of_luma: ``(M,)`` weight of its brightness, pixel by pixel; ``None``: none wants it.
     """
     if of_mean is None and of_luma is None:
-        return x.mul_(own[:, None, None, None]).clamp_(0, 1)
-    grey = luma(x)
-    mean = None if of_mean is None else mean_over_pixels(grey).mul_(of_mean[:, None, None])
-    x.mul_(own[:, None, None, None])
+        return x.mul_(own.view(-1, 1, 1, 1)).clamp_(0, 1)
+    other = luma(x)
+    mean = None if of_mean is None else mean_over_pixels(other) * of_mean.view(-1, 1, 1)
     if of_luma is not None:
-        grey.mul_(of_luma[:, None, None])
-        x.add_((grey if mean is None else grey.add_(mean))[:, None])
+        other.mul_(of_luma.view(-1, 1, 1))
+        other = other if mean is None else other.add_(mean)
     elif mean is not None:
-        x.add_(mean[:, None])
-    return x.clamp_(0, 1)
+        other.copy_(mean)
+    # one fused step, whatever is mixed: so a view has the same last bits in whatever company it comes
+    return torch.addcmul(other.unsqueeze(1), x, own.view(-1, 1, 1, 1), out=x).clamp_(0, 1)
 
 
 def hue_(x: Tensor, shift: Tensor) -> Tensor:
@@ -75,7 +75,7 @@ def hue_(x: Tensor, shift: Tensor) -> Tensor:
     low = x.amin(1)
     chroma = x.amax(1).sub_(low)
     t = (green + blue).sub_(red).sub_(low).div_(chroma.clamp_min(1e-6)).sub_(2).copysign_(blue - green)
-    t.add_(shift[:, None, None] * 6)
+    t.add_(shift.view(-1, 1, 1) * 6)
     t.sub_((t / 6).round_().mul_(6))  # back into [-3, 3]
     torch.sub(3, t.abs(), out=red)  # distances on the circle from red (at 3 and -3), green (-1) and blue (1)
     torch.add(t, 1, out=green).abs_()
@@ -86,5 +86,5 @@ def hue_(x: Tensor, shift: Tensor) -> Tensor:
 
 def solarise_(x: Tensor, threshold: Tensor) -> Tensor:
     """Invert the pixels at or above the threshold, ``(M,)``; a threshold above 1 leaves all as they are."""
-    above = x.clone().ge_(threshold[:, None, None, None])  # 0 or 1, so that |above - x| is x or 1 - x
+    above = x.clone().ge_(threshold.view(-1, 1, 1, 1))  # 0 or 1, so that |above - x| is x or 1 - x
     return x.sub_(above).abs_()

@@ -81,15 +81,14 @@ class Look:
     def _mixes(self, parameters: Parameters) -> NDArray[np.float64]:
         """Return the weights of the mixes before and after the hue, ``(2, 3 K, M)``."""
         views, count = len(parameters), len(self.mixes)
-        wanted = np.isin(parameters.order, self.mixes)
-        kind = parameters.order[wanted].reshape(views, count)  # the mixes of each view, in its order
-        rank = np.nonzero(wanted)[1].reshape(views, count)
-        before = rank < np.argmax(parameters.order == HUE, 1)[:, None] if self.hue else np.ones_like(rank, dtype=bool)
-        factor = np.take_along_axis(parameters.factors, kind, 1)
-        weights = np.stack([factor, (1 - factor) * (kind == CONTRAST), (1 - factor) * (kind == SATURATION)])
-        neutral = np.array([1.0, 0.0, 0.0])[:, None, None]
-        sides = np.stack([np.where(before, weights, neutral), np.where(before, neutral, weights)])  # (2, 3, M, K)
-        return sides.transpose(0, 3, 1, 2).reshape(2, 3 * count, views)
+        row, rank = np.nonzero(np.array([kind in self.mixes for kind in range(4)])[parameters.order])
+        kind = parameters.order[row, rank]  # the mixes of the first view in its order, then those of the next
+        before = rank < np.argmax(parameters.order == HUE, 1)[row] if self.hue else np.ones(len(row), dtype=bool)
+        factor = parameters.factors[row, kind]
+        weights = np.array([factor, (1 - factor) * (kind == CONTRAST), (1 - factor) * (kind == SATURATION)])
+        neutral = np.array([[1.0], [0.0], [0.0]])
+        sides = np.array([np.where(before, weights, neutral), np.where(before, neutral, weights)])  # (2, 3, M K)
+        return sides.reshape(2, 3, views, count).transpose(0, 3, 1, 2).reshape(2, 3 * count, views)
 
     def neutral(self) -> NDArray[np.float32]:
         """Return the column ``(rows, 1)`` of a view that stays as it is."""
@@ -174,6 +173,6 @@ def processing_order(parameters: Parameters, limit: int) -> tuple[Ints, list[sli
     pieces = []
     for start, stop in itertools.pairwise(np.searchsorted(kind[order], range(5)).tolist()):
         count = -(-(stop - start) // limit)
-        edges = np.linspace(start, stop, count + 1).astype(int).tolist() if count else []
-        pieces += [slice(low, high) for low, high in itertools.pairwise(edges)]
+        step = -(-(stop - start) // max(1, count))
+        pieces += [slice(low, min(low + step, stop)) for low in range(start, stop, step)] if count else []
     return order, pieces

@@ -10,13 +10,15 @@ Shapes in this file: M views, C channels, S side of a view, A pixels in a pool o
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
 __all__ = ["Span", "cut_windows", "filter_weights", "orient", "resample", "resize_into"]
 
-_resize = torch._C._nn._upsample_bilinear2d_aa  # what F.interpolate calls; here it writes where we want it
+#: What torch.nn.functional.interpolate calls, which cannot write into a given tensor: half the time for small images.
+_resize: Any = torch._C._nn._upsample_bilinear2d_aa
 
 
 def resize_into(image: Tensor, out: Tensor) -> None:

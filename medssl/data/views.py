@@ -206,22 +206,23 @@ def _fill_in_pieces(
     tiny = pixels.uniform and not pixels.fine and max(math.prod(pixels.largest), size * size) <= _TINY
     crops = (crops_at_once if tiny else crops_one_by_one)(pixels, places, parameters, size)
     table = look.table(parameters)
-    busy = table != look.neutral()
-    steering = torch.from_numpy(table)
-    turns = np.stack([parameters.mirror, parameters.upend, parameters.transpose], 1).tolist()
-    targets = views.unbind()
-    sorted_views = torch.empty_like(views) if tiny else views
+    busy, steering = table != look.neutral(), torch.from_numpy(table)
+    done = []
     for piece in pieces:
         x = colour(_planes(crops[piece], pixels.white), look, steering[:, piece], busy[:, piece].any(1))
-        x = normalise(x, *statistics)
-        if tiny:  # turned already
-            sorted_views[piece].copy_(x)
-        else:
-            for view, place, turn in zip(x.unbind(), order[piece].tolist(), turns[piece], strict=True):
-                targets[place].copy_(orient(view, *turn))
-    if tiny:
+        done.append(normalise(x, *statistics))
+        if not tiny:
+            _put(views, done.pop(), order[piece], parameters.take(piece))
+    if tiny:  # turned already, and cheaper to put in order together
         back = torch.from_numpy(np.argsort(order))
-        torch.index_select(sorted_views.permute(0, 2, 3, 1), 0, back, out=views.permute(0, 2, 3, 1))
+        views.copy_(torch.cat([x.permute(0, 2, 3, 1) for x in done]).index_select(0, back).permute(0, 3, 1, 2))
+
+
+def _put(views: Tensor, x: Tensor, where: Ints, parameters: Parameters) -> None:
+    """Put some views where they belong, turned and mirrored as their parameters say."""
+    turns = zip(*(a.tolist() for a in (where, parameters.mirror, parameters.upend, parameters.transpose)), strict=True)
+    for view, (place, *turn) in zip(x.unbind(), turns, strict=True):
+        views[place].copy_(orient(view, *turn))
 
 
 def _fill_at_once(

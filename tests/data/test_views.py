@@ -163,6 +163,19 @@ def test_a_view_has_the_same_bits_in_whatever_batch_and_order_it_comes(store, si
             assert torch.equal(view, complete[positions])
 
 
+@pytest.mark.parametrize("size", [32, 200])
+@pytest.mark.parametrize("store", STORES)
+def test_the_number_of_threads_does_not_change_a_bit(store, size):
+    before, made = torch.get_num_threads(), []
+    try:
+        for threads in (1, 2):
+            torch.set_num_threads(threads)
+            made.append(make_views(STORES[store], image_size=size)(torch.arange(5)))
+    finally:
+        torch.set_num_threads(before)
+    assert all(torch.equal(one, other) for one, other in zip(*made, strict=True))
+
+
 def test_another_object_with_the_same_seed_and_epoch_makes_the_same_views():
     views, again = make_views(EVEN), make_views(EVEN)
     views.start_epoch(1)
@@ -190,10 +203,10 @@ def test_a_position_counts_within_the_part_not_within_the_store():
 
 
 def test_global_random_numbers_are_neither_used_nor_changed():
-    torch_state, numpy_state = torch.get_rng_state(), np.random.get_state()[1].copy()  # noqa: NPY002 - that is the point
+    torch_state, numpy_state = torch.get_rng_state(), np.random.get_state()[1].copy()  # noqa: NPY002 - the global state is what must stay
     make_views(EVEN)(torch.arange(4))
     assert torch.equal(torch.get_rng_state(), torch_state)
-    assert (np.random.get_state()[1] == numpy_state).all()  # noqa: NPY002
+    assert (np.random.get_state()[1] == numpy_state).all()  # noqa: NPY002 - likewise
 
 
 def test_samples_of_a_batch_differ_although_their_image_is_the_same():
@@ -332,8 +345,10 @@ def test_the_views_of_a_group_lie_in_one_piece_channels_last():
     assert views[0].dtype == torch.float32
 
 
-def test_another_type_is_the_cast_of_float32():
-    exact, cast = (make_views(EVEN, dtype=dtype)(torch.arange(4))[0] for dtype in (torch.float32, torch.bfloat16))
+@pytest.mark.parametrize("store", STORES)
+def test_another_type_is_the_cast_of_float32(store):
+    images = STORES[store]
+    exact, cast = (make_views(images, dtype=dtype)(torch.arange(4))[0] for dtype in (torch.float32, torch.bfloat16))
     assert cast.dtype == torch.bfloat16
     assert torch.equal(cast, exact.bfloat16())
 
