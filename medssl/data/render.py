@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
@@ -28,7 +29,9 @@ from medssl.data.blur import blur, kernels, radius
 from medssl.data.colour import hue_, mix_, solarise_
 from medssl.data.parameters import BRIGHTNESS, CONTRAST, HUE, SATURATION, Parameters, blur_range
 
-__all__ = ["Look", "colour", "normalise", "processing_order", "statistics"]
+__all__ = ["Look", "Normalisation", "colour", "normalise", "processing_order", "statistics"]
+
+Normalisation = Literal["imagenet", "half"]
 
 Ints = NDArray[np.int64]
 
@@ -132,7 +135,7 @@ def colour(x: Tensor, look: Look, table: Tensor, busy: NDArray[np.bool_]) -> Ten
     return solarise_(x, table[row + 2]) if busy[row + 2] else x
 
 
-def statistics(normalisation: str, device: torch.device) -> tuple[Tensor, Tensor]:
+def statistics(normalisation: Normalisation, device: torch.device) -> tuple[Tensor, Tensor]:
     """Return what :func:`normalise` multiplies by and what it subtracts, each ``(3, 1, 1)``."""
     mean, deviation = (torch.tensor(value, dtype=torch.float64)[:, None, None] for value in _STATISTICS[normalisation])
     return (1 / deviation).float().to(device), (mean / deviation).float().to(device)

@@ -26,7 +26,7 @@ from medssl.data.crops import centres_at_once, centres_one_by_one, crops_at_once
 from medssl.data.draws import uniforms
 from medssl.data.parameters import COLUMNS, Parameters, draw
 from medssl.data.pixels import ImageStore, Pixels, to_device
-from medssl.data.render import Look, colour, normalise, processing_order, statistics
+from medssl.data.render import Look, Normalisation, colour, normalise, processing_order, statistics
 from medssl.data.resample import orient
 from medssl.errors import PluginError, did_you_mean
 
@@ -88,7 +88,7 @@ class Views:
         image_size: int,
         seed: int,
         device: torch.device | str,
-        normalisation: str,
+        normalisation: Normalisation,
         dtype: torch.dtype = torch.float32,
         resident: bool | None = None,
     ) -> None:
@@ -144,7 +144,7 @@ class PlainViews:
         *,
         image_size: int,
         device: torch.device | str,
-        normalisation: str,
+        normalisation: Normalisation,
         dtype: torch.dtype = torch.float32,
     ) -> None:
         self.pixels = Pixels(store, indices, torch.device(device), resident=False)

@@ -40,7 +40,7 @@ QUICK = [
     "--evaluator",
     "knn",
 ]
-SMALL = ["--set", "dataset.images_per_patient=6"]
+SMALL = ["--set", "dataset.images_per_patient=3"]
 
 
 @pytest.fixture(scope="module")
