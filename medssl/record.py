@@ -99,7 +99,7 @@ class RunDirectory:
             return yaml.safe_load(self.recipe.read_text(encoding="utf-8"))
         except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
             raise CheckpointError(
-                f"{self.recipe} cannot be read. {error}. Give --force to start over, or another --output."
+                f"{self.recipe} cannot be read. {' '.join(str(error).split())}. Give --force to start over, or another --output."
             ) from error
 
     def finished(self) -> RunResult | None:

@@ -119,7 +119,8 @@ def _read_recipe_file(path: Path) -> dict[str, Any]:
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise OptionError(f"the recipe file {path} cannot be read. {error}. Give a YAML file with --recipe.") from error
+        cause = " ".join(str(error).split())
+        raise OptionError(f"the recipe file {path} cannot be read. {cause}. Give a YAML file with --recipe.") from error
     if not isinstance(values, dict):
         raise OptionError(f"the recipe file {path} holds no settings. It must be a YAML mapping: `train: {{...}}`.")
     return values

@@ -37,10 +37,10 @@ def _short(value: float) -> str:
 
 
 def result_rows(result: RunResult) -> list[list[str]]:
-    """One row per evaluator, the header first."""
-    rows = [["evaluator", *METRICS.values()]]
-    for name, metrics in result.evaluations.items():
-        rows.append([name, *(metric_text(metrics[key]) for key in METRICS)])
+    """One row per metric, one column per evaluator, the header first: four evaluators fit a terminal of 90 columns."""
+    rows = [["", *result.evaluations]]
+    for key, title in METRICS.items():
+        rows.append([title, *(metric_text(scores[key]) for scores in result.evaluations.values())])
     return rows
 
 

@@ -126,7 +126,8 @@ def test_metrics_are_written_short(metric, text):
     assert metric_text(metric) == text
 
 
-def test_rows_have_a_header_and_one_line_per_evaluator(result):
+def test_rows_are_metrics_and_columns_are_evaluators(result):
     rows = result_rows(result)
-    assert rows[0][0] == "evaluator"
-    assert [row[0] for row in rows[1:]] == ["knn", "linear"]
+    assert rows[0] == ["", "knn", "linear"]
+    assert rows[1] == ["accuracy", ".500 [.250, .750]", ".500 [.250, .750]"]
+    assert len(rows) == 8
