@@ -98,8 +98,9 @@ class RunDirectory:
         try:
             return yaml.safe_load(self.recipe.read_text(encoding="utf-8"))
         except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+            cause = " ".join(str(error).split())
             raise CheckpointError(
-                f"{self.recipe} cannot be read. {' '.join(str(error).split())}. Give --force to start over, or another --output."
+                f"{self.recipe} cannot be read. {cause}. Give --force to start over, or another --output."
             ) from error
 
     def finished(self) -> RunResult | None:
