@@ -9,13 +9,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from medssl.pipeline import RunResult, run
+    from medssl.pipeline import run
+    from medssl.record import RunResult
     from medssl.train.checkpoint import load_encoder
 
 __all__ = ["RunResult", "__version__", "load_encoder", "run"]
 
 _HOMES = {
-    "RunResult": "medssl.pipeline",
+    "RunResult": "medssl.record",
     "load_encoder": "medssl.train.checkpoint",
     "run": "medssl.pipeline",
 }

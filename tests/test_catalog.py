@@ -123,11 +123,11 @@ def test_augmentations_follow_the_modality(ours):
     from medssl.contracts import Augmentation
 
     built = {name: build(Augmentation, ours.augmentation(name), name) for name in ours.augmentation_names()}
-    assert {"natural", "histology", "xray", "ultrasound", "microscopy"} <= set(built)
+    assert {"natural", "histology", "xray", "ct", "ultrasound", "microscopy"} <= set(built)
     for name in ("histology", "microscopy"):  # no up or down
         assert built[name].vertical_flip == 0.5
         assert built[name].rotate90 == 0.75
-    for name in ("xray", "ultrasound"):  # grey, with an up
+    for name in ("xray", "ct", "ultrasound"):  # grey, with an up
         augmentation = asdict(built[name])
         assert {augmentation[key] for key in ("vertical_flip", "rotate90", "solarise", "greyscale", "hue")} == {0}
 

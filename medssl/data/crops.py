@@ -5,8 +5,6 @@ Shapes in this file: M views, C channels, S side of a view in pixels.
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -19,7 +17,6 @@ from medssl.data.resample import Span, filter_weights, resample, resize_into
 __all__ = ["centres_at_once", "centres_one_by_one", "crops_at_once", "crops_one_by_one"]
 
 _WINDOW_STEP = 32  # windows grow in such steps, so that memory is used again from batch to batch
-_WORKERS = 8  # most threads that resample one by one: more would wait for Python's lock
 _MOST = 2**27  # numbers in the windows of one batched step: half a gigabyte
 
 Ints = NDArray[np.int64]
@@ -44,20 +41,9 @@ def crops_one_by_one(pixels: Pixels, places: Ints, parameters: Parameters, size:
     boxes = parameters.boxes
     crops = _empty(pixels, len(places), (size, size))
     edges = np.stack([boxes.top, boxes.left, boxes.height, boxes.width], 1).tolist()
-    tasks = list(zip(places.tolist(), edges, crops[:, None].unbind(), strict=True))
-    workers = min(torch.get_num_threads(), len(tasks), _WORKERS)
-    if workers == 1 or pixels.fine:  # torch's float kernel is threaded, its uint8 kernel is not
-        _resize_all(pixels, tasks)
-    else:
-        with ThreadPoolExecutor(workers) as pool:
-            list(pool.map(lambda first: _resize_all(pixels, tasks[first::workers]), range(workers)))
-    return crops
-
-
-def _resize_all(pixels: Pixels, tasks: list[tuple[int, list[int], Tensor]]) -> None:
-    """Resize one box after the other: image, box, where to."""
-    for place, box, out in tasks:
+    for place, box, out in zip(places.tolist(), edges, crops[:, None].unbind(), strict=True):
         _resize(pixels, place, box, out)
+    return crops
 
 
 def crops_at_once(pixels: Pixels, places: Ints, parameters: Parameters, size: int) -> Tensor:

@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,6 +34,7 @@ from medssl.errors import PluginError, did_you_mean
 __all__ = ["PlainViews", "Views"]
 
 _PIECE = 2**19  # numbers in a piece of a batch on a CPU: 2 MB, measured best from 28 to 224 px
+_WORKERS = 8  # most threads that make pieces: more would wait for Python's lock
 _TINY = 32**2  # pixels of an image and of a view up to which a CPU too makes a batch at once
 
 Ints = NDArray[np.int64]
@@ -199,23 +201,46 @@ def _empty(count: int, size: int, dtype: torch.dtype, device: torch.device) -> T
 def _fill_in_pieces(
     views: Tensor, pixels: Pixels, places: Ints, parameters: Parameters, look: Look, statistics: tuple[Tensor, Tensor]
 ) -> None:
-    """Make views ``(M, 3, S, S)`` in pieces that fit a CPU's cache, sorted by what they need."""
-    size = views.shape[2]
-    order, pieces = processing_order(parameters, max(1, _PIECE // (pixels.channels * size * size)))
+    """Make views ``(M, 3, S, S)`` in pieces that fit a CPU's cache, sorted by what they need; a thread for each."""
+    size, workers = views.shape[2], min(torch.get_num_threads(), _WORKERS)
+    fitting = _PIECE // (pixels.channels * size * size)
+    order, pieces = processing_order(parameters, max(1, min(fitting, -(-len(places) // workers))))
     parameters, places = parameters.take(order), places[order]
     tiny = pixels.uniform and not pixels.fine and max(math.prod(pixels.largest), size * size) <= _TINY
-    crops = (crops_at_once if tiny else crops_one_by_one)(pixels, places, parameters, size)
     table = look.table(parameters)
     busy, steering = table != look.neutral(), torch.from_numpy(table)
-    done = []
-    for piece in pieces:
-        x = colour(_planes(crops[piece], pixels.white), look, steering[:, piece], busy[:, piece].any(1))
-        done.append(normalise(x, *statistics))
-        if not tiny:
-            _put(views, done.pop(), order[piece], parameters.take(piece))
-    if tiny:  # turned already, and cheaper to put in order together
+
+    def make(piece: slice) -> Tensor:
+        mine = parameters.take(piece)
+        crops = (crops_at_once if tiny else crops_one_by_one)(pixels, places[piece], mine, size)
+        x = colour(_planes(crops, pixels.white), look, steering[:, piece], busy[:, piece].any(1))
+        x = normalise(x, *statistics)
+        if tiny:  # turned already, and cheaper to put in order together
+            return x.permute(0, 2, 3, 1).contiguous()
+        _put(views, x, order[piece], mine)
+        return x
+
+    made = _in_threads(make, pieces, workers)
+    if tiny:
         back = torch.from_numpy(np.argsort(order))
-        views.copy_(torch.cat([x.permute(0, 2, 3, 1) for x in done]).index_select(0, back).permute(0, 3, 1, 2))
+        views.copy_(torch.cat(made).index_select(0, back).permute(0, 3, 1, 2))
+
+
+def _in_threads(make: Callable[[slice], Tensor], pieces: Sequence[slice], workers: int) -> list[Tensor]:
+    """Make the pieces, several at a time, each in one thread.
+
+    Threads that share every one of a thousand small operations wait for each other most of the time, and far longer on
+    a busy computer; threads with a piece of their own wait once.
+    """
+    if min(workers, len(pieces)) == 1:
+        return [make(piece) for piece in pieces]
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with ThreadPoolExecutor(workers) as pool:
+            return list(pool.map(make, pieces))
+    finally:
+        torch.set_num_threads(before)
 
 
 def _put(views: Tensor, x: Tensor, where: Ints, parameters: Parameters) -> None:

@@ -93,9 +93,9 @@ MODALITY: dict[str, str] = {
     "chestmnist": "xray",
     "dermamnist": "histology",  # in colour, without an up or down
     "octmnist": "xray",  # grey, with an up, as the next three
-    "organamnist": "xray",
-    "organcmnist": "xray",
-    "organsmnist": "xray",
+    "organamnist": "ct",  # classes are left and right organs
+    "organcmnist": "ct",
+    "organsmnist": "ct",
     "pathmnist": "histology",
     "pneumoniamnist": "xray",
     "retinamnist": "natural",
