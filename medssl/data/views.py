@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -201,44 +202,48 @@ def _empty(count: int, size: int, dtype: torch.dtype, device: torch.device) -> T
 def _fill_in_pieces(
     views: Tensor, pixels: Pixels, places: Ints, parameters: Parameters, look: Look, statistics: tuple[Tensor, Tensor]
 ) -> None:
-    """Make views ``(M, 3, S, S)`` in pieces that fit a CPU's cache, sorted by what they need; a thread for each."""
+    """Make views ``(M, 3, S, S)`` in pieces that fit a CPU's cache, sorted by what they need."""
     size, workers = views.shape[2], min(torch.get_num_threads(), _WORKERS)
     fitting = _PIECE // (pixels.channels * size * size)
     order, pieces = processing_order(parameters, max(1, min(fitting, -(-len(places) // workers))))
     parameters, places = parameters.take(order), places[order]
-    tiny = pixels.uniform and not pixels.fine and max(math.prod(pixels.largest), size * size) <= _TINY
     table = look.table(parameters)
     busy, steering = table != look.neutral(), torch.from_numpy(table)
 
-    def make(piece: slice) -> Tensor:
-        mine = parameters.take(piece)
-        crops = (crops_at_once if tiny else crops_one_by_one)(pixels, places[piece], mine, size)
+    def finish(crops: Tensor, piece: slice) -> Tensor:
         x = colour(_planes(crops, pixels.white), look, steering[:, piece], busy[:, piece].any(1))
-        x = normalise(x, *statistics)
-        if tiny:  # turned already, and cheaper to put in order together
-            return x.permute(0, 2, 3, 1).contiguous()
-        _put(views, x, order[piece], mine)
-        return x
+        return normalise(x, *statistics)
 
-    made = _in_threads(make, pieces, workers)
-    if tiny:
-        back = torch.from_numpy(np.argsort(order))
-        views.copy_(torch.cat(made).index_select(0, back).permute(0, 3, 1, 2))
+    def make(piece: slice) -> None:
+        mine = parameters.take(piece)
+        crops = crops_one_by_one(pixels, places[piece], mine, size)
+        _put(views, finish(crops, piece), order[piece], mine)
+
+    with _threads_of_their_own(workers) as run:
+        if pixels.uniform and not pixels.fine and max(math.prod(pixels.largest), size * size) <= _TINY:
+            crops = crops_at_once(pixels, places, parameters, size)  # turned; and cheaper to put in order together
+            made = run(lambda piece: finish(crops[piece], piece).permute(0, 2, 3, 1), pieces)
+            back = torch.from_numpy(np.argsort(order))
+            views.copy_(torch.cat(list(made)).index_select(0, back).permute(0, 3, 1, 2))
+        else:
+            list(run(make, pieces))
 
 
-def _in_threads(make: Callable[[slice], Tensor], pieces: Sequence[slice], workers: int) -> list[Tensor]:
-    """Make the pieces, several at a time, each in one thread.
+@contextmanager
+def _threads_of_their_own(workers: int) -> Iterator[Callable[..., Iterable[Any]]]:
+    """Yield a ``map`` that makes pieces in threads, while torch keeps each operation in one thread.
 
     Threads that share every one of a thousand small operations wait for each other most of the time, and far longer on
     a busy computer; threads with a piece of their own wait once.
     """
-    if min(workers, len(pieces)) == 1:
-        return [make(piece) for piece in pieces]
+    if workers == 1:
+        yield map
+        return
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
         with ThreadPoolExecutor(workers) as pool:
-            return list(pool.map(make, pieces))
+            yield pool.map
     finally:
         torch.set_num_threads(before)
 
