@@ -31,7 +31,7 @@ def collect(runs: Sequence[Path]) -> None:
         values = json.loads((run / "result.json").read_text())
         values["data"]["directory"] = Path(values["data"]["directory"]).name
         environment = values["environment"]
-        environment["platform"] = environment.get("platform", "").split("-with-")[0]
+        environment["platform"] = environment["platform"].partition("-")[0]
         folder = KEPT / values["dataset"]
         folder.mkdir(parents=True, exist_ok=True)
         (folder / f"{run.name}.json").write_text(json.dumps(values, indent=1) + "\n")
@@ -81,6 +81,9 @@ def command(values: Mapping[str, Any]) -> str:
     words = [f"medssl run --method {values['method']} --dataset {values['dataset']}"]
     words.append(f"--epochs {recipe['train']['epochs']} --batch-size {recipe['train']['batch_size']}")
     words.append(f"--backbone {recipe['encoder']['backbone']} --image-size {recipe['views']['image_size']}")
+    if recipe["encoder"]["stem"] != "auto":
+        words.append(f"--set encoder.stem={recipe['encoder']['stem']}")
+    words.extend(f"--evaluator {choice['plugin']}" for choice in recipe["evaluators"])
     if values["data"]["split_reason"] == "chosen by the user":
         words.append(f"--split {values['data']['split']}")
     if values["seed"]:
@@ -112,7 +115,7 @@ def section(title: str, rows: Sequence[Mapping[str, Any]]) -> list[str]:
     lines.append(f"{data['train']} training, {data['val']} validation and {data['test']} test images.")
     lines.append(f"torch {environment['torch']}, {environment['device']}, {environment['precision']}.")
     for metric, words in METRICS.items():
-        lines += ["", f"### {words.capitalize()}", "", *table(rows, metric)]
+        lines += ["", f"### {words[0].upper()}{words[1:]}", "", *table(rows, metric)]
     lines += ["", "### Against the untrained encoder (accuracy)", "", *beats_random(rows)]
     lines += ["", "### Commands", "", "```console", *(f"$ {command(row)}" for row in rows), "```", ""]
     return lines
