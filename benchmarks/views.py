@@ -1,8 +1,9 @@
 """Speed of random views, beside kornia's batched augmentations and torchvision's transforms of one PIL image at a time.
 
 The three make the same operations with the same probabilities on the same images: random resized crop, horizontal
-flip, colour jitter, greyscale, Gaussian blur, normalisation. torchvision is timed in one process and credited with
-perfect scaling to every core. Run ``python benchmarks/views.py``; kornia is left out where it is not installed.
+flip, colour jitter, greyscale, Gaussian blur, normalisation. torchvision runs in one process for each core, as with a
+DataLoader, but does not have to send its views anywhere. Run ``python benchmarks/views.py``; kornia is left out where
+it is not installed.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ import itertools
 import json
 import math
 import os
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Sequence
 
@@ -122,41 +125,57 @@ def torchvision_views(images: np.ndarray, side: int, batch: int) -> Step:
     return step
 
 
-def rate(step: Step, views: int, threads: int) -> float:
+def rate(step: Step, views: int) -> float:
     """Views per second of one step."""
-    torch.set_num_threads(threads)
     start = time.perf_counter()
     step()
     return views / (time.perf_counter() - start)
 
 
+def torchvision_rate(side: int, batch: int, seconds: float = 3.0) -> float:
+    """Views per second of torchvision in this process and one thread."""
+    torch.set_num_threads(1)
+    step = torchvision_views(make_images(SOURCES.get(side, 2 * side)), side, batch)
+    step()
+    start, views = time.perf_counter(), 0
+    while time.perf_counter() - start < seconds:
+        step()
+        views += 2 * batch
+    return views / (time.perf_counter() - start)
+
+
+def torchvision_on_all_cores(side: int, batch: int) -> float:
+    """Views per second of as many processes as there are cores."""
+    command = [sys.executable, __file__, "--torchvision", str(side), "--batch", str(batch)]
+    processes = [
+        subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(len(os.sched_getaffinity(0)))
+    ]
+    return sum(float(process.communicate()[0]) for process in processes)
+
+
 def measure(sizes: Sequence[int] = (28, 64, 224), *, batch: int = 64, rounds: int = 8) -> dict[int, dict[str, float]]:
-    """Time two views of a batch at each size; the contenders take turns and the best round of each counts.
+    """Time two views of a batch at each size; medssl and kornia take turns and the best round of each counts.
 
     Returns:
         For each size: views per second of ``medssl``, ``kornia`` and ``torchvision``, and ``over_kornia`` and
         ``over_torchvision``, how many times as fast medssl is.
     """
-    before, cores = torch.get_num_threads(), len(os.sched_getaffinity(0))
     results = {}
     for side in sizes:
         images = make_images(SOURCES.get(side, 2 * side))
         count = min(batch, 16) if side > 128 else batch
-        contenders = {
-            "medssl": (medssl_views(images, side, count), before),
-            "torchvision": (torchvision_views(images, side, count), 1),
-        }
+        contenders = {"medssl": medssl_views(images, side, count)}
         try:
             for cropping in ("slice", "resample"):
-                contenders[f"kornia {cropping}"] = (kornia_views(images, side, count, cropping), before)
+                contenders[f"kornia {cropping}"] = kornia_views(images, side, count, cropping)
         except ImportError:
-            print("kornia is not installed: left out")
+            print("kornia is not installed: left out", file=sys.stderr)
         best = dict.fromkeys(contenders, 0.0)
         for _ in range(rounds):
-            for name, (step, threads) in contenders.items():
-                best[name] = max(best[name], rate(step, 2 * count, threads))
+            for name, step in contenders.items():
+                best[name] = max(best[name], rate(step, 2 * count))
         kornia = max((value for name, value in best.items() if name.startswith("kornia")), default=math.nan)
-        torchvision = best["torchvision"] * cores
+        torchvision = torchvision_on_all_cores(side, count)
         results[side] = {
             "medssl": best["medssl"],
             "kornia": kornia,
@@ -164,7 +183,6 @@ def measure(sizes: Sequence[int] = (28, 64, 224), *, batch: int = 64, rounds: in
             "over_kornia": best["medssl"] / kornia,
             "over_torchvision": best["medssl"] / torchvision,
         }
-    torch.set_num_threads(before)
     return results
 
 
@@ -175,7 +193,11 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=8)
     parser.add_argument("--threads", type=int, default=None)
     parser.add_argument("--json", action="store_true")
+    parser.add_argument("--torchvision", type=int, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
+    if arguments.torchvision:
+        print(torchvision_rate(arguments.torchvision, arguments.batch))
+        return
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
     results = measure(arguments.sizes, batch=arguments.batch, rounds=arguments.rounds)
