@@ -3,7 +3,8 @@
 The three make the same operations with the same probabilities on the same images: random resized crop, horizontal
 flip, colour jitter, greyscale, Gaussian blur, normalisation. torchvision runs in one process for each core, as with a
 DataLoader, but does not have to send its views anywhere. Run ``python benchmarks/views.py``; kornia is left out where
-it is not installed.
+it is not installed. On a machine that others use too, ``OMP_NUM_THREADS=1 python benchmarks/views.py --clock
+processor`` counts seconds of processor time instead, and one process of torchvision.
 """
 
 from __future__ import annotations
@@ -35,6 +36,8 @@ SOURCES = {28: 28, 64: 128, 224: 448}
 IMAGES = 128
 MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 RECIPE = Augmentation()
+
+CLOCKS = {"wall": time.perf_counter, "processor": time.process_time}
 
 Step = Callable[[], Sequence[torch.Tensor]]
 
@@ -125,33 +128,34 @@ def torchvision_views(images: np.ndarray, side: int, batch: int) -> Step:
     return step
 
 
-def rate(step: Step, views: int) -> float:
+def rate(step: Step, views: int, clock: str = "wall") -> float:
     """Views per second of one step."""
-    start = time.perf_counter()
+    start = CLOCKS[clock]()
     step()
-    return views / (time.perf_counter() - start)
+    return views / (CLOCKS[clock]() - start)
 
 
-def torchvision_rate(side: int, batch: int, seconds: float = 4.0) -> float:
+def torchvision_rate(side: int, batch: int, clock: str, seconds: float = 4.0) -> float:
     """Views per second of torchvision in this process and one thread, the best step of some seconds."""
     torch.set_num_threads(1)
     step = torchvision_views(make_images(SOURCES.get(side, 2 * side)), side, batch)
     end, best = time.perf_counter() + seconds, 0.0
     while time.perf_counter() < end:
-        best = max(best, rate(step, 2 * batch))
+        best = max(best, rate(step, 2 * batch, clock))
     return best
 
 
-def torchvision_on_all_cores(side: int, batch: int) -> float:
-    """Views per second of as many processes as there are cores."""
-    command = [sys.executable, __file__, "--torchvision", str(side), "--batch", str(batch)]
-    processes = [
-        subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(len(os.sched_getaffinity(0)))
-    ]
+def torchvision_processes(side: int, batch: int, clock: str) -> float:
+    """Views per second of as many processes as there are cores; of one by the clock of a processor."""
+    command = [sys.executable, __file__, "--torchvision", str(side), "--batch", str(batch), "--clock", clock]
+    count = len(os.sched_getaffinity(0)) if clock == "wall" else 1
+    processes = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(count)]
     return sum(float(process.communicate()[0]) for process in processes)
 
 
-def measure(sizes: Sequence[int] = (28, 64, 224), *, batch: int = 64, rounds: int = 8) -> dict[int, dict[str, float]]:
+def measure(
+    sizes: Sequence[int] = (28, 64, 224), *, batch: int = 64, rounds: int = 8, clock: str = "wall"
+) -> dict[int, dict[str, float]]:
     """Time two views of a batch at each size; medssl and kornia take turns and the best round of each counts.
 
     Returns:
@@ -171,9 +175,9 @@ def measure(sizes: Sequence[int] = (28, 64, 224), *, batch: int = 64, rounds: in
         best = dict.fromkeys(contenders, 0.0)
         for _ in range(rounds):
             for name, step in contenders.items():
-                best[name] = max(best[name], rate(step, 2 * count))
+                best[name] = max(best[name], rate(step, 2 * count, clock))
         kornia = max((value for name, value in best.items() if name.startswith("kornia")), default=math.nan)
-        torchvision = torchvision_on_all_cores(side, count)
+        torchvision = torchvision_processes(side, count, clock)
         results[side] = {
             "medssl": best["medssl"],
             "kornia": kornia,
@@ -190,19 +194,20 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--rounds", type=int, default=8)
     parser.add_argument("--threads", type=int, default=None)
+    parser.add_argument("--clock", choices=CLOCKS, default="wall")
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--torchvision", type=int, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.torchvision:
-        print(torchvision_rate(arguments.torchvision, arguments.batch))
+        print(torchvision_rate(arguments.torchvision, arguments.batch, arguments.clock))
         return
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
-    results = measure(arguments.sizes, batch=arguments.batch, rounds=arguments.rounds)
+    results = measure(arguments.sizes, batch=arguments.batch, rounds=arguments.rounds, clock=arguments.clock)
     if arguments.json:
         print(json.dumps(results, indent=2))
         return
-    print(f"views per second, {torch.get_num_threads()} threads")
+    print(f"views per second ({arguments.clock} clock), {torch.get_num_threads()} threads")
     print(f"{'px':>4} {'medssl':>9} {'kornia':>9} {'torchvision':>12} {'x kornia':>9} {'x torchvision':>14}")
     for side, r in results.items():
         print(

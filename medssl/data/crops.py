@@ -40,9 +40,11 @@ def crops_one_by_one(pixels: Pixels, places: Ints, parameters: Parameters, size:
     """
     boxes = parameters.boxes
     crops = _empty(pixels, len(places), (size, size))
-    edges = np.stack([boxes.top, boxes.left, boxes.height, boxes.width], 1).tolist()
-    for place, box, out in zip(places.tolist(), edges, crops[:, None].unbind(), strict=True):
-        _resize(pixels, place, box, out)
+    pitch = pixels.shapes[places, 1]
+    corner = pixels.first[places] + boxes.top * pitch + boxes.left
+    plan = np.stack([corner, pitch, boxes.height, boxes.width], 1).tolist()
+    for source, out in zip(plan, crops[:, None].unbind(), strict=True):
+        _resize(pixels, *source, out)
     return crops
 
 
@@ -78,10 +80,10 @@ def centres_one_by_one(pixels: Pixels, places: Ints, size: int) -> Tensor:
     crops = _empty(pixels, len(places), (size, size))
     shapes = pixels.shapes[places]
     resized = _resized(shapes, size)
-    plan = np.concatenate([shapes, resized, _corner(resized, size)], 1).tolist()
-    for i, (place, (height, width, tall, wide, top, left)) in enumerate(zip(places.tolist(), plan, strict=True)):
+    plan = np.concatenate([pixels.first[places, None], shapes, resized, _corner(resized, size)], 1).tolist()
+    for i, (first, height, width, tall, wide, top, left) in enumerate(plan):
         whole = _empty(pixels, 1, (tall, wide))
-        _resize(pixels, place, [0, 0, height, width], whole)
+        _resize(pixels, first, width, height, width, whole)
         crops[i] = whole[0, :, top : top + size, left : left + size]
     return crops
 
@@ -119,13 +121,20 @@ def _empty(pixels: Pixels, count: int, shape: tuple[int, int]) -> Tensor:
     return torch.empty((count, *shape, pixels.channels), dtype=torch.uint8).permute(0, 3, 1, 2)
 
 
-def _resize(pixels: Pixels, place: int, box: list[int], out: Tensor) -> None:
-    """Resize a box (top, left, height, width) of one image into ``(1, C, H, W)``."""
-    top, left, height, width = box
-    channels, pitch = pixels.channels, int(pixels.shapes[place, 1])
-    offset = (int(pixels.first[place]) + top * pitch + left) * channels
-    shape, strides = (1, channels, height, width), (1, 1, pitch * channels, channels)
-    source = pixels.pool.as_strided(shape, strides, offset)
+def _resize(pixels: Pixels, corner: int, pitch: int, height: int, width: int, out: Tensor) -> None:
+    """Resize one box into ``(1, C, H, W)``.
+
+    Args:
+        pixels: The part's images.
+        corner: Position in their pool of the pixel at the box's upper left corner.
+        pitch: Width of the image it lies in.
+        height: Rows of the box.
+        width: Its columns.
+        out: Where to.
+    """
+    channels = pixels.channels
+    strides = 1, 1, pitch * channels, channels
+    source = pixels.pool.as_strided((1, channels, height, width), strides, corner * channels)
     resize_into(grey_levels(source) if pixels.fine else source, out)
 
 

@@ -207,7 +207,7 @@ def _fill_in_pieces(
     fitting = _PIECE // (pixels.channels * size * size)
     order, pieces = processing_order(parameters, max(1, min(fitting, -(-len(places) // workers))))
     parameters, places = parameters.take(order), places[order]
-    table = look.table(parameters)
+    table, targets = look.table(parameters), views.unbind()
     busy, steering = table != look.neutral(), torch.from_numpy(table)
 
     def finish(crops: Tensor, piece: slice) -> Tensor:
@@ -217,7 +217,7 @@ def _fill_in_pieces(
     def make(piece: slice) -> None:
         mine = parameters.take(piece)
         crops = crops_one_by_one(pixels, places[piece], mine, size)
-        _put(views, finish(crops, piece), order[piece], mine)
+        _put(targets, finish(crops, piece), order[piece], mine)
 
     with _threads_of_their_own(workers) as run:
         if pixels.uniform and not pixels.fine and max(math.prod(pixels.largest), size * size) <= _TINY:
@@ -248,11 +248,11 @@ def _threads_of_their_own(workers: int) -> Iterator[Callable[..., Iterable[Any]]
         torch.set_num_threads(before)
 
 
-def _put(views: Tensor, x: Tensor, where: Ints, parameters: Parameters) -> None:
-    """Put some views where they belong, turned and mirrored as their parameters say."""
+def _put(targets: Sequence[Tensor], x: Tensor, where: Ints, parameters: Parameters) -> None:
+    """Copy some views to where they belong, turned and mirrored as their parameters say."""
     turns = zip(*(a.tolist() for a in (where, parameters.mirror, parameters.upend, parameters.transpose)), strict=True)
     for view, (place, *turn) in zip(x.unbind(), turns, strict=True):
-        views[place].copy_(orient(view, *turn))
+        targets[place].copy_(orient(view, *turn))
 
 
 def _fill_at_once(
