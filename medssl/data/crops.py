@@ -43,8 +43,8 @@ def crops_one_by_one(pixels: Pixels, places: Ints, parameters: Parameters, size:
     pitch = pixels.shapes[places, 1]
     corner = pixels.first[places] + boxes.top * pitch + boxes.left
     plan = np.stack([corner, pitch, boxes.height, boxes.width], 1).tolist()
-    for source, out in zip(plan, crops[:, None].unbind(), strict=True):
-        _resize(pixels, *source, out)
+    for (first, width, tall, wide), out in zip(plan, crops[:, None].unbind(), strict=True):
+        _resize(pixels, first, width, tall, wide, out)
     return crops
 
 
