@@ -1,0 +1,55 @@
+"""What a plugin is: the three contracts, and the types that pass between the core and a plugin.
+
+A plugin is one class in one file plus one line of package metadata. It imports this module and :mod:`medssl.errors`
+and nothing else of medssl. The core gives it everything else: files and splits, views, the training loop, devices and
+precision, checkpoints, metrics, reports.
+
+Shapes: N samples in a batch or a set, V views of each, C channels, H x W pixels, F features, K classes.
+"""
+
+from medssl.contracts.datasets import Dataset, Part, Sample
+from medssl.contracts.evaluators import (
+    Evaluator,
+    Features,
+    Images,
+    Observation,
+    Observer,
+    Outcome,
+    Predictor,
+    Ranker,
+)
+from medssl.contracts.methods import Batch, Encode, Method, Task
+from medssl.contracts.options import Fraction, NonNegative, Positive, PositiveInt
+from medssl.contracts.views import Augmentation, ViewGroup, ViewSpec
+from medssl.download import Source, download, unpack
+from medssl.images import IMAGE_SUFFIXES, read_image
+
+__all__ = [
+    "IMAGE_SUFFIXES",
+    "Augmentation",
+    "Batch",
+    "Dataset",
+    "Encode",
+    "Evaluator",
+    "Features",
+    "Fraction",
+    "Images",
+    "Method",
+    "NonNegative",
+    "Observation",
+    "Observer",
+    "Outcome",
+    "Part",
+    "Positive",
+    "PositiveInt",
+    "Predictor",
+    "Ranker",
+    "Sample",
+    "Source",
+    "Task",
+    "ViewGroup",
+    "ViewSpec",
+    "download",
+    "read_image",
+    "unpack",
+]

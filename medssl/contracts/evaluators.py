@@ -1,0 +1,150 @@
+"""What an evaluator is, and what it makes of a frozen encoder.
+
+An evaluator learns from the training part and chooses on the validation part. What it returns then meets the test part,
+without its labels: the core alone holds those, and computes every metric.
+
+N samples of a part, F features, K classes, S side of an image in pixels.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal
+
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+__all__ = ["Evaluator", "Features", "Images", "Observation", "Observer", "Outcome", "Predictor", "Ranker"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Features:
+    """Frozen features of one part, with labels.
+
+    Attributes:
+        x: ``(N, F)`` float32.
+        label: ``(N,)`` int64 in ``0 .. num_classes - 1``.
+        num_classes: K, of the whole dataset: some classes may have no sample here.
+    """
+
+    x: Tensor
+    label: Tensor
+    num_classes: int
+
+    def __len__(self) -> int:
+        """N."""
+        return len(self.x)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Images:
+    """Images of one part, with labels and the pre-trained encoder: what an evaluator with ``needs = "images"`` gets.
+
+    Attributes:
+        label: ``(N,)`` int64 in ``0 .. num_classes - 1``.
+        num_classes: K.
+        plain: Maps positions ``(n,)`` int64 on the CPU to images ``(n, 3, S, S)`` on the device, as at evaluation.
+        augmented: Maps an epoch (from 0) and positions to one random view each, ``(n, 3, S, S)``.
+        encoder: A copy of the pre-trained encoder on its device, ``(n, 3, S, S)`` to ``(n, F)``; free to be trained.
+        feature_dim: F.
+        autocast: Opens a context in which the encoder computes in the run's precision.
+    """
+
+    label: Tensor
+    num_classes: int
+    plain: Callable[[Tensor], Tensor]
+    augmented: Callable[[int, Tensor], Tensor]
+    encoder: nn.Module
+    feature_dim: int
+    autocast: Callable[[], AbstractContextManager[Any]]
+
+    def __len__(self) -> int:
+        """N."""
+        return len(self.label)
+
+
+class Outcome:
+    """What :meth:`Evaluator.fit` returns: a :class:`Predictor`, a :class:`Ranker` or an :class:`Observer`.
+
+    Attributes:
+        selected: What was chosen on the validation part, and what came of it there: plain numbers and texts.
+        also: Further outcomes to score beside this one, by a short suffix; ``{"k200": ...}`` of the evaluator ``knn``
+            is reported as ``knn_k200``.
+        notes: Sentences the reader of the result must see ("k=200 is larger than the training part ...").
+    """
+
+    selected: Mapping[str, Any] = {}
+    also: Mapping[str, Outcome] = {}
+    notes: Sequence[str] = ()
+
+
+class Predictor(Outcome, ABC):
+    """Classifies; scored by accuracy, F1, AUROC and so on."""
+
+    @abstractmethod
+    def predict_proba(self, x: Tensor) -> Tensor:
+        """Map features ``(N, F)`` float32 to class probabilities ``(N, K)`` float32; rows sum to one.
+
+        For an evaluator with ``needs = "images"``, ``x`` is a batch of images ``(N, 3, S, S)`` on the device.
+        """
+
+
+class Ranker(Outcome, ABC):
+    """Ranks the training samples by likeness; scored by mean average precision and recall."""
+
+    @abstractmethod
+    def rank(self, x: Tensor) -> Tensor:
+        """Map features ``(N, F)`` to ``(N, M)`` int64: all M training samples, the most alike first."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Observation:
+    """What an observer saw.
+
+    Attributes:
+        values: Plain numbers for ``diagnostics`` of the result.
+        arrays: One row per test sample each, for ``diagnostics.npz``: coordinates of a map, for instance.
+    """
+
+    values: Mapping[str, float] = field(default_factory=dict)
+    arrays: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+
+
+class Observer(Outcome, ABC):
+    """Measures something of the features themselves: effective rank, a two-dimensional map."""
+
+    @abstractmethod
+    def observe(self, x: Tensor) -> Observation:
+        """Look at the test part's features ``(N, F)``."""
+
+
+class Evaluator(ABC):
+    """Turns a frozen encoder into predictions, rankings or observations. Sees no test label.
+
+    Attributes:
+        Config: A frozen, keyword-only dataclass of this evaluator's options.
+        needs: ``features``: :meth:`fit` gets :class:`Features`; ``images``: it gets :class:`Images`.
+        online: Whether it takes seconds at most, so that it can watch the validation part during pre-training.
+
+    Args:
+        config: The options.
+        seed: For every random draw of the evaluator.
+    """
+
+    @dataclass(frozen=True, kw_only=True)
+    class Config:
+        """No options."""
+
+    needs: ClassVar[Literal["features", "images"]] = "features"
+    online: ClassVar[bool] = False
+
+    def __init__(self, config: Any, seed: int) -> None:
+        self.config = config
+        self.seed = seed
+
+    @abstractmethod
+    def fit(self, train: Any, val: Any) -> Outcome:
+        """Learn from ``train``; choose every setting on ``val``. Both :class:`Features` or :class:`Images`."""

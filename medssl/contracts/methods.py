@@ -1,0 +1,125 @@
+"""What a method is: heads, a loss, and the views it wants.
+
+N samples in a batch, V views of each, C channels, H x W pixels, F features, K classes.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from medssl.contracts.views import ViewSpec
+
+__all__ = ["Batch", "Encode", "Method", "Task"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """What a method may know about the work ahead when it builds its heads.
+
+    Attributes:
+        feature_dim: F, the width of the encoder's output.
+        num_samples: Images in the training part.
+        num_classes: K.
+        image_size: Side of a full-size view in pixels.
+        batch_size: N.
+        total_steps: Optimizer steps of the whole run.
+    """
+
+    feature_dim: int
+    num_samples: int
+    num_classes: int
+    image_size: int
+    batch_size: int
+    total_steps: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Batch:
+    """One step's data, on the device.
+
+    Attributes:
+        views: V tensors ``(N, C, H, W)``, normalised floating point, channels-last in memory.
+        index: ``(N,)`` int64, position in the training part (``0 .. Task.num_samples - 1``).
+        group: ``(N,)`` int64, equal for samples of one group; a sample without a group has a number of its own.
+        label: ``(N,)`` int64, -1 for none; ``None`` unless ``Method.uses_labels``.
+        generator: Seeded by (seed, step): the only source of random numbers a loss may use.
+        step: Number of this optimizer step, from 0.
+        geometry: V tensors ``(N, 2, 3)`` float32, the affine map from a view's coordinates (x, y, 1) to its image's,
+            both in [-1, 1] from the left and upper edge to the right and lower one; ``None`` unless
+            ``ViewSpec.geometry``.
+    """
+
+    views: tuple[Tensor, ...]
+    index: Tensor
+    group: Tensor
+    label: Tensor | None
+    generator: torch.Generator
+    step: int
+    geometry: tuple[Tensor, ...] | None = None
+
+
+class Encode(Protocol):
+    """The encoder as a loss sees it: views of a size in one forward, each with BatchNorm statistics of its own."""
+
+    def __call__(
+        self, views: Sequence[Tensor], encoder: nn.Module | None = None, *, dense: bool = False
+    ) -> tuple[Tensor, ...]:
+        """Encode V tensors ``(N, C, H, W)`` into V tensors ``(N, F)``, float32.
+
+        Args:
+            views: Views to encode; they may differ in size.
+            encoder: Another encoder of the same kind (a momentum teacher); ``None`` is the one in training. Wrap the
+                call in ``torch.no_grad()`` for a teacher.
+            dense: Return feature maps ``(N, F, h, w)`` instead; their mean over h and w are the pooled features.
+        """
+
+
+class Method(nn.Module, ABC):
+    """A self-supervised method: heads, a loss, and the views it wants. No loop, device, logging or checkpoint code.
+
+    Everything stateful must be a parameter, a buffer or a submodule: that is what a resumed run restores.
+    Submodules are moved to the device and trained together with the encoder; what must not be trained has
+    ``requires_grad`` off. The loss is called with autocast disabled and float32 features.
+
+    Attributes:
+        Config: A frozen, keyword-only dataclass of this method's options; a comment beside each default names its
+            source.
+        uses_labels: Whether training labels arrive in the batch; the report says so.
+        trains: Whether there is anything to train; a baseline that takes the encoder as it is sets this to ``False``.
+        views: The views this method wants; may be set in the constructor from the options.
+
+    Args:
+        config: The options.
+        encoder: The network in training: ``(N, C, H, W)`` to ``(N, F)``. Most methods leave it alone. One that keeps a
+            copy (a teacher) copies it here.
+        task: Sizes of the work ahead.
+    """
+
+    @dataclass(frozen=True, kw_only=True)
+    class Config:
+        """No options."""
+
+    uses_labels: ClassVar[bool] = False
+    trains: ClassVar[bool] = True
+    views: ViewSpec = ViewSpec()
+
+    def __init__(self, config: Any, encoder: nn.Module, task: Task) -> None:
+        super().__init__()
+        self.config = config
+
+    @abstractmethod
+    def loss(self, batch: Batch, encode: Encode) -> Tensor:
+        """Return the scalar float32 loss of one batch."""
+
+    def after_step(self, step: int, total_steps: int) -> None:
+        """Run after each optimizer step; ``step`` counts from 1. For momentum teachers and the like."""
+
+    def forward(self, batch: Batch, encode: Encode) -> Tensor:
+        """Same as :meth:`loss`, so that wrappers which call a module work."""
+        return self.loss(batch, encode)

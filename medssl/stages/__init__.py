@@ -1,0 +1,12 @@
+"""The stages of a run that follow the data: pre-training, features, evaluation.
+
+Each takes what the stages before it made and returns one value; :mod:`medssl.pipeline` says in which order.
+"""
+
+from medssl.stages.evaluation import evaluate
+from medssl.stages.features import extract_features
+from medssl.stages.listener import Listener
+from medssl.stages.machine import Machine
+from medssl.stages.pretraining import pretrain, save
+
+__all__ = ["Listener", "Machine", "evaluate", "extract_features", "pretrain", "save"]

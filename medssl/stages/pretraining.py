@@ -1,0 +1,129 @@
+"""Pre-training on the training part, and the encoder it leaves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from medssl.contracts import Evaluator, Features, Method, Task, ViewSpec
+from medssl.data.loading import Data
+from medssl.data.views import Views
+from medssl.recipe import Recipe
+from medssl.record import RunDirectory
+from medssl.stages.features import features_of
+from medssl.stages.listener import Listener
+from medssl.stages.machine import Machine
+from medssl.train.backbones import Encoder, build_encoder
+from medssl.train.checkpoint import save_encoder
+from medssl.train.seeding import derive_seed
+from medssl.train.trainer import EpochRecord, Trainer
+
+__all__ = ["pretrain", "save"]
+
+_ONLINE_BANK = 1000  # training images that the online validation compares with: keeps it under 3 % of an epoch
+
+
+def pretrain(
+    recipe: Recipe, data: Data, machine: Machine, directory: RunDirectory, listener: Listener
+) -> tuple[Encoder, list[EpochRecord]]:
+    """Train an encoder on the training part, or go on from where an earlier call stopped.
+
+    Returns:
+        The encoder, on its device, and one record per epoch; none for a method that trains nothing.
+
+    Raises:
+        TrainingError: The loss is no longer finite, or a batch is larger than the training part.
+    """
+    encoder = build_encoder(recipe.encoder, recipe.views.image_size, recipe.seed)
+    encoder.to(machine.device)
+    if not recipe.method.plugin.trains:
+        listener.note(f"{recipe.method.name} trains nothing: the encoder is evaluated as it is")
+        return encoder, []
+    part = data.part("train", labelled=False)
+    method = _build_method(recipe, data, encoder, len(part))
+    views = Views(
+        data.store,
+        part.rows,
+        _overridden_spec(method, recipe),
+        replace(recipe.augmentation, **recipe.overridden),
+        image_size=recipe.views.image_size,
+        seed=recipe.seed,
+        device=machine.device,
+        normalisation=recipe.views.normalisation,
+    )
+    trainer = Trainer(
+        encoder,
+        method,
+        views,
+        settings=recipe.train,
+        seed=recipe.seed,
+        device=machine.device,
+        precision=machine.precision,
+        labels=part.labels if method.uses_labels else None,
+        groups=part.groups,
+        directory=directory.path,
+        fingerprint=data.fingerprint,
+    )
+    validate = _online_validation(recipe, data, encoder, machine)
+    return encoder, trainer.fit(validate=validate, report=listener.epoch, progress=listener.step)
+
+
+def save(encoder: Encoder, recipe: Recipe, directory: RunDirectory) -> None:
+    """Write ``encoder.safetensors``."""
+    header = {
+        "normalisation": recipe.views.normalisation,
+        "image_size": str(recipe.views.image_size),
+        "recipe": recipe.hash,
+    }
+    save_encoder(directory.encoder, encoder, header)
+
+
+def _build_method(recipe: Recipe, data: Data, encoder: Encoder, num_samples: int) -> Method:
+    batch = recipe.train.batch_size
+    task = Task(
+        feature_dim=encoder.feature_dim,
+        num_samples=num_samples,
+        num_classes=len(data.classes),
+        image_size=recipe.views.image_size,
+        batch_size=batch,
+        total_steps=recipe.train.epochs * (num_samples // batch),
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(derive_seed(recipe.seed, "method"))
+        method: Method = recipe.method.plugin(recipe.method.config, encoder, task)
+    return method
+
+
+def _overridden_spec(method: Method, recipe: Recipe) -> ViewSpec:
+    """What the user set by hand wins over what the method asks of a group of views."""
+    groups = tuple(
+        replace(group, augment={k: v for k, v in group.augment.items() if k not in recipe.overridden})
+        for group in method.views.groups
+    )
+    return replace(method.views, groups=groups)
+
+
+def _online_validation(
+    recipe: Recipe, data: Data, encoder: Encoder, machine: Machine
+) -> Callable[[], Mapping[str, float]] | None:
+    """Score the first quick evaluator on the validation part, against a fixed sample of the training part."""
+    quick = next((choice for choice in recipe.evaluators if choice.plugin.online), None)
+    if quick is None:
+        return None
+    train, val = data.part("train"), data.part("val")
+    if not len(train) or not len(val):
+        return None
+    chosen = np.sort(np.random.default_rng(recipe.seed).permutation(len(train))[:_ONLINE_BANK])
+    bank = replace(train, rows=train.rows[chosen], labels=train.labels[torch.from_numpy(chosen)])
+
+    def validate() -> Mapping[str, float]:
+        x = [features_of(recipe, data, part.rows, encoder, machine) for part in (bank, val)]
+        evaluator: Evaluator = quick.plugin(quick.config, recipe.seed)
+        known = [Features(x=x[i], label=p.labels, num_classes=len(data.classes)) for i, p in enumerate((bank, val))]
+        correct = evaluator.fit(*known).predict_proba(x[1]).argmax(1) == val.labels
+        return {f"val_{quick.name}": float(correct.float().mean())}
+
+    return validate
