@@ -21,7 +21,8 @@ from medssl.data.loading import Data, data_folder, load_data, open_dataset
 from medssl.errors import CheckpointError
 from medssl.recipe import Choice, Recipe, choose, resolve
 from medssl.record import SCHEMA, RunDirectory, RunResult
-from medssl.stages import Listener, Machine, evaluate, extract_features, pretrain, save
+from medssl.stages import Listener, Machine, adopt, evaluate, extract_features, find_pretrained, pretrain, save
+from medssl.train.backbones import Encoder
 from medssl.train.device import describe_environment
 from medssl.train.trainer import EpochRecord
 
@@ -95,15 +96,32 @@ def execute(recipe: Recipe, *, catalog: Catalog, place: Place, listener: Listene
         machine = Machine.choose(place.device, recipe.precision)
         listener.note(machine.reasons)
         listener.stage("pre-training")
-        encoder, history = pretrain(recipe, data, machine, directory, listener)
-        save(encoder, recipe, directory)
+        source = None if place.force else find_pretrained(directory, data.fingerprint)
+        encoder, history = _encoder(source, recipe, data, machine, directory, listener)
+        save(encoder, recipe, data, directory)
         listener.stage("features")
         features = extract_features(recipe, data, encoder, machine, directory)
         listener.stage("evaluation")
         evaluations = evaluate(recipe, data, features, directory)
     environment = {**describe_environment(), **machine.describe()}
     seconds = time.perf_counter() - start
-    return directory.finish(_describe_run(recipe, data, environment, history, evaluations, warnings, seconds))
+    training = {**_describe_training(recipe, len(data.split.train), history), "reused": source and source.path.name}
+    return directory.finish(_describe_run(recipe, data, environment, training, evaluations, warnings, seconds))
+
+
+def _encoder(
+    source: RunDirectory | None,
+    recipe: Recipe,
+    data: Data,
+    machine: Machine,
+    directory: RunDirectory,
+    listener: Listener,
+) -> tuple[Encoder, list[EpochRecord]]:
+    """Take the encoder of another run, or train one."""
+    if source is None:
+        return pretrain(recipe, data, machine, directory, listener)
+    listener.note(f"the encoder of {source.path.name}: only the evaluation differs")
+    return adopt(source, directory, machine)
 
 
 def _open_directory(recipe: Recipe, place: Place) -> RunDirectory:
@@ -161,7 +179,7 @@ def _describe_run(
     recipe: Recipe,
     data: Data,
     environment: Mapping[str, Any],
-    history: Sequence[EpochRecord],
+    training: Mapping[str, Any],
     evaluations: Mapping[str, Any],
     warnings: Sequence[str],
     seconds: float,
@@ -172,7 +190,7 @@ def _describe_run(
         recipe: What was run.
         data: On what.
         environment: With which versions, on which device, in which precision and why.
-        history: One record per epoch, those of an interrupted earlier call included.
+        training: What came of the pre-training.
         evaluations: Scores by evaluator.
         warnings: What the reader must know, beside what ``data`` says.
         seconds: Wall time of this call.
@@ -192,7 +210,7 @@ def _describe_run(
         },
         "environment": dict(environment),
         "data": described,
-        "pretrain": _describe_training(recipe, len(data.split.train), history),
+        "pretrain": dict(training),
         "evaluations": dict(evaluations),
         "diagnostics": {},
         "seconds": round(seconds, 3),
@@ -204,6 +222,7 @@ def _origin(choice: Choice) -> dict[str, str]:
 
 
 def _describe_training(recipe: Recipe, images: int, history: Sequence[EpochRecord]) -> dict[str, Any]:
+    """Say what came of the pre-training; ``history`` has one record per epoch, an interrupted call's included."""
     seconds = sum(record.seconds for record in history)
     seen = sum(record.images for record in history)
     return {

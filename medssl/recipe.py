@@ -110,8 +110,18 @@ class Recipe:
     @property
     def hash(self) -> str:
         """Ten hexadecimal digits over every setting: equal for equal recipes, whatever the order they were given in."""
-        text = json.dumps({**self.to_dict(), "recipe": None}, sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()[:10]
+        return _digest(self.to_dict())
+
+    @property
+    def pretraining_hash(self) -> str:
+        """The same over what decides the encoder: runs that differ in their evaluation alone can share one."""
+        values = self.to_dict()
+        for section in ("evaluators", "evaluate"):
+            del values[section]
+        del values["train"]["validate_every"]
+        if not self.method.plugin.uses_labels:
+            values["split"] = {key: value for key, value in values["split"].items() if not key.startswith("label_")}
+        return _digest(values)
 
     @property
     def slug(self) -> str:
@@ -283,6 +293,11 @@ def _resolve_views(
     set_by_user = {key: value for key, value in section.items() if key in _AUGMENTATION_FIELDS}
     checked = asdict(options.build(Augmentation, set_by_user, "views"))
     return settings, options.build(Augmentation, drawn, "augmentation"), {key: checked[key] for key in set_by_user}
+
+
+def _digest(values: Mapping[str, Any]) -> str:
+    text = json.dumps({**values, "recipe": None}, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:10]
 
 
 def _plain(value: Any) -> Any:

@@ -118,7 +118,7 @@ class Data:
 
     Attributes:
         classes: Class names in order.
-        fingerprint: Changes when the recipe, the split or a pixel does.
+        fingerprint: Changes when what decides the encoder does: a setting, the split, a pixel.
     """
 
     def __init__(self, recipe: Recipe, dataset: Dataset, samples: Sequence[Sample], split: Split, store: Store) -> None:
@@ -126,7 +126,7 @@ class Data:
         self.classes = tuple(dataset.classes)
         self.split = split
         self.store = store
-        self.fingerprint = f"{recipe.hash}:{split.sha256}:{store.key}"
+        self.fingerprint = f"{recipe.pretraining_hash}:{split.sha256}:{store.key}"
         self._samples = {sample.id: sample for sample in samples}
         self._rows = {name: row for row, name in enumerate(store.ids)}
 

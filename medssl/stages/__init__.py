@@ -8,5 +8,15 @@ from medssl.stages.features import extract_features
 from medssl.stages.listener import Listener
 from medssl.stages.machine import Machine
 from medssl.stages.pretraining import pretrain, save
+from medssl.stages.reuse import adopt, find_pretrained
 
-__all__ = ["Listener", "Machine", "evaluate", "extract_features", "pretrain", "save"]
+__all__ = [
+    "Listener",
+    "Machine",
+    "adopt",
+    "evaluate",
+    "extract_features",
+    "find_pretrained",
+    "pretrain",
+    "save",
+]

@@ -71,12 +71,13 @@ def pretrain(
     return encoder, trainer.fit(validate=validate, report=listener.epoch, progress=listener.step)
 
 
-def save(encoder: Encoder, recipe: Recipe, directory: RunDirectory) -> None:
+def save(encoder: Encoder, recipe: Recipe, data: Data, directory: RunDirectory) -> None:
     """Write ``encoder.safetensors``."""
     header = {
         "normalisation": recipe.views.normalisation,
         "image_size": str(recipe.views.image_size),
         "recipe": recipe.hash,
+        "pretraining": data.fingerprint,
     }
     save_encoder(directory.encoder, encoder, header)
 

@@ -150,6 +150,26 @@ def test_equal_seeds_give_equal_files_and_other_seeds_do_not(finished, call):
     )
 
 
+def result_of(outcome):
+    return json.loads(outcome.output[outcome.output.index("{") :])
+
+
+def test_another_evaluator_takes_the_encoder_of_the_run_beside_it(call):
+    first = result_of(call("--json"))
+    second = result_of(call("--json", "--evaluator", "linear"))
+    fresh = result_of(call("--json", "--evaluator", "linear", "--output", "elsewhere"))
+    assert second["pretrain"]["reused"] == f"phantom-dcl-{first['recipe']['hash']}"
+    assert fresh["pretrain"]["reused"] is None
+    assert second["evaluations"] == fresh["evaluations"]
+    assert second["pretrain"]["seconds"] == first["pretrain"]["seconds"]
+
+
+@pytest.mark.parametrize("change", [["--seed", "1"], ["--learning-rate", "0.01"], ["--force"]])
+def test_another_pre_training_takes_no_encoder_from_elsewhere(call, change):
+    call("--json", "--evaluator", "linear")
+    assert result_of(call("--json", *change))["pretrain"]["reused"] is None
+
+
 def test_json_prints_the_result_and_nothing_else(finished, call):
     os.chdir(finished[0].parents[1])
     outcome = call("--json")
