@@ -39,6 +39,7 @@ class TrainSettings:
         warmup_epochs: Linear warm-up from zero.
         batch_norm: ``per-view``: each view has its own statistics, as if encoded alone; ``joint``: one set over all.
         validate_every: Epochs between two validations by k nearest neighbours; 0 for none.
+        keep: The encoder of the ``last`` epoch, or of the ``best`` validated one, the latest among equals.
     """
 
     epochs: PositiveInt = 100  # lightly's small-data benchmarks begin at 200; half of it fits a CPU
@@ -52,6 +53,7 @@ class TrainSettings:
     warmup_epochs: NonNegative = 0.0  # not needed at these batch sizes (SimSiam sec. 4)
     batch_norm: Literal["per-view", "joint"] = "per-view"  # what the methods' own code does
     validate_every: Annotated[int, Ge(0)] = 5
+    keep: Literal["last", "best"] = "last"  # the methods' papers; the best of many epochs is the luckiest
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -26,6 +26,7 @@ from medssl.train.monitor import effective_rank, feature_std
 from medssl.train.optim import build_optimizer, peak_learning_rate, schedule
 from medssl.train.records import EpochRecord, StepRecord
 from medssl.train.seeding import derive_seed
+from medssl.train.selection import BestEpoch
 
 __all__ = ["EpochRecord", "StepRecord", "Trainer", "ViewSource"]
 
@@ -41,6 +42,9 @@ class ViewSource(Protocol):
 
     def __call__(self, positions: Tensor) -> tuple[Tensor, ...]:
         """Return V tensors ``(N, 3, S, S)`` of the samples at ``positions``, ``(N,)`` int64 on the processor."""
+
+    def geometry(self, positions: Tensor) -> tuple[Tensor, ...] | None:
+        """Return the places of those views, see :attr:`medssl.contracts.Batch.geometry`; ``None`` if not asked for."""
 
     def __len__(self) -> int:
         """N."""
@@ -99,6 +103,7 @@ class Trainer:
         self._fingerprint = fingerprint
         self._encode = JointEncode(encoder, precision, settings.batch_norm)
         self._optimizer = build_optimizer([encoder, method], settings)
+        self._best = BestEpoch(encoder) if settings.keep == "best" else None
         self._scaler = precision.scaler()
         self._generator = torch.Generator(device)
         self._steps = len(views) // settings.batch_size
@@ -126,16 +131,25 @@ class Trainer:
             TrainingError: The loss or a weight is no longer finite; the message names the step.
             CheckpointError: The directory's state is of another recipe, damaged, or cannot be written.
         """
+        if self._best is not None and (validate is None or not self._settings.validate_every):
+            raise TrainingError(
+                "there is no best epoch without validations. train.keep=best takes the epoch that an evaluator likes "
+                "best. Set train.validate_every above 0 and use a quick evaluator, or set train.keep=last."
+            )
         history = self._resume()
         with torch.random.fork_rng(devices=[self._device] if self._device.type == "cuda" else []):
             for epoch in range(len(history), self._settings.epochs):
                 record = self._train_epoch(epoch, progress)
                 if validate is not None and self._is_validated(epoch):
                     record = replace(record, validation=self._validate(validate))
+                    if self._best is not None:
+                        self._best.see(record.validation)
                 history.append(record)
                 self._save(history)
                 if report is not None:
                     report(record)
+        if self._best is not None:
+            self._best.restore()
         return history
 
     def _train_epoch(self, epoch: int, progress: Callable[[StepRecord], None] | None) -> EpochRecord:
@@ -202,6 +216,7 @@ class Trainer:
             label=None if self._labels is None else self._labels[index],
             generator=self._generator.manual_seed(derive_seed(self._seed, "step", step)),
             step=step,
+            geometry=self._views.geometry(positions),
         )
 
     def _update(self, loss: Tensor) -> None:
@@ -262,6 +277,7 @@ class Trainer:
 
     def _describe(self, history: list[EpochRecord]) -> dict[str, Any]:
         return {
+            "best": self._best.state_dict() if self._best is not None else None,
             "fingerprint": self._fingerprint,
             "encoder": self._encoder.state_dict(),
             "method": self._method.state_dict(),
@@ -292,6 +308,8 @@ class Trainer:
             self._method.load_state_dict(state["method"])
             self._optimizer.load_state_dict(state["optimizer"])
             self._scaler.load_state_dict(state["scaler"])
+            if self._best is not None:
+                self._best.load_state_dict(state["best"])
         except (KeyError, RuntimeError, ValueError) as error:
             raise CheckpointError(
                 f"{self._state} does not fit this method or encoder. {str(error).splitlines()[0]} "

@@ -150,9 +150,10 @@ def train_heads(
     learning_rates: Sequence[float],
     batch_size: int,
     epochs: int,
+    hold: int = 0,
     after_epoch: Callable[[StackedHeads], None] | None = None,
 ) -> StackedHeads:
-    """Train S heads with Adam, the learning rates halved every 25 epochs.
+    """Train S heads with Adam, the learning rates halved every 25 epochs after the first ``hold``.
 
     Args:
         x: ``(N, F)`` floating point, N at least 2.
@@ -163,6 +164,7 @@ def train_heads(
         learning_rates: S; heads of one rate should be neighbours, they are updated together.
         batch_size: Samples per step, at most N; what is left of an epoch is dropped.
         epochs: Passes over the samples.
+        hold: Epochs that the schedule does not count.
         after_epoch: Called with the heads after each epoch.
     """
     by_seed = {seed: Generator().manual_seed(seed) for seed in seeds}
@@ -170,13 +172,14 @@ def train_heads(
     optimizer = torch.optim.Adam(_groups(heads, learning_rates), fused=x.device.type in ("cpu", "cuda"))
     schedule = torch.optim.lr_scheduler.StepLR(optimizer, step_size=25, gamma=0.5)
     target = F.one_hot(label, num_classes).to(x.dtype)
-    for _ in range(epochs):
+    for epoch in range(epochs):
         drawn = {seed: torch.randperm(len(x), generator=generator) for seed, generator in by_seed.items()}
         order = torch.stack([drawn[seed] for seed in seeds]).to(x.device)  # (S, N)
         for rows in _batches(order, batch_size):
             heads.accumulate(x[rows], target[rows])
             optimizer.step()
-        schedule.step()
+        if epoch >= hold:
+            schedule.step()
         if after_epoch:
             after_epoch(heads)
     return heads

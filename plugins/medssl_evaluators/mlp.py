@@ -41,6 +41,7 @@ class MLP(Evaluator):
             batch_size: Samples per step. The rest of an epoch that fills no batch is left out of it, a new one each
                 time; a training part smaller than a batch is one batch.
             learning_rates: Grid for Adam's learning rate.
+            hold_epochs: Epochs before the schedule, which halves the rate every 25, begins to count.
             seeds: Initialisations and orders per learning rate. With several, a learning rate is chosen by its mean
                 balanced accuracy, the first seed is the result, and the others are scored beside it (``mlp_seed2``
                 ...), so that the spread shows.
@@ -53,6 +54,7 @@ class MLP(Evaluator):
         epochs: PositiveInt = 100  # ICIP 2023 study, sec. 3.1
         batch_size: Annotated[int, Ge(2)] = 64  # Table 1 has 16 and 64; 64 takes a quarter of the steps
         learning_rates: tuple[Positive, ...] = (0.005, 0.01, 0.1, 0.5)  # every value of Table 1
+        hold_epochs: Annotated[int, Ge(0)] = 0  # sec. 3.1; the study's code has 25
         seeds: PositiveInt = 1
         select_epoch: Literal["last", "best"] = "last"  # what the study's code did; its "best" was never updated
 
@@ -78,6 +80,7 @@ class MLP(Evaluator):
             learning_rates=[rate for rate in rates for _ in range(config.seeds)],
             batch_size=config.batch_size,
             epochs=config.epochs,
+            hold=config.hold_epochs,
             after_epoch=keep,
         )
         heads = keep.heads if keep and keep.heads else heads

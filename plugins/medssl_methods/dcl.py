@@ -25,7 +25,9 @@ from medssl.errors import TrainingError
 __all__ = ["DCL", "dcl_loss"]
 
 
-def dcl_loss(z0: Tensor, z1: Tensor, temperature: float, weight: Tensor | None = None) -> Tensor:
+def dcl_loss(
+    z0: Tensor, z1: Tensor, temperature: float, weight: Tensor | None = None, *, symmetric: bool = True
+) -> Tensor:
     """Decoupled contrastive loss of two views, the mean over all 2N anchors.
 
     Args:
@@ -33,6 +35,7 @@ def dcl_loss(z0: Tensor, z1: Tensor, temperature: float, weight: Tensor | None =
         z1: Embeddings of the second view, ``(N, D)``; row i belongs to the same sample as row i of ``z0``.
         temperature: Positive divisor of the cosine similarities.
         weight: Factor on each sample's positive pair, ``(N,)``; ``None`` is one.
+        symmetric: ``False`` takes the N anchors of the first view alone.
 
     Returns:
         Scalar, float32 for half-precision input and in the input's precision otherwise.
@@ -54,6 +57,8 @@ def dcl_loss(z0: Tensor, z1: Tensor, temperature: float, weight: Tensor | None =
     same_sample = torch.eye(n, dtype=torch.bool, device=z.device).repeat(2, 2)  # an anchor itself and its positive
     negative = logits.masked_fill(same_sample, -torch.inf).logsumexp(dim=1)  # (2N,)
     positive = logits.diagonal(n)  # (N,): both anchors of a pair share it
+    if not symmetric:
+        negative = negative[:n]
     if weight is not None:
         positive = weight * positive
     return negative.mean() - positive.mean()

@@ -8,7 +8,8 @@ is then pushed apart for the step. The paper does not clip it, and neither do we
 The weights are ours, on :func:`medssl_methods.dcl.dcl_loss`, and no gradient flows through them: they say how much a
 pair counts, they are not what is learnt. Values and gradients equal ``lightly.loss.DCLWLoss`` from lightly 1.5.21 on,
 without the warning that it raises at each step. The code of the ICIP 2023 study calls this loss DCL, takes anchors from
-the first view only and differentiates the weights. The projection head is SimCLR's, from lightly.
+the first view only and differentiates the weights: ``symmetric`` and ``detach_weight``. The projection head is
+SimCLR's, from lightly.
 
 N samples, F features, D dimensions of the embedding.
 """
@@ -26,7 +27,6 @@ from medssl_methods.dcl import dcl_loss
 __all__ = ["DCLW", "dclw_loss", "von_mises_fisher_weight"]
 
 
-@torch.no_grad()
 def von_mises_fisher_weight(z0: Tensor, z1: Tensor, sigma: float) -> Tensor:
     """Weigh the positive pair of each sample by how little its two views agree, compared with the batch.
 
@@ -36,14 +36,22 @@ def von_mises_fisher_weight(z0: Tensor, z1: Tensor, sigma: float) -> Tensor:
         sigma: Positive divisor of the cosine similarities; a large one makes all weights equal.
 
     Returns:
-        ``(N,)`` in ``(2 - N, 2)``, mean 1, without gradient.
+        ``(N,)`` in ``(2 - N, 2)``, mean 1.
     """
     dtype = torch.promote_types(z0.dtype, torch.float32)
     similarity = F.cosine_similarity(z0.to(dtype), z1.to(dtype), dim=1)  # (N,)
     return 2 - len(z0) * torch.softmax(similarity / sigma, dim=0)
 
 
-def dclw_loss(z0: Tensor, z1: Tensor, temperature: float, sigma: float) -> Tensor:
+def dclw_loss(
+    z0: Tensor,
+    z1: Tensor,
+    temperature: float,
+    sigma: float,
+    *,
+    symmetric: bool = True,
+    detach_weight: bool = True,
+) -> Tensor:
     """Weighted decoupled contrastive loss of two views, the mean over all 2N anchors.
 
     Args:
@@ -51,6 +59,8 @@ def dclw_loss(z0: Tensor, z1: Tensor, temperature: float, sigma: float) -> Tenso
         z1: Embeddings of the second view, ``(N, D)``; row i belongs to the same sample as row i of ``z0``.
         temperature: Positive divisor of the cosine similarities in the loss.
         sigma: Positive divisor of the cosine similarities in the weights.
+        symmetric: ``False`` takes the N anchors of the first view alone.
+        detach_weight: ``False`` lets the gradient flow through the weights.
 
     Returns:
         Scalar, float32 for half-precision input and in the input's precision otherwise.
@@ -58,7 +68,8 @@ def dclw_loss(z0: Tensor, z1: Tensor, temperature: float, sigma: float) -> Tenso
     Raises:
         TrainingError: The batch holds a single sample.
     """
-    return dcl_loss(z0, z1, temperature, von_mises_fisher_weight(z0, z1, sigma))
+    weight = von_mises_fisher_weight(z0, z1, sigma)
+    return dcl_loss(z0, z1, temperature, weight.detach() if detach_weight else weight, symmetric=symmetric)
 
 
 class DCLW(Method):
@@ -71,12 +82,16 @@ class DCLW(Method):
         Attributes:
             temperature: Divisor of the cosine similarities in the loss.
             sigma: Divisor of the cosine similarities in the weights.
+            symmetric: Whether both views give anchors; ``False``: the first alone.
+            detach_weight: Whether the weights count as constants.
             hidden_dim: Width of the head's hidden layer; ``None``: the encoder's feature width.
             output_dim: D, the width of the embedding.
         """
 
         temperature: Positive = 0.1  # lightly's DCLW benchmarks on small data; the ICIP 2023 study's code
         sigma: Positive = 0.5  # as above
+        symmetric: bool = True  # DCL equation 6 sums over both views
+        detach_weight: bool = True  # lightly since 1.5.21
         hidden_dim: PositiveInt | None = None  # SimCLR's code: the hidden layer is as wide as its input
         output_dim: PositiveInt = 128  # SimCLR sec. 2.3
 
@@ -87,4 +102,12 @@ class DCLW(Method):
     def loss(self, batch: Batch, encode: Encode) -> Tensor:
         """Return the weighted decoupled contrastive loss of the batch's two views."""
         z0, z1 = (self.head(features) for features in encode(batch.views))  # (N, D) each; a view has its own statistics
-        return dclw_loss(z0, z1, self.config.temperature, self.config.sigma)
+        config = self.config
+        return dclw_loss(
+            z0,
+            z1,
+            config.temperature,
+            config.sigma,
+            symmetric=config.symmetric,
+            detach_weight=config.detach_weight,
+        )

@@ -52,17 +52,20 @@ class SimSiam(Method):
                 less on a narrower encoder.
             projection_layers: Layers of the projector.
             prediction_dim: Width of the predictor's bottleneck; ``None``: a quarter of ``projection_dim``.
+            predictor: ``False`` leaves the predictor out, as the ICIP 2023 study's code does, to see what comes of it.
         """
 
         projection_dim: PositiveInt | None = None  # SimSiam sec. 3 and appendix D
         projection_layers: Annotated[int, Ge(2)] = 2  # SimSiam appendix D (CIFAR-10); 3 on ImageNet
         prediction_dim: PositiveInt | None = None  # SimSiam appendix B: always a quarter; a full width is less stable
+        predictor: bool = True  # SimSiam sec. 4.1: without one it collapses
 
     def __init__(self, config: Config, encoder: nn.Module, task: Task) -> None:
         super().__init__(config, encoder, task)
         width = config.projection_dim or min(2048, 4 * task.feature_dim)
         self.projector = projector(task.feature_dim, width, config.projection_layers)
-        self.predictor = SimSiamPredictionHead(width, config.prediction_dim or max(1, width // 4), width)
+        bottleneck = config.prediction_dim or max(1, width // 4)
+        self.predictor = SimSiamPredictionHead(width, bottleneck, width) if config.predictor else nn.Identity()
         self.criterion = NegativeCosineSimilarity()
 
     def loss(self, batch: Batch, encode: Encode) -> Tensor:

@@ -64,6 +64,17 @@ def test_stacked_heads_equal_separate_training(blobs: Blobs, dtype: torch.dtype,
         torch.testing.assert_close(proba[s], expected, atol=tolerance, rtol=0)
 
 
+def test_held_epochs_do_not_count_for_the_schedule(blobs: Blobs) -> None:
+    train, x = blobs(50, 0), blobs(50, 0).x.double()
+    options = {"hidden": HIDDEN, "seeds": [3], "learning_rates": [0.1], "batch_size": 16}
+    probas = [
+        train_heads(x, train.label, CLASSES, epochs=epochs, hold=hold, **options).predict_proba(x)
+        for epochs, hold in ((26, 25), (26, 26), (26, 0), (51, 25), (51, 26))
+    ]
+    held = [torch.equal(probas[0], probas[1]), torch.equal(probas[0], probas[2]), torch.equal(probas[3], probas[4])]
+    assert held == [True, False, False]  # the rate halves after 25 counted epochs: in epoch 26, or 51 with 25 held
+
+
 def test_gradients_equal_autograd(blobs: Blobs) -> None:
     part = blobs(16, 0)
     x, target = part.x.double(), nn.functional.one_hot(part.label, CLASSES).double()

@@ -13,17 +13,17 @@ from medssl_methods.dcl import dcl_loss
 from medssl_methods.dclw import DCLW, dclw_loss, von_mises_fisher_weight
 
 
-def loop(z0, z1, temperature, sigma):
+def loop(z0, z1, temperature, sigma, anchors=2):
     """Equation 6 with a weight on each positive pair, anchor by anchor in float64; the loss and the weights."""
     z = [view / np.linalg.norm(view, axis=1, keepdims=True) for view in (np.asarray(z0, float), np.asarray(z1, float))]
     n, total = len(z[0]), 0.0
     agreement = [math.exp(z[0][i] @ z[1][i] / sigma) for i in range(n)]
     weights = [2 - agreement[i] / (sum(agreement) / n) for i in range(n)]
-    for k in range(2):
+    for k in range(anchors):
         for i in range(n):
             others = [z[k][i] @ z[v][j] / temperature for v in range(2) for j in range(n) if j != i]
             total += math.log(sum(math.exp(s) for s in others)) - weights[i] * (z[0][i] @ z[1][i]) / temperature
-    return total / (2 * n), weights
+    return total / (anchors * n), weights
 
 
 def lightly_loss(z0, z1, temperature, sigma):
@@ -41,6 +41,24 @@ def test_loss_equals_the_float64_loop_and_lightly(embeddings, n, d, temperature,
     assert loss == pytest.approx(expected, rel=1e-6, abs=1e-5)
     assert loss == pytest.approx(lightly_loss(z0, z1, temperature, sigma).item(), rel=1e-6, abs=1e-6)
     assert von_mises_fisher_weight(z0, z1, sigma).tolist() == pytest.approx(weights, abs=1e-5)
+
+
+@pytest.mark.parametrize("n", [2, 7])
+def test_one_way_loss_has_the_first_view_as_its_only_anchor(embeddings, n):
+    z0, z1 = embeddings(n, 5)
+    expected, _ = loop(z0, z1, 0.3, 0.5, anchors=1)
+    assert dclw_loss(z0, z1, 0.3, 0.5, symmetric=False).item() == pytest.approx(expected, rel=1e-6)
+
+
+def test_weights_that_are_not_detached_are_learnt_from(embeddings):
+    z0, z1 = (z.double().requires_grad_() for z in embeddings(6, 3))
+    loss = dclw_loss(z0, z1, 0.3, 0.5, detach_weight=False)
+    assert loss.item() == pytest.approx(dclw_loss(z0, z1, 0.3, 0.5).item())
+    (gradient,) = torch.autograd.grad(loss, z0)
+    step = torch.zeros_like(z0)
+    step[2, 1] = 1e-6
+    above, below = (loop((z0 + s * step).detach(), z1.detach(), 0.3, 0.5)[0] for s in (1, -1))
+    assert gradient[2, 1].item() == pytest.approx((above - below) / 2e-6, rel=1e-5)
 
 
 def test_hand_value_of_two_samples():

@@ -70,6 +70,20 @@ def test_predictor_is_used_and_trained(checks):
     assert abs(rig.loss(batch).item() - loss.item()) > 0.01
 
 
+def test_without_a_predictor_the_embedding_is_its_own_prediction(checks):
+    """The gradient is then half that of the plain cosine: Chattopadhyay et al.'s code, a loss that collapses."""
+    rig, batch = checks.build(SimSiam, predictor=False), checks.batch()
+    assert not list(rig.method.predictor.parameters())
+    z0, z1 = (rig.method.projector(features) for features in rig.encode(batch.views))
+    plain = -torch.nn.functional.cosine_similarity(z0, z1).mean()
+    weight = rig.method.projector.layers[0].weight
+    (expected,) = torch.autograd.grad(plain / 2, weight)
+    loss = rig.loss(batch)
+    (actual,) = torch.autograd.grad(loss, weight)
+    assert loss.item() == pytest.approx(plain.item(), abs=1e-6)
+    torch.testing.assert_close(actual, expected, atol=1e-7, rtol=1e-4)
+
+
 def test_swapping_the_views_changes_nothing(checks):
     rig, batch = checks.build(SimSiam), checks.batch()
     swapped = rig.method.loss(batch, lambda views: rig.encode(views)[::-1])

@@ -56,6 +56,9 @@ class ToyViews:
     def __call__(self, positions):
         return tuple(self.images[positions] + cast[positions] for cast in self.cast)
 
+    def geometry(self, positions):
+        return None
+
 
 def toy_encoder(dropout=0.0):
     with torch.random.fork_rng():
@@ -505,6 +508,43 @@ def test_validation_comes_every_few_epochs_and_at_the_end(start):
     history = run.fit(validate=validate)
     assert [dict(record.validation) for record in history] == [{}, {"val": 0.5}, {}, {"val": 0.5}, {"val": 0.5}]
     assert seen == [(False, False)] * 3
+
+
+class Scores:
+    """A validation that scores the epochs as told, and keeps the encoder that it saw in each."""
+
+    def __init__(self, run, scores):
+        self.run, self.scores, self.seen = run, iter(scores), []
+
+    def __call__(self):
+        self.seen.append({name: value.clone() for name, value in self.run.encoder.state_dict().items()})
+        return {"val": next(self.scores)}
+
+
+def test_the_best_validated_epoch_is_kept_the_latest_among_equals(start):
+    run = start(epochs=4, validate_every=1, keep="best")
+    scores = Scores(run, [0.2, 0.7, 0.7, 0.1])
+    run.fit(validate=scores)
+    assert_equal_weights(run.encoder.state_dict(), scores.seen[2])
+
+
+def test_the_best_epoch_survives_an_interruption(start, tmp_path):
+    values = {"epochs": 4, "validate_every": 1, "keep": "best"}
+    straight = start(directory=tmp_path / "a", **values)
+    straight.fit(validate=Scores(straight, [0.9, 0.7, 0.6, 0.1]))
+    stopped = start(directory=tmp_path / "b", **values)
+    with pytest.raises(StopIteration):
+        stopped.fit(validate=Scores(stopped, [0.9, 0.7]))
+    resumed = start(directory=tmp_path / "b", **values)
+    resumed.fit(validate=Scores(resumed, [0.7, 0.6, 0.1][-(4 - len(resumed.trainer._resume())) :]))
+    assert_equal_weights(straight.encoder.state_dict(), resumed.encoder.state_dict())
+
+
+@pytest.mark.parametrize("options", [{"validate": None}, {"validate": dict, "every": 0}])
+def test_a_best_epoch_needs_validations(start, options):
+    run = start(keep="best", validate_every=options.get("every", 1))
+    with pytest.raises(TrainingError, match=r"train\.validate_every"):
+        run.fit(validate=options["validate"])
 
 
 def test_validation_does_not_change_the_result(start, tmp_path):
