@@ -9,15 +9,16 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from medssl.embedding import embed, load_encoder
     from medssl.pipeline import run
     from medssl.record import RunResult
-    from medssl.train.checkpoint import load_encoder
 
-__all__ = ["RunResult", "__version__", "load_encoder", "run"]
+__all__ = ["RunResult", "__version__", "embed", "load_encoder", "run"]
 
 _HOMES = {
     "RunResult": "medssl.record",
-    "load_encoder": "medssl.train.checkpoint",
+    "embed": "medssl.embedding",
+    "load_encoder": "medssl.embedding",
     "run": "medssl.pipeline",
 }
 

@@ -1,0 +1,55 @@
+"""``medssl embed``: images in, features out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from medssl.errors import OptionError
+
+__all__ = ["embed"]
+
+_PATH = click.Path(path_type=Path)
+
+
+@click.command()
+@click.argument("encoder", type=_PATH)
+@click.argument("images", type=_PATH, nargs=-1, required=True)
+@click.option("--output", type=_PATH, default="features.npz", show_default=True, help="A .npz or .csv file.")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, mps.")
+@click.option("--precision", default="auto", show_default=True, help="auto, float32, bfloat16 or float16.")
+def embed(encoder: Path, images: tuple[Path, ...], output: Path, device: str, precision: str) -> None:
+    """Turn IMAGES (files or folders) into features with ENCODER, a run's folder or its encoder.safetensors.
+
+    The .npz file holds `x`, one row of features per image, and `path`; the .csv file a column of paths and one per
+    feature.
+    """
+    if output.suffix not in (".npz", ".csv"):
+        raise OptionError(f"--output {output} has no known suffix. Features are written as .npz or .csv. Give one.")
+    from medssl import embedding
+
+    paths = embedding.find_images(images)
+    x = embedding.embed(encoder, paths, device=device, precision=precision)
+    _write(output, [str(path) for path in paths], x)
+    click.echo(f"{len(x)} images, {x.shape[1]} features", err=True)
+    click.echo(output)
+
+
+def _write(output: Path, paths: list[str], x: Any) -> None:
+    import csv
+    import io
+
+    import numpy as np
+
+    from medssl.files import write_atomic, write_atomic_with
+
+    if output.suffix == ".npz":
+        write_atomic_with(output, lambda file: np.savez(file, x=x, path=np.array(paths)))
+        return
+    text = io.StringIO()
+    rows = csv.writer(text, lineterminator="\n")
+    rows.writerow(["path", *(f"feature_{i}" for i in range(x.shape[1]))])
+    rows.writerows([path, *values] for path, values in zip(paths, x.tolist(), strict=True))
+    write_atomic(output, text.getvalue().encode())
