@@ -3,25 +3,33 @@
 * kNN: ten values of k in one search, beside ten classifiers of scikit-learn.
 * Linear probe: 48 strengths solved together, beside the same solver one strength at a time, and scikit-learn.
 * MLP probe: 48 heads trained together (12 seeds at 4 learning rates), beside one torch.nn module after another.
+* One MLP probe on cached features, beside one that decodes and encodes its images again in each epoch.
 * Scoring: 2000 bootstrap resamples.
 
-The variants of a part take turns and the fastest of each counts, since whatever else runs on the machine only ever
-makes one slower. Run ``python benchmarks/evaluation.py``; ``--clock cpu`` counts processor time, for a busy machine.
+All on one thread.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
+import statistics
+import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+import timm
 import torch
+from PIL import Image
 from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
 from torch import Tensor, nn
+from torchvision import transforms
 
+from benchmarks.measuring import Line, ratio_line, take_turns
+from benchmarks.pretraining import write_tiles
 from medssl.contracts import Features
 from medssl.evaluate.scoring import score
 from medssl.settings import EvaluateSettings
@@ -29,10 +37,9 @@ from medssl_evaluators._logistic import fit_logistic
 from medssl_evaluators._stacked import train_heads
 from medssl_evaluators.knn import KNN
 
-CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
 FEATURES, CLASSES, HIDDEN, BATCH = 512, 4, 512, 64
 KS = (1, 2, 5, 10, 20, 30, 50, 100, 150, 200)
-SETTINGS, EPOCHS = 48, 2
+SETTINGS, EPOCHS, IMAGES = 48, 2, 1000
 
 
 def features(n: int, seed: int) -> Features:
@@ -45,17 +52,6 @@ def features(n: int, seed: int) -> Features:
     return Features(x=(x * torch.logspace(0, -2, FEATURES)) @ turn, label=label, num_classes=CLASSES)
 
 
-def race(variants: dict[str, Callable[[], object]], rounds: int, clock: Callable[[], float]) -> dict[str, float]:
-    """Return each variant's best seconds."""
-    best = dict.fromkeys(variants, float("inf"))
-    for _ in range(rounds):
-        for name, run in variants.items():
-            start = clock()
-            run()
-            best[name] = min(best[name], clock() - start)
-    return {name: round(seconds, 4) for name, seconds in best.items()}
-
-
 def knn_variants() -> dict[str, Callable[[], object]]:
     train, query = features(5000, 1), features(1000, 2)
     x, label, q = train.x.numpy(), train.label.numpy(), query.x.numpy()
@@ -65,7 +61,7 @@ def knn_variants() -> dict[str, Callable[[], object]]:
         for k in KS:
             KNeighborsClassifier(k, n_jobs=1).fit(x, label).predict_proba(q)
 
-    return {"ten k in one search": lambda: KNN(config, 0).fit(train, query), "scikit-learn": scikit_learn}
+    return {"ten k": lambda: KNN(config, 0).fit(train, query), "scikit-learn": scikit_learn}
 
 
 def linear_variants() -> dict[str, Callable[[], object]]:
@@ -90,10 +86,14 @@ def linear_variants() -> dict[str, Callable[[], object]]:
     }
 
 
-def separate_probe(x: Tensor, label: Tensor, rate: float, epochs: int) -> None:
-    probe = nn.Sequential(
+def separate_network() -> nn.Sequential:
+    return nn.Sequential(
         nn.Linear(FEATURES, HIDDEN), nn.BatchNorm1d(HIDDEN), nn.LeakyReLU(), nn.Linear(HIDDEN, CLASSES)
     )
+
+
+def separate_probe(x: Tensor, label: Tensor, rate: float, epochs: int) -> None:
+    probe = separate_network()
     optimizer = torch.optim.Adam(probe.parameters(), lr=rate)
     for _ in range(epochs):
         for rows in torch.randperm(len(x)).split(BATCH):
@@ -142,40 +142,107 @@ def scoring_variants() -> dict[str, Callable[[], object]]:
     return {f"{n} samples, {k} classes": case(n, k) for n, k in ((624, 2), (5000, 2), (5000, 8))}
 
 
-def measure(clock: str = "wall", rounds: int = 3) -> dict[str, object]:
-    """Time every part on one CPU thread.
+def probe_variants(folder: Path) -> dict[str, Callable[[], object]]:
+    """One probe on cached features, and one that encodes its images again in each epoch, as the plain loop does."""
+    part = features(IMAGES, 1)
+    paths = sorted(folder.glob("*.png"))
+    network = timm.create_model("resnet18", num_classes=0).eval().requires_grad_(requires_grad=False)
+    pipeline = transforms.Compose([transforms.Resize(64), transforms.CenterCrop(64), transforms.ToTensor()])
+    probe = separate_network()
+    optimizer = torch.optim.Adam(probe.parameters(), lr=0.01)
 
-    Returns:
-        Seconds of each variant by part, and ``ratios``: the first variant of a part over each other one.
-    """
+    def one_epoch() -> None:
+        for rows in torch.randperm(IMAGES).split(BATCH):
+            if len(rows) < BATCH:
+                continue
+            x = torch.stack([pipeline(Image.open(paths[i]).convert("RGB")) for i in rows])
+            optimizer.zero_grad()
+            nn.functional.cross_entropy(probe(network(x)), part.label[rows]).backward()
+            optimizer.step()
+
+    def cached() -> None:
+        heads = {"hidden": HIDDEN, "seeds": [0], "learning_rates": [0.01], "batch_size": BATCH, "epochs": 100}
+        train_heads(part.x, part.label, CLASSES, **heads)  # type: ignore[arg-type]
+
+    return {"cached, 100 epochs": cached, "plain loop, 1 epoch": one_epoch}
+
+
+def timed(run: Callable[[], object]) -> Callable[[], float]:
+    """Return a function that runs and returns its seconds."""
+
+    def turn() -> float:
+        start = time.perf_counter()
+        run()
+        return time.perf_counter() - start
+
+    return turn
+
+
+def compare(
+    what: str, variants: dict[str, Callable[[], object]], over: str, under: str, rounds: int, **mark: Any
+) -> Line:
+    """Compare two of some variants; all of their seconds are kept."""
+    seconds = take_turns({name: timed(run) for name, run in variants.items()}, rounds)
+    medians = {name: round(statistics.median(values), 4) for name, values in seconds.items()}
+    return ratio_line(what, seconds[over], seconds[under], seconds=medians, **mark)
+
+
+def lines(rounds: int = 5) -> list[Line]:
+    """Compare every part on one thread: these are small sums, which threads only share out."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    parts = {"knn": knn_variants, "linear": linear_variants, "mlp": mlp_variants, "scoring": scoring_variants}
+    alone = f"torch.nn one after another, {EPOCHS} epochs"
     try:
-        seconds = {name: race(make(), rounds, CLOCKS[clock]) for name, make in parts.items()}
+        with tempfile.TemporaryDirectory() as scratch:
+            write_tiles(Path(scratch), IMAGES)
+            pictures = probe_variants(Path(scratch))
+            probe = compare("", pictures, "plain loop, 1 epoch", "cached, 100 epochs", max(2, rounds // 2))
+        hundred = replace(
+            probe,
+            what=f"plain loop's probe of 100 epochs / one on cached features, {IMAGES:,} images, time",
+            value=round(100 * probe.value, 1),
+            low=round(100 * probe.low, 1),
+            high=round(100 * probe.high, 1),
+            mark=50,
+        )
+        return [
+            compare(
+                "scikit-learn / kNN for ten k, 5,000 x 512", knn_variants(), "scikit-learn", "ten k", rounds, mark=20
+            ),
+            compare(
+                "48 linear probes together / one after another, time",
+                linear_variants(),
+                "48 together",
+                "one after another",
+                rounds,
+                mark=0.2,
+                at_least=False,
+            ),
+            compare(
+                "48 MLP probes together / one after another, time",
+                mlp_variants(),
+                f"48 together, {EPOCHS} epochs",
+                alone,
+                max(2, rounds // 2),
+                mark=0.6,
+                at_least=False,
+            ),
+            hundred,
+            *scoring_lines(rounds),
+        ]
     finally:
         torch.set_num_threads(threads)
 
-    def ratio(part: str, over: str) -> float:
-        first = next(iter(seconds[part].values()))
-        return round(first / seconds[part][over], 3)
 
-    ratios = {
-        "knn, of scikit-learn": ratio("knn", "scikit-learn"),
-        "linear, of one after another": ratio("linear", "one after another"),
-        "linear, of scikit-learn": ratio("linear", "scikit-learn"),
-        "mlp, of torch.nn one after another": ratio("mlp", f"torch.nn one after another, {EPOCHS} epochs"),
-    }
-    return {"clock": clock, "rounds": rounds, "seconds": seconds, "ratios": ratios}
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--clock", choices=CLOCKS, default="wall")
-    parser.add_argument("--rounds", type=int, default=3)
-    arguments = parser.parse_args()
-    print(json.dumps(measure(arguments.clock, arguments.rounds), indent=2))
-
-
-if __name__ == "__main__":
-    main()
+def scoring_lines(rounds: int) -> list[Line]:
+    """Seconds of every metric with its interval."""
+    seconds = take_turns({name: timed(run) for name, run in scoring_variants().items()}, rounds)
+    return [
+        Line(
+            what=f"2,000 bootstrap resamples of {name}, seconds",
+            value=round(statistics.median(values), 3),
+            low=round(min(values), 3),
+            high=round(max(values), 3),
+        )
+        for name, values in seconds.items()
+    ]

@@ -1,20 +1,17 @@
 """Speed of random views, beside kornia's batched augmentations and torchvision's transforms of one PIL image at a time.
 
 The three make the same operations with the same probabilities on the same images: random resized crop, horizontal
-flip, colour jitter, greyscale, Gaussian blur, normalisation. torchvision runs in one process for each core, as with a
-DataLoader, but does not have to send its views anywhere. Run ``python benchmarks/views.py``; kornia is left out where
-it is not installed. On a machine that others use too, ``OMP_NUM_THREADS=1 python benchmarks/views.py --clock
-processor`` counts seconds of processor time instead, and one process of torchvision.
+flip, colour jitter, greyscale, Gaussian blur, normalisation. kornia gets whichever of its two ways to crop is faster.
+torchvision runs in one process for each core, as with a DataLoader, but does not have to send its views anywhere.
 """
 
 from __future__ import annotations
 
-import argparse
 import importlib
 import itertools
 import json
-import math
 import os
+import statistics
 import subprocess
 import sys
 import time
@@ -26,6 +23,7 @@ from PIL import Image
 from torch import nn
 from torchvision import transforms
 
+from benchmarks.measuring import Line, ratio_line, take_turns
 from medssl.contracts import Augmentation, ViewSpec
 from medssl.data.blur import radius
 from medssl.data.parameters import blur_range
@@ -37,13 +35,13 @@ IMAGES = 128
 MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 RECIPE = Augmentation()
 
-CLOCKS = {"wall": time.perf_counter, "processor": time.process_time}
-
 Step = Callable[[], Sequence[torch.Tensor]]
 
 
 class Memory:
     """A store of images of one size, as the views need it."""
+
+    levels = None
 
     def __init__(self, images: np.ndarray) -> None:
         self.dtype, self.channels = images.dtype, images.shape[3]
@@ -128,92 +126,53 @@ def torchvision_views(images: np.ndarray, side: int, batch: int) -> Step:
     return step
 
 
-def rate(step: Step, views: int, clock: str = "wall") -> float:
-    """Views per second of one step."""
-    start = CLOCKS[clock]()
-    step()
-    return views / (CLOCKS[clock]() - start)
+def timed(step: Step) -> Callable[[], float]:
+    """Return a function that makes one step and returns its seconds."""
+
+    def turn() -> float:
+        start = time.perf_counter()
+        step()
+        return time.perf_counter() - start
+
+    return turn
 
 
-def torchvision_rate(side: int, batch: int, clock: str, seconds: float = 4.0) -> float:
-    """Views per second of torchvision in this process and one thread, the best step of some seconds."""
-    torch.set_num_threads(1)
-    step = torchvision_views(make_images(SOURCES.get(side, 2 * side)), side, batch)
-    end, best = time.perf_counter() + seconds, 0.0
-    while time.perf_counter() < end:
-        best = max(best, rate(step, 2 * batch, clock))
-    return best
-
-
-def torchvision_processes(side: int, batch: int, clock: str) -> float:
-    """Views per second of as many processes as there are cores; of one by the clock of a processor."""
-    command = [sys.executable, __file__, "--torchvision", str(side), "--batch", str(batch), "--clock", clock]
-    count = len(os.sched_getaffinity(0)) if clock == "wall" else 1
+def torchvision_processes(side: int, batch: int, rounds: int) -> list[float]:
+    """Seconds per batch of two views with a process on every core, each working on batches of its own."""
+    count = len(os.sched_getaffinity(0))
+    command = [sys.executable, "-m", "benchmarks.views", str(side), str(batch), str(rounds)]
     processes = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(count)]
-    return sum(float(process.communicate()[0]) for process in processes)
+    found = [json.loads(process.communicate()[0]) for process in processes]
+    return [statistics.mean(seconds) / count for seconds in zip(*found, strict=True)]
 
 
-def measure(
-    sizes: Sequence[int] = (28, 64, 224), *, batch: int = 64, rounds: int = 8, clock: str = "wall"
-) -> dict[int, dict[str, float]]:
-    """Time two views of a batch at each size; medssl and kornia take turns and the best round of each counts.
-
-    Returns:
-        For each size: views per second of ``medssl``, ``kornia`` and ``torchvision``, and ``over_kornia`` and
-        ``over_torchvision``, how many times as fast medssl is.
-    """
-    results = {}
-    for side in sizes:
-        images = make_images(SOURCES.get(side, 2 * side))
-        count = min(batch, 16) if side > 128 else batch
-        contenders = {"medssl": medssl_views(images, side, count)}
-        try:
-            for cropping in ("slice", "resample"):
-                contenders[f"kornia {cropping}"] = kornia_views(images, side, count, cropping)
-        except ImportError:
-            print("kornia is not installed: left out", file=sys.stderr)
-        best = dict.fromkeys(contenders, 0.0)
-        for _ in range(rounds):
-            for name, step in contenders.items():
-                best[name] = max(best[name], rate(step, 2 * count, clock))
-        kornia = max((value for name, value in best.items() if name.startswith("kornia")), default=math.nan)
-        torchvision = torchvision_processes(side, count, clock)
-        results[side] = {
-            "medssl": best["medssl"],
-            "kornia": kornia,
-            "torchvision": torchvision,
-            "over_kornia": best["medssl"] / kornia,
-            "over_torchvision": best["medssl"] / torchvision,
-        }
-    return results
+def lines(rounds: int = 5) -> list[Line]:
+    """Two views of a batch at each size, medssl in as many threads as torch has."""
+    found = []
+    for side, source in SOURCES.items():
+        batch = 16 if side > 128 else 64
+        images = make_images(source)
+        variants = {"medssl": timed(medssl_views(images, side, batch))}
+        for cropping in ("slice", "resample"):
+            variants[f"kornia {cropping}"] = timed(kornia_views(images, side, batch, cropping))
+        seconds = take_turns(variants, 4 * rounds)
+        seconds["torchvision"] = torchvision_processes(side, batch, 4 * rounds)
+        mine = seconds.pop("medssl")
+        rates = {name: round(2 * batch / statistics.median(values)) for name, values in seconds.items()}
+        rates["medssl"] = round(2 * batch / statistics.median(mine))
+        kornia = min(("kornia slice", "kornia resample"), key=lambda name: statistics.median(seconds[name]))
+        for title, name in (("kornia", kornia), ("torchvision on all cores", "torchvision")):
+            found.append(ratio_line(f"views / {title}, {side} px", seconds[name], mine, mark=3, views_per_second=rates))
+    return found
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("sizes", nargs="*", type=int, default=[28, 64, 224], help="sides of the views in pixels")
-    parser.add_argument("--batch", type=int, default=64)
-    parser.add_argument("--rounds", type=int, default=8)
-    parser.add_argument("--threads", type=int, default=None)
-    parser.add_argument("--clock", choices=CLOCKS, default="wall")
-    parser.add_argument("--json", action="store_true")
-    parser.add_argument("--torchvision", type=int, help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
-    if arguments.torchvision:
-        print(torchvision_rate(arguments.torchvision, arguments.batch, arguments.clock))
-        return
-    if arguments.threads:
-        torch.set_num_threads(arguments.threads)
-    results = measure(arguments.sizes, batch=arguments.batch, rounds=arguments.rounds, clock=arguments.clock)
-    if arguments.json:
-        print(json.dumps(results, indent=2))
-        return
-    print(f"views per second ({arguments.clock} clock), {torch.get_num_threads()} threads")
-    print(f"{'px':>4} {'medssl':>9} {'kornia':>9} {'torchvision':>12} {'x kornia':>9} {'x torchvision':>14}")
-    for side, r in results.items():
-        print(
-            f"{side:>4} {r['medssl']:>9.0f} {r['kornia']:>9.0f} {r['torchvision']:>12.0f} "
-            f"{r['over_kornia']:>9.1f} {r['over_torchvision']:>14.1f}"
-        )
+    """Time torchvision in this process and one thread; :func:`torchvision_processes` starts several of these."""
+    side, batch, rounds = (int(word) for word in sys.argv[1:])
+    torch.set_num_threads(1)
+    turn = timed(torchvision_views(make_images(SOURCES[side]), side, batch))
+    turn()
+    print(json.dumps([turn() for _ in range(rounds)]))
 
 
 if __name__ == "__main__":

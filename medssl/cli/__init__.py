@@ -17,7 +17,9 @@ __all__ = ["main"]
 # command -> (where it lives, its line in `medssl --help`)
 _COMMANDS = {
     "run": ("medssl.cli.run:run", "Pre-train on a dataset, evaluate, and write the result."),
+    "evaluate": ("medssl.cli.evaluate:evaluate", "Evaluate a trained encoder on a dataset."),
     "embed": ("medssl.cli.embed:embed", "Turn images into features with a trained encoder."),
+    "bench": ("medssl.cli.bench:bench", "Carry out a study: methods, datasets, batch sizes and seeds, one table."),
     "list": ("medssl.cli.catalogue:list_plugins", "List methods, datasets and evaluators."),
     "show": ("medssl.cli.catalogue:show", "Show a plugin with its options, an augmentation, a recipe, or a run."),
     "fetch": ("medssl.cli.data:fetch", "Download a dataset, or say which file to put where."),

@@ -1,0 +1,127 @@
+"""A million stored samples beside a thousand: seconds of a step, and memory that does not grow with the pixels."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from benchmarks.measuring import Line, ratio_line
+
+SIDE, BATCH, STEPS = 28, 64, 12
+SIZES = (1_000, 1_000_000)
+
+
+class Mapped:
+    """A generated store: grey images in a memory-mapped file."""
+
+    def __init__(self, path: Path, count: int) -> None:
+        self.dtype, self.channels = np.dtype(np.uint8), 1
+        self.shapes = np.broadcast_to(np.array([SIDE, SIDE], np.int32), (count, 2))
+        self.levels = None
+        self.pixels = np.memmap(path, np.uint8, "r", shape=(count * SIDE * SIDE,)).view(np.ndarray)
+
+
+def generate(path: Path, count: int) -> None:
+    generator = np.random.default_rng(0)
+    with path.open("wb") as file:
+        for _ in range(0, count, 10_000):
+            file.write(generator.integers(0, 256, 10_000 * SIDE * SIDE, dtype=np.uint8).tobytes())
+
+
+def anonymous_megabytes() -> float:
+    """Memory of this process that no file stands behind."""
+    lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
+    return int(next(line.split()[1] for line in lines if line.startswith("RssAnon"))) / 1024
+
+
+def steps(path: Path, count: int) -> dict[str, object]:
+    """Train some steps on the first ``count`` images of the file."""
+    from benchmarks.pretraining import EnoughError
+    from medssl.contracts import Augmentation, Task, ViewSpec
+    from medssl.data.views import Views
+    from medssl.settings import EncoderSettings, TrainSettings
+    from medssl.train.backbones import build_encoder
+    from medssl.train.device import choose_precision
+    from medssl.train.records import StepRecord
+    from medssl.train.trainer import Trainer
+    from medssl_methods.simclr import SimCLR
+
+    device = torch.device("cpu")
+    encoder = build_encoder(EncoderSettings(backbone="resnet18", stem="standard"), SIDE, 0)
+    task = Task(feature_dim=512, num_samples=count, num_classes=1, image_size=SIDE, batch_size=BATCH, total_steps=1)
+    views = Views(
+        Mapped(path, count),
+        range(count),
+        ViewSpec(),
+        Augmentation(),
+        image_size=SIDE,
+        seed=0,
+        device=device,
+        normalisation="half",
+    )
+    times: list[float] = []
+
+    def progress(_: StepRecord) -> None:
+        times.append(time.perf_counter())
+        if len(times) == STEPS:
+            raise EnoughError
+
+    with tempfile.TemporaryDirectory() as scratch:
+        trainer = Trainer(
+            encoder,
+            SimCLR(SimCLR.Config(), encoder, task),
+            views,
+            settings=TrainSettings(batch_size=BATCH, learning_rate=1e-3),
+            seed=0,
+            device=device,
+            precision=choose_precision("auto", device),
+            groups=torch.arange(count),
+            directory=Path(scratch),
+            fingerprint="",
+        )
+        with suppress(EnoughError):
+            trainer.fit(progress=progress)
+    seconds = [b - a for a, b in itertools.pairwise(times)][2:]
+    return {"seconds": statistics.median(seconds), "megabytes": anonymous_megabytes()}
+
+
+def measure(rounds: int = 3) -> list[Line]:
+    """Both sizes take turns, each in a process of its own."""
+    found: dict[int, list[dict[str, float]]] = {size: [] for size in SIZES}
+    with tempfile.TemporaryDirectory() as scratch:
+        path = Path(scratch) / "pixels"
+        generate(path, max(SIZES))
+        for _, size in itertools.product(range(rounds), SIZES):
+            words = [sys.executable, "-m", "benchmarks.memory", str(path), str(size)]
+            called = subprocess.run(words, check=True, capture_output=True, text=True)
+            found[size].append(json.loads(called.stdout))
+    few, many = ([run["seconds"] for run in found[size]] for size in SIZES)
+    memory = {size: statistics.median(run["megabytes"] for run in found[size]) for size in SIZES}
+    grown = memory[SIZES[1]] - memory[SIZES[0]]
+    pixels = SIZES[1] * SIDE * SIDE / 2**20
+    return [
+        ratio_line("step with 1,000,000 stored 28 px samples / with 1,000, time", many, few, mark=1.1, at_least=False),
+        Line(
+            what="memory grown from 1,000 to 1,000,000 samples / their pixels",
+            value=round(grown / pixels, 3),
+            low=round(grown / pixels, 3),
+            high=round(grown / pixels, 3),
+            mark=0.1,
+            at_least=False,
+            detail={"megabytes": {str(size): round(value) for size, value in memory.items()}, "pixels": round(pixels)},
+        ),
+    ]
+
+
+if __name__ == "__main__":
+    print(json.dumps(steps(Path(sys.argv[1]), int(sys.argv[2]))))

@@ -1,0 +1,332 @@
+"""Pre-training, end to end, beside the bare limit and what a user would pick instead.
+
+* bare: the encoder's joint forward, SimCLR's loss, backward and update on views that lie in memory, in the best
+  precision and layout found: nothing that trains this encoder can be faster.
+* medssl: the trainer with its views, from a store of 150 px tiles.
+* lightly: its SimCLR as its documentation shows, with Lightning's Trainer, ``SimCLRTransform`` and worker processes.
+* plain loop: in the manner of the code that came with the ICIP 2023 study: one PIL image after the other, no workers,
+  one forward per view, float32.
+
+All take turns in one process on the same files, encoder, batch and image size.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import logging
+import os
+import tempfile
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import timm
+import torch
+from lightly.loss import NTXentLoss
+from lightly.models.modules import SimCLRProjectionHead
+from PIL import Image
+from torch import Tensor, nn
+from torchvision import transforms
+
+from benchmarks.measuring import Line, ratio_line, take_turns
+from medssl.contracts import Augmentation, Dataset, Sample, Task, ViewSpec, read_image
+from medssl.data.store import Store, open_store
+from medssl.data.views import Views
+from medssl.settings import EncoderSettings, TrainSettings
+from medssl.train.backbones import build_encoder
+from medssl.train.device import Precision, choose_layout, choose_precision
+from medssl.train.optim import build_optimizer
+from medssl.train.records import StepRecord
+from medssl.train.trainer import Trainer
+from medssl_methods.simclr import SimCLR
+
+TILE, TILES = 150, 512  # pixels and images: a tenth of the colorectal set
+CPU = torch.device("cpu")
+STEPS = 3  # of a turn; the first is not counted
+
+Turn = Callable[[], float]
+
+
+class Tiles(Dataset):
+    """Noise of several scales in colour, as PNG files."""
+
+    classes = ("only",)
+
+    def samples(self) -> list[Sample]:
+        return [Sample(id=path.name, label=0) for path in sorted(self.root.glob("*.png"))]
+
+    def read(self, sample: Sample) -> np.ndarray:
+        return read_image(self.root / sample.id)
+
+    def path(self, sample: Sample) -> Path:
+        return self.root / sample.id
+
+
+def write_tiles(folder: Path, count: int, side: int = TILE, suffix: str = "png") -> None:
+    """Write images of blurred noise, which compress about as tissue does."""
+    generator = np.random.default_rng(0)
+    folder.mkdir(parents=True, exist_ok=True)
+    for i in range(count):
+        coarse = Image.fromarray(generator.integers(0, 256, (side // 6, side // 6, 3), dtype=np.uint8))
+        fine = generator.normal(0, 12, (side, side, 3))
+        image = np.asarray(coarse.resize((side, side), Image.Resampling.BICUBIC)) + fine
+        Image.fromarray(image.clip(0, 255).astype(np.uint8)).save(folder / f"{i:05d}.{suffix}")
+
+
+class Rig:
+    """One comparison: backbone, image size, batch size, and the files.
+
+    Args:
+        backbone: timm's name.
+        side: Of the views.
+        batch: Samples per step.
+        folder: The tiles.
+    """
+
+    def __init__(self, backbone: str, side: int, batch: int, folder: Path) -> None:
+        self.backbone, self.side, self.batch, self.folder = backbone, side, batch, folder
+        self.precision = choose_precision("auto", CPU)
+
+    def make(self) -> tuple[nn.Module, SimCLR]:
+        encoder = build_encoder(EncoderSettings(backbone=self.backbone, stem="standard"), self.side, 0)
+        task = Task(
+            feature_dim=encoder.feature_dim,
+            num_samples=TILES,
+            num_classes=1,
+            image_size=self.side,
+            batch_size=self.batch,
+            total_steps=1000,
+        )
+        return encoder, SimCLR(SimCLR.Config(), encoder, task)
+
+    def store(self, cache: Path) -> Store:
+        dataset = Tiles(Tiles.Config(), self.folder)
+        return open_store(dataset, dataset.samples(), view_size=self.side, cache=cache)
+
+
+def counted(seconds: list[float]) -> float:
+    """Mean of a turn's steps after the first."""
+    return sum(seconds[1:]) / (len(seconds) - 1)
+
+
+def bare(rig: Rig, precision: Precision, layout: torch.memory_format, *, compiled: bool = False) -> Turn:
+    """The encoder's step on views in memory."""
+    encoder, method = rig.make()
+    encoder.to(memory_format=layout)
+    forward = torch.compile(encoder) if compiled else encoder
+    settings = TrainSettings(batch_size=rig.batch)
+    optimizer = build_optimizer([encoder, method], settings)
+    x = torch.randn(2 * rig.batch, 3, rig.side, rig.side).contiguous(memory_format=layout)
+
+    def step() -> None:
+        optimizer.zero_grad(set_to_none=True)
+        with precision.autocast():
+            features = forward(x).float()
+        z0, z1 = (method.head(part) for part in features.chunk(2))
+        method.criterion(z0, z1).backward()
+        optimizer.step()
+
+    return timed_steps(step)
+
+
+def timed_steps(step: Callable[[], None]) -> Turn:
+    def turn() -> float:
+        seconds = []
+        for _ in range(STEPS):
+            start = time.perf_counter()
+            step()
+            seconds.append(time.perf_counter() - start)
+        return counted(seconds)
+
+    return turn
+
+
+class EnoughError(Exception):
+    """Ends an epoch before its state is written."""
+
+
+def ours(rig: Rig, cache: Path) -> Turn:
+    """medssl's trainer with its views."""
+    encoder, method = rig.make()
+    store = rig.store(cache)
+    views = Views(
+        store,
+        range(len(store)),
+        ViewSpec(),
+        Augmentation(),
+        image_size=rig.side,
+        seed=0,
+        device=CPU,
+        normalisation="imagenet",
+    )
+    trainer = Trainer(
+        encoder,
+        method,
+        views,
+        settings=TrainSettings(batch_size=rig.batch, learning_rate=1e-3),
+        seed=0,
+        device=CPU,
+        precision=rig.precision,
+        groups=torch.arange(len(store)),
+        directory=Path(tempfile.mkdtemp(dir=cache)),
+        fingerprint="",
+    )
+
+    def turn() -> float:
+        times: list[float] = []
+
+        def progress(_: StepRecord) -> None:
+            times.append(time.perf_counter())
+            if len(times) == STEPS + 1:
+                raise EnoughError
+
+        with contextlib.suppress(EnoughError):
+            trainer.fit(progress=progress)
+        return counted([b - a for a, b in itertools.pairwise(times)])
+
+    return turn
+
+
+def plain_loop(rig: Rig) -> Turn:
+    """One image after the other, one forward per view, float32, PyTorch's default layout."""
+    network = timm.create_model(rig.backbone, num_classes=0)
+    head = SimCLRProjectionHead(network.num_features, network.num_features, 128)
+    criterion = NTXentLoss(0.5)
+    optimizer = torch.optim.SGD([*network.parameters(), *head.parameters()], lr=1e-3)
+    pipeline = pil_pipeline(rig.side)
+    batches = endless_batches(sorted(rig.folder.glob("*.png")), rig.batch)
+
+    def step() -> None:
+        pictures = [Image.open(path).convert("RGB") for path in next(batches)]
+        first, second = (torch.stack([pipeline(picture) for picture in pictures]) for _ in range(2))
+        optimizer.zero_grad()
+        criterion(head(network(first)), head(network(second))).backward()
+        optimizer.step()
+
+    return timed_steps(step)
+
+
+def pil_pipeline(side: int) -> Callable[[Image.Image], Tensor]:
+    kernel = max(3, side // 10 // 2 * 2 + 1)
+    return transforms.Compose(
+        [
+            transforms.RandomResizedCrop(side, scale=(0.2, 1.0)),
+            transforms.RandomHorizontalFlip(),
+            transforms.RandomApply([transforms.ColorJitter(0.4, 0.4, 0.2, 0.1)], p=0.8),
+            transforms.RandomGrayscale(p=0.2),
+            transforms.RandomApply([transforms.GaussianBlur(kernel, (0.1, 2.0))], p=0.5),
+            transforms.ToTensor(),
+            transforms.Normalize((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+        ]
+    )
+
+
+def endless_batches(paths: list[Path], size: int) -> Iterator[list[Path]]:
+    generator = np.random.default_rng(0)
+    while True:
+        order = generator.permutation(len(paths))
+        for start in range(0, len(paths) - size + 1, size):
+            yield [paths[i] for i in order[start : start + size]]
+
+
+def with_lightly(rig: Rig) -> Turn:
+    """lightly's SimCLR in Lightning's Trainer, a worker process per core; its steps after the first two of a turn."""
+    import pytorch_lightning as pl
+    from lightly.data import LightlyDataset
+    from lightly.transforms import SimCLRTransform
+
+    class Module(pl.LightningModule):
+        def __init__(self) -> None:
+            super().__init__()
+            self.backbone = timm.create_model(rig.backbone, num_classes=0)
+            self.projection_head = SimCLRProjectionHead(self.backbone.num_features, self.backbone.num_features, 128)
+            self.criterion = NTXentLoss()
+            self.ends: list[float] = []
+
+        def training_step(self, batch: Any, _: int) -> Tensor:
+            (x0, x1), _, _ = batch
+            loss: Tensor = self.criterion(
+                self.projection_head(self.backbone(x0)), self.projection_head(self.backbone(x1))
+            )
+            return loss
+
+        def on_train_batch_end(self, *_: Any) -> None:
+            self.ends.append(time.perf_counter())
+
+        def configure_optimizers(self) -> torch.optim.Optimizer:
+            return torch.optim.SGD(self.parameters(), lr=1e-3)
+
+    dataset = LightlyDataset(str(rig.folder), transform=SimCLRTransform(input_size=rig.side))
+    loader = torch.utils.data.DataLoader(
+        dataset, batch_size=rig.batch, shuffle=True, drop_last=True, num_workers=len(os.sched_getaffinity(0))
+    )
+    for name in ("pytorch_lightning", "lightning.pytorch"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+
+    def turn() -> float:
+        module = Module()
+        trainer = pl.Trainer(
+            accelerator="cpu",
+            max_steps=STEPS + 3,
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            trainer.fit(module, loader)
+        steps = [b - a for a, b in itertools.pairwise(module.ends)]
+        return sum(steps[2:]) / len(steps[2:])
+
+    return turn
+
+
+def limits(rig: Rig, *, compiled: bool) -> dict[str, Turn]:
+    """Candidates for the bare limit."""
+    full = Precision(None, "", "cpu")
+    found = {
+        "float32, contiguous": bare(rig, full, torch.contiguous_format),
+        "float32, channels_last": bare(rig, full, torch.channels_last),
+    }
+    if rig.precision.dtype is not None:
+        found[f"{rig.precision.name}, channels_last"] = bare(rig, rig.precision, torch.channels_last)
+    if compiled:
+        found["compiled, channels_last"] = bare(rig, rig.precision, torch.channels_last, compiled=True)
+    return found
+
+
+def measure(rounds: int = 5, *, compiled: bool = False, large: bool = True) -> list[Line]:
+    """Compare everything at every size."""
+    cases = [("resnet18", 64, 64, 0.90, 2.0, None), ("resnet18", 64, 16, 0.90, 2.0, None)]
+    if large:
+        cases.append(("resnet50", 224, 16, 0.95, None, 3.0))
+    lines: list[Line] = []
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch) / "tiles"
+        write_tiles(folder, TILES)
+        for backbone, side, batch, of_limit, over_lightly, over_plain in cases:
+            rig = Rig(backbone, side, batch, folder)
+            bares = limits(rig, compiled=compiled)
+            variants = {**bares, "medssl": ours(rig, Path(scratch) / "cache"), "plain loop": plain_loop(rig)}
+            if over_lightly:
+                variants["lightly"] = with_lightly(rig)
+            seconds = take_turns(variants, rounds if side < 100 else max(2, rounds // 2))
+            rates = {name: round(2 * batch / float(np.median(values)), 1) for name, values in seconds.items()}
+            best = min(bares, key=lambda name: float(np.median(seconds[name])))
+            title = f"{backbone}, {side} px, batch {batch}"
+            detail = {"views_per_second": rates, "limit": best, "layout": choose_layout(CPU).name}
+            mine = seconds["medssl"]
+            lines.append(
+                ratio_line(f"pre-training / bare limit: {title}", seconds[best], mine, mark=of_limit, **detail)
+            )
+            if over_lightly:
+                over = seconds["lightly"]
+                lines.append(ratio_line(f"pre-training / lightly: {title}", over, mine, mark=over_lightly))
+            plain = seconds["plain loop"]
+            lines.append(ratio_line(f"pre-training / plain loop: {title}", plain, mine, mark=over_plain))
+    return lines
