@@ -20,6 +20,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -121,9 +122,7 @@ class _Bank:
 
     def _vote(self, x: Tensor, ks: Sequence[int]) -> Tensor:
         # cosine: q.b; euclidean: q.b - |b|^2 / 2, which is -|q - b|^2 / 2 up to a constant of the query
-        near, index = torch.addmm(self.offset, self._prepare(x), self.x.T).topk(
-            max(ks), dim=1
-        )  # (N, max k), nearest first
+        near, index = _largest(torch.addmm(self.offset, self._prepare(x), self.x.T), max(ks))  # nearest first
         weight = torch.ones_like(near)
         if self.config.weights == "softmax":
             weight = ((near - near[:, :1]) / self.config.temperature).exp()  # at most 1: a common factor cancels
@@ -135,6 +134,24 @@ class _Bank:
             results.append(votes / votes.sum(dim=1, keepdim=True))
             done = k
         return torch.stack(results)
+
+
+def _largest(similarity: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """Return the k largest of each row ``(N, M)`` in descending order, and their columns: ``(N, k)`` each.
+
+    On a processor, numpy's partition finds the k-th largest in a sixth of the time that torch's ``topk`` takes; what
+    reaches it is then sorted. Where several columns share the k-th largest value, ``topk`` picks some of them.
+    """
+    if similarity.device.type == "cpu":
+        rows = similarity.numpy()
+        threshold = np.partition(rows, rows.shape[1] - k, axis=1)[:, -k, None]
+        chosen = np.flatnonzero(rows >= threshold)
+        if len(chosen) == k * len(rows):
+            index = torch.from_numpy(chosen.reshape(-1, k) % rows.shape[1])
+            near, order = torch.from_numpy(rows.reshape(-1)[chosen].reshape(-1, k)).sort(dim=1, descending=True)
+            return near, index.gather(1, order)
+    near, index = similarity.topk(k, dim=1)
+    return near, index
 
 
 class _Neighbours(Predictor):
