@@ -12,11 +12,13 @@ if TYPE_CHECKING:
     from medssl.embedding import embed, load_encoder
     from medssl.pipeline import run
     from medssl.record import RunResult
+    from medssl.study.running import bench
 
-__all__ = ["RunResult", "__version__", "embed", "load_encoder", "run"]
+__all__ = ["RunResult", "__version__", "bench", "embed", "load_encoder", "run"]
 
 _HOMES = {
     "RunResult": "medssl.record",
+    "bench": "medssl.study.running",
     "embed": "medssl.embedding",
     "load_encoder": "medssl.embedding",
     "run": "medssl.pipeline",

@@ -19,7 +19,7 @@ from medssl.errors import OptionError, did_you_mean
 __all__ = ["Catalog", "load_catalog"]
 
 _KINDS = {"method": "methods", "dataset": "datasets", "evaluator": "evaluators"}
-_TOP_LEVEL = (*_KINDS.values(), "augmentations", "recipes", "published")
+_TOP_LEVEL = (*_KINDS.values(), "augmentations", "recipes", "plans", "published")
 _RECIPE = ("summary", "settings", "methods", "datasets", "cells")
 _SECTIONS = (
     *("train", "views", "augmentation", "encoder", "split", "evaluate", "precision"),
@@ -30,14 +30,23 @@ _FACTS: Mapping[str, type] = {  # every other fact is free in name and form
     **dict.fromkeys(("paper", "counts", "sets"), dict),
     **dict.fromkeys(("classes", "sources"), list),
     "images": int,
+    **dict.fromkeys(("baseline", "as_given"), bool),
 }
+_ABOUT_AUGMENTATION: Mapping[str, type] = {"summary": str, "base": str}  # every other key is a field
 _PAPER: Mapping[str, type] = {**dict.fromkeys(("title", "authors", "venue", "arxiv", "doi", "url"), str), "year": int}
 _SOURCE: Mapping[str, type] = {**dict.fromkeys(("file", "url", "sha256", "md5"), str), "bytes": int}
 _ROW: Mapping[str, type] = {
     **dict.fromkeys(("dataset", "method", "evaluator", "source"), str),
     **dict.fromkeys(("accuracy", "f1_weighted"), float),
+    **dict.fromkeys(("batch_size", "test"), int),
 }
-_WORDS = {str: "a text", int: "a whole number", float: "a number", list: "a list", dict: "a mapping"}
+_PLAN: Mapping[str, type] = {
+    **dict.fromkeys(("summary", "recipe"), str),
+    **dict.fromkeys(("methods", "baselines", "datasets", "evaluators", "batch_sizes", "label_fractions"), list),
+    "settings": dict,
+    "seeds": int,
+}
+_WORDS = {str: "a text", int: "a whole number", float: "a number", list: "a list", dict: "a mapping", bool: "yes or no"}
 
 
 # ------------------------------------------------------------------------------------------------------------ asking
@@ -78,13 +87,38 @@ class Catalog:
         return sorted(self.content["augmentations"])
 
     def augmentation(self, name: str) -> Mapping[str, Any]:
-        """Return fields of :class:`medssl.contracts.Augmentation`.
+        """Return fields of :class:`medssl.contracts.Augmentation`, laid over those of the recipe it starts from.
 
         Raises:
-            OptionError: The name is unknown.
+            OptionError: The name is unknown, or that of a ``base`` is, or a recipe starts from itself.
         """
-        fields = copy.deepcopy(self._pick("augmentations", name))
-        return {key: value for key, value in fields.items() if key != "summary"}
+        fields: dict[str, Any] = {}
+        for recipe in reversed(self._lineage(name)):
+            fields |= recipe
+        return copy.deepcopy({key: value for key, value in fields.items() if key not in _ABOUT_AUGMENTATION})
+
+    def _lineage(self, name: str) -> list[Mapping[str, Any]]:
+        """Return an augmentation recipe, the one it starts from, the one that starts from, and so on."""
+        names, found = [name], [self._pick("augmentations", name)]
+        while base := found[-1].get("base"):
+            if base in names:
+                raise OptionError(
+                    f"the augmentation '{base}' starts from itself: {' from '.join([*names, base])}. "
+                    "Take out one of these bases; to change a recipe that exists, name it and the new values alone."
+                )
+            if base not in self.content["augmentations"]:
+                known = self.augmentation_names()
+                raise OptionError(
+                    f"the augmentation '{names[-1]}' starts from '{base}', which there is not."
+                    f"{did_you_mean(base, known)} Known augmentations: {', '.join(known)}."
+                )
+            names.append(base)
+            found.append(self.content["augmentations"][base])
+        return found
+
+    def marked(self, kind: str, mark: str) -> list[str]:
+        """List the names of a kind whose entry has a mark (``baseline``, ``as_given``) set."""
+        return [name for name in self.names(kind) if self.entry(kind, name).get(mark)]
 
     def recipe_names(self) -> list[str]:
         """List the recipes."""
@@ -115,6 +149,19 @@ class Catalog:
         if "evaluators" in settings:
             settings["evaluators"] = [{"plugin": n, **(own or {})} for n, own in settings["evaluators"].items()]
         return copy.deepcopy(settings)
+
+    def plan_names(self) -> list[str]:
+        """List the plans of a study."""
+        return sorted(self.content["plans"])
+
+    def plan(self, name: str) -> dict[str, Any]:
+        """Return the keys of a plan file.
+
+        Raises:
+            OptionError: The name is unknown.
+        """
+        plan = copy.deepcopy(self._pick("plans", name))
+        return {key: value for key, value in plan.items() if key != "summary"}
 
     def published(self, dataset: str) -> list[dict[str, Any]]:
         """Return published results on a dataset, for a report to print beside its own."""
@@ -151,7 +198,8 @@ def load_catalog(extra: Path | None = None) -> Catalog:
     """
     content = _read(_shipped())
     if extra is not None:
-        own = _read(extra)
+        fields = {field for recipe in content["augmentations"].values() for field in recipe}
+        own = _read(extra, tuple(fields | _ABOUT_AUGMENTATION.keys()))
         content = {**_merged(content, own), "published": content["published"] + own["published"]}
     return Catalog(content)
 
@@ -173,7 +221,8 @@ def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any
     return merged
 
 
-def _read(file: Path) -> dict[str, Any]:
+def _read(file: Path, fields: tuple[str, ...] = ()) -> dict[str, Any]:
+    """Read and check one file; augmentations may hold these fields, and any if there are none."""
     try:
         values = yaml.load(file.read_text(encoding="utf-8"), Loader=_Loader)
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
@@ -182,6 +231,8 @@ def _read(file: Path) -> dict[str, Any]:
             "own registry.yaml."
         ) from error
     problems = list(_problems(values if values is not None else {}))
+    if fields and isinstance(values, dict):
+        problems += _field_problems(values, fields)
     if problems:
         listed = "".join(f"\n  {problem}" for problem in problems)
         raise OptionError(f"the catalogue {file} has the wrong shape.{listed}")
@@ -218,23 +269,29 @@ def _problems(values: Any) -> Iterator[str]:
         yield f"expected sections ({', '.join(_TOP_LEVEL)}), got {values!r:.60}."
         return
     yield from _unknown("", values, _TOP_LEVEL)
-    for section in (*_KINDS.values(), "augmentations", "recipes"):
+    for section in (*_KINDS.values(), "augmentations", "recipes", "plans"):
         for name, entry in _each(values, section):
             where = _place(section, name)
             if not isinstance(name, str):
                 yield f"{where}: a name must be a text. Put it in quotes."
             elif not isinstance(entry, dict | None):
                 yield f"{where}: expected a mapping, got {entry!r:.60}."
-            elif section == "recipes":
-                yield from _recipe_problems(where, entry or {})
-            elif section in _KINDS.values():
-                yield from _entry_problems(where, entry or {})
+            else:
+                yield from _named_problems(section, where, entry or {})
     rows = values.get("published") or []
     if not isinstance(rows, list):
         yield f"published: expected a list, got {rows!r:.60}."
         return
     for number, row in enumerate(rows, start=1):
         yield from _typed(f"published, row {number}", row, _ROW, required=("dataset", "method", "evaluator"))
+
+
+def _field_problems(values: Mapping[str, Any], fields: tuple[str, ...]) -> Iterator[str]:
+    for name, entry in _each(values, "augmentations"):
+        for key in entry if isinstance(entry, dict) else ():
+            if key not in fields:
+                hint = did_you_mean(str(key), fields)
+                yield f"{_place('augmentations', name)}: no field '{key}'.{hint} Fields: {', '.join(sorted(fields))}."
 
 
 def _each(values: Mapping[str, Any], section: str) -> Iterator[tuple[Any, Any]]:
@@ -244,6 +301,18 @@ def _each(values: Mapping[str, Any], section: str) -> Iterator[tuple[Any, Any]]:
 
 def _place(*names: Any) -> str:
     return ".".join(str(name) for name in names if name != "")
+
+
+def _named_problems(section: str, where: str, entry: Mapping[str, Any]) -> Iterator[str]:
+    if section == "recipes":
+        yield from _recipe_problems(where, entry)
+    elif section == "plans":
+        yield from _unknown(where, entry, tuple(_PLAN))
+        yield from _typed(where, entry, _PLAN)
+    elif section == "augmentations":
+        yield from _typed(where, entry, _ABOUT_AUGMENTATION)
+    elif section in _KINDS.values():
+        yield from _entry_problems(where, entry)
 
 
 def _entry_problems(where: str, entry: Mapping[str, Any]) -> Iterator[str]:
@@ -286,7 +355,7 @@ def _typed(where: str, values: Any, types: Mapping[str, type], required: tuple[s
     for key, value in values.items():
         wanted = types.get(key)
         fits = isinstance(value, int | float if wanted is float else wanted or object)
-        if wanted and (not fits or isinstance(value, bool)):
+        if wanted and (not fits or (isinstance(value, bool) and wanted is not bool)):
             hint = " Put it in quotes." if wanted is str and isinstance(value, int | float) else ""
             yield f"{where}.{key}: expected {_WORDS[wanted]}, got {value!r:.60}.{hint}"
     yield from (f"{where}: '{key}' is missing." for key in required if key not in values)

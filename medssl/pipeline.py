@@ -21,7 +21,17 @@ from medssl.data.loading import Data, data_folder, load_data, open_dataset
 from medssl.errors import CheckpointError
 from medssl.recipe import Choice, Recipe, choose, resolve
 from medssl.record import SCHEMA, RunDirectory, RunResult
-from medssl.stages import Listener, Machine, adopt, evaluate, extract_features, find_pretrained, pretrain, save
+from medssl.stages import (
+    Findings,
+    Listener,
+    Machine,
+    adopt,
+    evaluate,
+    extract_features,
+    find_pretrained,
+    pretrain,
+    save,
+)
 from medssl.train.backbones import Encoder
 from medssl.train.device import describe_environment
 from medssl.train.trainer import EpochRecord
@@ -102,11 +112,15 @@ def execute(recipe: Recipe, *, catalog: Catalog, place: Place, listener: Listene
         listener.stage("features")
         features = extract_features(recipe, data, encoder, machine, directory)
         listener.stage("evaluation")
-        evaluations = evaluate(recipe, data, features, directory)
+        findings = evaluate(recipe, data, encoder, features, machine, directory, listener)
     environment = {**describe_environment(), **machine.describe()}
     seconds = time.perf_counter() - start
-    training = {**_describe_training(recipe, len(data.split.train), history), "reused": source and source.path.name}
-    return directory.finish(_describe_run(recipe, data, environment, training, evaluations, warnings, seconds))
+    training = {
+        **_describe_training(recipe, len(data.split.train), history),
+        "init": encoder.origin or None,
+        "reused": source and source.path.name,
+    }
+    return directory.finish(_describe_run(recipe, data, environment, training, findings, warnings, seconds))
 
 
 def _encoder(
@@ -180,7 +194,7 @@ def _describe_run(
     data: Data,
     environment: Mapping[str, Any],
     training: Mapping[str, Any],
-    evaluations: Mapping[str, Any],
+    findings: Findings,
     warnings: Sequence[str],
     seconds: float,
 ) -> dict[str, Any]:
@@ -191,7 +205,7 @@ def _describe_run(
         data: On what.
         environment: With which versions, on which device, in which precision and why.
         training: What came of the pre-training.
-        evaluations: Scores by evaluator.
+        findings: What the evaluators came to.
         warnings: What the reader must know, beside what ``data`` says.
         seconds: Wall time of this call.
     """
@@ -211,8 +225,8 @@ def _describe_run(
         "environment": dict(environment),
         "data": described,
         "pretrain": dict(training),
-        "evaluations": dict(evaluations),
-        "diagnostics": {},
+        "evaluations": findings.evaluations,
+        "diagnostics": findings.diagnostics,
         "seconds": round(seconds, 3),
     }
 
@@ -226,6 +240,7 @@ def _describe_training(recipe: Recipe, images: int, history: Sequence[EpochRecor
     seconds = sum(record.seconds for record in history)
     seen = sum(record.images for record in history)
     return {
+        "uses_labels": recipe.method.plugin.uses_labels,
         "epochs": len(history),
         "steps": len(history) * (images // recipe.train.batch_size),
         "seconds": round(seconds, 3),

@@ -56,6 +56,7 @@ class RunDirectory:
         self.state = path / "state.pt"
         self.features = path / "features.npz"
         self.predictions = path / "predictions.npz"
+        self.diagnostics = path / "diagnostics.npz"
         self.result = path / "result.json"
         self.report = path / "report.html"
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
-from annotated_types import Ge, Lt
+from annotated_types import Ge, Gt, Le, Lt
 
 from medssl.contracts import Fraction, NonNegative, Positive, PositiveInt
 
@@ -78,29 +78,42 @@ class EncoderSettings:
 
     Attributes:
         backbone: Any timm model name.
-        weights: A timm-format state dict (.safetensors, .pth, or an encoder of an earlier run); ``None``: random.
+        weights: A timm-format state dict (.safetensors, .pth, or an encoder of an earlier run); ``pretrained``: timm's
+            own for this backbone, trained on ImageNet for most; ``None``: random.
         stem: ``small``: 3 x 3 first convolution, stride 1, no max-pooling (SimCLR appendix B.9); ``standard``;
             ``auto``: small below 64 px where the backbone is a ResNet; with weights, the stem they were trained with.
     """
 
     backbone: str = "resnet18"
-    weights: Path | None = None
+    weights: Literal["pretrained"] | Path | None = None
     stem: Literal["auto", "small", "standard"] = "auto"
 
 
 @dataclass(frozen=True, kw_only=True)
 class SplitSettings:
-    """How images become training, validation and test parts.
+    """How images become training, validation and test parts, and how many labels are used.
 
     Attributes:
-        protocol: ``random``, ``grouped``, ``official``; ``None``: the dataset's default.
-        fractions: Of the training, validation and test part (ICIP 2023 paper, sec. 3).
+        protocol: ``random``, ``grouped``, ``official``, ``kfold``, ``grouped-kfold``, ``loso``; ``None``: the
+            dataset's default.
+        fractions: Of the training, validation and test part (ICIP 2023 paper, sec. 3). Where the test part is a fold or
+            given, the first two divide the rest.
         seed: Of the split alone, so that seeds of a study share one split.
+        folds: How many folds ``kfold`` and ``grouped-kfold`` make.
+        fold: Which fold is tested on, from 0; one run carries out one fold.
+        label_fraction: Share of the training and of the validation labels that is used; all images stay in
+            pre-training. Someone with few labels has few to choose settings with too (Oliver et al. 2018, arXiv
+            1804.09170, sec. 4.6).
+        label_seed: Of the choice of those labels.
     """
 
     protocol: str | None = None
     fractions: tuple[float, float, float] = (0.7, 0.1, 0.2)
     seed: int = 0
+    folds: Annotated[int, Ge(2)] = 5  # Hastie, Tibshirani & Friedman 2009, sec. 7.10.1; as reported on BreaKHis
+    fold: Annotated[int, Ge(0)] | None = None
+    label_fraction: Annotated[float, Gt(0), Le(1)] = 1.0
+    label_seed: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)

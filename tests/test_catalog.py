@@ -124,12 +124,60 @@ def test_augmentations_follow_the_modality(ours):
 
     built = {name: build(Augmentation, ours.augmentation(name), name) for name in ours.augmentation_names()}
     assert {"natural", "histology", "xray", "ct", "ultrasound", "microscopy"} <= set(built)
-    for name in ("histology", "microscopy"):  # no up or down
+    for name in ("histology", "histology_stain", "microscopy"):  # no up or down
         assert built[name].vertical_flip == 0.5
         assert built[name].rotate90 == 0.75
-    for name in ("xray", "ct", "ultrasound"):  # grey, with an up
+    for name in ("xray_lateral", "ct", "ct_window", "mri"):  # with a left and a right
+        assert built[name].horizontal_flip == 0
+    for name in ("xray", "xray_lateral", "ct", "ct_window", "mri", "ultrasound"):  # grey, with an up
         augmentation = asdict(built[name])
         assert {augmentation[key] for key in ("vertical_flip", "rotate90", "solarise", "greyscale", "hue")} == {0}
+
+
+NEW = {"rotation", "window", "window_jitter", "gamma", "stain", "noise"}
+
+
+@pytest.mark.parametrize("name", ["natural", "histology", "xray", "ct", "ultrasound", "microscopy"])
+def test_recipes_that_runs_were_made_with_stay_as_they_are(ours, name):
+    """What they do not name is off; a new operation gets a recipe of its own."""
+    assert not any(ours.augmentation(name).get(key) for key in NEW)
+
+
+def test_an_augmentation_starts_from_another_and_replaces_what_it_names(ours, lab):
+    catalog = lab("""
+augmentations:
+  mine: {base: histology_stain, summary: Ours., hue: 0.05}
+  its_child: {base: mine, stain: 0.5}
+""")
+    below = ours.augmentation("histology_stain")
+    assert below["rotate90"] == ours.augmentation("histology")["rotate90"]
+    assert catalog.augmentation("mine") == {**below, "hue": 0.05}
+    assert catalog.augmentation("its_child") == {**below, "hue": 0.05, "stain": 0.5}
+    assert catalog.summary("augmentation", "mine") == "Ours."
+    assert catalog.summary("augmentation", "its_child") == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "asked", "problem"),
+    [
+        (
+            "mine: {base: histolgy}",
+            "mine",
+            "the augmentation 'mine' starts from 'histolgy', which there is not. Did you",
+        ),
+        (
+            "a: {base: b}\n  b: {base: histolgy}",
+            "a",
+            "the augmentation 'b' starts from 'histolgy', which there is not.",
+        ),
+        ("a: {base: b}\n  b: {base: a}", "a", "the augmentation 'a' starts from itself: a from b from a. Take out"),
+        ("xray: {base: xray_lateral}", "xray", "'xray' starts from itself: xray from xray_lateral from xray."),
+    ],
+)
+def test_a_base_that_cannot_be_is_named(lab, text, asked, problem):
+    with pytest.raises(OptionError) as caught:
+        lab(f"augmentations:\n  {text}\n").augmentation(asked)
+    assert problem in str(caught.value)
 
 
 def settings_classes() -> dict[str, type]:
@@ -316,7 +364,10 @@ def test_an_empty_entry_of_a_new_name_is_known(lab):
     ("text", "problem"),
     [
         ("dataset: {}", "no section 'dataset'. Did you mean 'datasets'? Sections: methods, datasets,"),
-        ("[1, 2]", "expected sections (methods, datasets, evaluators, augmentations, recipes, published), got [1, 2]"),
+        (
+            "[1, 2]",
+            "expected sections (methods, datasets, evaluators, augmentations, recipes, plans, published), got [1, 2]",
+        ),
         ("methods: [dcl]", "methods: expected a mapping, got ['dcl']"),
         ("methods: {dcl: fine}", "methods.dcl: expected a mapping, got 'fine'"),
         ("methods: {on: {}}", "methods.True: a name must be a text. Put it in quotes."),
@@ -333,6 +384,11 @@ def test_an_empty_entry_of_a_new_name_is_known(lab):
             "sources, number 1.bytes: expected a whole number",
         ),
         ("augmentations: {x: 3}", "augmentations.x: expected a mapping, got 3."),
+        (
+            "augmentations: {x: {solarize: 1}}",
+            "augmentations.x: no field 'solarize'. Did you mean 'solarise'? Fields: ",
+        ),
+        ("augmentations: {x: {base: 3}}", "augmentations.x.base: expected a text, got 3."),
         ("recipes: {x: {setting: {}}}", "recipes.x: no section 'setting'. Did you mean 'settings'?"),
         ("recipes: {x: {settings: {trian: {}}}}", "recipes.x.settings: no section 'trian'. Did you mean 'train'?"),
         ("recipes: {x: {settings: {train: 3}}}", "recipes.x.settings.train: expected a mapping, got 3."),

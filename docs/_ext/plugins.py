@@ -132,14 +132,15 @@ def _settings_fragments() -> dict[str, str]:
 
 
 def _augmentation_table(catalog: Any) -> str:
-    names = catalog.augmentation_names()
+    """Write each recipe's summary and where it differs from the defaults."""
     default = Augmentation()
-    recipes = [catalog.augmentation(name) for name in names]
     rows = []
-    for field in fields(Augmentation):
-        values = [recipe.get(field.name, getattr(default, field.name)) for recipe in recipes]
-        rows.append([f"``{field.name}``", *(_value(value) for value in values)])
-    return _table(["field", *names], rows)
+    for name in catalog.augmentation_names():
+        recipe = options.build(Augmentation, catalog.augmentation(name), name)
+        values = {field.name: getattr(recipe, field.name) for field in fields(Augmentation)}
+        changed = [f"``{k}`` {_value(v)}" for k, v in values.items() if v != getattr(default, k)]
+        rows.append([f"``{name}``", _escape(catalog.summary("augmentation", name)), ", ".join(changed) or "nothing"])
+    return _table(["name", "what it is", "differs from the defaults in"], rows)
 
 
 # ----------------------------------------------------------------------------------------------------------- fragments

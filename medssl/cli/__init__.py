@@ -20,6 +20,8 @@ _COMMANDS = {
     "evaluate": ("medssl.cli.evaluate:evaluate", "Evaluate a trained encoder on a dataset."),
     "embed": ("medssl.cli.embed:embed", "Turn images into features with a trained encoder."),
     "bench": ("medssl.cli.bench:bench", "Carry out a study: methods, datasets, batch sizes and seeds, one table."),
+    "audit": ("medssl.cli.audit:audit", "Look for copies, contradictions and leaks in a dataset and its split."),
+    "report": ("medssl.cli.report:report", "Put finished runs together in one page, with tables and figures."),
     "list": ("medssl.cli.catalogue:list_plugins", "List methods, datasets and evaluators."),
     "show": ("medssl.cli.catalogue:show", "Show a plugin with its options, an augmentation, a recipe, or a run."),
     "fetch": ("medssl.cli.data:fetch", "Download a dataset, or say which file to put where."),

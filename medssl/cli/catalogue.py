@@ -12,12 +12,13 @@ import click
 
 from medssl import registry
 from medssl.catalog import Catalog, load_catalog
+from medssl.cli.views import show_views
 from medssl.errors import OptionError, did_you_mean
 
 __all__ = ["list_plugins", "show"]
 
 _KINDS = tuple(registry.GROUPS)
-_PLURALS = {f"{kind}s": kind for kind in _KINDS}
+_PLURALS = {f"{kind}s": kind for kind in (*_KINDS, "augmentation")}
 _REGISTRY = click.option("--registry", "extra", type=click.Path(path_type=Path), help="A catalogue of your own.")
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
@@ -27,9 +28,11 @@ _JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @_REGISTRY
 @_JSON
 def list_plugins(kind: str | None, extra: Path | None, as_json: bool) -> None:
-    """List the installed methods, datasets and evaluators, each with one line. Loads none of them."""
+    """List the installed methods, datasets and evaluators, and augmentations, each with one line. Loads no plugin."""
     catalog = load_catalog(extra)
     rows = [_row(plugin, catalog) for k in _KINDS if kind in (None, f"{k}s") for plugin in registry.discover(k)]
+    if kind in (None, "augmentations"):
+        rows += [_augmentation_row(name, catalog) for name in catalog.augmentation_names()]
     if as_json:
         click.echo(json.dumps(rows, indent=2))
         return
@@ -53,23 +56,46 @@ def _row(plugin: registry.Plugin, catalog: Catalog) -> dict[str, str]:
     }
 
 
+def _augmentation_row(name: str, catalog: Catalog) -> dict[str, str]:
+    nothing = dict.fromkeys(("distribution", "version", "target"), "")  # it is no plugin
+    return {"kind": "augmentation", "name": name, "summary": catalog.summary("augmentation", name), **nothing}
+
+
 def _brought_by(row: Mapping[str, str]) -> str:
-    return "" if row["distribution"] == "medssl" else f"  ({row['distribution']} {row['version']})"
+    return "" if row["distribution"] in ("medssl", "") else f"  ({row['distribution']} {row['version']})"
 
 
-@click.command()
-@click.argument("what", nargs=-1, required=True)
-@_REGISTRY
-@_JSON
-def show(what: tuple[str, ...], extra: Path | None, as_json: bool) -> None:
+class _Show(click.Group):
+    """Takes every word that is no command of its own for the thing to show."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if args and args[0] not in {*self.commands, *ctx.help_option_names}:
+            args = [_thing.name or "", *args]
+        return super().parse_args(ctx, args)
+
+
+@click.group(cls=_Show)
+def show() -> None:
     """Show one thing.
 
     \b
-    medssl show method dcl           a plugin, its options and their defaults
-    medssl show augmentation xray    an augmentation recipe
-    medssl show recipe paper         a recipe
-    medssl show runs/NAME            a run's result
+    medssl show method dcl                a plugin, its options and their defaults
+    medssl show augmentation xray         an augmentation recipe
+    medssl show recipe paper              a recipe
+    medssl show runs/NAME                 a run's result
+    medssl show views --dataset phantom   a picture of random views
     """  # noqa: D301  (click reads the backspace character that \b stands for)
+
+
+show.add_command(show_views)
+
+
+@show.command(name="thing", hidden=True)
+@click.argument("what", nargs=-1, required=True)
+@_REGISTRY
+@_JSON
+def _thing(what: tuple[str, ...], extra: Path | None, as_json: bool) -> None:
+    """Show what is named."""
     if len(what) == 1 and (Path(what[0]).exists() or "/" in what[0]):
         _show_run(Path(what[0]), as_json)
         return
@@ -85,7 +111,7 @@ def show(what: tuple[str, ...], extra: Path | None, as_json: bool) -> None:
     else:
         words = (*_KINDS, "augmentation", "recipe")
         raise OptionError(
-            f"cannot show '{' '.join(what)}'.{did_you_mean(what[0], words)} "
+            f"cannot show '{' '.join(what)}'.{'' if what[0] in words else did_you_mean(what[0], words)} "
             f"Give a run folder, or one of {', '.join(words)} and a name."
         )
 

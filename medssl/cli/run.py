@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from medssl.catalog import load_catalog
+from medssl.catalog import Catalog, load_catalog
 from medssl.cli.options import find_plugins, recipe_layers, recipe_options
+
+if TYPE_CHECKING:
+    from medssl.pipeline import Place
+    from medssl.recipe import Recipe
+    from medssl.record import RunResult
 
 __all__ = ["run"]
 
@@ -26,9 +32,9 @@ def run(ctx: click.Context, /, output: Path, force: bool, as_json: bool, **words
     layers = recipe_layers(words)
     catalog = load_catalog(words["registry"])
     find_plugins(words, catalog)
-    from medssl.cli.display import choose_display
-    from medssl.pipeline import Place, execute
+    from medssl.pipeline import Place
     from medssl.recipe import resolve
+    from medssl.study.grid import fold_layers
 
     recipe = resolve(catalog, layers)
     place = Place(
@@ -38,18 +44,59 @@ def run(ctx: click.Context, /, output: Path, force: bool, as_json: bool, **words
         force=force,
         on_bad_image=words["on_bad_image"],
     )
-    with choose_display(recipe, quiet=as_json) as display:
+    folds = fold_layers(recipe, catalog, words["data_dir"])
+    if not folds:
+        _print_one(_carry_out(ctx, recipe, catalog, place, quiet=as_json), as_json=as_json)
+        return
+    results = []
+    for number, layer in enumerate(folds, start=1):
+        if not as_json:
+            click.echo(f"fold {number} of {len(folds)}", err=True)
+        results.append(_carry_out(ctx, resolve(catalog, [*layers, layer]), catalog, place, quiet=as_json))
+    _print_folds(results, catalog, as_json=as_json)
+
+
+def _carry_out(ctx: click.Context, recipe: Recipe, catalog: Catalog, place: Place, *, quiet: bool) -> RunResult:
+    """Carry out one recipe with a display, alone in its directory, and write its page."""
+    from medssl.cli.display import choose_display
+    from medssl.pipeline import execute
+    from medssl.record import RunDirectory
+    from medssl.report.page import write_page
+    from medssl.study.locks import hold
+
+    directory = RunDirectory(place.output / recipe.slug)
+    directory.make()
+    with choose_display(recipe, quiet=quiet) as display, hold(directory.path):
         try:
             result = execute(recipe, catalog=catalog, place=place, listener=display)
         except KeyboardInterrupt:
             display.close()
-            click.echo(f"stopped. {output / recipe.slug} keeps the epochs done; the same command goes on.", err=True)
+            click.echo(f"stopped. {directory.path} keeps the epochs done; the same command goes on.", err=True)
             ctx.exit(130)
-    from medssl.report.page import write_page
+    write_page(result)
+    return result
+
+
+def _print_one(result: RunResult, *, as_json: bool) -> None:
     from medssl.report.tables import print_result
 
-    write_page(result)
     if as_json:
         click.echo(json.dumps(dict(result.values), indent=2))
     else:
         print_result(result, sys.stdout)
+
+
+def _print_folds(results: Sequence[RunResult], catalog: Catalog, *, as_json: bool) -> None:
+    """Print the metrics of the pooled predictions, and where the folds are."""
+    from medssl.cli.study_table import print_pooled
+    from medssl.study.summary import summarise
+    from medssl.study.table import summary_values
+
+    summary = summarise(results, catalog)
+    if as_json:
+        runs = [dict(result.values) for result in results]
+        click.echo(json.dumps({"folds": runs, "summary": summary_values(summary)}, indent=2))
+        return
+    print_pooled(summary)
+    for result in results:
+        click.echo(result.path)

@@ -75,8 +75,13 @@ class Encode(Protocol):
         Args:
             views: Views to encode; they may differ in size.
             encoder: Another encoder of the same kind (a momentum teacher); ``None`` is the one in training. Wrap the
-                call in ``torch.no_grad()`` for a teacher.
-            dense: Return feature maps ``(N, F, h, w)`` instead; their mean over h and w are the pooled features.
+                call in ``torch.no_grad()`` for a teacher. Any module around the encoder will do that gives one row per
+                image: its output comes back as float32.
+            dense: Return feature maps ``(N, F, h, w)`` instead. Their mean over h and w are the pooled features where
+                the encoder pools by a plain average, as ResNets do; transformers with a class token do not.
+
+        Raises:
+            OptionError: The encoder has no feature maps of its pooled width.
         """
 
 
@@ -92,6 +97,8 @@ class Method(nn.Module, ABC):
             source.
         uses_labels: Whether training labels arrive in the batch; the report says so.
         trains: Whether there is anything to train; a baseline that takes the encoder as it is sets this to ``False``.
+        transformer_only: Whether it works on timm's vision transformers only; the conformance kit then checks it on a
+            small one.
         views: The views this method wants; may be set in the constructor from the options.
 
     Args:
@@ -107,6 +114,7 @@ class Method(nn.Module, ABC):
 
     uses_labels: ClassVar[bool] = False
     trains: ClassVar[bool] = True
+    transformer_only: ClassVar[bool] = False
     views: ViewSpec = ViewSpec()
 
     def __init__(self, config: Any, encoder: nn.Module, task: Task) -> None:

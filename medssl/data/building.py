@@ -81,6 +81,7 @@ def build_store(
             "dtype": images.dtype.name,
             "channels": images.channels,
             "shapes": [shape[:2] for shape in images.shapes],
+            "levels": images.levels,
             "limit": limit,
             "reduced": images.reduced,
             "seconds": time.perf_counter() - started,
@@ -103,6 +104,7 @@ class _Images:
     ids: list[str] = field(default_factory=list)
     shapes: list[tuple[int, ...]] = field(default_factory=list)
     dtypes: list[np.dtype] = field(default_factory=list)
+    windows: list[tuple[float, float] | None] = field(default_factory=list)
     bad: list[Unreadable] = field(default_factory=list)
     reduced: bool = False
 
@@ -114,10 +116,18 @@ class _Images:
     def dtype(self) -> np.dtype:
         return max(self.dtypes, key=lambda dtype: dtype.itemsize)
 
+    @property
+    def levels(self) -> list[tuple[float, float]] | None:
+        """Grey levels to show as black and white; an 8-bit image among finer ones keeps its whole range."""
+        if self.dtype == np.uint8:
+            return None
+        return [window or (0.0, 65535.0) for window in self.windows]
+
     def add(self, sample: Sample, image: Decoded) -> None:
         self.ids.append(sample.id)
         self.shapes.append(image.pixels.shape)
         self.dtypes.append(image.pixels.dtype)
+        self.windows.append(image.window)
         self.reduced = self.reduced or image.reduced
 
     def unify(self, path: Path) -> None:

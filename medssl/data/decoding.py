@@ -18,6 +18,7 @@ import numpy as np
 from PIL import Image
 
 from medssl.contracts import Dataset, Sample
+from medssl.data.windows import own_window
 from medssl.errors import DataError, PluginError
 
 __all__ = ["Decoded", "Unreadable", "decode_all", "thread_count"]
@@ -38,10 +39,11 @@ class Unreadable(NamedTuple):
 
 @dataclass(frozen=True)
 class Decoded:
-    """One image: ``(H, W, C)`` uint8 or uint16, contiguous, with C 1 where the channels are equal."""
+    """One image: ``(H, W, C)`` uint8 or uint16, contiguous, with C 1 where the channels are equal, and its window."""
 
     pixels: np.ndarray
     reduced: bool
+    window: tuple[float, float] | None
 
 
 def thread_count() -> int:
@@ -95,8 +97,9 @@ def _decode(dataset: Dataset, sample: Sample, limit: int) -> Decoded | Unreadabl
     height, width = pixels.shape[:2]
     short = min(height, width)
     if short <= limit:
-        return Decoded(np.ascontiguousarray(pixels), reduced=False)
-    return Decoded(_resize(pixels, round(height * limit / short), round(width * limit / short)), reduced=True)
+        return Decoded(np.ascontiguousarray(pixels), False, own_window(pixels))
+    small = _resize(pixels, round(height * limit / short), round(width * limit / short))
+    return Decoded(small, True, own_window(small))
 
 
 def _checked(pixels: np.ndarray, dataset: Dataset, sample: Sample) -> np.ndarray:

@@ -1,10 +1,10 @@
-"""The recipe's dataset, listed, split and decoded: what every later stage takes its images from."""
+"""The recipe's dataset, listed, split, decoded and audited: what every later stage takes its images from."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,6 +14,8 @@ from torch import Tensor
 
 from medssl.catalog import Catalog
 from medssl.contracts import Dataset, Sample
+from medssl.data.audit import Audit, audit
+from medssl.data.labels import choose_labels
 from medssl.data.splits import Split, make_split
 from medssl.data.store import Store, default_cache, open_store
 from medssl.errors import DataError
@@ -22,6 +24,7 @@ from medssl.recipe import Choice, Recipe
 __all__ = ["Data", "Part", "data_folder", "load_data", "open_dataset"]
 
 OnBadImage = Literal["fail", "skip"]
+_NOTABLE = 0.1  # a share of labels that is missed by more of itself is worth a sentence
 
 
 def data_folder(dataset: str, data_dir: Path | None) -> Path:
@@ -58,7 +61,7 @@ def load_data(
     on_bad_image: OnBadImage = "fail",
     progress: Callable[[int, int], None] | None = None,
 ) -> Data:
-    """List, split and decode.
+    """List, split, decode and audit.
 
     Args:
         recipe: Names the split and the size of a view.
@@ -83,7 +86,7 @@ def load_data(
         readable = set(store.ids)
         samples = [sample for sample in samples if sample.id in readable]
         split = _split(recipe, dataset, samples)
-    return Data(recipe, dataset, samples, split, store)
+    return Data(recipe, dataset, samples, split, store, audit(dataset, samples, store, split))
 
 
 def _split(recipe: Recipe, dataset: Dataset, samples: Sequence[Sample]) -> Split:
@@ -119,20 +122,38 @@ class Data:
     Attributes:
         classes: Class names in order.
         fingerprint: Changes when what decides the encoder does: a setting, the split, a pixel.
+        audit: What was found out about the images.
     """
 
-    def __init__(self, recipe: Recipe, dataset: Dataset, samples: Sequence[Sample], split: Split, store: Store) -> None:
+    def __init__(
+        self,
+        recipe: Recipe,
+        dataset: Dataset,
+        samples: Sequence[Sample],
+        split: Split,
+        store: Store,
+        audit: Audit,
+    ) -> None:
         self.dataset = dataset
         self.classes = tuple(dataset.classes)
         self.split = split
         self.store = store
+        self.audit = audit
         self.fingerprint = f"{recipe.pretraining_hash}:{split.sha256}:{store.key}"
         self._samples = {sample.id: sample for sample in samples}
         self._rows = {name: row for row, name in enumerate(store.ids)}
+        self._settings = recipe.split
+        self._hidden = self._hide_labels()
 
     def part(self, name: Literal["train", "val", "test"], *, labelled: bool = True) -> Part:
-        """Gather one part; ``labelled`` leaves out its samples without a label."""
-        chosen = [self._samples[sample] for sample in getattr(self.split, name)]
+        """Gather one part.
+
+        Args:
+            name: Which.
+            labelled: Leave out the samples without a label, and those whose label the recipe's label fraction hides.
+                Otherwise they are there, with -1 in its place.
+        """
+        chosen = [self._shown(sample) for sample in getattr(self.split, name)]
         if labelled:
             chosen = [sample for sample in chosen if sample.label is not None]
         numbers: dict[str, int] = {}
@@ -145,9 +166,23 @@ class Data:
             grouped=any(sample.group for sample in chosen),
         )
 
+    def _shown(self, name: str) -> Sample:
+        sample = self._samples[name]
+        return replace(sample, label=None) if name in self._hidden else sample
+
+    def _hide_labels(self) -> frozenset[str]:
+        """Choose the training and validation samples whose labels nobody sees."""
+        hidden: set[str] = set()
+        for part in (self.split.train, self.split.val):
+            samples = [self._samples[name] for name in part if self._samples[name].label is not None]
+            fraction, seed = self._settings.label_fraction, self._settings.label_seed
+            kept = choose_labels(samples, fraction, seed, grouped=self.split.grouped)
+            hidden.update(sample.id for sample in samples if sample.id not in kept)
+        return frozenset(hidden)
+
     def describe(self) -> Mapping[str, Any]:
         """Return the ``data`` section of ``result.json``."""
-        split, dataset = self.split, self.dataset
+        split, dataset, settings = self.split, self.dataset, self._settings
         skipped = [f"left out, cannot be read: {bad}" for bad in self.store.skipped]
         return {
             "directory": str(dataset.root),
@@ -162,6 +197,30 @@ class Data:
             "split": split.protocol,
             "split_reason": dataset.split_reason if split.protocol == dataset.default_split else "chosen by the user",
             "split_sha256": split.sha256,
+            "fold": split.described_fold,
+            "labels": {
+                "fraction": settings.label_fraction,
+                "seed": settings.label_seed,
+                "train": len(self.part("train")),
+                "val": len(self.part("val")),
+            },
             "store": {"key": self.store.key, "reduced": self.store.reduced, "bytes": self.store.nbytes},
-            "warnings": [*split.warnings, *skipped],
+            "warnings": [*split.warnings, *self._warn_of_labels(), *self.audit.warnings, *skipped],
         }
+
+    def _warn_of_labels(self) -> Iterator[str]:
+        """Say where whole groups, or an image of each class, made the share of the labels another than asked for."""
+        fraction = self._settings.label_fraction
+        why = (
+            f"whole {self.dataset.group_kind or 'group'}s are labelled" if self.split.grouped else "each class has one"
+        )
+        for used, part, adjective in (
+            (len(self.part("train")), "train", "training"),
+            (len(self.part("val")), "val", "validation"),
+        ):
+            labels = sum(self.split.class_count[part].values())
+            if abs(used - fraction * labels) > max(1, _NOTABLE * fraction * labels):
+                yield (
+                    f"label fraction: {used} of {labels} {adjective} labels are used ({used / labels:.1%} instead of "
+                    f"{fraction:.1%}), because {why}"
+                )

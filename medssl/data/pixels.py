@@ -41,6 +41,10 @@ class ImageStore(Protocol):
         """``(N, 2)`` heights and widths."""
 
     @property
+    def levels(self) -> NDArray[np.float64] | None:
+        """``(N, 2)`` grey levels to show as black and white; ``None``: the whole range of the type for every image."""
+
+    @property
     def pixels(self) -> NDArray[Any]:
         """All images one after the other, flat."""
 
@@ -63,6 +67,7 @@ class Pixels:
         fine: Whether the store holds uint16: such pixels are int16 tensors here, of the same bits, since torch computes
             little with uint16; see :func:`grey_levels`.
         white: The largest value a pixel can have: 255, or 65535 for uint16 (however few of its bits a camera used).
+        levels: ``(n, 2)`` grey levels of each image to show as black and white; ``None``: 0 and ``white``.
         resident: Whether the part's pixels were copied once.
         streamed: Whether the images of each batch are sent to the device.
         pool: ``(A, C)`` the memory map, or the copy on the device.
@@ -82,6 +87,7 @@ class Pixels:
         self.channels = int(store.channels)
         self.fine = store.dtype == np.uint16
         self.white = 65535.0 if self.fine else 255.0
+        self.levels = None if store.levels is None else np.asarray(store.levels, dtype=np.float64)[rows]
         self.pool = _tensor(store.pixels).view(-1, self.channels)
         self.first: Ints = (np.cumsum(areas) - areas)[rows]
         size = int(areas[rows].sum()) * self.channels * self.pool.itemsize

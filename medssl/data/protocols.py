@@ -1,4 +1,4 @@
-"""The three split protocols: from samples to the part of each.
+"""The split protocols that make one split: from samples to the part of each.
 
 Nothing here depends on the order of the samples it is given.
 """
@@ -15,7 +15,19 @@ from medssl.contracts import Sample
 from medssl.data.stratify import shuffled, split_groups, split_items
 from medssl.errors import DataError
 
-__all__ = ["PARTS", "Words", "draw", "group_key", "official", "place_unlabelled"]
+__all__ = [
+    "PARTS",
+    "Words",
+    "assign",
+    "can_leave_one_out",
+    "draw",
+    "group_key",
+    "official",
+    "place_unlabelled",
+    "refuse_small_classes",
+    "rest_shares",
+    "units_of_classes",
+]
 
 PARTS = ("train", "val", "test")
 
@@ -41,11 +53,17 @@ def group_key(sample: Sample) -> str:
     return sample.group or f"\0{sample.id}"
 
 
+def rest_shares(fractions: Sequence[float]) -> tuple[float, float]:
+    """How training and validation part divide what the test part leaves."""
+    whole = fractions[0] + fractions[1]
+    return fractions[0] / whole, fractions[1] / whole
+
+
 def draw(
     samples: Sequence[Sample],
     parts: Sequence[str],
     fractions: Sequence[float],
-    seed: int,
+    seed: int | str,
     words: Words,
     *,
     grouped: bool,
@@ -60,38 +78,67 @@ def draw(
             "the split protocol 'grouped' keeps groups together, and this dataset knows none. Choose --split random, "
             "or tell the dataset where its groups are."
         )
+    wants = f"The {len(parts)} parts ({', '.join(parts)}) need one each."
+    refuse_small_classes(samples, len(parts), wants, words, grouped=grouped)
+    chosen = assign(samples, fractions, seed, grouped=grouped)
+    return {name: parts[part] for name, part in chosen.items()}
+
+
+def assign(samples: Sequence[Sample], fractions: Sequence[float], seed: int | str, *, grouped: bool) -> dict[str, int]:
+    """Give each labelled sample the number of a part, stratified; whole groups if asked."""
     by_id = {sample.id: sample for sample in samples}
     order = [by_id[name] for name in shuffled(by_id, seed)]
-    units = [group_key(sample) if grouped else sample.id for sample in order]
-    _refuse_small_classes(order, units, parts, words, grouped=grouped)
     labels = np.array([sample.label for sample in order])
     if grouped:
+        units = [group_key(sample) for sample in order]
         number = {unit: i for i, unit in enumerate(shuffled(set(units), seed))}
         chosen = split_groups(labels, np.array([number[unit] for unit in units]), fractions)
     else:
         chosen = split_items(labels, fractions)
-    return {sample.id: parts[part] for sample, part in zip(order, chosen.tolist(), strict=True)}
+    return {sample.id: part for sample, part in zip(order, chosen.tolist(), strict=True)}
 
 
-def _refuse_small_classes(
-    samples: Sequence[Sample], units: Sequence[str], parts: Sequence[str], words: Words, *, grouped: bool
-) -> None:
-    """Every part needs an image of every class; in whole groups, a group of its own with such an image."""
+def units_of_classes(samples: Iterable[Sample], words: Words, *, grouped: bool) -> dict[int, int]:
+    """Count what can be dealt out of each class: its groups, a sample without one being its own, or its images."""
     found: dict[int, set[str]] = defaultdict(set)
-    for sample, unit in zip(samples, units, strict=True):
+    for sample in samples:
         if sample.label is not None:
-            found[sample.label].add(unit)
+            found[sample.label].add(group_key(sample) if grouped else sample.id)
+    return {label: len(found[label]) for label in words.labels(found)}
+
+
+def refuse_small_classes(samples: Sequence[Sample], least: int, wants: str, words: Words, *, grouped: bool) -> None:
+    """Every part or fold needs an image of every class; in whole groups, a group of its own with such an image.
+
+    Args:
+        samples: Labelled ones.
+        least: Images (or groups) that each class must have.
+        wants: The sentence that says what needs them.
+        words: For the message.
+        grouped: Whether groups count, not images.
+
+    Raises:
+        DataError: A class has fewer.
+    """
     unit_kind = f"{words.group_kind}s" if grouped else "images"
     small = [
-        f"class '{words.of(label)}' has {len(found[label])} {unit_kind}"
-        for label in words.labels(found)
-        if len(found[label]) < len(parts)
+        f"class '{words.of(label)}' has {count} {unit_kind}"
+        for label, count in units_of_classes(samples, words, grouped=grouped).items()
+        if count < least
     ]
+    if small and grouped and can_leave_one_out(samples, words):
+        raise DataError(
+            f"{'; '.join(small)}. {wants} So this dataset cannot be divided by {words.group_kind} in this way. Choose "
+            f"--split loso: it leaves out one {words.group_kind} at a time and pools the predictions."
+        )
     if small:
         way_out = "choose another --split protocol" if grouped else "leave the class out"
-        raise DataError(
-            f"{'; '.join(small)}. The {len(parts)} parts ({', '.join(parts)}) need one each. Add images or {way_out}."
-        )
+        raise DataError(f"{'; '.join(small)}. {wants} Add images or {way_out}.")
+
+
+def can_leave_one_out(samples: Sequence[Sample], words: Words) -> bool:
+    """Whether every image has a group, and every class two groups: one to test on and one to learn from."""
+    return all(sample.group for sample in samples) and min(units_of_classes(samples, words, grouped=True).values()) > 1
 
 
 def official(samples: Sequence[Sample], fractions: Sequence[float], seed: int, words: Words) -> dict[str, str]:
@@ -115,8 +162,7 @@ def official(samples: Sequence[Sample], fractions: Sequence[float], seed: int, w
             raise DataError(f"the official {part} part has no labelled image. Choose another --split protocol.")
     if not sizes["val"]:
         train = [sample for sample in samples if sample.part == "train"]
-        whole = fractions[0] + fractions[1]
-        shares = (fractions[0] / whole, fractions[1] / whole)
+        shares = rest_shares(fractions)
         part_of |= draw(train, PARTS[:2], shares, seed, words, grouped=any(sample.group for sample in train))
     return part_of
 

@@ -14,8 +14,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
-__all__ = ["Span", "cut_windows", "filter_weights", "orient", "resample", "resize_into"]
+__all__ = ["Span", "cut_windows", "filter_weights", "orient", "orient_all", "resample", "resize_into", "rotate"]
 
 #: What torch.nn.functional.interpolate calls, which cannot write into a given tensor: half the time for small images.
 _resize: Any = torch._C._nn._upsample_bilinear2d_aa
@@ -117,3 +118,29 @@ def orient(x: Tensor, mirror: bool, upend: bool, transpose: bool) -> Tensor:
     axes = [axis for axis, wanted in ((2, mirror), (1, upend)) if wanted]
     flipped = x.flip(axes) if axes else x
     return flipped.transpose(1, 2) if transpose else flipped
+
+
+def orient_all(x: Tensor, mirror: Tensor, upend: Tensor, transpose: Tensor) -> Tensor:
+    """Do the same to a batch ``(M, C, S, S)``, each image as its own truth values ``(M,)`` say."""
+    mirror, upend, transpose = (wanted[:, None, None, None] for wanted in (mirror, upend, transpose))
+    x = torch.where(mirror, x.flip(3), x)
+    x = torch.where(upend, x.flip(2), x)
+    return torch.where(transpose, x.transpose(2, 3), x)
+
+
+def rotate(x: Tensor, maps: Tensor) -> Tensor:
+    """Show each image through a linear map of its coordinates, bilinearly.
+
+    Args:
+        x: ``(M, C, S, S)`` floating point.
+        maps: ``(M, 2, 2)`` from coordinates (x, y) in the result to those in the image, both from -1 to 1 between
+            edges; they must not lead out of it.
+
+    Returns:
+        A new tensor ``(M, C, S, S)``.
+    """
+    size = x.shape[3]
+    step = (torch.arange(size, device=x.device) + 0.5).mul_(2 / size).sub_(1)
+    across, down = (maps[:, None, None, :, axis] for axis in (0, 1))  # (M, 1, 1, 2)
+    places = torch.addcmul(step[None, :, None, None] * down, step[None, None, :, None], across)  # (M, S, S, 2)
+    return F.grid_sample(x, places, mode="bilinear", padding_mode="border", align_corners=False)

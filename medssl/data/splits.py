@@ -1,7 +1,8 @@
 """Splits: which images are trained on, chosen with, and tested on; seeded, stratified, written down.
 
-Three protocols. ``random`` draws single images. ``grouped`` keeps the images of a patient, slide or source together, so
-that no test image has a sibling in training. ``official`` takes the parts that the dataset's makers published.
+Three protocols make one split. ``random`` draws single images. ``grouped`` keeps the images of a patient, slide or
+source together, so that no test image has a sibling in training. ``official`` takes the parts that the dataset's makers
+published. Three more take several runs, each tested on another part of the images: see :mod:`medssl.data.folds`.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -17,13 +18,14 @@ from pathlib import Path
 import numpy as np
 
 from medssl.contracts import Sample
-from medssl.data.protocols import PARTS, Words, draw, official, place_unlabelled
+from medssl.data.folds import FOLDED, check_fold, count_folds, draw_fold, refuse_undivided
+from medssl.data.protocols import PARTS, Words, draw, official, place_unlabelled, rest_shares
 from medssl.errors import DataError, OptionError, did_you_mean
 from medssl.settings import SplitSettings
 
-__all__ = ["PROTOCOLS", "Split", "load_split", "make_split"]
+__all__ = ["FOLDED", "PROTOCOLS", "Split", "fold_count", "load_split", "make_split"]
 
-PROTOCOLS = ("random", "grouped", "official")
+PROTOCOLS = ("random", "grouped", "official", "kfold", "grouped-kfold", "loso")
 _Counts = dict[str, dict[str, int]]
 _TOLERANCE = 0.02  # a part that misses its share by more than this is worth a warning
 
@@ -33,10 +35,12 @@ class Split:
     """Sample ids per part, sorted, and what a reader needs to judge them.
 
     Attributes:
-        protocol: ``random``, ``grouped`` or ``official``.
+        protocol: One of :data:`PROTOCOLS`.
         seed: What the draw was seeded with.
         fractions: Wanted shares of the three parts; under ``official`` only those of a validation part that had to be
             made.
+        fold: Which fold the test part is, from 0; ``None`` where the protocol makes none.
+        folds: How many there are; ``None`` likewise.
         train: Ids to train on, those without a label included.
         val: Ids to choose with; all have labels.
         test: Ids to report on; all have labels.
@@ -49,6 +53,8 @@ class Split:
     protocol: str
     seed: int
     fractions: tuple[float, float, float]
+    fold: int | None = None
+    folds: int | None = None
     train: tuple[str, ...]
     val: tuple[str, ...]
     test: tuple[str, ...]
@@ -78,6 +84,14 @@ class Split:
         return {part: {self.groups.get(name, f"\0{name}") for name in getattr(self, part)} for part in PARTS}
 
     @property
+    def described_fold(self) -> dict[str, int | str | None] | None:
+        """Number, count and left-out group of the fold, for the result; ``None`` where the protocol makes none."""
+        if self.fold is None:
+            return None
+        left_out = self.groups[self.test[0]] if self.protocol == "loso" else None
+        return {"index": self.fold, "count": self.folds, "left_out": left_out}
+
+    @property
     def shares(self) -> tuple[float, ...]:
         """What the three parts hold of all labelled images in use."""
         sizes = [sum(self.class_count[part].values()) for part in PARTS]
@@ -90,6 +104,8 @@ class Split:
             "protocol": self.protocol,
             "seed": self.seed,
             "fractions": self.fractions,
+            "fold": self.fold,
+            "folds": self.folds,
             "sha256": self.sha256,
             "grouped": self.grouped,
             "group_count": self.group_count,
@@ -115,6 +131,8 @@ def load_split(path: str | Path) -> Split:
             protocol=values["protocol"],
             seed=values["seed"],
             fractions=tuple(values["fractions"]),
+            fold=values.get("fold"),  # as is the next, not in splits that were made before there were folds
+            folds=values.get("folds"),
             groups=values["groups"],
             class_count=values["class_count"],
             warnings=tuple(values["warnings"]),
@@ -126,6 +144,36 @@ def load_split(path: str | Path) -> Split:
     if split.sha256 != recorded:
         raise DataError(f"the split {path} was changed: its ids do not match its sha256. Make it anew.")
     return split
+
+
+def fold_count(
+    samples: Iterable[Sample],
+    settings: SplitSettings,
+    protocol: str,
+    *,
+    group_kind: str | None = None,
+    classes: Sequence[str] = (),
+) -> int:
+    """Count the runs that test on every image once; 1 for a protocol that makes one split.
+
+    Args:
+        samples: All samples of a dataset; none will do where the settings alone say how many folds there are.
+        settings: ``settings.fold`` is not read.
+        protocol: One of :data:`PROTOCOLS`.
+        group_kind: What a group is ("patient"), for messages.
+        classes: Class names, for messages.
+
+    Raises:
+        DataError: The folds cannot be made: too few images or groups of a class, no groups.
+        OptionError: The protocol is unknown.
+    """
+    _check_protocol(protocol)
+    if protocol not in FOLDED:
+        return 1
+    labelled = [sample for sample in samples if sample.label is not None]
+    if labelled:
+        refuse_undivided(labelled, settings, protocol, Words(group_kind or "group", classes))
+    return count_folds(labelled, settings, protocol)
 
 
 def make_split(
@@ -142,29 +190,37 @@ def make_split(
     each part: under ``random`` within one image; under ``grouped`` as nearly as whole groups allow
     (:mod:`medssl.data.stratify`), where a sample without a group is a group of its own. ``official`` keeps the makers'
     parts; when they made no validation part, one is drawn from their training part, in whole groups where groups are
-    known.
+    known. ``kfold`` and ``grouped-kfold`` deal images or whole groups to folds in the same way, ``loso`` makes each
+    group a fold; the fold of the settings is the test part, and the validation part is drawn from the others.
 
     Samples without a label are trained on, unless their group or official part is a validation or test part's: then
     nobody uses them.
 
     Args:
         samples: All samples of a dataset.
-        settings: Fractions and seed; ``settings.protocol`` is not read.
-        protocol: ``random``, ``grouped`` or ``official``.
+        settings: Fractions, seed and fold; ``settings.protocol`` is not read.
+        protocol: One of :data:`PROTOCOLS`.
         group_kind: What a group is ("patient"), for messages.
         classes: Class names, for messages and counts; a class without any image is an error then.
 
     Raises:
         DataError: There are no samples, two have one id, all labels are equal, a class has too few images or groups for
             the parts, or the dataset has no groups or official parts.
-        OptionError: The protocol is unknown, or the fractions are not three positive numbers that sum to one.
+        OptionError: The protocol is unknown, the fractions are not three positive numbers that sum to one, or the fold
+            is missing, too large, or set where there are none.
     """
     _check(samples, settings, protocol)
     samples = sorted(samples, key=lambda sample: sample.id)
     labelled = [sample for sample in samples if sample.label is not None]
     words = Words(group_kind or "group", classes)
     _refuse_one_class(labelled, words)
-    if protocol == "official":
+    if protocol in FOLDED:
+        refuse_undivided(labelled, settings, protocol, words)
+    check_fold(labelled, settings, protocol)
+    notes: list[str] = []
+    if protocol in FOLDED:
+        part_of, notes = draw_fold(labelled, settings, protocol, words)
+    elif protocol == "official":
         part_of = official(labelled, settings.fractions, settings.seed, words)
     else:
         grouped = protocol == "grouped"
@@ -174,21 +230,39 @@ def make_split(
     split = Split(
         protocol=protocol,
         seed=settings.seed,
-        fractions=settings.fractions,
+        fractions=_wanted(settings, protocol, class_count),
+        fold=settings.fold,
+        folds=count_folds(labelled, settings, protocol) if protocol in FOLDED else None,
         **{part: tuple(s.id for s in samples if part_of[s.id] == part) for part in (*PARTS, "unused")},
         groups={sample.id: sample.group for sample in samples if sample.group},
         class_count=class_count,
         warnings=(),
     )
-    return replace(split, warnings=tuple(_warnings(split, words.group_kind)))
+    if protocol in FOLDED and any(sample.part for sample in labelled):
+        notes.append(f"the dataset's official parts are not kept by the split protocol '{protocol}'")
+    return replace(split, warnings=(*_warnings(split, words.group_kind), *notes))
 
 
-def _check(samples: Sequence[Sample], settings: SplitSettings, protocol: str) -> None:
+def _wanted(settings: SplitSettings, protocol: str, class_count: _Counts) -> tuple[float, float, float]:
+    """Return the shares that the parts should have: as set, but of what a fold leaves where it is the test part."""
+    if protocol not in FOLDED:
+        return settings.fractions
+    sizes = {part: sum(counts.values()) for part, counts in class_count.items()}
+    test = sizes["test"] / sum(sizes.values()) if protocol == "loso" else 1 / settings.folds
+    train, val = rest_shares(settings.fractions)
+    return train * (1 - test), val * (1 - test), test
+
+
+def _check_protocol(protocol: str) -> None:
     if protocol not in PROTOCOLS:
         known = ", ".join(PROTOCOLS)
         raise OptionError(
             f"there is no split protocol '{protocol}'.{did_you_mean(protocol, PROTOCOLS)} Known: {known}."
         )
+
+
+def _check(samples: Sequence[Sample], settings: SplitSettings, protocol: str) -> None:
+    _check_protocol(protocol)
     fractions = settings.fractions
     if len(fractions) != 3 or min(fractions) <= 0 or abs(sum(fractions) - 1) > 1e-6:
         raise OptionError(
@@ -234,17 +308,25 @@ def _count_classes(labelled: Sequence[Sample], part_of: Mapping[str, str], words
 
 def _warnings(split: Split, kind: str) -> Iterator[str]:
     """Say what a reader of the result must know about the split."""
-    means = {"random": "image-level", "grouped": "grouped", "official": "official"}[split.protocol]
+    means = {
+        "random": "image-level split",
+        "grouped": "grouped split",
+        "official": "official split",
+        "kfold": "image-level folds",
+        "grouped-kfold": "grouped folds",
+        "loso": f"one {kind} left out",
+    }[split.protocol]
     for part, adjective in (("test", "test"), ("val", "validation")):
         ids, known = getattr(split, part), {split.groups.get(name) for name in split.train} - {None}
         shared = sum(split.groups.get(name) in known for name in ids)
         if shared:
-            yield f"{means} split: {shared} of {len(ids)} {adjective} images share a {kind} with a training image"
+            yield f"{means}: {shared} of {len(ids)} {adjective} images share a {kind} with a training image"
         for name, count in split.class_count[part].items():
             if not count:
-                yield f"{means} split: there is no image of class '{name}' in the {adjective} part"
-    if split.protocol == "grouped" and max(map(abs, np.subtract(split.shares, split.fractions))) > _TOLERANCE:
+                yield f"{means}: there is no image of class '{name}' in the {adjective} part"
+    whole_groups = split.protocol in ("grouped", "grouped-kfold")
+    if whole_groups and max(map(abs, np.subtract(split.shares, split.fractions))) > _TOLERANCE:
         got, wanted = (" / ".join(f"{share:.1%}" for share in shares) for shares in (split.shares, split.fractions))
-        yield f"grouped split: whole {kind}s make parts of {got} of the labelled images instead of {wanted}"
+        yield f"{means}: whole {kind}s make parts of {got} of the labelled images instead of {wanted}"
     if split.unused:
         yield f"{len(split.unused)} images without a label belong with validation or test images and are not used"

@@ -41,6 +41,8 @@ class Store:
         dtype: uint8, or uint16 when any image has 16 bits; 8-bit images are then scaled by 257, white to white.
         channels: 1 when every image is grey or has three equal channels, else 3; grey images then have equal channels.
         shapes: ``(N, 2)`` int32, heights and widths.
+        levels: ``(N, 2)`` float64, grey levels to show as black and white (:mod:`medssl.data.windows`); ``None`` for
+            uint8, where they are 0 and 255.
         limit: An image is reduced so that its short side is at most this many pixels.
         reduced: Whether any image was.
         built_seconds: How long it took to build, whenever that was.
@@ -54,6 +56,7 @@ class Store:
     dtype: np.dtype[Any]
     channels: int
     shapes: np.ndarray
+    levels: np.ndarray | None
     limit: int
     reduced: bool
     built_seconds: float
@@ -185,6 +188,7 @@ def _open(folder: Path, *, reused: bool) -> Store | None:
             dtype=np.dtype(header["dtype"]),
             channels=header["channels"],
             shapes=np.array(header["shapes"], np.int32),
+            levels=None if header["dtype"] == "uint8" else np.array(header["levels"], np.float64),
             limit=header["limit"],
             reduced=header["reduced"],
             built_seconds=header["seconds"],

@@ -17,7 +17,7 @@ _ORDERS = 20
 _MANY = 2000  # groups; so many always come out right in the first order
 
 
-def shuffled(names: Iterable[str], seed: int) -> list[str]:
+def shuffled(names: Iterable[str], seed: int | str) -> list[str]:
     """Order names by a hash of the seed and the name.
 
     That order depends on nothing else: not on the order they come in, not on the version of a random number generator,

@@ -25,8 +25,10 @@ from torch import Tensor
 
 from medssl.contracts import Augmentation, ViewSpec
 from medssl.data.crops import centres_at_once, centres_one_by_one, crops_at_once, crops_one_by_one
+from medssl.data.domain import add_noise_, apply_window, list_of_noise, transform, window_of_images
 from medssl.data.draws import uniforms
-from medssl.data.parameters import COLUMNS, Parameters, draw
+from medssl.data.geometry import view_to_image
+from medssl.data.parameters import Parameters, columns, draw
 from medssl.data.pixels import ImageStore, Pixels, to_device
 from medssl.data.render import Look, Normalisation, colour, normalise, processing_order, statistics
 from medssl.data.resample import orient
@@ -50,12 +52,16 @@ class _Group:
         size: S.
         augmentation: The recipe, the group's own fields laid over it.
         look: What of it can occur.
+        windows: ``(N, 2)`` grey levels of the part's images that are black and white; ``None``: the whole range.
+        noise: The numbers that noise is made of; ``None``: there is none.
     """
 
     numbers: NDArray[np.int64]
     size: int
     augmentation: Augmentation
     look: Look
+    windows: NDArray[np.float64] | None
+    noise: Tensor | None
 
 
 class Views:
@@ -66,7 +72,7 @@ class Views:
     of a group lie one after the other in one tensor.
 
     Args:
-        store: The decoded images, uint8 or uint16 (scaled by 65535), grey or RGB, of one size or of many.
+        store: The decoded images, uint8 or uint16, grey or RGB, of one size or of many.
         indices: ``(N,)`` the part's images, as rows of the store.
         spec: Groups of views.
         augmentation: The recipe; a group's ``augment`` is laid over it.
@@ -97,9 +103,10 @@ class Views:
     ) -> None:
         self.pixels = Pixels(store, indices, torch.device(device), resident)
         self.dtype = dtype
-        self._statistics = statistics(normalisation, self.pixels.device)
         self._seed, self._epoch = seed, 0
-        self._groups = list(_groups(spec, augmentation, image_size, self.pixels.channels))
+        self._groups = list(_groups(spec, augmentation, image_size, self.pixels, seed))
+        self._statistics = statistics(normalisation, self.pixels.device)
+        self._geometry = spec.geometry
 
     def __len__(self) -> int:
         """N."""
@@ -114,14 +121,38 @@ class Views:
         samples = positions.numpy()
         return tuple(view for group in self._groups for view in self._make(group, samples))
 
+    def geometry(self, positions: Tensor) -> tuple[Tensor, ...] | None:
+        """Say where in its image each view of these samples was taken.
+
+        Returns:
+            V tensors ``(n, 2, 3)`` float32 on the device, see :attr:`medssl.contracts.Batch.geometry`; ``None`` where
+            the specification does not ask for them.
+        """
+        if not self._geometry:
+            return None
+        samples = positions.numpy()
+        return tuple(place for group in self._groups for place in self._locate(group, samples))
+
+    def _locate(self, group: _Group, samples: Ints) -> Sequence[Tensor]:
+        """Return one group's maps: V tensors ``(n, 2, 3)``."""
+        parameters, places = self._draw(group, samples)
+        maps = view_to_image(parameters, self.pixels.shapes[places]).astype(np.float32)
+        return to_device(maps, self.pixels.device).view(len(group.numbers), len(samples), 2, 3).unbind()
+
+    def _draw(self, group: _Group, samples: Ints) -> tuple[Parameters, Ints]:
+        """Return the parameters of one group's views, view after view, and the position of each one's image."""
+        width = columns(group.augmentation)
+        table = uniforms(self._seed, self._epoch, group.numbers, samples, width).reshape(-1, width)
+        places = np.tile(samples, len(group.numbers))  # (M,)
+        windows = None if group.windows is None else group.windows[places]
+        return draw(table, self.pixels.shapes[places], group.augmentation, group.size, windows), places
+
     def _make(self, group: _Group, samples: Ints) -> Sequence[Tensor]:
         """Make one group's views: V tensors ``(n, 3, S, S)``."""
-        table = uniforms(self._seed, self._epoch, group.numbers, samples, COLUMNS).reshape(-1, COLUMNS)
-        places = np.tile(samples, len(group.numbers))  # (M,), view after view
-        parameters = draw(table, self.pixels.shapes[places], group.augmentation, group.size)
+        parameters, places = self._draw(group, samples)
         views = _empty(len(places), group.size, self.dtype, self.pixels.device)
         fill = _fill_in_pieces if self.pixels.device.type == "cpu" else _fill_at_once
-        fill(views, self.pixels, places, parameters, group.look, self._statistics)
+        fill(views, self.pixels, places, parameters, group, self._statistics)
         return views.view(len(group.numbers), len(samples), *views.shape[1:]).unbind()
 
 
@@ -137,6 +168,7 @@ class PlainViews:
         image_size: S.
         device: Where views are made and returned.
         normalisation: ``imagenet`` or ``half``.
+        window: The augmentation's, see :attr:`medssl.contracts.Augmentation.window`.
         dtype: Of the views.
     """
 
@@ -148,11 +180,13 @@ class PlainViews:
         image_size: int,
         device: torch.device | str,
         normalisation: Normalisation,
+        window: tuple[float, float] | None = None,
         dtype: torch.dtype = torch.float32,
     ) -> None:
         self.pixels = Pixels(store, indices, torch.device(device), resident=False)
         self.dtype = dtype
         self._size = image_size
+        self._windows = window_of_images(self.pixels, window)
         self._statistics = statistics(normalisation, self.pixels.device)
 
     def __len__(self) -> int:
@@ -164,17 +198,18 @@ class PlainViews:
         places = positions.numpy()
         views = _empty(len(places), self._size, self.dtype, self.pixels.device)
         centres = centres_one_by_one if self.pixels.device.type == "cpu" else centres_at_once
-        x = _planes(centres(self.pixels, places, self._size), self.pixels.white)
+        window = None if self._windows is None else self._windows[places]
+        x = _planes(centres(self.pixels, places, self._size), self.pixels.white, window)
         return views.copy_(normalise(x, *self._statistics))
 
 
-def _groups(spec: ViewSpec, augmentation: Augmentation, image_size: int, channels: int) -> Iterator[_Group]:
+def _groups(spec: ViewSpec, augmentation: Augmentation, image_size: int, pixels: Pixels, seed: int) -> Iterator[_Group]:
     """Resolve the groups of a specification.
 
     Raises:
         PluginError: See :class:`Views`.
     """
-    first = 0
+    first, noise = 0, None
     known = [field.name for field in dataclasses.fields(Augmentation)]
     for group in spec.groups:
         for name in group.augment:
@@ -189,8 +224,20 @@ def _groups(spec: ViewSpec, augmentation: Augmentation, image_size: int, channel
                 f"a group of views has {group.count} views of {size} pixels. The method asks for {group.scale} of the "
                 f"image size {image_size}. Take a larger image size or another method."
             )
-        own = dataclasses.replace(augmentation, **group.augment)
-        yield _Group(np.arange(first, first + group.count), size, own, Look.of(own, size, channels))
+        try:
+            own = dataclasses.replace(augmentation, **group.augment)
+        except ValueError as error:
+            raise PluginError(f"a group of views cannot be drawn. {error} The method's views say so.") from error
+        if own.noise > 0 and noise is None:
+            noise = list_of_noise(seed, max(round(image_size * each.scale) for each in spec.groups), pixels.device)
+        yield _Group(
+            numbers=np.arange(first, first + group.count),
+            size=size,
+            augmentation=own,
+            look=Look.of(own, size, pixels.channels),
+            windows=window_of_images(pixels, own.window, jitter=own.window_jitter > 0),
+            noise=noise if own.noise > 0 else None,
+        )
         first += group.count
 
 
@@ -200,31 +247,38 @@ def _empty(count: int, size: int, dtype: torch.dtype, device: torch.device) -> T
 
 
 def _fill_in_pieces(
-    views: Tensor, pixels: Pixels, places: Ints, parameters: Parameters, look: Look, statistics: tuple[Tensor, Tensor]
+    views: Tensor,
+    pixels: Pixels,
+    places: Ints,
+    parameters: Parameters,
+    group: _Group,
+    statistics: tuple[Tensor, Tensor],
 ) -> None:
     """Make views ``(M, 3, S, S)`` in pieces that fit a CPU's cache, sorted by what they need."""
-    size, workers = views.shape[2], min(torch.get_num_threads(), _WORKERS)
+    size, workers, look = group.size, min(torch.get_num_threads(), _WORKERS), group.look
     fitting = _PIECE // (pixels.channels * size * size)
     order, pieces = processing_order(parameters, max(1, min(fitting, -(-len(places) // workers))))
     parameters, places = parameters.take(order), places[order]
     table, targets = look.table(parameters), views.unbind()
     busy, steering = table != look.neutral(), torch.from_numpy(table)
 
-    def finish(crops: Tensor, piece: slice) -> Tensor:
-        x = colour(_planes(crops, pixels.white), look, steering[:, piece], busy[:, piece].any(1))
-        return normalise(x, *statistics)
+    def finish(crops: Tensor, piece: slice, mine: Parameters, *, oriented: bool) -> Tensor:
+        steps = steering[:, piece], busy[:, piece].any(1)
+        return normalise(_render(crops, pixels.white, mine, group, *steps, oriented=oriented), *statistics)
 
     def make(piece: slice) -> None:
         mine = parameters.take(piece)
         crops = crops_one_by_one(pixels, places[piece], mine, size)
-        _put(targets, finish(crops, piece), order[piece], mine)
+        _put(targets, finish(crops, piece, mine, oriented=False), order[piece], mine)
+
+    def make_tiny(piece: slice) -> Tensor:
+        return finish(turned[piece], piece, parameters.take(piece), oriented=True).permute(0, 2, 3, 1)
 
     with _threads_of_their_own(workers) as run:
         if pixels.uniform and not pixels.fine and max(math.prod(pixels.largest), size * size) <= _TINY:
-            crops = crops_at_once(pixels, places, parameters, size)  # turned; and cheaper to put in order together
-            made = run(lambda piece: finish(crops[piece], piece).permute(0, 2, 3, 1), pieces)
-            back = torch.from_numpy(np.argsort(order))
-            views.copy_(torch.cat(list(made)).index_select(0, back).permute(0, 3, 1, 2))
+            turned = crops_at_once(pixels, places, parameters, size)
+            made = torch.cat(list(run(make_tiny, pieces)))  # cheaper to put in order together
+            views.copy_(made.index_select(0, torch.from_numpy(np.argsort(order))).permute(0, 3, 1, 2))
         else:
             list(run(make, pieces))
 
@@ -256,15 +310,48 @@ def _put(targets: Sequence[Tensor], x: Tensor, where: Ints, parameters: Paramete
 
 
 def _fill_at_once(
-    views: Tensor, pixels: Pixels, places: Ints, parameters: Parameters, look: Look, statistics: tuple[Tensor, Tensor]
+    views: Tensor,
+    pixels: Pixels,
+    places: Ints,
+    parameters: Parameters,
+    group: _Group,
+    statistics: tuple[Tensor, Tensor],
 ) -> None:
     """Make views ``(M, 3, S, S)`` in one go, every view through every operation that can occur."""
-    x = _planes(crops_at_once(pixels, places, parameters, views.shape[2]), pixels.white)
-    table = to_device(look.table(parameters), pixels.device)
-    views.copy_(normalise(colour(x, look, table, look.possible()), *statistics))
+    crops = crops_at_once(pixels, places, parameters, group.size)
+    steps = to_device(group.look.table(parameters), pixels.device), group.look.possible()
+    views.copy_(normalise(_render(crops, pixels.white, parameters, group, *steps, oriented=True), *statistics))
 
 
-def _planes(crops: Tensor, white: float) -> Tensor:
+def _render(
+    crops: Tensor,
+    white: float,
+    parameters: Parameters,
+    group: _Group,
+    table: Tensor,
+    busy: NDArray[np.bool_],
+    *,
+    oriented: bool,
+) -> Tensor:
+    """Turn crops in grey levels into views in [0, 1], both ``(M, C, S, S)``: everything between crop and normalisation.
+
+    Args:
+        crops: See :func:`medssl.data.crops.crops_one_by_one`.
+        white: The type's largest grey level.
+        parameters: Of these M views.
+        group: What they belong to.
+        table: See :func:`medssl.data.render.colour`.
+        busy: Likewise.
+        oriented: Whether the crops have been turned and mirrored already.
+    """
+    x = transform(_planes(crops, white, parameters.window), parameters, oriented=oriented)
+    x = colour(x, group.look, table, busy)
+    if group.noise is not None:
+        add_noise_(x, parameters, group.noise, oriented=oriented)
+    return x
+
+
+def _planes(crops: Tensor, white: float, window: NDArray[np.float64] | None) -> Tensor:
     """Return crops ``(M, C, S, S)`` as float32 in [0, 1], each channel of the batch in one piece."""
     planes = crops.transpose(0, 1).to(torch.float32, memory_format=torch.contiguous_format, copy=True)
-    return planes.mul_(1 / white).transpose(0, 1)
+    return (planes.mul_(1 / white) if window is None else apply_window(planes, window)).transpose(0, 1)

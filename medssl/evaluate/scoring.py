@@ -30,7 +30,7 @@ import torch
 from medssl.errors import DataError, PluginError
 from medssl.settings import EvaluateSettings
 
-__all__ = ["METRICS", "score"]
+__all__ = ["METRICS", "Table", "chunk", "draw_weights", "score"]
 
 METRICS = ("accuracy", "f1_weighted", "f1_macro", "balanced_accuracy", "auroc", "mcc", "ece")
 
@@ -61,14 +61,13 @@ def score(proba: Array, labels: Array, groups: Array | None, settings: EvaluateS
         DataError: There is no sample.
         PluginError: ``proba`` does not hold n distributions over the classes.
     """
-    table = _Table(*_checked(proba, labels))
+    table = Table(*_checked(proba, labels))
     units = np.arange(table.n) if groups is None else np.unique(groups, return_inverse=True)[1].reshape(-1)
     count = int(units.max()) + 1
     resamples = settings.bootstrap if count > 1 else 0
 
     values = table.metrics(np.ones((table.n, 1)))
-    width = max(1, _CHUNK // max(table.n, table.classes**2))
-    drawn = [table.metrics(weights) for weights in _resamples(units, count, resamples, width, seed)]
+    drawn = [table.metrics(weights) for weights in draw_weights(units, resamples, chunk(table), seed)]
     tails = ((1 - settings.confidence) / 2, (1 + settings.confidence) / 2)
     result: dict[str, Any] = {}
     skipped = 0
@@ -110,8 +109,21 @@ def _checked(proba: Array, labels: Array) -> tuple[Array, Array]:
     return proba, labels
 
 
-def _resamples(units: Array, count: int, resamples: int, width: int, seed: int) -> Iterator[Array]:
-    """Yield weights ``(n, B)``: how often each sample occurs in each of up to ``width`` resamples."""
+def chunk(table: Table) -> int:
+    """Return how many resamples to hold at a time."""
+    return max(1, _CHUNK // max(table.n, table.classes**2))
+
+
+def draw_weights(units: Array, resamples: int, width: int, seed: int) -> Iterator[Array]:
+    """Yield weights ``(n, B)``: how often each sample occurs in each of up to ``width`` resamples of units.
+
+    Args:
+        units: ``(n,)`` integers ``0 .. U - 1``, equal for samples that are drawn together.
+        resamples: In all.
+        width: At a time; the draws do not depend on it.
+        seed: Of the draws.
+    """
+    count = int(units.max()) + 1
     generator = np.random.default_rng(seed)
     for start in range(0, resamples, width):
         drawn = generator.integers(0, count, size=(min(width, resamples - start), count))
@@ -123,8 +135,13 @@ def _plain(value: float) -> float | None:
     return None if np.isnan(value) else float(value)
 
 
-class _Table:
-    """Labels and predictions with what the metrics of every resample share."""
+class Table:
+    """Labels and predictions with what the metrics of every resample share.
+
+    Args:
+        proba: ``(n, K)`` class probabilities.
+        labels: ``(n,)`` integers in ``0 .. K - 1``.
+    """
 
     def __init__(self, proba: Array, labels: Array) -> None:
         self.n, self.classes = proba.shape

@@ -15,7 +15,7 @@ from medssl.files import write_atomic
 from medssl.record import RunDirectory, RunResult
 from medssl.report.tables import METRICS, metric_text
 
-__all__ = ["curve_svg", "render_page", "write_page"]
+__all__ = ["curve_svg", "render_page", "template_environment", "write_page"]
 
 _WIDTH, _HEIGHT, _LEFT, _BOTTOM = 460, 180, 52, 26
 
@@ -40,7 +40,7 @@ def render_page(result: RunResult, history: Sequence[Mapping[str, Any]]) -> str:
         result: A finished run.
         history: One mapping per epoch, as in ``history.jsonl``.
     """
-    environment = Environment(loader=PackageLoader("medssl.report"), autoescape=True, undefined=StrictUndefined)
+    environment = template_environment()
     values = result.values
     return environment.get_template("run.html.j2").render(
         run=values,
@@ -51,6 +51,11 @@ def render_page(result: RunResult, history: Sequence[Mapping[str, Any]]) -> str:
         curves=_curves(history),
         recipe=yaml.safe_dump({k: v for k, v in values["recipe"].items() if k != "hash"}, sort_keys=False),
     )
+
+
+def template_environment() -> Environment:
+    """Return what fills every page's template: text is escaped, a name that is not given is an error."""
+    return Environment(loader=PackageLoader("medssl.report"), autoescape=True, undefined=StrictUndefined)
 
 
 def _answer(values: Mapping[str, Any]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, TextIO
 
 from rich.console import Console
@@ -10,7 +10,15 @@ from rich.table import Table
 
 from medssl.record import RunResult
 
-__all__ = ["METRICS", "metric_text", "print_result", "result_rows"]
+__all__ = [
+    "METRICS",
+    "RANKING_METRICS",
+    "diagnostic_lines",
+    "metric_text",
+    "print_result",
+    "ranking_rows",
+    "result_rows",
+]
 
 METRICS = {
     "accuracy": "accuracy",
@@ -20,6 +28,13 @@ METRICS = {
     "auroc": "AUROC",
     "mcc": "MCC",
     "ece": "ECE",
+}
+
+RANKING_METRICS = {
+    "mean_average_precision": "mAP",
+    "recall_at_1": "recall@1",
+    "recall_at_5": "recall@5",
+    "recall_at_10": "recall@10",
 }
 
 
@@ -38,10 +53,44 @@ def _short(value: float) -> str:
 
 def result_rows(result: RunResult) -> list[list[str]]:
     """One row per metric, one column per evaluator, the header first: four evaluators fit a terminal of 90 columns."""
-    rows = [["", *result.evaluations]]
-    for key, title in METRICS.items():
-        rows.append([title, *(metric_text(scores[key]) for scores in result.evaluations.values())])
+    return _rows(METRICS, result.evaluations)
+
+
+def ranking_rows(result: RunResult) -> list[list[str]]:
+    """The same of the rankings."""
+    return _rows(RANKING_METRICS, {name: found for name, found in _diagnostics(result).items() if _is_ranking(found)})
+
+
+def _rows(metrics: Mapping[str, str], by_evaluator: Mapping[str, Any]) -> list[list[str]]:
+    rows = [["", *by_evaluator]]
+    for key, title in metrics.items():
+        rows.append([title, *(metric_text(scores[key]) for scores in by_evaluator.values())])
     return rows
+
+
+def diagnostic_lines(result: RunResult) -> list[str]:
+    """One line of the features themselves, and one per observer: ``rank: effective_rank 31.4, alpha 1.08``."""
+    lines = []
+    for name, found in _diagnostics(result).items():
+        if not _is_ranking(found):
+            words = [f"{key} {_number(value)}" for key, value in found.items() if key not in ("selected", "notes")]
+            lines.append(f"{name}: {', '.join(words)}")
+    return lines
+
+
+def _diagnostics(result: RunResult) -> Mapping[str, Any]:
+    found: Mapping[str, Any] = result.values.get("diagnostics", {})
+    return found
+
+
+def _is_ranking(found: Mapping[str, Any]) -> bool:
+    return "mean_average_precision" in found
+
+
+def _number(value: Any) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
 def print_result(result: RunResult, stream: TextIO) -> None:
@@ -53,14 +102,19 @@ def print_result(result: RunResult, stream: TextIO) -> None:
         f"{data['test']} test images, {data['split']} split",
         file=stream,
     )
-    _print_rows(result_rows(result), stream)
+    for rows in (result_rows(result), ranking_rows(result)):
+        if len(rows[0]) > 1:
+            _print_rows(rows, stream)
+    for line in diagnostic_lines(result):
+        print(line, file=stream)
     for text in _remarks(result):
         print(f"note: {text}", file=stream)
     print(result.path, file=stream)
 
 
 def _remarks(result: RunResult) -> list[str]:
-    notes = [f"{name}: {text}" for name, metrics in result.evaluations.items() for text in metrics.get("notes", ())]
+    every = {**result.evaluations, **_diagnostics(result)}
+    notes = [f"{name}: {text}" for name, found in every.items() for text in found.get("notes", ())]
     return [*result.values["data"]["warnings"], *notes]
 
 

@@ -3,7 +3,7 @@
 Each takes what the stages before it made and returns one value; :mod:`medssl.pipeline` says in which order.
 """
 
-from medssl.stages.evaluation import evaluate
+from medssl.stages.evaluation import Findings, evaluate
 from medssl.stages.features import extract_features
 from medssl.stages.listener import Listener
 from medssl.stages.machine import Machine
@@ -11,6 +11,7 @@ from medssl.stages.pretraining import pretrain, save
 from medssl.stages.reuse import adopt, find_pretrained
 
 __all__ = [
+    "Findings",
     "Listener",
     "Machine",
     "adopt",

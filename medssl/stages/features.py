@@ -2,36 +2,79 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from torch import Tensor
 
 from medssl.contracts import Part as PartName
+from medssl.contracts import ViewGroup, ViewSpec
 from medssl.data.loading import Data, Part
-from medssl.data.views import PlainViews
+from medssl.data.views import PlainViews, Views
 from medssl.evaluate.features import extract
 from medssl.files import write_atomic_with
 from medssl.recipe import Recipe
 from medssl.record import RunDirectory
 from medssl.stages.machine import Machine
 from medssl.train.backbones import Encoder
+from medssl.train.seeding import derive_seed
 
-__all__ = ["extract_features", "features_of"]
+__all__ = ["RandomViews", "extract_features", "features_of", "plain_views"]
 
 _PARTS: tuple[PartName, ...] = ("train", "val", "test")
 
 
-def features_of(recipe: Recipe, data: Data, rows: np.ndarray, encoder: Encoder, machine: Machine) -> Tensor:
-    """Encode some rows of the store as they are, without augmentation: ``(N, F)`` float32 on the processor."""
-    views = PlainViews(
+def plain_views(recipe: Recipe, data: Data, rows: np.ndarray, machine: Machine) -> PlainViews:
+    """Make some rows of the store as they are evaluated, without augmentation."""
+    return PlainViews(
         data.store,
         rows,
         image_size=recipe.views.image_size,
         device=machine.device,
         normalisation=recipe.views.normalisation,
+        window=replace(recipe.augmentation, **recipe.overridden).window,
     )
-    return extract(encoder, views, len(rows), precision=machine.precision)
+
+
+class RandomViews:
+    """One random view of each of some rows of the store, drawn with the recipe's augmentation.
+
+    Args:
+        recipe: Names augmentation, size and seed; the views differ from those of pre-training.
+        data: Holds the store.
+        rows: ``(N,)`` rows of the store.
+        machine: Where the views are made.
+    """
+
+    def __init__(self, recipe: Recipe, data: Data, rows: np.ndarray, machine: Machine) -> None:
+        self._recipe, self._data, self._rows, self._machine = recipe, data, rows, machine
+        self._views: Views | None = None
+
+    def __call__(self, epoch: int, positions: Tensor) -> Tensor:
+        """Map an epoch (from 0) and positions ``(n,)`` int64 on the CPU to ``(n, 3, S, S)`` on the device."""
+        if self._views is None:  # many never ask, and the images move to the device here
+            self._views = self._make()
+        self._views.start_epoch(epoch)
+        return self._views(positions)[0]
+
+    def _make(self) -> Views:
+        recipe = self._recipe
+        return Views(
+            self._data.store,
+            self._rows,
+            ViewSpec((ViewGroup(count=1),)),
+            replace(recipe.augmentation, **recipe.overridden),
+            image_size=recipe.views.image_size,
+            seed=derive_seed(recipe.seed, "evaluation"),
+            device=self._machine.device,
+            normalisation=recipe.views.normalisation,
+        )
+
+
+def features_of(recipe: Recipe, data: Data, rows: np.ndarray, encoder: Encoder, machine: Machine) -> Tensor:
+    """Encode some rows of the store as they are, without augmentation: ``(N, F)`` float32 on the processor."""
+    return extract(encoder, plain_views(recipe, data, rows, machine), len(rows), precision=machine.precision)
 
 
 def extract_features(

@@ -8,11 +8,13 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from medssl.contracts import Evaluator, Features, Method, Task, ViewSpec
+from medssl.contracts import Evaluator, Features, Method, Predictor, Task, ViewSpec
 from medssl.data.loading import Data
 from medssl.data.views import Views
+from medssl.errors import PluginError
 from medssl.recipe import Recipe
 from medssl.record import RunDirectory
+from medssl.stages.collapse import CollapseWatch
 from medssl.stages.features import features_of
 from medssl.stages.listener import Listener
 from medssl.stages.machine import Machine
@@ -21,7 +23,7 @@ from medssl.train.checkpoint import save_encoder
 from medssl.train.seeding import derive_seed
 from medssl.train.trainer import EpochRecord, Trainer
 
-__all__ = ["pretrain", "save"]
+__all__ = ["build_method", "pretrain", "save", "views_of"]
 
 _ONLINE_BANK = 1000  # training images that the online validation compares with: keeps it under 3 % of an epoch
 
@@ -43,11 +45,11 @@ def pretrain(
         listener.note(f"{recipe.method.name} trains nothing: the encoder is evaluated as it is")
         return encoder, []
     part = data.part("train", labelled=False)
-    method = _build_method(recipe, data, encoder, len(part))
+    method = build_method(recipe, encoder, num_samples=len(part), num_classes=len(data.classes))
     views = Views(
         data.store,
         part.rows,
-        _overridden_spec(method, recipe),
+        views_of(method, recipe),
         replace(recipe.augmentation, **recipe.overridden),
         image_size=recipe.views.image_size,
         seed=recipe.seed,
@@ -67,8 +69,9 @@ def pretrain(
         directory=directory.path,
         fingerprint=data.fingerprint,
     )
-    validate = _online_validation(recipe, data, encoder, machine)
-    return encoder, trainer.fit(validate=validate, report=listener.epoch, progress=listener.step)
+    watch = CollapseWatch(recipe, len(part) // recipe.train.batch_size, listener)
+    validate = _online_validation(recipe, data, encoder, machine, watch)
+    return encoder, trainer.fit(validate=validate, report=watch.epoch, progress=listener.step)
 
 
 def save(encoder: Encoder, recipe: Recipe, data: Data, directory: RunDirectory) -> None:
@@ -82,12 +85,13 @@ def save(encoder: Encoder, recipe: Recipe, data: Data, directory: RunDirectory) 
     save_encoder(directory.encoder, encoder, header)
 
 
-def _build_method(recipe: Recipe, data: Data, encoder: Encoder, num_samples: int) -> Method:
+def build_method(recipe: Recipe, encoder: Encoder, *, num_samples: int, num_classes: int) -> Method:
+    """Build the recipe's method, its weights drawn from the recipe's seed."""
     batch = recipe.train.batch_size
     task = Task(
         feature_dim=encoder.feature_dim,
         num_samples=num_samples,
-        num_classes=len(data.classes),
+        num_classes=num_classes,
         image_size=recipe.views.image_size,
         batch_size=batch,
         total_steps=recipe.train.epochs * (num_samples // batch),
@@ -98,8 +102,8 @@ def _build_method(recipe: Recipe, data: Data, encoder: Encoder, num_samples: int
     return method
 
 
-def _overridden_spec(method: Method, recipe: Recipe) -> ViewSpec:
-    """What the user set by hand wins over what the method asks of a group of views."""
+def views_of(method: Method, recipe: Recipe) -> ViewSpec:
+    """Return the views of a method; what the user set by hand wins over what it asks of a group of them."""
     groups = tuple(
         replace(group, augment={k: v for k, v in group.augment.items() if k not in recipe.overridden})
         for group in method.views.groups
@@ -108,10 +112,10 @@ def _overridden_spec(method: Method, recipe: Recipe) -> ViewSpec:
 
 
 def _online_validation(
-    recipe: Recipe, data: Data, encoder: Encoder, machine: Machine
+    recipe: Recipe, data: Data, encoder: Encoder, machine: Machine, watch: CollapseWatch
 ) -> Callable[[], Mapping[str, float]] | None:
     """Score the first quick evaluator on the validation part, against a fixed sample of the training part."""
-    quick = next((choice for choice in recipe.evaluators if choice.plugin.online), None)
+    quick = next((c for c in recipe.evaluators if c.plugin.online and c.plugin.needs == "features"), None)
     if quick is None:
         return None
     train, val = data.part("train"), data.part("val")
@@ -122,9 +126,16 @@ def _online_validation(
 
     def validate() -> Mapping[str, float]:
         x = [features_of(recipe, data, part.rows, encoder, machine) for part in (bank, val)]
+        watch.look(x[0])
         evaluator: Evaluator = quick.plugin(quick.config, recipe.seed)
         known = [Features(x=x[i], label=p.labels, num_classes=len(data.classes)) for i, p in enumerate((bank, val))]
-        correct = evaluator.fit(*known).predict_proba(x[1]).argmax(1) == val.labels
+        predictor = evaluator.fit(*known)
+        if not isinstance(predictor, Predictor):
+            raise PluginError(
+                f"evaluator '{quick.name}' is online and gives a {type(predictor).__name__}. Only predictors can watch "
+                "the validation part. Set its `online` to False."
+            )
+        correct = predictor.predict_proba(x[1]).argmax(1) == val.labels
         return {f"val_{quick.name}": float(correct.float().mean())}
 
     return validate

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from typing import Any
 
 import timm
@@ -11,7 +13,7 @@ from torch import Tensor, nn
 
 from medssl.errors import OptionError, did_you_mean
 from medssl.settings import EncoderSettings
-from medssl.train.weights import has_small_stem, load_weights, read_weights
+from medssl.train.weights import Weights, find_weights, has_small_stem, load_weights
 
 __all__ = ["Encoder", "build_encoder"]
 
@@ -27,24 +29,67 @@ class Encoder(nn.Module):
         backbone_name: timm's name of the model.
         stem: ``standard``, or ``small`` where the first convolution was replaced.
         image_size: Side of the full-size images that it was built for, in pixels.
+        origin: ``source`` and ``sha256`` of the weights that it started from; empty for random ones.
     """
 
-    def __init__(self, network: nn.Module, *, backbone_name: str, stem: str, image_size: int, feature_dim: int) -> None:
+    def __init__(
+        self,
+        network: nn.Module,
+        *,
+        backbone_name: str,
+        stem: str,
+        image_size: int,
+        feature_dim: int,
+        origin: Mapping[str, str] | None = None,
+    ) -> None:
         super().__init__()
         self.network = network
         self.backbone_name = backbone_name
         self.stem = stem
         self.image_size = image_size
         self.feature_dim = feature_dim
+        self.origin = dict(origin or {})
 
     def forward(self, images: Tensor) -> Tensor:
         """Encode ``(N, 3, H, W)`` into ``(N, F)``."""
         features: Tensor = self.network(images)
         return features
 
+    def dense(self, images: Tensor) -> Tensor:
+        """Encode ``(N, 3, H, W)`` into feature maps ``(N, F, h, w)``, the network's last ones before pooling.
+
+        Their mean over h and w is what :meth:`forward` gives where the network pools by a plain average: ResNets,
+        EfficientNets, DenseNets. ConvNeXts and others normalise after pooling, and most transformers pool by their
+        class token, which is no part of the map.
+
+        Raises:
+            OptionError: The network has no such map, or one of another width than its pooled features.
+        """
+        network: Any = self.network
+        found: Tensor = network.forward_features(images)
+        maps = self._tokens_to_maps(found, images) if found.ndim == 3 else found
+        last = getattr(network, "output_fmt", "NCHW") == "NHWC" or maps.shape[1] != self.feature_dim
+        maps = maps.movedim(-1, 1) if maps.ndim == 4 and last else maps
+        if maps.ndim != 4 or maps.shape[1] != self.feature_dim:
+            raise OptionError(
+                f"the backbone '{self.backbone_name}' gives no map of its features. Before pooling they have the shape "
+                f"{tuple(found.shape)}, after it {self.feature_dim} values an image. This method needs another "
+                "--backbone, for instance a ResNet."
+            )
+        return maps
+
+    def _tokens_to_maps(self, tokens: Tensor, images: Tensor) -> Tensor:
+        """Lay tokens ``(N, T, F)`` out as ``(N, h, w, F)`` without the class token and its like, or leave them."""
+        patches = tokens[:, int(getattr(self.network, "num_prefix_tokens", 0)) :]
+        height, width = images.shape[2:]
+        h = round(math.sqrt(patches.shape[1] * height / width))
+        if h == 0 or patches.shape[1] % h:
+            return tokens
+        return patches.reshape(len(patches), h, -1, patches.shape[2])
+
 
 def build_encoder(settings: EncoderSettings, image_size: int, seed: int) -> Encoder:
-    """Build an encoder with random weights from a seed, or with weights from a file.
+    """Build an encoder with random weights from a seed, with weights from a file, or with timm's own.
 
     Args:
         settings: Model name, weights file, stem. With weights, ``stem="auto"`` takes the stem that the file was trained
@@ -57,21 +102,22 @@ def build_encoder(settings: EncoderSettings, image_size: int, seed: int) -> Enco
             it has no small stem.
         CheckpointError: The weights cannot be read or do not fit.
     """
-    weights = None if settings.weights is None else read_weights(settings.weights)
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)  # not torch.manual_seed: that would reset the GPUs' too
         network = _create(settings.backbone, image_size)
+        weights = find_weights(settings)
         stem = _choose_stem(settings, network, image_size, weights)
         if stem == "small":
             _replace_stem(network, settings.backbone)
-    if weights is not None and settings.weights is not None:
-        load_weights(network, weights, settings.weights)
+    if weights is not None:
+        load_weights(network, weights.tensors, weights.path)
     return Encoder(
         network,
         backbone_name=settings.backbone,
         stem=stem,
         image_size=image_size,
         feature_dim=_feature_dim(network, settings.backbone, image_size),
+        origin=None if weights is None else {"source": weights.source, "sha256": weights.sha256},
     )
 
 
@@ -99,14 +145,12 @@ def _create(name: str, image_size: int) -> nn.Module:
     raise AssertionError  # the last attempt returns or raises
 
 
-def _choose_stem(
-    settings: EncoderSettings, network: nn.Module, image_size: int, weights: dict[str, Tensor] | None
-) -> str:
+def _choose_stem(settings: EncoderSettings, network: nn.Module, image_size: int, weights: Weights | None) -> str:
     if settings.stem != "auto":
         return settings.stem
     if not isinstance(network, ResNet):
         return "standard"
-    small = image_size < _SMALL_IMAGE if weights is None else has_small_stem(weights)
+    small = image_size < _SMALL_IMAGE if weights is None else has_small_stem(weights.tensors)
     return "small" if small else "standard"
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -70,7 +70,8 @@ class JointEncode:
 
     Attributes:
         latest: Features of the last call that used the encoder in training, ``(V * N, F)`` float32 without gradient,
-            of the first size where views differ in size; ``None`` before that. For collapse measures.
+            of the first size where views differ in size, and the means of the maps after a dense call; ``None`` before
+            that. For collapse measures.
 
     Args:
         encoder: The encoder in training.
@@ -88,29 +89,33 @@ class JointEncode:
         self._precision = precision
         self._batch_norm = batch_norm
 
-    def __call__(self, views: Sequence[Tensor], encoder: nn.Module | None = None) -> tuple[Tensor, ...]:
+    def __call__(
+        self, views: Sequence[Tensor], encoder: nn.Module | None = None, *, dense: bool = False
+    ) -> tuple[Tensor, ...]:
         """Encode V tensors ``(N, C, H, W)`` into V tensors ``(N, F)`` float32.
 
         Args:
             views: Views to encode; those of one size share a forward, and running statistics follow their order.
             encoder: Another encoder, a momentum teacher for instance; ``None``: the one in training.
+            dense: Call the encoder's ``dense`` instead, which gives feature maps ``(N, F, h, w)``.
         """
         network = self._encoder if encoder is None else encoder
         found: dict[int, Tensor] = {}
         joined: list[Tensor] = []
         for members in _by_shape(views):
             x = torch.cat([views[i] for i in members]) if len(members) > 1 else views[members[0]]
-            features = self._forward(network, x, len(members))  # (len(members) * N, F)
+            features = self._forward(network, x, len(members), dense)  # (len(members) * N, F) or (..., F, h, w)
             joined.append(features)
             found |= zip(members, features.chunk(len(members)), strict=True)
         if encoder is None and joined:
-            self.latest = joined[0].detach()
+            self.latest = joined[0].detach().mean(dim=(2, 3)) if dense else joined[0].detach()
         return tuple(found[i] for i in range(len(views)))
 
-    def _forward(self, encoder: nn.Module, x: Tensor, views: int) -> Tensor:
+    def _forward(self, encoder: nn.Module, x: Tensor, views: int, dense: bool) -> Tensor:
         statistics = per_view(encoder, views) if self._batch_norm == "per-view" else contextlib.nullcontext()
+        run: Any = encoder.dense if dense else encoder
         with self._precision.autocast(), statistics:
-            features: Tensor = encoder(x)
+            features: Tensor = run(x)
         return features.float()
 
 

@@ -58,7 +58,7 @@ def save_encoder(path: Path, encoder: Encoder, header: Mapping[str, str]) -> Non
 
     Args:
         path: The file.
-        encoder: Its name, stem, image size and feature width go into the header by themselves.
+        encoder: Its name, stem, image size, feature width and origin go into the header by themselves.
         header: Further entries, for instance the normalisation and the recipe's hash.
 
     Raises:
@@ -69,6 +69,7 @@ def save_encoder(path: Path, encoder: Encoder, header: Mapping[str, str]) -> Non
         "stem": encoder.stem,
         "image_size": str(encoder.image_size),
         "feature_dim": str(encoder.feature_dim),
+        **{f"init_{name}": value for name, value in encoder.origin.items()},
         **header,
     }
     tensors = {name: value.detach().cpu().contiguous() for name, value in encoder.network.state_dict().items()}
@@ -123,6 +124,7 @@ def load_encoder(path: Path | str) -> tuple[Encoder, dict[str, str]]:
     except (SafetensorError, OSError, ValueError, OptionError) as error:
         raise _unreadable(path, "encoder", error) from error
     load_weights(encoder.network, tensors, path)
+    encoder.origin = {name.removeprefix("init_"): text for name, text in header.items() if name.startswith("init_")}
     return encoder.eval(), header
 
 

@@ -6,12 +6,18 @@ N samples, F features. All of them compute on the processor, in float64 where gi
 from __future__ import annotations
 
 import math
+from typing import Literal
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-__all__ = ["alignment", "effective_rank", "feature_std", "uniformity"]
+__all__ = ["Collapse", "alignment", "call_collapse", "effective_rank", "feature_std", "uniformity"]
+
+Collapse = Literal["complete", "dimensional"]
+
+_SMALLEST_SPREAD = 0.05
+_SMALLEST_RANK = 2.0
 
 
 def feature_std(x: Tensor) -> float:
@@ -79,6 +85,30 @@ def uniformity(x: Tensor, t: float = 2.0) -> float:
     """
     squared = torch.pdist(F.normalize(_plain(x), dim=1)).square()
     return float(torch.logsumexp(-t * squared, dim=0) - math.log(len(squared)))
+
+
+def call_collapse(spread: float, rank: float) -> Collapse | None:
+    """Say by name how far features have collapsed.
+
+    ``complete``: the spread is below 0.05. Its square is at most one less the mean cosine similarity of two images,
+    which is then above .9975. ``dimensional`` (Jing et al. 2022, arXiv 2110.09348): they are spread, but along one
+    line: the effective rank is below 2, an entropy of less than one bit.
+
+    Give measures of an encoder in evaluation mode: in training BatchNorm spreads out each batch anew. On the phantom,
+    24 px, SimSiam without its stop-gradient ended at 0.02 and 1.9 in evaluation and at 0.56 and 5 in training, and with
+    it at 0.57 and 18 in evaluation. Other sound runs, on the phantom, the pneumonia set and BUSI, had 0.4 to 0.7 and 50
+    to 150, untrained ResNets 0.05 to 0.3 and 5 to 50.
+
+    Args:
+        spread: Of :func:`feature_std`.
+        rank: Of :func:`effective_rank`.
+
+    Returns:
+        ``None`` for features that are well, and where a measure is no number.
+    """
+    if spread < _SMALLEST_SPREAD:
+        return "complete"
+    return "dimensional" if rank < _SMALLEST_RANK else None
 
 
 def _plain(x: Tensor) -> Tensor:

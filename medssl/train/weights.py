@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import pickle
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +16,47 @@ from safetensors.torch import load as parse_safetensors
 from torch import Tensor, nn
 
 from medssl.errors import CheckpointError
+from medssl.settings import EncoderSettings
+from medssl.train.pretrained import fetch_pretrained
 
-__all__ = ["has_small_stem", "load_weights", "read_weights"]
+__all__ = ["Weights", "find_weights", "has_small_stem", "load_weights", "read_weights"]
 
 _WRAPPERS = ("state_dict", "model")  # timm's own training script and several others store the weights under these
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Weights to start from.
+
+    Attributes:
+        tensors: By timm's names.
+        path: The file that holds them.
+        source: Where they come from: the file, or timm's name for them and their place on the hub.
+        sha256: Of the file.
+    """
+
+    tensors: dict[str, Tensor]
+    path: Path
+    source: str
+    sha256: str
+
+
+def find_weights(settings: EncoderSettings) -> Weights | None:
+    """Read what ``encoder.weights`` names; ``None`` for random weights.
+
+    Raises:
+        OptionError: timm has no weights for this backbone.
+        CheckpointError: A file is missing or broken, or timm's weights cannot be downloaded.
+    """
+    if settings.weights is None:
+        return None
+    if isinstance(settings.weights, Path):
+        path, source = settings.weights, str(settings.weights)
+    else:
+        path, source = fetch_pretrained(settings.backbone)
+    tensors = read_weights(path)
+    with path.open("rb") as file:
+        return Weights(tensors, path, source, hashlib.file_digest(file, "sha256").hexdigest())
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:

@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from medssl.contracts import Features, Predictor
+from medssl.contracts import Features, Images, Predictor
 from medssl.errors import DataError
 
 __all__ = ["ConstantPredictor", "Scores", "best", "only_class", "score"]
@@ -82,7 +82,7 @@ def best(scores: Sequence[float] | Tensor, prefer: Sequence[float] | Tensor, wha
     return max(range(len(ranked)), key=ranked.__getitem__)
 
 
-def only_class(train: Features) -> int | None:
+def only_class(train: Features | Images) -> int | None:
     """Return the class of a training part that has one only."""
     first = int(train.label[0])
     return first if bool((train.label == first).all()) else None

@@ -23,7 +23,7 @@ from medssl.contracts import Evaluator, Features, Positive, Predictor
 from medssl_evaluators._choice import ConstantPredictor, best, score
 from medssl_evaluators._logistic import fit_logistic
 
-__all__ = ["Linear"]
+__all__ = ["Linear", "LinearHead"]
 
 
 class Linear(Evaluator):
@@ -62,7 +62,8 @@ class Linear(Evaluator):
         weight, intercept = fit_logistic((x - mean) / deviation, label, len(present), penalty)  # (S, P, F), (S, P)
 
         heads = [
-            _Head(mean, deviation, w, b, present, train.num_classes) for w, b in zip(weight, intercept, strict=True)
+            LinearHead(mean, deviation, w, b, present, train.num_classes)
+            for w, b in zip(weight, intercept, strict=True)
         ]
         scores = score(torch.stack([head.predict_proba(val.x) for head in heads]), val.label)
         chosen = best(scores.balanced_accuracy, -scores.log_loss, "c_values")
@@ -79,7 +80,7 @@ def _notes(chosen: int, count: int) -> tuple[str, ...]:
     return (f"The chosen C is the {edge} of c_values; the best one may lie beyond.",)
 
 
-class _Head(Predictor):
+class LinearHead(Predictor):
     """One solved regression: ``weight`` (P, F) and ``intercept`` (P,) on standardised features."""
 
     selected: dict[str, Any]
@@ -93,7 +94,11 @@ class _Head(Predictor):
 
     def predict_proba(self, x: Tensor) -> Tensor:
         """Map features ``(N, F)`` to class probabilities ``(N, K)``; zero for a class without a training sample."""
+        return self.log_proba(x).exp()
+
+    def log_proba(self, x: Tensor) -> Tensor:
+        """Return their logarithms, which keep apart what is too small for a probability; minus infinity for zero."""
         z = (x.to(self.mean) - self.mean) / self.deviation
-        proba = z.new_zeros(len(z), self.num_classes)
-        proba[:, self.present] = (z @ self.weight.T + self.intercept).softmax(dim=1)
-        return proba.to(x.device)
+        found = z.new_full((len(z), self.num_classes), -torch.inf)
+        found[:, self.present] = (z @ self.weight.T + self.intercept).log_softmax(dim=1)
+        return found.to(x.device)

@@ -16,12 +16,12 @@ GROUPS = ("medssl.methods", "medssl.datasets", "medssl.evaluators")
 
 # plain English beside being a plugin's name: only a literal that is exactly this word counts
 COMMON_WORDS = {"csv", "folder", "linear"}
-SPLIT_PROTOCOLS = {"random"}  # the core's own word, which a method happens to share
+CORE_WORDS = {"random", "imagenet", "rank"}  # a split protocol, a normalisation, a measure: plugins share the names
 
 
 def plugin_names() -> list[str]:
     declared = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["entry-points"]
-    return sorted({name for group in GROUPS for name in declared[group]} - SPLIT_PROTOCOLS)
+    return sorted({name for group in GROUPS for name in declared[group]} - CORE_WORDS)
 
 
 def docstrings(tree: ast.AST) -> set[int]:

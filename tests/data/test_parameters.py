@@ -11,7 +11,7 @@ from torchvision.transforms import RandomResizedCrop
 
 from medssl.contracts import Augmentation
 from medssl.data.draws import uniforms
-from medssl.data.parameters import BRIGHTNESS, COLUMNS, CONTRAST, HUE, SATURATION, crop_boxes, draw
+from medssl.data.parameters import BRIGHTNESS, COLUMNS, CONTRAST, HUE, SATURATION, columns, crop_boxes, draw
 
 NOTHING = Augmentation(horizontal_flip=0, jitter=0, greyscale=0, blur=0)
 
@@ -91,12 +91,17 @@ def test_full_scale_and_square_ratio_take_the_whole_image():
         ("greyscale", lambda p: p.grey),
         ("blur", lambda p: p.sigma > 0),
         ("solarise", lambda p: p.solarise < 1),
+        ("window_jitter", lambda p: (p.window != [0, 255]).any(1)),
+        ("gamma", lambda p: p.gamma != 1 if p.gamma is not None else np.zeros(1)),
+        ("stain", lambda p: (p.stain[:, 0] != 1).any(1) if p.stain is not None else np.zeros(1)),
+        ("noise", lambda p: p.noise > 0 if p.noise is not None else np.zeros(1)),
     ],
 )
 @pytest.mark.parametrize("probability", [0.0, 0.3, 1.0])
 def test_an_operation_is_drawn_with_its_probability(field, drawn, probability):
     count = 4000
-    parameters = draw(table(count), shapes(count), dataclasses.replace(NOTHING, **{field: probability}), 64)
+    recipe = dataclasses.replace(NOTHING, **{field: probability})
+    parameters = draw(table(count), shapes(count), recipe, 64, np.tile([0.0, 255.0], (count, 1)))
     share = drawn(parameters).mean()
     assert abs(share - probability) <= 4 * np.sqrt(probability * (1 - probability) / count)
 
@@ -149,6 +154,43 @@ def test_samples_draw_parameters_of_their_own():
     assert len(np.unique(parameters.factors[parameters.jitter][:, BRIGHTNESS])) == parameters.jitter.sum()
 
 
+def test_domain_operations_fill_their_ranges():
+    count = 4000
+    recipe = dataclasses.replace(
+        NOTHING,
+        **{"rotation": 20, "window_jitter": 1, "window_level": 0.2, "window_width": 0.3, "gamma": 1, "stain": 1},
+        **{"stain_scale": 0.1, "stain_shift": 0.3, "noise": 1, "noise_sigma": (0.02, 0.06)},
+    )
+    p = draw(table(count), shapes(count), recipe, 64, np.tile([100.0, 300.0], (count, 1)))
+    width, middle = p.window[:, 1] - p.window[:, 0], p.window.mean(1)
+    for values, low, high in (
+        (np.rad2deg(p.angle), -20, 20),
+        (width, 140, 260),
+        (middle, 160, 240),
+        (np.log(p.gamma), np.log(0.7), np.log(1.5)),
+        *((p.stain[:, 0, i], 0.9, 1.1) for i in range(3)),
+        *((p.stain[:, 1, i], -0.3, 0.3) for i in range(3)),
+        (p.noise, 0.02, 0.06),
+    ):
+        assert values.min() == pytest.approx(low, abs=0.01 * (high - low))
+        assert values.max() == pytest.approx(high, abs=0.01 * (high - low))
+        assert values.mean() == pytest.approx((low + high) / 2, abs=0.03 * (high - low))
+
+
+def test_operations_that_are_off_draw_nothing_and_change_no_other_draw():
+    few = columns(Augmentation())
+    assert few < columns(Augmentation(noise=0.1)) == COLUMNS
+    count = 50
+    plain = draw(table(count)[:, :few], shapes(count), Augmentation(), 64)
+    domain = Augmentation(rotation=10, window_jitter=1, gamma=1, stain=1, noise=1)
+    rich = draw(table(count), shapes(count), domain, 64, np.tile([0.0, 255.0], (count, 1)))
+    assert [plain.angle, plain.window, plain.gamma, plain.stain, plain.noise, plain.noise_start] == [None] * 6
+    for field in ("mirror", "upend", "transpose", "jitter", "order", "factors", "grey", "sigma", "solarise"):
+        np.testing.assert_array_equal(getattr(plain, field), getattr(rich, field))
+    for field in ("top", "left", "height", "width"):
+        np.testing.assert_array_equal(getattr(plain.boxes, field), getattr(rich.boxes, field))
+
+
 def test_the_table_keeps_its_columns():
     """A change here changes every view of every run: published numbers could no longer be reproduced."""
     u = uniforms(1, 2, np.array([1]), np.array([2]), COLUMNS)[0]
@@ -158,3 +200,9 @@ def test_the_table_keeps_its_columns():
     assert p.order[0].tolist() == [HUE, CONTRAST, BRIGHTNESS, SATURATION]
     np.testing.assert_allclose(p.factors[0], [1.06176453, 1.11889825, 1.034149, -0.01508207], atol=1e-7)
     assert (p.sigma[0], p.solarise[0]) == (pytest.approx(0.43093053), 0.5)
+    domain = Augmentation(rotation=90, window_jitter=1, gamma=1, stain=1, noise=1)
+    p = draw(u, shapes(1), domain, 64, np.array([[0.0, 255.0]]))
+    np.testing.assert_allclose([*p.angle, *p.window[0]], [0.97365255, 1.8035413, 287.43524802], rtol=1e-7)
+    np.testing.assert_allclose(p.stain[0, 0], [0.99674177, 1.02479565, 1.00670683], rtol=1e-7)
+    np.testing.assert_allclose(p.stain[0, 1], [0.01226403, -0.01942213, 0.03134125], rtol=1e-6)
+    np.testing.assert_allclose([*p.gamma, *p.noise, *p.noise_start], [0.72059585, 0.01469202, 425960], rtol=1e-6)

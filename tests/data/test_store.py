@@ -21,6 +21,7 @@ from medssl.contracts import Dataset, Sample, read_image
 from medssl.data import building
 from medssl.data.decoding import decode_all, thread_count
 from medssl.data.store import default_cache, open_store
+from medssl.data.windows import own_window
 from medssl.errors import DataError, PluginError
 
 
@@ -155,6 +156,32 @@ def test_one_16_bit_image_makes_all_16_bits_with_white_as_white(tmp_path):
     np.testing.assert_array_equal(store.image(0)[:, :, 1], flat.astype(int) * 257)
     np.testing.assert_array_equal(store.image(1)[:, :, 2], deep)
     np.testing.assert_array_equal(store.image(2), colour.astype(int) * 257)
+
+
+def test_fine_images_get_a_window_of_their_own_and_8_bits_among_them_the_whole_range(tmp_path):
+    twelve, low = noise(40, 50, 1, dtype=np.uint16) // 16, noise(40, 50, 1, dtype=np.uint16) // 256
+    dataset = save(tmp_path / "set", a=twelve[..., 0], b=low[..., 0], c=noise(40, 50))
+    store = store_of(dataset, tmp_path / "cache")
+    assert store.levels.tolist() == [list(own_window(twelve)), list(own_window(low)), [0, 65535]]
+    again = store_of(dataset, tmp_path / "cache")
+    assert again.reused
+    np.testing.assert_array_equal(again.levels, store.levels)
+
+
+def test_a_store_of_8_bits_notes_no_windows(tmp_path):
+    assert store_of(Arrays({"a": noise(9, 9, 3)}), tmp_path).levels is None
+
+
+def test_a_fine_store_that_an_earlier_version_made_without_windows_is_built_again(tmp_path):
+    dataset = save(tmp_path / "set", a=noise(9, 9, dtype=np.uint16))
+    expected = store_of(dataset, tmp_path / "cache").levels
+    header = next((tmp_path / "cache" / "stores").glob("*/header.json"))
+    values = json.loads(header.read_text())
+    del values["levels"]
+    header.write_text(json.dumps(values))
+    rebuilt = store_of(dataset, tmp_path / "cache")
+    assert not rebuilt.reused
+    np.testing.assert_array_equal(rebuilt.levels, expected)
 
 
 def test_big_endian_pixels_are_accepted(tmp_path):

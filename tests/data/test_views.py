@@ -17,15 +17,29 @@ from medssl.data import views as module
 from medssl.data.draws import uniforms
 from medssl.data.parameters import BRIGHTNESS, COLUMNS, CONTRAST, HUE, SATURATION, Parameters, draw
 from medssl.data.views import PlainViews, Views
+from medssl.data.windows import own_window
 from medssl.errors import PluginError
 
 STILL = Augmentation(crop_scale=(1, 1), crop_ratio=(1, 1), horizontal_flip=0, jitter=0, greyscale=0, blur=0)
 RICH = Augmentation(vertical_flip=0.5, rotate90=0.6, solarise=0.3, greyscale=0.3)
+DOMAIN = dataclasses.replace(
+    RICH,
+    rotation=30,
+    window=(20, 230),
+    window_jitter=0.5,
+    gamma=0.5,
+    stain=0.5,
+    stain_scale=0.2,
+    stain_shift=0.2,
+    noise=0.5,
+)
 LEVEL = 1 / 255
 
 
 class Store:
     """Images in memory, with what views need of a store."""
+
+    levels = None
 
     def __init__(self, images: list[np.ndarray]) -> None:
         self.dtype, self.channels = images[0].dtype, images[0].shape[2]
@@ -153,24 +167,25 @@ def test_plain_views_equal_torchvisions_resize_and_centre_crop(store, way, reque
 # -------------------------------------------------------------------------------------------- what a view depends on
 
 
+@pytest.mark.parametrize("recipe", [RICH, DOMAIN], ids=["rich", "domain"])
 @pytest.mark.parametrize("size", [32, 48])
 @pytest.mark.parametrize("store", STORES)
-def test_a_view_has_the_same_bits_in_whatever_batch_and_order_it_comes(store, size):
-    views = make_views(STORES[store], image_size=size)
+def test_a_view_has_the_same_bits_in_whatever_batch_and_order_it_comes(store, size, recipe):
+    views = make_views(STORES[store], recipe, image_size=size)
     whole = views(torch.arange(24))
     for positions in (torch.tensor([7]), torch.tensor([23, 0, 11, 7, 4]), torch.arange(23, -1, -1)):
         for view, complete in zip(views(positions), whole, strict=True):
             assert torch.equal(view, complete[positions])
 
 
-@pytest.mark.parametrize("size", [32, 200])
+@pytest.mark.parametrize(("size", "recipe"), [(32, RICH), (200, RICH), (32, DOMAIN)])
 @pytest.mark.parametrize("store", STORES)
-def test_the_number_of_threads_does_not_change_a_bit(store, size):
+def test_the_number_of_threads_does_not_change_a_bit(store, size, recipe):
     before, made = torch.get_num_threads(), []
     try:
         for threads in (1, 2):
             torch.set_num_threads(threads)
-            made.append(make_views(STORES[store], image_size=size)(torch.arange(5)))
+            made.append(make_views(STORES[store], recipe, image_size=size)(torch.arange(5)))
     finally:
         torch.set_num_threads(before)
     assert all(torch.equal(one, other) for one, other in zip(*made, strict=True))
@@ -242,8 +257,17 @@ def test_probability_one_always_applies_the_operation(change, expected):
     assert torch.allclose(changed, expected(plain), atol=1e-6)
 
 
-def test_a_jitter_of_no_strength_changes_nothing():
-    weak = dataclasses.replace(STILL, jitter=1, brightness=0, contrast=0, saturation=0, hue=0)
+@pytest.mark.parametrize(
+    "weak",
+    [
+        {"jitter": 1, "brightness": 0, "contrast": 0, "saturation": 0, "hue": 0},
+        {"gamma": 1, "gamma_range": (1, 1)},
+        {"stain": 1, "stain_scale": 0, "stain_shift": 0},
+        {"noise": 1, "noise_sigma": (0, 0)},
+    ],
+)
+def test_an_operation_of_no_strength_changes_nothing(weak):
+    weak = dataclasses.replace(STILL, **weak)
     assert torch.equal(make_views(EVEN, weak)(torch.arange(5))[0], make_views(EVEN, STILL)(torch.arange(5))[0])
 
 
@@ -256,10 +280,15 @@ def test_each_operation_of_the_jitter_works_without_the_others(only):
     assert ((view - still).abs().amax((1, 2, 3)) > 0.01).all()
 
 
+# Stains are logarithms: next to black, one grey level of a colour that no slide has becomes many.
+SHARES = pytest.mark.parametrize(("recipe", "share"), [(RICH, 0), (DOMAIN, 1e-3)], ids=["rich", "domain"])
+
+
+@SHARES
 @pytest.mark.parametrize("size", [32, 40])
-def test_both_ways_of_making_a_batch_agree(size, monkeypatch):
+def test_both_ways_of_making_a_batch_agree(size, recipe, share, monkeypatch):
+    recipe = dataclasses.replace(recipe, solarise=0)
     for images in STORES.values():
-        recipe = dataclasses.replace(RICH, solarise=0)
         in_pieces = make_views(images, recipe, image_size=size)(torch.arange(24))
         with monkeypatch.context() as patch:
             patch.setattr(module, "_fill_in_pieces", module._fill_at_once)
@@ -267,7 +296,7 @@ def test_both_ways_of_making_a_batch_agree(size, monkeypatch):
         for one, other in zip(in_pieces, at_once, strict=True):
             difference = (levels(one) - levels(other)).abs()
             assert difference.mean() < 0.5
-            assert difference.max() < 10  # a grey level of the crop, stretched by the jitter
+            assert (difference > 10).float().mean() <= share  # a grey level of the crop, stretched by the jitter
 
 
 # ---------------------------------------------------------------------------------------------------------- sources
@@ -314,6 +343,50 @@ def test_sixteen_bits_reach_from_black_to_white(way, request):
     image = np.array([[0, 32767], [32768, 65535]], dtype=np.uint16)[..., None]
     view = make_views([image] * 2, STILL, image_size=2, normalisation="half")(torch.arange(2))[0] * 0.5 + 0.5
     assert view[0, 0].flatten().tolist() == pytest.approx([0, 32767 / 65535, 32768 / 65535, 1], abs=1e-6)
+
+
+TWELVE_BITS = [image[..., :1].astype(np.uint16) * 16 for image in EVEN]  # of 65,535 grey levels the lowest 4,080
+
+
+class DeepStore(Store):
+    """Images of more than eight bits, each with the window that a store notes."""
+
+    def __init__(self, images):
+        super().__init__(images)
+        self.levels = np.array([own_window(image) for image in images])
+
+
+def test_twelve_bits_in_a_file_of_sixteen_are_not_black():
+    store = DeepStore(TWELVE_BITS)
+    settings = {"image_size": 32, "device": "cpu", "normalisation": "half"}
+    plain = PlainViews(store, np.arange(24), **settings)(torch.arange(24)) * 0.5 + 0.5
+    view = Views(store, np.arange(24), ViewSpec(), STILL, seed=0, **settings)(torch.arange(24))[0] * 0.5 + 0.5
+    store.levels = None
+    dark = PlainViews(store, np.arange(24), **settings)(torch.arange(24)) * 0.5 + 0.5
+    assert dark.mean() < 0.05
+    assert 0.3 < plain.mean() < 0.7
+    assert 0.3 < view.mean() < 0.7
+    assert (plain.amax((1, 2, 3)) > 0.9).all()
+
+
+@pytest.mark.parametrize("way", ["in pieces", "at once"])
+@pytest.mark.parametrize("window", [None, (500, 3000)])
+@pytest.mark.parametrize("images", [TWELVE_BITS, EVEN], ids=["twelve bits", "eight bits"])
+def test_evaluation_sees_the_window_that_random_views_see(images, window, way, request):
+    if way == "at once":
+        request.getfixturevalue("at_once")
+    window = window and (window if images[0].dtype == np.uint16 else (30, 190))
+    square = [image[:50, :50] for image in images]
+    store = DeepStore(square) if images is TWELVE_BITS else Store(square)
+    settings = {"image_size": 50, "device": "cpu", "normalisation": "half"}
+    plain = PlainViews(store, np.arange(24), window=window, **settings)(torch.arange(24)) * 0.5 + 0.5
+    recipe = dataclasses.replace(STILL, window=window)
+    view = Views(store, np.arange(24), ViewSpec(), recipe, seed=0, **settings)(torch.arange(24))[0] * 0.5 + 0.5
+    assert torch.allclose(view, plain, atol=1e-6)
+    for image, mine, own in zip(square, plain, store.levels if images is TWELVE_BITS else [(0, 255)] * 24, strict=True):
+        low, high = window or own
+        expected = ((image.astype(np.float64) - low) / (high - low)).clip(0, 1)
+        np.testing.assert_allclose(mine.permute(1, 2, 0).numpy(), np.broadcast_to(expected, (50, 50, 3)), atol=1e-5)
 
 
 @pytest.mark.parametrize("store", ["even", "tiny"])
@@ -370,6 +443,11 @@ def test_an_augmentation_field_nobody_knows_is_refused_with_the_closest():
         make_views(EVEN, spec=ViewSpec((ViewGroup(augment={"solarize": 0.2}),)))
 
 
+def test_a_range_that_a_method_turned_round_is_its_fault():
+    with pytest.raises(PluginError, match=r"crop_scale: expected \[low, high\] with 0 < low <= high <= 1, got \[0.9"):
+        make_views(EVEN, spec=ViewSpec((ViewGroup(augment={"crop_scale": (0.9, 0.1)}),)))
+
+
 @pytest.mark.parametrize("group", [ViewGroup(count=0), ViewGroup(scale=0.01)])
 def test_views_of_no_pixel_or_number_are_refused(group):
     with pytest.raises(PluginError, match="a group of views has"):
@@ -396,10 +474,11 @@ class NothingReadBack(TorchDispatchMode):
 
 @pytest.mark.parametrize("store", STORES)
 def test_nothing_is_read_back_from_the_device(store, at_once):
-    views = make_views(STORES[store])
+    views = make_views(STORES[store], DOMAIN)
     plain = PlainViews(Store(STORES[store]), np.arange(24), image_size=24, device="cpu", normalisation="half")
     with NothingReadBack():
         views(torch.arange(8))
+        views.geometry(torch.arange(8))
         plain(torch.arange(8))
 
 
@@ -409,12 +488,13 @@ def test_the_guard_against_reading_back_notices_it():
 
 
 @pytest.mark.gpu
+@SHARES
 @pytest.mark.parametrize("resident", [True, False])
 @pytest.mark.parametrize("store", STORES)
-def test_a_gpu_makes_the_views_of_the_cpu_without_being_waited_for(store, resident):
+def test_a_gpu_makes_the_views_of_the_cpu_without_being_waited_for(store, resident, recipe, share):
     if not torch.cuda.is_available():
         pytest.skip("no CUDA device")
-    recipe = dataclasses.replace(RICH, solarise=0)
+    recipe = dataclasses.replace(recipe, solarise=0)
     on_gpu = make_views(STORES[store], recipe, device="cuda", resident=resident)
     on_gpu(torch.arange(24))
     torch.cuda.set_sync_debug_mode("error")
@@ -425,4 +505,4 @@ def test_a_gpu_makes_the_views_of_the_cpu_without_being_waited_for(store, reside
     for one, other in zip(made, make_views(STORES[store], recipe)(torch.arange(24)), strict=True):
         difference = (levels(one.cpu()) - levels(other)).abs()
         assert difference.mean() < 0.5
-        assert difference.max() < 4
+        assert (difference > 4).float().mean() <= share

@@ -109,3 +109,44 @@ def test_copy_is_independent():
     teacher.network.conv1.weight.data.zero_()
     assert encoder.network.conv1.weight.abs().sum() > 0
     assert teacher.feature_dim == encoder.feature_dim
+
+
+def test_mean_of_the_dense_features_is_the_pooled_features():
+    encoder = build("resnet18", 64).eval()
+    images = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    maps = encoder.dense(images)
+    assert maps.shape == (2, 512, 2, 2)
+    torch.testing.assert_close(maps.mean(dim=(2, 3)), encoder(images))
+
+
+def test_transformers_map_is_its_patch_tokens_where_they_lie():
+    encoder = build("test_vit", 48).eval()
+    images = torch.randn(1, 3, 48, 48, generator=torch.Generator().manual_seed(0))
+    maps, tokens = encoder.dense(images), encoder.network.forward_features(images)
+    assert maps.shape == (1, 64, 3, 3)
+    for row in range(3):
+        for column in range(3):
+            assert torch.equal(maps[0, :, row, column], tokens[0, 1 + 3 * row + column])  # token 0 is the class token
+    assert encoder.dense(torch.zeros(2, 3, 32, 48)).shape == (2, 64, 2, 3)
+
+
+def test_channels_come_first_where_the_backbone_has_them_last():
+    encoder = build("sequencer2d_s", 32).eval()
+    images = torch.randn(1, 3, 32, 64, generator=torch.Generator().manual_seed(0))
+    maps = encoder.dense(images)
+    assert maps.shape == (1, 384, 2, 4)
+    torch.testing.assert_close(maps.mean(dim=(2, 3)), encoder(images))
+
+
+@pytest.mark.parametrize("backbone", ["mobilenetv3_small_050", "test_mambaout"])
+def test_backbone_whose_head_makes_the_features_has_no_dense_ones(backbone):
+    encoder = build(backbone, 64).eval()
+    with pytest.raises(OptionError, match=rf"'{backbone}' gives no map.*--backbone, for instance a ResNet"):
+        encoder.dense(torch.zeros(1, 3, 64, 64))
+
+
+def test_tokens_that_fill_no_grid_are_refused():
+    encoder = build("test_vit", 48).eval()
+    encoder.network.forward_features = lambda _: torch.zeros(1, 11, 64)  # 10 behind the class token, for 3 rows
+    with pytest.raises(OptionError, match=r"gives no map.*\(1, 11, 64\)"):
+        encoder.dense(torch.zeros(1, 3, 48, 48))

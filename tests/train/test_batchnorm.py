@@ -190,3 +190,29 @@ def test_batch_that_does_not_divide_is_refused():
     layer = nn.BatchNorm1d(3)
     with pytest.raises(ValueError, match="5 samples for 2 views"), per_view(layer, 2):
         layer(torch.zeros(5, 3))
+
+
+@pytest.mark.parametrize("precision", [FLOAT32, BFLOAT16], ids=lambda p: p.name)
+def test_dense_features_equal_those_of_separate_forwards_in_each_precision(encoder, precision):
+    large, small = make_views(2, 4, 3, 32, 32), make_views(2, 4, 3, 16, 16, seed=1)
+    views = [large[0], small[0], large[1], small[1]]
+    other = copy.deepcopy(encoder)
+    with precision.autocast():
+        separate = {i: other.dense(views[i]).float() for i in (0, 2, 1, 3)}
+    encode = JointEncode(encoder, precision)
+    together = encode(views, dense=True)
+    for i, maps in enumerate(together):
+        assert maps.dtype == torch.float32
+        torch.testing.assert_close(maps, separate[i], rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(encoder.network.bn1.running_var, other.network.bn1.running_var)
+    torch.testing.assert_close(encode.latest, torch.cat([together[0], together[2]]).mean(dim=(2, 3)))
+
+
+def test_dense_features_of_a_teacher_are_its_own(encoder):
+    teacher = build_encoder(EncoderSettings(backbone="test_resnet"), 32, seed=1).eval()
+    (view,) = make_views(1, 4, 3, 32, 32)
+    encode = JointEncode(encoder, FLOAT32)
+    with torch.no_grad():
+        (maps,) = encode([view], encoder=teacher, dense=True)
+    torch.testing.assert_close(maps, teacher.dense(view))
+    assert encode.latest is None

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from medssl.train.monitor import alignment, effective_rank, feature_std, uniformity
+from medssl.train.monitor import alignment, call_collapse, effective_rank, feature_std, uniformity
 
 
 @pytest.fixture
@@ -72,3 +72,25 @@ def test_reduced_precision_is_measured_in_float32(x, dtype):
     low = x.to(dtype)
     for measure in (feature_std, effective_rank, uniformity):
         assert measure(low.requires_grad_()) == pytest.approx(measure(low.detach().float()), rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("spread", "rank", "name"),
+    [
+        (0.6, 60, None),
+        (0.05, 2, None),
+        (0.049, 60, "complete"),
+        (0.049, 1, "complete"),
+        (0.6, 1.9, "dimensional"),
+        (math.nan, math.nan, None),
+    ],
+)
+def test_collapse_is_named_by_its_measures(spread, rank, name):
+    assert call_collapse(spread, rank) == name
+
+
+def test_spread_bounds_the_mean_cosine_similarity(x):
+    """What the limit of a complete collapse is derived from: spread squared is at most one less the mean cosine."""
+    unit_rows = np.stack([unit(row) for row in x.numpy()])
+    cosine = [unit_rows[i] @ unit_rows[j] for i in range(40) for j in range(i)]
+    assert feature_std(x) ** 2 <= 1 - np.mean(cosine) + 1e-12

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+
 import pytest
 import timm
 import torch
@@ -10,6 +12,7 @@ from safetensors.torch import save_file
 from medssl.errors import CheckpointError
 from medssl.settings import EncoderSettings
 from medssl.train.backbones import build_encoder
+from medssl.train.checkpoint import load_encoder, save_encoder
 from medssl.train.weights import read_weights
 
 
@@ -111,3 +114,15 @@ def test_whole_checkpoint_of_other_things_is_refused(tmp_path):
     torch.save({"epoch": 3, "loss": 0.5}, tmp_path / "w.pth")
     with pytest.raises(CheckpointError, match="holds no state dict"):
         read_weights(tmp_path / "w.pth")
+
+
+def test_origin_of_the_weights_goes_with_the_encoder(classifier, tmp_path):
+    path = tmp_path / "w.safetensors"
+    save_file(classifier.state_dict(), path)
+    encoder = build(path)
+    assert encoder.origin == {"source": str(path), "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+    save_encoder(tmp_path / "encoder.safetensors", encoder, {"recipe": "abc"})
+    again, header = load_encoder(tmp_path / "encoder.safetensors")
+    assert again.origin == encoder.origin
+    assert header["init_source"] == str(path)
+    assert build(None).origin == {}

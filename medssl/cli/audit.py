@@ -1,0 +1,127 @@
+"""``medssl audit``: look at a dataset before anything is trained on it."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from medssl.cli.options import find_plugins, recipe_layers
+from medssl.errors import OptionError
+
+__all__ = ["audit"]
+
+_PATH = click.Path(path_type=Path)
+_SHOWN = 10  # sets of copies on the screen; --json has them all
+
+
+@click.command(epilog="Every run does the same, and leaves what it finds in its result under data.warnings.")
+@click.option("--dataset", metavar="NAME", help="Dataset plugin; `medssl list datasets` shows the names.")
+@click.option("--data-dir", type=_PATH, help="Folder of the dataset's folder, or the dataset.  [default: MEDSSL_DATA]")
+@click.option("--split", metavar="PROTOCOL", help="Look for leaks in this split.  [default: the dataset's]")
+@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Any setting: split.seed=1.")
+@click.option("--registry", type=_PATH, help="A catalogue of your own, laid over medssl's.")
+@click.option(
+    "--on-bad-image",
+    type=click.Choice(["fail", "skip"]),
+    default="fail",
+    show_default=True,
+    help="What to do with images that cannot be read.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
+def audit(data_dir: Path | None, on_bad_image: Any, as_json: bool, **words: Any) -> None:
+    """Look for copies of images, two labels of one image, and groups or copies on both sides of a split."""
+    from medssl.catalog import load_catalog
+
+    layers, catalog = recipe_layers(words), load_catalog(words["registry"])
+    find_plugins(words, catalog)
+    untrained = catalog.marked("method", "as_given")
+    if not untrained:
+        raise OptionError("no method of the catalogue is marked `as_given`. Mark one in your --registry.")
+    from medssl.data.loading import load_data, open_dataset
+    from medssl.recipe import resolve
+
+    recipe = resolve(catalog, [{"method": untrained[0]}, *layers])  # the split is the one that a run would have
+    data = load_data(recipe, open_dataset(recipe.dataset, catalog, data_dir), on_bad_image=on_bad_image)
+    values = {
+        "dataset": recipe.dataset.name,
+        "directory": str(data.dataset.root),
+        **data.audit.to_dict(),
+        "warnings": data.describe()["warnings"],
+    }
+    if as_json:
+        click.echo(json.dumps(values, indent=2))
+    else:
+        _print(values)
+
+
+def _print(values: Mapping[str, Any]) -> None:
+    click.echo(f"{values['dataset']} in {values['directory']}, split: {values['split']}\n")
+    _print_counts(values)
+    click.echo("\n".join(["", *_sentences(values), ""]))
+    for title, sets in (
+        ("identical images", values["equal"]),
+        ("nearly identical images", [pair["images"] for pair in values["near"]]),
+    ):
+        _print_sets(title, sets)
+    click.echo("findings:" if values["warnings"] else "findings: none")
+    for warning in values["warnings"]:
+        click.echo(f"  {warning}")
+
+
+def _print_counts(values: Mapping[str, Any]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    parts, groups = values["parts"], values["groups"]
+    table = Table("class", box=None, header_style="bold")
+    for column in (*parts, "all", *([f"{groups['kind']}s"] if groups else [])):
+        table.add_column(column, justify="right")
+    for name in parts["train"]:
+        counts = [parts[part][name] for part in parts]
+        in_groups = [str(groups["per_class"][name])] if groups else []
+        table.add_row(name, *map(str, counts), str(sum(counts)), *in_groups)
+    sums = [sum(parts[part].values()) for part in parts]
+    table.add_row("all", *map(str, sums), str(sum(sums)), *([str(groups["count"])] if groups else []))
+    Console(file=sys.stdout, highlight=False, markup=False).print(table)
+
+
+def _sentences(values: Mapping[str, Any]) -> list[str]:
+    """Say how many and how large."""
+    sizes, groups = values["sizes"], values["groups"]
+    lines = [
+        f"{values['images']} images, {values['without_label']} without a label, {values['unused']} in no part",
+        f"height {_range(sizes['height'])}, width {_range(sizes['width'])} px in {sizes['shapes']} shapes, "
+        f"{'grey' if sizes['channels'] == 1 else 'colour'}, {sizes['dtype']}"
+        + (", as reduced for the run's view size" if sizes["reduced"] else ""),
+    ]
+    if groups:
+        kind = groups["kind"]
+        lines += [
+            f"{groups['count']} {kind}s of {_range(groups['images'])} images, {groups['with_several_classes']} with "
+            f"several classes; {groups['images_without']} images without a {kind}",
+            f"{kind}s in two parts: "
+            + ", ".join(f"{count} ({both})" for both, count in groups["in_two_parts"].items()),
+        ]
+    return lines
+
+
+def _range(values: Mapping[str, float]) -> str:
+    if values["min"] == values["max"]:
+        return f"{values['min']}"
+    return f"{values['min']} to {values['max']} (median {values['median']:g})"
+
+
+def _print_sets(title: str, sets: Sequence[Sequence[Mapping[str, Any]]]) -> None:
+    if not sets:
+        return
+    click.echo(f"{title}: {len(sets)} set{'' if len(sets) == 1 else 's'}")
+    for images in sets[:_SHOWN]:
+        click.echo("  " + "  ".join(f"{image['id']} ({image['label']}, {image['part']})" for image in images))
+    if len(sets) > _SHOWN:
+        click.echo(f"  and {len(sets) - _SHOWN} more; --json lists all")
+    click.echo()

@@ -1,0 +1,170 @@
+"""``medssl bench``: a grid of runs, one table."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from medssl import registry
+from medssl.catalog import Catalog, load_catalog
+from medssl.cli.options import recipe_layers, recipe_options
+
+if TYPE_CHECKING:
+    from medssl.study.grid import Cell
+    from medssl.study.plan import Plan
+    from medssl.study.running import Study
+
+__all__ = ["bench"]
+
+_VARIED = ("method", "dataset", "batch_size", "evaluator", "seed")  # options of `run` that mean something else here
+_NUMBERS = ("--label-fraction", "--batch-size")
+
+
+class _SpreadNumbers(click.Command):
+    """Takes several numbers after one flag: ``--batch-size 16 32 64``."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        return super().parse_args(ctx, list(_spread(args)))
+
+
+def _spread(args: Sequence[str]) -> Iterator[str]:
+    flag = None
+    given = False  # whether the flag has its first value
+    for arg in args:
+        if flag and given and arg.replace(".", "", 1).isdigit():
+            yield flag
+        given = flag is not None or given
+        if arg.startswith("-"):
+            flag, given = (arg if arg in _NUMBERS else None), False
+        elif not arg.replace(".", "", 1).isdigit():
+            flag = None
+        yield arg
+
+
+def _shared_options() -> list[click.Parameter]:
+    """The options of `run`, without those that vary here."""
+    carrier = click.command()(recipe_options(lambda **_: None))
+    return [option for option in carrier.params if option.name not in _VARIED]
+
+
+@click.command(
+    cls=_SpreadNumbers,
+    params=_shared_options(),
+    epilog="The same command again goes on where a study stopped: finished cells are passed over, failed ones retried.",
+)
+@click.argument("plan", required=False)
+@click.option("--method", "methods", multiple=True, metavar="NAME", help="Method plugin; may be repeated.")
+@click.option("--baseline", "baselines", multiple=True, metavar="NAME", help="Method run once, not per batch size.")
+@click.option("--dataset", "datasets", multiple=True, metavar="NAME", help="Dataset plugin; may be repeated.")
+@click.option("--evaluator", "evaluators", multiple=True, metavar="NAME", help="Evaluator plugin; may be repeated.")
+@click.option("--batch-size", "batch_sizes", multiple=True, type=int, metavar="N...", help="One or several.")
+@click.option("--seeds", type=int, metavar="N", help="Seeds 0 to N - 1.  [default: the plan's, else 1]")
+@click.option(
+    "--label-fraction", "label_fractions", multiple=True, type=float, metavar="X...", help="Shares of the labels."
+)
+@click.option("--jobs", type=click.IntRange(1), default=1, show_default=True, help="Cells at a time.")
+@click.option("--dry-run", is_flag=True, help="List the cells and estimate the time, and do nothing.")
+@click.option("--output", type=click.Path(path_type=Path), default="runs", show_default=True, help="For run folders.")
+@click.option("--force", is_flag=True, help="Start every cell over although it is finished.")
+@click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON, and nothing else.")
+@click.pass_context
+def bench(ctx: click.Context, /, plan: str | None, output: Path, **words: Any) -> None:
+    """Carry out a study: every method on every dataset at every batch size with every seed.
+
+    PLAN is a YAML file or a plan of the catalogue (quick, paper); options replace what it says.
+    """
+    catalog = load_catalog(words["registry"])
+    chosen = _choose_plan(plan, words, catalog)
+    layers = recipe_layers(words)
+    from medssl.pipeline import Place
+    from medssl.study.grid import expand
+
+    cells = expand(chosen, layers, catalog, words["data_dir"])
+    if words["dry_run"]:
+        _print_cells(cells, catalog, output, words["jobs"])
+        return
+    place = Place(
+        data_dir=words["data_dir"],
+        output=output,
+        device=words["device"],
+        force=words["force"],
+        on_bad_image=words["on_bad_image"],
+    )
+    study = _carry_out(ctx, chosen, cells, catalog, place, words)
+    _print_study(study, output, as_json=words["as_json"])
+    if study.failed:
+        ctx.exit(1)
+
+
+def _choose_plan(word: str | None, words: dict[str, Any], catalog: Catalog) -> Plan:
+    """Take the plan, with what the flags say in its place; a mistyped name is answered before torch is imported."""
+    from medssl.study.plan import Plan, read_plan
+
+    plan = read_plan(word, catalog) if word else Plan()
+    keys = ("methods", "baselines", "datasets", "evaluators", "batch_sizes", "label_fractions", "seeds")
+    chosen = plan.merged(**{key: words[key] for key in keys})
+    kinds = {"methods": "method", "baselines": "method", "datasets": "dataset", "evaluators": "evaluator"}
+    for key, kind in kinds.items():
+        for value in getattr(chosen, key):
+            registry.find(kind, value if isinstance(value, str) else value["plugin"], packages=catalog.packages(kind))
+    return chosen
+
+
+def _carry_out(
+    ctx: click.Context, plan: Plan, cells: Sequence[Cell], catalog: Catalog, place: Any, words: dict[str, Any]
+) -> Study:
+    from medssl.cli.study_display import choose_study_display
+    from medssl.study.running import carry_out
+
+    with choose_study_display(quiet=words["as_json"]) as display:
+        try:
+            return carry_out(
+                plan,
+                cells,
+                catalog,
+                place=place,
+                jobs=words["jobs"],
+                registry=words["registry"],
+                listener=display,
+            )
+        except KeyboardInterrupt:
+            display.close()
+            click.echo(
+                f"stopped. {place.output} keeps every finished cell and the epochs done of the others; the same "
+                "command goes on.",
+                err=True,
+            )
+            ctx.exit(130)
+
+
+def _print_cells(cells: Sequence[Cell], catalog: Catalog, output: Path, jobs: int) -> None:
+    from medssl.cli.study_display import duration
+    from medssl.record import RunDirectory
+    from medssl.study.timing import learn_folder
+
+    finished = {cell.recipe.slug for cell in cells if RunDirectory(output / cell.recipe.slug).result.exists()}
+    for cell in cells:
+        click.echo(f"{'done' if cell.recipe.slug in finished else 'todo'}  {cell.name}  ({cell.recipe.slug})")
+    todo = [cell for cell in cells if cell.recipe.slug not in finished]
+    trained = {cell.recipe.pretraining_hash for cell in cells if cell.recipe.slug in finished}
+    left = learn_folder(output, catalog).left(todo, {}, trained, jobs)
+    time = f"about {duration(left)}" if left is not None else f"time not known before a first run lies in {output}"
+    click.echo(f"{len(cells)} cells, {len(todo)} to do: {time if todo else 'nothing'}")
+
+
+def _print_study(study: Study, output: Path, *, as_json: bool) -> None:
+    from medssl.cli.study_table import print_summary
+    from medssl.study.table import summary_values
+
+    if as_json:
+        state = json.loads((output / "study.json").read_text(encoding="utf-8"))
+        click.echo(json.dumps({**state, "summary": summary_values(study.summary)}, indent=2))
+        return
+    print_summary(study.summary)
+    for outcome in study.failed:
+        click.echo(f"failed: {outcome.cell.name} ({outcome.cell.recipe.slug}): {outcome.message}")
+    click.echo(output / "study.json")

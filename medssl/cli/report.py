@@ -1,0 +1,32 @@
+"""``medssl report``: finished runs, one page."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+__all__ = ["report"]
+
+
+@click.command(epilog="The page opens from a file, without a network. Tables and figures lie beside it.")
+@click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--output", type=click.Path(path_type=Path), default="report", show_default=True, help="Where to write.")
+@click.option(
+    "--data-dir", type=click.Path(path_type=Path), help="Where the images lie now.  [default: where they lay]"
+)
+@click.option("--registry", type=click.Path(path_type=Path), help="A catalogue of your own, laid over medssl's.")
+def report(runs: tuple[Path, ...], output: Path, data_dir: Path | None, registry: Path | None) -> None:
+    """Put finished runs together: the answer in words, tables with intervals, figures and images.
+
+    RUNS are run directories, or folders of them such as the --output of `medssl bench`.
+    """
+    from medssl.catalog import load_catalog
+    from medssl.report.study import find_runs, write_report
+
+    catalog = load_catalog(registry)
+    results, unfinished = find_runs(runs)
+    if unfinished:
+        click.echo(f"left out, not finished: {', '.join(unfinished)}", err=True)
+    for path in write_report(results, output, catalog=catalog, data_dir=data_dir, unfinished=unfinished):
+        click.echo(path)

@@ -1,0 +1,151 @@
+"""What the user sees while a study goes on: one progress display on a terminal, plain lines when piped."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import Self
+
+import click
+
+from medssl.study.grid import Cell
+from medssl.study.state import Outcome, StudyListener
+
+__all__ = ["StudyDisplay", "choose_study_display", "duration"]
+
+_EVERY = 60.0  # seconds between two lines on what is at work
+
+
+class StudyDisplay(StudyListener):
+    """A listener that can be closed; silent itself."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Leave the terminal as it was."""
+
+
+def choose_study_display(*, quiet: bool) -> StudyDisplay:
+    """Nothing when quiet, rich on a terminal, lines otherwise. All of it goes to standard error."""
+    if quiet:
+        return StudyDisplay()
+    return RichStudy() if sys.stderr.isatty() else PlainStudy()
+
+
+def duration(seconds: float) -> str:
+    """Write a time as ``45 s``, ``12 min`` or ``3 h 20 min``."""
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def _ending(outcome: Outcome) -> str:
+    name, folder = outcome.cell.name, outcome.cell.recipe.slug
+    return f"done    {name}" if outcome.state == "done" else f"FAILED  {name} ({folder}): {outcome.message}"
+
+
+class PlainStudy(StudyDisplay):
+    """Lines for a log file: cells that begin and end, and now and then how far those at work are."""
+
+    def __init__(self) -> None:
+        self._total = self._done = 0
+        self._spoken = time.monotonic()
+        self._epochs: dict[str, str] = {}
+        self._left: float | None = None
+
+    def begin(self, total: int, done: int) -> None:
+        """Say how much there is to do."""
+        self._total, self._done = total, done
+        click.echo(f"{total} cells, {done} of them finished before", err=True)
+
+    def start(self, cell: Cell) -> None:
+        """Name the cell."""
+        click.echo(f"start   {cell.name}  ({cell.recipe.slug})", err=True)
+
+    def epoch(self, cell: Cell, done: int, loss: float) -> None:
+        """Once a minute, say how far every cell at work is."""
+        self._epochs[cell.name] = f"{cell.name}: epoch {done}/{cell.recipe.train.epochs}, loss {loss:.4f}"
+        if time.monotonic() - self._spoken >= _EVERY:
+            self._spoken = time.monotonic()
+            left = f"; about {duration(self._left)} left" if self._left else ""
+            click.echo("        " + "; ".join(self._epochs.values()) + left, err=True)
+
+    def end(self, outcome: Outcome) -> None:
+        """Say what became of the cell, and how much is left."""
+        self._done += 1
+        self._epochs.pop(outcome.cell.name, None)
+        click.echo(f"{_ending(outcome)}  [{self._done}/{self._total}]", err=True)
+
+    def wait(self, cell: Cell) -> None:
+        """Say that another process has the cell."""
+        click.echo(f"wait    {cell.name}: another process is at work on it", err=True)
+
+    def tick(self, left: float | None) -> None:
+        """Remember the estimate for the next line."""
+        self._left = left
+
+
+class RichStudy(StudyDisplay):
+    """A bar for the study and one for each cell at work."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TaskID, TextColumn
+
+        self._console = Console(stderr=True)
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            TextColumn("{task.fields[words]}"),
+            console=self._console,
+        )
+        self._bar.start()
+        self._study = self._bar.add_task("cells", total=None, words="")
+        self._tasks: dict[str, TaskID] = {}
+        self._total = self._done = 0
+
+    def begin(self, total: int, done: int) -> None:
+        """Set the study's bar."""
+        self._total, self._done = total, done
+        self._bar.update(self._study, total=total, completed=done, words=f"{done}/{total}")
+
+    def start(self, cell: Cell) -> None:
+        """Add a bar."""
+        epochs = cell.recipe.train.epochs
+        self._tasks[cell.recipe.slug] = self._bar.add_task(cell.name, total=epochs, words="starts")
+
+    def stage(self, cell: Cell, title: str) -> None:
+        """Show the stage."""
+        self._bar.update(self._tasks[cell.recipe.slug], words=title)
+
+    def epoch(self, cell: Cell, done: int, loss: float) -> None:
+        """Move the cell's bar."""
+        words = f"epoch {done}/{cell.recipe.train.epochs}  loss {loss:.4f}"
+        self._bar.update(self._tasks[cell.recipe.slug], completed=done, words=words)
+
+    def end(self, outcome: Outcome) -> None:
+        """Take the cell's bar away and print what became of it."""
+        self._done += 1
+        if (task := self._tasks.pop(outcome.cell.recipe.slug, None)) is not None:
+            self._bar.remove_task(task)
+        style = None if outcome.state == "done" else "red"
+        self._console.print(_ending(outcome), style=style, highlight=False, markup=False)
+        self._bar.update(self._study, completed=self._done, words=f"{self._done}/{self._total}")
+
+    def wait(self, cell: Cell) -> None:
+        """Say that another process has the cell."""
+        self._console.print(f"wait    {cell.name}: another process is at work on it", highlight=False, markup=False)
+
+    def tick(self, left: float | None) -> None:
+        """Show the estimate."""
+        words = f"{self._done}/{self._total}" + (f"  about {duration(left)} left" if left else "")
+        self._bar.update(self._study, words=words)
+
+    def close(self) -> None:
+        """Stop drawing."""
+        self._bar.stop()

@@ -1,0 +1,50 @@
+"""Tables of a study, printed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from medssl.study.summary import Summary
+
+__all__ = ["print_pooled", "print_summary"]
+
+_METRIC = "accuracy"
+
+
+def print_summary(summary: Summary) -> None:
+    """Print, for each dataset, the table of scores and that of differences from the best baseline."""
+    from medssl.study.table import difference_rows, score_rows
+
+    for dataset in dict.fromkeys(row.dataset for row in summary.rows):
+        click.echo(f"\n{dataset}: {_METRIC} on the test part")
+        _print_rows(score_rows(summary, dataset, _METRIC))
+        if differences := difference_rows(summary, dataset, _METRIC):
+            click.echo("\ndifference from the best baseline")
+            _print_rows(differences)
+    _print_notes(summary)
+
+
+def print_pooled(summary: Summary) -> None:
+    """Print every metric of rows whose folds were pooled."""
+    from medssl.study.table import metric_rows
+
+    for row in summary.rows:
+        click.echo(f"{row.method} on {row.dataset}: predictions of {len(row.runs)} folds pooled, {row.split} split")
+        _print_rows(metric_rows(row))
+    _print_notes(summary)
+
+
+def _print_notes(summary: Summary) -> None:
+    for row in summary.rows:
+        for note in row.notes:
+            click.echo(f"note: {row.dataset}, {row.label}: {note}")
+
+
+def _print_rows(rows: Sequence[Sequence[str]]) -> None:
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    for row in rows:
+        click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())

@@ -1,0 +1,50 @@
+"""``medssl show views``: a picture of what a method would see, before anything is trained."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from medssl.catalog import load_catalog
+from medssl.cli.options import find_plugins, recipe_layers
+from medssl.errors import DataError
+
+__all__ = ["show_views"]
+
+_PATH = click.Path(path_type=Path)
+
+
+@click.command(name="views")
+@click.option("--dataset", metavar="NAME", required=True, help="Dataset plugin.")
+@click.option("--method", metavar="NAME", help="Show the views that this method wants.  [default: six plain ones]")
+@click.option("--augmentation", metavar="NAME", help="Augmentation recipe instead of the dataset's.")
+@click.option("--data-dir", type=_PATH, help="Folder of the dataset's folder, or the dataset.  [default: MEDSSL_DATA]")
+@click.option("--recipe", metavar="NAME|FILE", help="A recipe of the catalogue, or a YAML file.  [default: medssl]")
+@click.option("--image-size", metavar="PX", help="Side of a view in pixels.")
+@click.option("--seed", metavar="N", help="Seed of the samples and views.")
+@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Any setting: views.rotation=10.")
+@click.option("--registry", type=_PATH, help="A catalogue of your own, laid over medssl's.")
+@click.option("--output", type=_PATH, help="PNG file to write.  [default: views-DATASET.png]")
+def show_views(output: Path | None, **words: Any) -> None:
+    """Write a picture of some samples of DATASET: as evaluated, and as random views of them."""
+    catalog = load_catalog(words["registry"])
+    find_plugins(words, catalog)
+    layers = recipe_layers(words)
+    if not any("method" in layer for layer in layers):
+        layers.insert(0, {"method": next(iter(catalog.marked("method", "as_given")), None)})
+    from medssl.recipe import resolve
+    from medssl.report.view_sheet import view_sheet
+
+    recipe = resolve(catalog, layers)
+    sheet = view_sheet(recipe, catalog, words["data_dir"])
+    path = output or Path(f"views-{recipe.dataset.name.replace(':', '_')}.png")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        sheet.save(path, format="PNG")
+    except OSError as error:
+        raise DataError(
+            f"the picture cannot be written to {path}: {error.strerror or error}. Give another file with --output."
+        ) from error
+    click.echo(path)

@@ -1,0 +1,266 @@
+"""The contract of datasets, as checks over their files, or over an empty folder where there are none.
+
+N samples.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+from tempfile import TemporaryDirectory
+from typing import Any
+from unittest.mock import patch
+
+import numpy as np
+
+from medssl.conformance.running import Check, NotSeen, Subject, require, without_global_draws
+from medssl.contracts import Dataset, Sample
+from medssl.errors import DataError
+
+__all__ = ["CHECKS", "explains", "open_at"]
+
+_PROTOCOLS = ("random", "grouped", "official")
+_READ = 64  # images that are decoded, evenly spaced; `medssl audit` looks at all
+
+
+# ------------------------------------------------------------------------------------------------------------ the rig
+
+
+def open_at(subject: Subject, root: Path) -> Dataset:
+    """Build the dataset over a folder."""
+    dataset: Dataset = subject.plugin(subject.config, root, subject.facts)
+    return dataset
+
+
+@contextmanager
+def _files(subject: Subject) -> Iterator[Path]:
+    """Give the folder with the dataset's files; an empty one to a dataset that needs none.
+
+    Raises:
+        NotSeen: It needs files, and none were given.
+    """
+    if subject.root is not None:
+        yield subject.root
+        return
+    with TemporaryDirectory() as empty:
+        try:
+            open_at(subject, Path(empty)).samples()
+        except DataError as error:
+            raise NotSeen("its files are not here; give their folder") from error
+        yield Path(empty)
+
+
+def explains(error: DataError, root: Path) -> bool:
+    """Whether a message says where something was expected, in more than a few words."""
+    return root.name in str(error) and len(str(error)) > 40
+
+
+def _spread(samples: Sequence[Sample]) -> list[Sample]:
+    return [samples[i] for i in np.linspace(0, len(samples) - 1, min(_READ, len(samples))).astype(int)]
+
+
+# ----------------------------------------------------------------------------------------------------------- listing
+
+
+def check_building_it_touches_no_file(subject: Subject) -> None:
+    """The constructor is cheap: the folder need not exist, and is not made."""
+    with TemporaryDirectory() as folder:
+        root = Path(folder) / "not-there-yet"
+        open_at(subject, root)
+        require(not root.exists(), "the constructor must touch no file, but made the data folder")
+
+
+def check_missing_files_are_explained(subject: Subject) -> None:
+    """Over an empty folder a dataset says what it expects where (DataError), unless it needs no files."""
+    with TemporaryDirectory() as empty:
+        try:
+            open_at(subject, Path(empty)).samples()
+        except DataError as error:
+            text = f"the message must say what was expected where, and name the folder, but reads: {error}"
+            require(explains(error, Path(empty)), text)
+
+
+def check_samples_are_sound(subject: Subject) -> None:
+    """There are samples; ids are unique relative paths; labels count into the classes; parts are known words."""
+    with _files(subject) as root:
+        dataset = open_at(subject, root)
+        samples = dataset.samples()
+        require(bool(samples), "samples() must list at least one sample, but lists none")
+        twice = [name for name, count in Counter(sample.id for sample in samples).items() if count > 1]
+        require(not twice, f"sample ids must be unique, but these are not: {', '.join(twice[:3])}")
+        local = [s.id for s in samples if "\\" in s.id or PurePosixPath(s.id).is_absolute() or root.as_posix() in s.id]
+        require(not local, f"sample ids must be relative, with forward slashes, but read like {local[:1]}")
+        _require_sound_classes(dataset.classes)
+        known = range(len(dataset.classes))
+        wrong = [f"{s.id} ({s.label!r})" for s in samples if s.label is not None and s.label not in known]
+        require(not wrong, f"labels must count into the {len(known)} classes, but not so: {', '.join(wrong[:3])}")
+        parts = {sample.part for sample in samples} - {None, "train", "val", "test"}
+        require(not parts, f"a part must be train, val, test or None, but there is {parts}")
+
+
+def _require_sound_classes(classes: Sequence[str]) -> None:
+    named = not isinstance(classes, str) and all(isinstance(name, str) and name for name in classes)
+    require(named and len(classes) > 0, f"classes must be a list of names in a fixed order, but is {classes!r}")
+    require(len(set(classes)) == len(classes), f"class names must differ, but are {list(classes)}")
+
+
+def check_listing_is_the_same_everywhere(subject: Subject) -> None:
+    """Ids, labels, classes and their order depend neither on the disk's order of files nor on where the files lie."""
+    with _files(subject) as root, TemporaryDirectory() as elsewhere:
+        first = _listing(subject, root)
+        with without_global_draws("samples()", "no generator"):
+            require(_listing(subject, root) == first, "samples() must return the same list each time, but did not")
+        with _reversed_folders():
+            same = _listing(subject, root) == first
+        require(same, "samples() must not depend on the order in which the disk lists files, but does: sort them")
+        link = Path(elsewhere) / "link"
+        link.symlink_to(root.resolve(), target_is_directory=True)
+        same = _listing(subject, link) == first
+        require(same, "samples() must be the same wherever the files lie, but changed with the folder's name")
+
+
+def _listing(subject: Subject, root: Path) -> tuple[list[Sample], list[str]]:
+    dataset = open_at(subject, root)
+    samples = dataset.samples()
+    return samples, list(dataset.classes)
+
+
+@contextmanager
+def _reversed_folders() -> Iterator[None]:
+    """Make every way of listing a folder give its entries in reverse order of name."""
+    listdir, scandir = os.listdir, os.scandir
+
+    class Reversed:
+        def __init__(self, path: Any = ".") -> None:
+            with scandir(path) as found:
+                self._entries = iter(sorted(found, key=lambda entry: entry.name, reverse=True))
+
+        def __iter__(self) -> Iterator[Any]:
+            return self
+
+        def __next__(self) -> Any:
+            return next(self._entries)
+
+        def __enter__(self) -> Reversed:
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            self.close()
+
+        def close(self) -> None:
+            self._entries = iter(())
+
+    def names(path: Any = ".") -> list[Any]:
+        return sorted(listdir(path), reverse=True)
+
+    with patch.object(os, "scandir", Reversed), patch.object(os, "listdir", names):
+        yield
+
+
+def check_counts_are_the_published_ones(subject: Subject) -> None:
+    """Images of each class are as many as the catalogue says, or the log ``medssl`` warns that they are not."""
+    counts: Mapping[str, int] = subject.facts.get("counts", {})
+    with _files(subject) as root:
+        dataset = open_at(subject, root)
+        with _warnings() as warned:
+            samples = dataset.samples()
+        found = Counter(dataset.classes[s.label] for s in samples if s.label is not None)
+        wrong = [f"{name} {found[name]} of {n}" for name, n in counts.items() if found[name] != n]
+        text = f"a copy that is not the published set must be warned of, but there was no warning: {', '.join(wrong)}"
+        require(not wrong or bool(warned), text)
+
+
+@contextmanager
+def _warnings() -> Iterator[list[str]]:
+    found: list[str] = []
+    handler = logging.Handler(logging.WARNING)
+    handler.emit = lambda record: found.append(record.getMessage())  # type: ignore[method-assign]
+    logger = logging.getLogger("medssl")
+    logger.addHandler(handler)
+    try:
+        yield found
+    finally:
+        logger.removeHandler(handler)
+
+
+# ------------------------------------------------------------------------------------------------- groups and leaks
+
+
+def check_groups_and_default_split_fit_together(subject: Subject) -> None:
+    """``group_kind`` says what groups are where there are some; the default split can be made, and has its reason."""
+    with _files(subject) as root:
+        dataset = open_at(subject, root)
+        samples = dataset.samples()
+        grouped, parts = any(s.group for s in samples), {s.part for s in samples}
+        kind, split = dataset.group_kind, dataset.default_split
+        text = "group_kind must say what a group is where samples have groups, and be None where none has one"
+        require(grouped == (kind is not None), f"{text}, but is {kind!r} with groups {grouped}")
+        require(split in _PROTOCOLS, f"default_split must be one of {', '.join(_PROTOCOLS)}, but is {split!r}")
+        require(split != "grouped" or grouped, "default_split is 'grouped', but no sample has a group")
+        official = {"train", "test"} <= parts
+        require(split != "official" or official, f"default_split is 'official', but the parts are {parts}")
+        require(len(dataset.split_reason.split()) > 2, "split_reason must say in a sentence why this is the default")
+
+
+def check_default_split_leaks_nothing(subject: Subject) -> None:
+    """Where the official parts are the default, no group and no image file is both in the test part and outside it."""
+    with _files(subject) as root:
+        dataset = open_at(subject, root)
+        samples = dataset.samples()
+        if dataset.default_split != "official":
+            return  # the core draws the parts, and keeps groups together
+        test, others = ([s for s in samples if s.part and (s.part == "test") == wanted] for wanted in (True, False))
+        shared = {s.group for s in test if s.group} & {s.group for s in others}
+        text = "the test part must share no group with another part when the official parts are the default, but shares"
+        require(not shared, f"{text} {len(shared)}: {', '.join(sorted(map(str, shared))[:3])}")
+        known = {_digest(dataset, sample): sample.id for sample in others}
+        copies = [f"{s.id} = {known[d]}" for s in test if (d := _digest(dataset, s)) in known]
+        text = "no image of the test part may be in another part when the official parts are the default, but"
+        require(not copies, f"{text} {len(copies)} are: {', '.join(copies[:3])}")
+
+
+def _digest(dataset: Dataset, sample: Sample) -> bytes:
+    path = dataset.path(sample)
+    content = dataset.read(sample).tobytes() if path is None else path.read_bytes()
+    return hashlib.blake2b(content, digest_size=16).digest()
+
+
+# ---------------------------------------------------------------------------------------------------------- reading
+
+
+def check_images_can_be_read(subject: Subject) -> None:
+    """``read`` gives (H, W, 1 or 3) uint8 or uint16, the same pixels each time, from several threads at once."""
+    with _files(subject) as root:
+        dataset = open_at(subject, root)
+        chosen = _spread(dataset.samples())
+        with without_global_draws("read()", "no generator"):
+            images = [dataset.read(sample) for sample in chosen]
+        for sample, image in zip(chosen, images, strict=True):
+            right = image.ndim == 3 and image.shape[2] in (1, 3) and image.dtype in (np.uint8, np.uint16)
+            seen = f"for {sample.id} it gave {image.shape} {image.dtype}"
+            require(right and image.size > 0, f"read() must return (H, W, 1 or 3) uint8 or uint16, but {seen}")
+        with ThreadPoolExecutor(4) as pool:
+            again = list(pool.map(dataset.read, chosen))
+        different = [s.id for s, a, b in zip(chosen, images, again, strict=True) if not np.array_equal(a, b)]
+        text = "read() must give the same pixels each time, from several threads at once, but not so"
+        require(not different, f"{text}: {', '.join(different[:3])}")
+        lost = [str(path) for sample in chosen if (path := dataset.path(sample)) is not None and not path.is_file()]
+        require(not lost, f"path() must name the file of an image, but there is none at {', '.join(lost[:3])}")
+
+
+CHECKS: tuple[Check, ...] = (
+    check_building_it_touches_no_file,
+    check_missing_files_are_explained,
+    check_samples_are_sound,
+    check_listing_is_the_same_everywhere,
+    check_counts_are_the_published_ones,
+    check_groups_and_default_split_fit_together,
+    check_default_split_leaks_nothing,
+    check_images_can_be_read,
+)

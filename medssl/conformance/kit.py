@@ -1,0 +1,120 @@
+"""Which checks a plugin gets, and running them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from medssl import options
+from medssl.conformance import datasets, devices, evaluators, fetching, methods, training
+from medssl.conformance.running import Check, CheckResult, ContractError, Subject, require, run
+from medssl.contracts import Dataset, Evaluator, Method
+from medssl.plugins import violations
+
+__all__ = [
+    "check_dataset",
+    "check_evaluator",
+    "check_method",
+    "check_plugin",
+    "checks_for",
+    "iterate_checks",
+    "run_checks",
+]
+
+
+def check_options_have_names_types_and_defaults(subject: Subject) -> None:
+    """``Config`` can be built without arguments and from its own values, and every option can be described."""
+    config = subject.plugin.Config()
+    values = {option.name: getattr(config, option.name) for option in fields(config)}
+    same = options.build(subject.plugin.Config, values, "Config") == config
+    require(same, f"Config must accept its own defaults, but makes something else of {values}")
+    described = [option.name for option in options.describe(subject.plugin.Config)]
+    require(described == list(values), f"every option must be shown by `medssl show`, but these are: {described}")
+
+
+_OF_ALL: tuple[Check, ...] = (check_options_have_names_types_and_defaults,)
+_CHECKS: Mapping[str, tuple[Check, ...]] = {
+    "method": (*_OF_ALL, *methods.CHECKS, *devices.CHECKS, *training.CHECKS),
+    "dataset": (*_OF_ALL, *datasets.CHECKS, *fetching.CHECKS),
+    "evaluator": (*_OF_ALL, *evaluators.CHECKS),
+}
+
+
+def checks_for(kind: str, plugin: type[Any]) -> tuple[Check, ...]:
+    """Return the checks of a kind; a method that trains nothing has no loss to look at."""
+    if kind == "method" and not plugin.trains:
+        return _OF_ALL
+    return _CHECKS[kind]
+
+
+def iterate_checks(
+    kind: str,
+    plugin: type[Any],
+    *,
+    config: Any = None,
+    root: Path | None = None,
+    facts: Mapping[str, Any] | None = None,
+) -> Iterator[CheckResult]:
+    """Run every check on a plugin's class, each when its result is asked for; a broken signature ends it at once.
+
+    Args:
+        kind: ``method``, ``dataset`` or ``evaluator``.
+        plugin: The class.
+        config: Its options; ``None``: the defaults.
+        root: Folder with a dataset's files; ``None``: none are here, and checks that need them say so.
+        facts: What a catalogue says about a dataset: sources, counts.
+    """
+    if found := violations(kind, plugin):
+        yield CheckResult("keeps the signature", problem="; ".join(found))
+        return
+    yield CheckResult("keeps the signature")
+    subject = Subject(plugin, plugin.Config() if config is None else config, root, facts or {})
+    yield from run(checks_for(kind, plugin), subject)
+
+
+def run_checks(kind: str, plugin: type[Any], **what: Any) -> list[CheckResult]:
+    """Run every check and return the results; arguments as in :func:`iterate_checks`."""
+    return list(iterate_checks(kind, plugin, **what))
+
+
+def check_plugin(kind: str, plugin: type[Any], **what: Any) -> None:
+    """Run every check; raise with all findings at once. Arguments as in :func:`iterate_checks`.
+
+    Raises:
+        ContractError: At least one check failed.
+    """
+    failed = [result for result in run_checks(kind, plugin, **what) if result.problem is not None]
+    if failed:
+        lines = "\n".join(f"- {result.name}: {result.problem}" for result in failed)
+        raise ContractError(f"{getattr(plugin, '__name__', plugin)} breaks the {kind} contract:\n{lines}")
+
+
+def check_method(plugin: type[Method], config: Any = None) -> None:
+    """Run every check of a method.
+
+    Raises:
+        ContractError: At least one failed.
+    """
+    check_plugin("method", plugin, config=config)
+
+
+def check_dataset(
+    plugin: type[Dataset], root: Path | None = None, config: Any = None, facts: Mapping[str, Any] | None = None
+) -> None:
+    """Run every check of a dataset; without ``root``, those that need no file.
+
+    Raises:
+        ContractError: At least one failed.
+    """
+    check_plugin("dataset", plugin, config=config, root=root, facts=facts)
+
+
+def check_evaluator(plugin: type[Evaluator], config: Any = None) -> None:
+    """Run every check of an evaluator.
+
+    Raises:
+        ContractError: At least one failed.
+    """
+    check_plugin("evaluator", plugin, config=config)

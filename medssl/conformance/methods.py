@@ -1,0 +1,267 @@
+"""The contract of methods, as checks of one loss at a time on toy views.
+
+N samples, V views, F features.
+"""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor, nn
+
+from medssl import options
+from medssl.conformance import toy
+from medssl.conformance.running import Check, Subject, require, without_global_draws
+from medssl.contracts import Augmentation, Batch, Method, Task, ViewSpec
+from medssl.train.batchnorm import JointEncode
+from medssl.train.device import Precision
+
+__all__ = ["CHECKS", "TOTAL_STEPS", "Rig", "build", "make_batch", "one_batch"]
+
+TOTAL_STEPS = 100
+_PRECISIONS = {"float32": Precision(None, ""), "bfloat16": Precision(torch.bfloat16, "")}
+
+
+# ------------------------------------------------------------------------------------------------------------ the rig
+
+
+@dataclass(frozen=True)
+class Rig:
+    """A method on a toy encoder, with an ``encode`` that takes one view after the other."""
+
+    method: Method
+    encoder: nn.Module
+    precision: Precision = _PRECISIONS["float32"]
+
+    def encode(
+        self, views: Sequence[Tensor], encoder: nn.Module | None = None, *, dense: bool = False
+    ) -> tuple[Tensor, ...]:
+        """Encode V tensors ``(N, 3, S, S)`` as the core does, in separate forwards."""
+        network = self.encoder if encoder is None else encoder
+        with self.precision.autocast():
+            found = [network.dense(view) if dense else network(view) for view in views]  # type: ignore[operator]
+        return tuple(features.float() for features in found)
+
+    def loss(self, batch: Batch) -> Tensor:
+        """Return the method's loss; a warning is an error."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            return self.method(batch, self.encode)  # type: ignore[no-any-return]
+
+    def state(self) -> dict[str, Tensor]:
+        """Copy everything that a resume restores."""
+        both = {"encoder": self.encoder, "method": self.method}
+        return {f"{o}.{name}": v.clone() for o, module in both.items() for name, v in module.state_dict().items()}
+
+
+def build(
+    subject: Subject, *, seed: int = 0, feature_dim: int = toy.FEATURES, samples: int = 64, batch_size: int = 8
+) -> Rig:
+    """Build the method on a toy encoder, both from a seed."""
+    torch.manual_seed(seed)
+    encoder = toy.encoder_for(subject.plugin, feature_dim)
+    task = Task(
+        feature_dim=feature_dim,
+        num_samples=samples,
+        num_classes=toy.CLASSES,
+        image_size=toy.SIDE,
+        batch_size=batch_size,
+        total_steps=TOTAL_STEPS,
+    )
+    method: Method = subject.plugin(subject.config, encoder, task)
+    return Rig(method.train(), encoder.train())
+
+
+def make_batch(method: Method, images: Tensor, label: Tensor, index: Tensor, seed: int, step: int = 0) -> Batch:
+    """Draw the views that a method wants of ``images[index]``."""
+    side = images.shape[3]
+    generator = torch.Generator().manual_seed(seed)
+    sides = [max(4, round(side * group.scale)) for group in method.views.groups for _ in range(group.count)]
+    whole = torch.eye(2, 3).expand(len(index), 2, 3)  # every view shows the whole image
+    return Batch(
+        views=tuple(toy.draw_view(images[index], generator, each) for each in sides),
+        index=index,
+        group=index.clone(),
+        label=label[index] if method.uses_labels else None,
+        generator=torch.Generator().manual_seed(seed),
+        step=step,
+        geometry=tuple(whole.clone() for _ in sides) if method.views.geometry else None,
+    )
+
+
+def one_batch(rig: Rig, n: int = 8, *, seed: int = 0, step: int = 0, scale: float = 1.0) -> Batch:
+    """Draw a batch of n toy images, ``scale`` times the toy side."""
+    images, label = toy.stripes(n, seed, side=round(scale * toy.SIDE))
+    return make_batch(rig.method, images, label, torch.arange(n), seed, step)
+
+
+def _step(rig: Rig, step: int) -> float:
+    """Take one plain gradient step, as the trainer does."""
+    loss = rig.loss(one_batch(rig, seed=step, step=step))
+    torch.autograd.backward(loss)
+    for module in (rig.encoder, rig.method):
+        for weight in module.parameters():
+            if weight.grad is not None:
+                weight.data.sub_(0.01 * weight.grad)
+                weight.grad = None
+    rig.method.after_step(step + 1, TOTAL_STEPS)
+    return loss.item()
+
+
+def _first_difference(one: dict[str, Tensor], other: dict[str, Tensor]) -> str:
+    return next((name for name, value in one.items() if not torch.equal(value, other[name])), "")
+
+
+# --------------------------------------------------------------------------------------------------------- one loss
+
+
+def check_views_can_be_drawn(subject: Subject) -> None:
+    """``views`` is a ViewSpec of at least one view, in sizes above zero, with fields that an augmentation has."""
+    views = build(subject).method.views
+    require(isinstance(views, ViewSpec), f"views must be a ViewSpec, but is {views!r}")
+    require(views.count > 0, "views must hold at least one view, but holds none")
+    for group in views.groups:
+        require(0 < group.scale <= 1, f"the scale of a view must be above 0 and at most 1, but is {group.scale}")
+        options.build(Augmentation, group.augment, "ViewGroup.augment")
+
+
+def check_loss_is_a_finite_scalar(subject: Subject) -> None:
+    """A loss is one finite float32 number: for two samples as for eight, small and large views, in any precision."""
+    for name, precision in _PRECISIONS.items():
+        for n, scale in ((2, 1.0), (3, 1.0), (8, 1.0), (4, 1.5)):
+            rig = build(subject, batch_size=n)
+            batch = one_batch(rig, n, scale=scale)
+            loss = replace(rig, precision=precision).loss(batch)
+            seen = f"for {n} samples of {batch.views[0].shape[3]} px in {name} it is"
+            require(loss.shape == (), f"loss() must return a scalar, but {seen} of shape {tuple(loss.shape)}")
+            require(loss.dtype == torch.float32, f"loss() must return float32, but {seen} {loss.dtype}")
+            require(bool(torch.isfinite(loss)), f"loss() must be finite, but {seen} {loss.item()}")
+
+
+def check_gradients_reach_the_encoder(subject: Subject) -> None:
+    """Training must change the encoder, and every gradient must be finite, in any precision."""
+    for name, precision in _PRECISIONS.items():
+        rig = build(subject)
+        torch.autograd.backward(replace(rig, precision=precision).loss(one_batch(rig)))
+        gradients = {n: p.grad for n, p in rig.encoder.named_parameters() if p.grad is not None}
+        require(bool(gradients), "loss() must use what encode() gives, but no gradient reaches the encoder")
+        moved = any(bool(gradient.abs().sum() > 0) for gradient in gradients.values())
+        require(moved, f"training must change the encoder, but in {name} every gradient of it is zero")
+        gradients |= {n: p.grad for n, p in rig.method.named_parameters() if p.grad is not None}
+        wrong = [n for n, gradient in gradients.items() if not bool(gradient.isfinite().all())]
+        require(not wrong, f"gradients must be finite, but in {name} those of {', '.join(wrong[:3])} are not")
+
+
+def check_what_is_not_trained_asks_for_no_gradient(subject: Subject) -> None:
+    """A weight that no gradient reaches, early or late, is a teacher's: ``requires_grad`` must be off."""
+    rig = build(subject)
+    for step in (0, TOTAL_STEPS - 1):  # something may be held fixed at first
+        torch.autograd.backward(rig.loss(one_batch(rig, step=step)))
+    idle = [name for name, weight in rig.method.named_parameters() if weight.requires_grad and weight.grad is None]
+    require(not idle, f"weights without a gradient must have requires_grad off, but not so {', '.join(idle[:3])}")
+
+
+def check_heads_fit_any_encoder(subject: Subject) -> None:
+    """Heads are built from ``task.feature_dim``, whatever it is."""
+    for feature_dim in (24, 80):
+        rig = build(subject, feature_dim=feature_dim)
+        loss = rig.loss(one_batch(rig))
+        require(bool(loss.isfinite()), f"loss() must be finite for {feature_dim} features too, but is {loss.item()}")
+
+
+def check_leaves_the_batch_alone(subject: Subject) -> None:
+    """A loss changes nothing of its batch: the views may be shown to others."""
+    rig = build(subject)
+    batch = one_batch(rig)
+    before = copy.deepcopy(batch.views), batch.index.clone(), batch.group.clone()
+    rig.loss(batch)
+    same = all(torch.equal(now, then) for now, then in zip(batch.views, before[0], strict=True))
+    require(same, "loss() must not change the views, but did")
+    require(torch.equal(batch.index, before[1]) and torch.equal(batch.group, before[2]), "loss() changed the batch")
+
+
+# --------------------------------------------------------------------------------------------------- what is repeated
+
+
+def check_draws_only_from_the_batch_generator(subject: Subject) -> None:
+    """A resumed run can repeat only what comes from ``batch.generator``."""
+    rig = build(subject)
+    with without_global_draws("loss() and after_step()", "batch.generator"):
+        rig.loss(one_batch(rig))
+        rig.method.after_step(1, TOTAL_STEPS)
+
+
+def check_equal_seeds_give_equal_losses(subject: Subject) -> None:
+    """The same seed gives the same heads, the same losses and the same weights after some steps."""
+    rigs = [build(subject) for _ in range(2)]
+    first, second = ([_step(rig, step) for step in range(3)] for rig in rigs)
+    require(first == second, f"equal seeds must give equal losses, but two runs gave {first} and {second}")
+    different = _first_difference(rigs[0].state(), rigs[1].state())
+    require(not different, f"equal seeds must give equal weights, but {different} differs after 3 steps")
+
+
+def check_state_survives_a_resume(subject: Subject) -> None:
+    """What a method remembers between steps lies in its state_dict, so that a resumed run equals a straight one.
+
+    The resumed method is built with another seed, which only its state_dict can make good.
+    """
+    straight = build(subject)
+    for step in range(2):
+        _step(straight, step)
+    resumed = build(subject, seed=1)
+    resumed.encoder.load_state_dict(straight.encoder.state_dict())
+    resumed.method.load_state_dict(straight.method.state_dict())
+    for step in (2, 3):
+        one, other = _step(straight, step), _step(resumed, step)
+        text = f"a resumed run must go on as a straight one, but its loss is {other} where the straight one's is {one}"
+        require(one == other, f"{text}: some state is no parameter, buffer or submodule")
+    different = _first_difference(straight.state(), resumed.state())
+    require(not different, f"a resumed run must go on as a straight one, but {different} differs after two more steps")
+
+
+def check_after_step_can_be_repeated(subject: Subject) -> None:
+    """``after_step`` follows from the state and its two arguments alone, from the first step to the last."""
+    for step, total in ((1, TOTAL_STEPS), (TOTAL_STEPS, TOTAL_STEPS), (1, 1)):
+        rig = build(subject)
+        _step(rig, 0)
+        twin = copy.deepcopy(rig)
+        rig.method.after_step(step, total)
+        twin.method.after_step(step, total)
+        where = f"after_step({step}, {total})"
+        different = _first_difference(rig.state(), twin.state())
+        require(not different, f"{where} must do the same each time, but {different} differs between two calls")
+        broken = [n for n, v in rig.state().items() if v.is_floating_point() and not bool(v.isfinite().all())]
+        require(not broken, f"{where} must leave finite weights, but {', '.join(broken[:3])} are not")
+        grown = [name for name, value in rig.method.named_buffers() if value.requires_grad]
+        require(not grown, f"{where} must work without gradients, but {', '.join(grown[:3])} kept one")
+
+
+def check_joint_forward_changes_nothing(subject: Subject) -> None:
+    """Views encoded in one forward, as the core does, give the loss and the statistics of separate forwards."""
+    separate, joint = build(subject), build(subject)
+    one = separate.loss(one_batch(separate))
+    other = joint.method(one_batch(joint), JointEncode(joint.encoder, joint.precision))
+    close = torch.allclose(one, other, rtol=1e-3, atol=1e-5)
+    require(close, f"one forward for all views must give the loss of separate ones, {one.item()}, not {other.item()}")
+    for name, value in separate.state().items():
+        same = torch.allclose(value.double(), joint.state()[name].double(), rtol=1e-3, atol=1e-5)
+        require(same, f"one forward for all views must leave the state of separate ones, but not so {name}")
+
+
+CHECKS: tuple[Check, ...] = (
+    check_views_can_be_drawn,
+    check_loss_is_a_finite_scalar,
+    check_gradients_reach_the_encoder,
+    check_what_is_not_trained_asks_for_no_gradient,
+    check_heads_fit_any_encoder,
+    check_leaves_the_batch_alone,
+    check_draws_only_from_the_batch_generator,
+    check_equal_seeds_give_equal_losses,
+    check_state_survives_a_resume,
+    check_after_step_can_be_repeated,
+    check_joint_forward_changes_nothing,
+)

@@ -1,0 +1,192 @@
+"""A study, cut into the parts of its report: one section holds rows that were tested on one dataset by one split."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from medssl.record import RunDirectory, RunResult
+from medssl.study.rows import repeats
+from medssl.study.summary import Comparison, Estimate, PublishedCell, Row, Summary
+
+__all__ = ["Section", "TestPart", "make_sections"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TestPart:
+    """What the numbers of a section were measured on.
+
+    Attributes:
+        images: Test images.
+        units: What the intervals resample: groups where they are known, else images.
+        unit: What one of them is: "patient", "group", "image".
+        grouped: Whether groups are known.
+    """
+
+    __test__ = False  # no test of pytest's
+
+    images: int
+    units: int
+    unit: str
+    grouped: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Section:
+    """Rows that can stand in one table.
+
+    Attributes:
+        key: Unique in the report, of letters, digits and dashes.
+        title: Dataset and split in words.
+        rows: In the order in which their runs were given; baselines last.
+        comparisons: Tested differences between them.
+        published: Published numbers on the dataset.
+        confidence: Of every interval.
+    """
+
+    key: str
+    title: str
+    rows: tuple[Row, ...]
+    comparisons: tuple[Comparison, ...]
+    published: tuple[PublishedCell, ...]
+    confidence: float
+
+    @property
+    def runs(self) -> list[RunResult]:
+        """Every run of every row."""
+        return [run for row in self.rows for run in row.runs]
+
+    @property
+    def data(self) -> Any:
+        """What the first run says about its images."""
+        return self.rows[0].runs[0].values["data"]
+
+    @property
+    def evaluators(self) -> list[str]:
+        """What the recipes name, in their order; what an evaluator reports beside itself is left out."""
+        named = dict.fromkeys(
+            str(choice["plugin"]) for run in self.runs for choice in run.values["recipe"]["evaluators"]
+        )
+        return [name for name in named if any(name in row.scores for row in self.rows)]
+
+    @property
+    def fractions(self) -> list[float]:
+        """Shares of the labels, the smallest first."""
+        return sorted({row.label_fraction for row in self.rows})
+
+    @property
+    def main_rows(self) -> list[Row]:
+        """Rows with the largest share of labels: those of the main table."""
+        return [row for row in self.rows if row.label_fraction == self.fractions[-1]]
+
+    @property
+    def test(self) -> TestPart:
+        """The test part; that of all folds together where there are folds."""
+        row = self.main_rows[0]
+        scores: list[Any] = [next(iter(run.evaluations.values()), {}) for run in repeats(row)[0]]
+        images = sum(int(run.values["data"]["test"]) for run in repeats(row)[0])
+        grouped = any(score.get("bootstrap", {}).get("unit") == "group" for score in scores)
+        units = sum(int(score["n_groups"]) for score in scores) if grouped else images
+        return TestPart(
+            images=images,
+            units=units,
+            unit=(self.data.get("group_kind") or "group") if grouped else "image",
+            grouped=grouped,
+        )
+
+    def ranked(self, evaluator: str, metric: str = "accuracy") -> list[tuple[Row, Estimate]]:
+        """Main rows that have this metric, the highest first."""
+        found = [
+            (row, estimate)
+            for row in self.main_rows
+            if (estimate := row.scores.get(evaluator, {}).get(metric)) and estimate.value is not None
+        ]
+        return sorted(found, key=lambda pair: -(pair[1].value or 0.0))
+
+    def shown_first(self) -> Row:
+        """The row whose pictures are shown: pre-trained where there is one, the highest by the first evaluator."""
+        name = self.evaluators[0] if self.evaluators else ""
+        rows = [row for row, _ in self.ranked(name)] or self.main_rows
+        return next((row for row in rows if not row.baseline), rows[0])
+
+    def between(self, first: Row, second: Row, evaluator: str, metric: str = "accuracy") -> Comparison | None:
+        """How the first row differs from the second, whichever way round that was tested."""
+        for found in self.comparisons:
+            if (found.evaluator, found.metric) == (evaluator, metric):
+                if (found.first, found.second) == (first.label, second.label):
+                    return found
+                if (found.first, found.second) == (second.label, first.label):
+                    return _turned(found)
+        return None
+
+
+def make_sections(summary: Summary) -> list[Section]:
+    """Cut a summary into sections, in the order of its rows."""
+    found: dict[tuple[Any, ...], list[Row]] = {}
+    for row in summary.rows:
+        found.setdefault(_identity(row), []).append(row)
+    keys = _unique([f"{rows[0].dataset}-{rows[0].split}" for rows in found.values()])
+    return [_section(key, rows, summary) for key, rows in zip(keys, found.values(), strict=True)]
+
+
+def _section(key: str, rows: Sequence[Row], summary: Summary) -> Section:
+    labels = {row.label for row in rows}
+    return Section(
+        key=key,
+        title=_title(rows[0]),
+        rows=tuple(sorted(rows, key=lambda row: row.baseline)),
+        comparisons=tuple(
+            c for c in summary.comparisons if c.dataset == rows[0].dataset and labels >= {c.first, c.second}
+        ),
+        published=tuple(summary.published.get(rows[0].dataset, ())),
+        confidence=summary.confidence,
+    )
+
+
+def _identity(row: Row) -> tuple[Any, ...]:
+    """Tell datasets apart that go by one name: a plugin for folders may have read several of them."""
+    data = row.runs[0].values["data"]
+    return row.dataset, row.split, tuple(data["classes"]), data["images"]
+
+
+def _title(row: Row) -> str:
+    """Name dataset and split, and the folder where it says more than the dataset's name."""
+    folder = Path(row.runs[0].values["data"]["directory"]).name
+    known = folder.lower() == row.dataset.rpartition(":")[2].lower()
+    name = row.dataset if known or not _has_files(row.runs[0]) else f"{row.dataset} {folder}"
+    return f"{name}, {row.split} split"
+
+
+def _has_files(run: RunResult) -> bool:
+    """Whether the sample ids are names of files."""
+    try:
+        parts = json.loads(RunDirectory(run.path).splits.read_text(encoding="utf-8"))["parts"]
+        return bool(Path(parts["train"][0]).suffix)
+    except (OSError, ValueError, KeyError, IndexError):
+        return False
+
+
+def _unique(names: Sequence[str]) -> Iterator[str]:
+    seen: dict[str, int] = {}
+    for name in names:
+        key = re.sub(r"[^A-Za-z0-9]+", "-", name).strip("-")
+        seen[key] = seen.get(key, 0) + 1
+        yield key if seen[key] == 1 else f"{key}-{seen[key]}"
+
+
+def _turned(found: Comparison) -> Comparison:
+    low, high = found.low, found.high
+    return Comparison(
+        **{
+            **vars(found),
+            "first": found.second,
+            "second": found.first,
+            "difference": -found.difference,
+            "low": None if high is None else -high,
+            "high": None if low is None else -low,
+        }
+    )

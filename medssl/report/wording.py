@@ -1,0 +1,84 @@
+"""Numbers and lists as a report writes them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from medssl.study.summary import Comparison, Estimate, Row
+
+__all__ = [
+    "count",
+    "difference_text",
+    "estimate_text",
+    "interval_text",
+    "level_text",
+    "listed",
+    "named",
+    "p_text",
+    "short",
+    "signed",
+]
+
+MISSING = "-"
+
+
+def short(value: float | None) -> str:
+    """Write a fraction of one: ``.872``, ``1.000``."""
+    if value is None:
+        return MISSING
+    text = f"{value:.3f}"
+    return text.replace("0.", ".", 1) if abs(value) < 1 and not text.startswith(("1", "-1")) else text
+
+
+def signed(value: float) -> str:
+    """Write a difference: ``+.031``, ``-.004``."""
+    return f"+{short(value)}" if value >= 0 else short(value)
+
+
+def interval_text(value: float | None, low: float | None, high: float | None) -> str:
+    """Write a value with its interval: ``.872 [.845, .898]``."""
+    if value is None or low is None or high is None:
+        return short(value)
+    return f"{short(value)} [{short(low)}, {short(high)}]"
+
+
+def estimate_text(estimate: Estimate | None) -> str:
+    """Write an estimate with its interval, and its spread over seeds where there are several."""
+    if estimate is None:
+        return MISSING
+    return interval_text(estimate.value, estimate.low, estimate.high)
+
+
+def difference_text(found: Comparison) -> str:
+    """Write a difference with its interval: ``+.031 [+.010, +.052]``."""
+    if found.low is None or found.high is None:
+        return signed(found.difference)
+    return f"{signed(found.difference)} [{signed(found.low)}, {signed(found.high)}]"
+
+
+def p_text(p: float) -> str:
+    """Write a p-value: ``p = .012``, ``p < .001``."""
+    return "p < .001" if p < 0.001 else f"p = {short(p)}"
+
+
+def level_text(confidence: float) -> str:
+    """Write a confidence: ``95 %``."""
+    return f"{100 * confidence:g} %"
+
+
+def listed(words: Sequence[str]) -> str:
+    """Join words: ``a, b and c``."""
+    if len(words) < 2:
+        return "".join(words)
+    return f"{', '.join(words[:-1])} and {words[-1]}"
+
+
+def count(number: int, noun: str) -> str:
+    """Write a number with its noun: ``1 seed``, ``3 seeds``, ``1,024 images``."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def named(row: Row) -> str:
+    """Name a row inside a sentence: ``dcl (batch 64)``."""
+    head, _, rest = row.label.partition(", ")
+    return f"{head} ({rest})" if rest else head

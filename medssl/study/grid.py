@@ -1,0 +1,136 @@
+"""From a plan to cells: every combination as a recipe of its own, in the order in which they are best run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from medssl.catalog import Catalog
+from medssl.data.loading import open_dataset
+from medssl.data.splits import FOLDED, fold_count
+from medssl.errors import DataError, OptionError
+from medssl.recipe import Recipe, resolve
+from medssl.study.plan import Plan
+
+__all__ = ["Cell", "expand", "fold_layers"]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One run of a study.
+
+    Attributes:
+        layers: What its recipe is resolved from, weakest first.
+        recipe: The same, resolved; its ``slug`` names the run's directory.
+    """
+
+    layers: tuple[Mapping[str, Any], ...]
+    recipe: Recipe
+
+    @property
+    def name(self) -> str:
+        """The cell in a few words: what it does not share with every other."""
+        recipe = self.recipe
+        words = [recipe.dataset.name, recipe.method.name]
+        if recipe.method.plugin.trains:
+            words.append(f"batch {recipe.train.batch_size}")
+        words.append(f"seed {recipe.seed}")
+        if recipe.split.fold is not None:
+            words.append(f"fold {recipe.split.fold}")
+        if recipe.split.label_fraction < 1:
+            words.append(f"{100 * recipe.split.label_fraction:g} % of labels")
+        return " ".join(words[:2]) + "".join(f", {word}" for word in words[2:])
+
+    def describe(self) -> dict[str, Any]:
+        """Return what ``study.json`` says of it."""
+        recipe = self.recipe
+        return {
+            "directory": recipe.slug,
+            "dataset": recipe.dataset.name,
+            "method": recipe.method.name,
+            "batch_size": recipe.train.batch_size,
+            "seed": recipe.seed,
+            "label_fraction": recipe.split.label_fraction,
+            "fold": recipe.split.fold,
+        }
+
+
+def expand(plan: Plan, layers: Sequence[Mapping[str, Any]], catalog: Catalog, data_dir: Path | None) -> list[Cell]:
+    """List the cells of a plan.
+
+    Seed by seed, so that a study stopped early has whole tables of few seeds; cells that share their pre-training stand
+    together.
+
+    Args:
+        plan: What varies.
+        layers: Recipe layers over the plan's own settings (a recipe file, flags), weakest first.
+        catalog: For recipes, and to know baselines.
+        data_dir: Where the images are; read only to count the groups of a ``loso`` split.
+
+    Raises:
+        MedsslError: No method or no dataset is named, or a recipe cannot be resolved.
+    """
+    for kind, names in (("method", (*plan.methods, *plan.baselines)), ("dataset", plan.datasets)):
+        if not names:
+            raise OptionError(
+                f"the study names no {kind}. Give --{kind} NAME, or a plan with {kind}s; `medssl list {kind}s` shows "
+                "the names."
+            )
+    below: list[Mapping[str, Any]] = [{"recipe": plan.recipe} if plan.recipe else {}, plan.settings, *layers]
+    if plan.evaluators:
+        below.append({"evaluators": list(plan.evaluators)})
+    cells: dict[str, list[Cell]] = {}
+    seen = set()
+    for dataset, seed, method in product(plan.datasets, range(plan.seeds), (*plan.baselines, *plan.methods)):
+        for batch_size, fraction in product(_batch_sizes(plan, method, catalog), plan.label_fractions or (None,)):
+            own = _layer(dataset, method, batch_size, seed, fraction)
+            for cell in _folds(Cell((*below, own), resolve(catalog, [*below, own])), catalog, data_dir):
+                if cell.recipe.slug not in seen:
+                    seen.add(cell.recipe.slug)
+                    cells.setdefault(cell.recipe.pretraining_hash, []).append(cell)
+    return [cell for sharing in cells.values() for cell in sharing]
+
+
+def _batch_sizes(plan: Plan, method: Any, catalog: Catalog) -> Sequence[int | None]:
+    sizes = plan.batch_sizes or (None,)
+    name = method if isinstance(method, str) else method["plugin"]
+    once = method in plan.baselines or catalog.entry("method", name).get("baseline")
+    return sizes[:1] if once else sizes
+
+
+def _layer(dataset: Any, method: Any, batch_size: int | None, seed: int, fraction: float | None) -> dict[str, Any]:
+    layer = {"dataset": dataset, "method": method, "seed": seed}
+    if batch_size is not None:
+        layer["train"] = {"batch_size": batch_size}
+    if fraction is not None and fraction < 1:
+        layer["split"] = {"label_fraction": fraction, "label_seed": seed}
+    return layer
+
+
+def _folds(cell: Cell, catalog: Catalog, data_dir: Path | None) -> Iterator[Cell]:
+    """Yield a cell for each fold of a folded protocol, where none is chosen; else the cell."""
+    try:
+        layers = fold_layers(cell.recipe, catalog, data_dir)
+    except DataError:
+        layers = []  # the cell itself will fail and say why, and stop no other
+    if not layers:
+        yield cell
+    for layer in layers:
+        yield Cell((*cell.layers, layer), resolve(catalog, [*cell.layers, layer]))
+
+
+def fold_layers(recipe: Recipe, catalog: Catalog, data_dir: Path | None) -> list[dict[str, Any]]:
+    """Return one recipe layer for each fold; none where the split makes no folds, or one is chosen.
+
+    Raises:
+        DataError: The dataset cannot be read, which must be done to count its groups.
+    """
+    dataset = open_dataset(recipe.dataset, catalog, data_dir)
+    protocol = recipe.split.protocol or dataset.default_split
+    if protocol not in FOLDED or recipe.split.fold is not None:
+        return []
+    count = fold_count(dataset.samples() if protocol == "loso" else (), recipe.split, protocol)
+    return [{"split": {"fold": fold}} for fold in range(count)]

@@ -1,0 +1,107 @@
+"""One process at a time in a run's directory."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from medssl.errors import CheckpointError
+
+__all__ = ["BusyError", "hold", "is_held"]
+
+_NAME = "lock"
+
+
+class BusyError(CheckpointError):
+    """Another process is at work in this directory."""
+
+
+@contextlib.contextmanager
+def hold(directory: Path) -> Iterator[None]:
+    """Keep other processes out of a directory; it must exist.
+
+    The operating system lets go of the lock when its process ends, however that ends, so a lock file that a killed
+    process left behind keeps nobody out.
+
+    Raises:
+        BusyError: Another process holds it.
+        CheckpointError: The directory cannot be written to.
+    """
+    path = directory / _NAME
+    while True:
+        file = _open(path)
+        if not _locked(file):
+            holder = _holder(path)
+            file.close()
+            raise BusyError(f"{directory} is in use. {holder} is at work there. Wait for it, or stop it.")
+        if _same_file(file, path):
+            break
+        file.close()  # its last holder removed it between our opening and locking it
+    file.truncate(0)
+    file.write(json.dumps({"pid": os.getpid(), "host": socket.gethostname()}).encode())
+    file.flush()
+    try:
+        yield
+    finally:
+        if sys.platform != "win32":  # there an open file cannot be removed
+            path.unlink(missing_ok=True)
+        file.close()
+
+
+def is_held(directory: Path) -> bool:
+    """Whether another process is at work in a directory."""
+    path = directory / _NAME
+    if not path.exists():
+        return False
+    try:
+        with path.open("rb+") as file:
+            return not _locked(file)
+    except FileNotFoundError:
+        return False
+
+
+def _open(path: Path) -> BinaryIO:
+    try:
+        return path.open("a+b")
+    except OSError as error:
+        raise CheckpointError(
+            f"{path} cannot be written. {error.strerror or error}. Give a folder you may write to with --output."
+        ) from error
+
+
+def _locked(file: BinaryIO) -> bool:
+    """Take the lock without waiting; ``False`` where another has it."""
+    try:
+        if sys.platform == "win32":
+            import msvcrt  # noqa: PLC0415  # there is none elsewhere
+
+            file.seek(0)
+            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+        else:
+            import fcntl  # noqa: PLC0415  # nor this one there
+
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (BlockingIOError, PermissionError):
+        return False
+    return True
+
+
+def _same_file(file: BinaryIO, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except FileNotFoundError:
+        return False
+
+
+def _holder(path: Path) -> str:
+    try:
+        holder = json.loads(path.read_text(encoding="utf-8"))
+        return f"Process {holder['pid']} on {holder['host']}"
+    except (OSError, ValueError, KeyError, TypeError):
+        return "Another process"

@@ -1,0 +1,211 @@
+"""Runs become rows: those that differ in nothing but their seed or fold stand in one row of a table."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from medssl.catalog import Catalog
+from medssl.record import RunResult
+
+__all__ = ["Estimate", "Row", "group_rows", "repeats"]
+
+# where a recipe says which repetition it is: seeds of everything random, and the fold that was left out
+_REPEATED = (("seed",), ("split", "label_seed"), ("split", "fold"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Estimate:
+    """One metric of one row.
+
+    Attributes:
+        value: Mean over seeds; ``None`` where the metric is not defined.
+        low: Lower end of the interval (:mod:`medssl.study.statistics`); ``None`` where there is none.
+        high: Upper end.
+        std: Standard deviation over seeds (n - 1 in its denominator); ``None`` for one seed.
+        runs: Seeds that the mean is over; folds of one seed are pooled and count once.
+    """
+
+    value: float | None
+    low: float | None
+    high: float | None
+    std: float | None
+    runs: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """Runs that differ only in seed and fold.
+
+    Attributes:
+        dataset: Name of the dataset.
+        method: Name of the method.
+        batch_size: Images per step of pre-training.
+        split: Protocol.
+        label_fraction: Share of the training labels that the evaluators saw, 0 to 1.
+        backbone: A timm model name.
+        image_size: Side of a view in pixels.
+        init: Weights that pre-training started from; ``None``: random ones.
+        recipe: Name of the catalogue's recipe.
+        baseline: Whether other methods are to be measured against this one.
+        runs: The finished runs, by seed and fold.
+        scores: Estimates by evaluator and metric.
+        label: Short name, unique among the rows of a dataset.
+        notes: What the reader of this row must know.
+    """
+
+    dataset: str
+    method: str
+    batch_size: int
+    split: str
+    label_fraction: float
+    backbone: str
+    image_size: int
+    init: str | None
+    recipe: str
+    baseline: bool
+    runs: tuple[RunResult, ...]
+    scores: Mapping[str, Mapping[str, Estimate]] = field(default_factory=dict)
+    label: str = ""
+    notes: tuple[str, ...] = ()
+
+
+def group_rows(results: Sequence[RunResult], catalog: Catalog) -> list[Row]:
+    """Sort results into rows without scores, in the order in which the first run of each was given.
+
+    A run that was made twice (same recipe, same images) counts once.
+
+    Args:
+        results: Finished runs.
+        catalog: Says which methods are baselines.
+    """
+    unique: dict[tuple[str, ...], RunResult] = {}
+    for result in results:
+        unique.setdefault((str(result.values["recipe"].get("hash", result.path)), _images(result)), result)
+    rows: dict[tuple[str, ...], list[RunResult]] = {}
+    for result in unique.values():
+        rows.setdefault((json.dumps(_settings(result), sort_keys=True), _images(result)), []).append(result)
+    return _labelled([_row(runs, catalog) for runs in rows.values()])
+
+
+def repeats(row: Row) -> list[list[RunResult]]:
+    """The runs of a row by seed: one list of folds each."""
+    found: dict[tuple[Any, ...], list[RunResult]] = {}
+    for run in row.runs:
+        found.setdefault(_repetition(run)[:2], []).append(run)
+    return list(found.values())
+
+
+def _images(result: RunResult) -> str:
+    """Identify the decoded images: one dataset name may stand for several folders."""
+    return str(result.values["data"].get("store", {}).get("key", ""))
+
+
+def _settings(result: RunResult) -> dict[str, Any]:
+    """The recipe without what tells one repetition from another."""
+    settings = json.loads(json.dumps(result.values["recipe"]))
+    settings.pop("hash", None)
+    for *sections, name in _REPEATED:
+        section = settings
+        for key in sections:
+            section = section.get(key, {})
+        section.pop(name, None)
+    return dict(settings)
+
+
+def _repetition(result: RunResult) -> tuple[int, int, int]:
+    split = result.values["recipe"]["split"]
+    return int(result.values["seed"]), int(split.get("label_seed") or 0), int(split.get("fold") or 0)
+
+
+def _row(runs: Sequence[RunResult], catalog: Catalog) -> Row:
+    values = runs[0].values
+    recipe = values["recipe"]
+    fraction = recipe["split"].get("label_fraction")
+    return Row(
+        dataset=str(values["dataset"]),
+        method=str(values["method"]),
+        batch_size=int(recipe["train"]["batch_size"]),
+        split=str(values["data"]["split"]),
+        label_fraction=1.0 if fraction is None else float(fraction),
+        backbone=str(recipe["encoder"]["backbone"]),
+        image_size=int(recipe["views"]["image_size"]),
+        init=recipe["encoder"]["weights"],
+        recipe=str(recipe["recipe"]),
+        baseline=_is_baseline(values, catalog),
+        runs=tuple(sorted(runs, key=_repetition)),
+    )
+
+
+def _is_baseline(values: Mapping[str, Any], catalog: Catalog) -> bool:
+    """What the catalogue calls one, and whatever is trained with labels."""
+    marked = bool(catalog.entry("method", str(values["method"])).get("baseline"))
+    return marked or bool(values["pretrain"].get("uses_labels"))
+
+
+# ------------------------------------------------------------------------------------------------------------ labels
+
+
+def _labelled(rows: Sequence[Row]) -> list[Row]:
+    """Give every row a name that is unique among its dataset's: the method, and what it differs in."""
+    named = []
+    for row in rows:
+        others = [other for other in rows if other.dataset == row.dataset]
+        named.append((row, ", ".join([row.method, *_distinctions(row, others)])))
+    count = Counter((row.dataset, label) for row, label in named)
+    result = []
+    for row, label in named:
+        alike = [other for other, its in named if other.dataset == row.dataset and its == label]
+        words = [label, *_other_settings(row, alike)] if count[row.dataset, label] > 1 else [label]
+        result.append(replace(row, label=", ".join(words)))
+    return result
+
+
+def _distinctions(row: Row, others: Sequence[Row]) -> Iterator[str]:
+    """Name the row's value of each field in which rows of its dataset differ; batch size where something is trained."""
+    for name, text in (
+        ("init", f"from {Path(row.init).stem}" if row.init else ""),
+        ("backbone", row.backbone),
+        ("image_size", f"{row.image_size} px"),
+        ("batch_size", f"batch {row.batch_size}" if row.runs[0].values["pretrain"]["epochs"] else ""),
+        ("split", f"{row.split} split"),
+        ("label_fraction", f"{100 * row.label_fraction:g} % of labels"),
+        ("recipe", f"recipe {row.recipe}"),
+    ):
+        if text and len({getattr(other, name) for other in others}) > 1:
+            yield text
+
+
+def _other_settings(row: Row, alike: Sequence[Row]) -> list[str]:
+    """Name the settings in which rows with one label differ, or number the rows when none can be seen."""
+    settings = [dict(_flat(_settings(other.runs[0]))) for other in alike]
+    own = settings[alike.index(row)]
+    words = [
+        f"{_short_name(key)} {value}"
+        for key, value in own.items()
+        if all(key in other for other in settings) and any(other[key] != value for other in settings)
+    ]
+    evaluators = [" ".join(other.runs[0].evaluations) for other in alike]
+    if len(set(evaluators)) > 1:
+        words.append(f"by {evaluators[alike.index(row)]}")
+    return words or [f"data {alike.index(row) + 1}"]
+
+
+def _short_name(key: str) -> str:
+    """The last part of a setting's name; ``split.seed`` is not the seed."""
+    return key.replace(".", " ") if key.startswith("split.") else key.rpartition(".")[2]
+
+
+def _flat(values: Any, prefix: str = "") -> Iterator[tuple[str, str]]:
+    if isinstance(values, Mapping):
+        for key, value in values.items():
+            yield from _flat(value, f"{prefix}.{key}" if prefix else str(key))
+    elif isinstance(values, list) and values and isinstance(values[0], Mapping):
+        for value in values:
+            yield from _flat(value, f"{prefix}.{value.get('plugin', '')}")
+    else:
+        yield prefix, json.dumps(values).strip('"')

@@ -1,0 +1,109 @@
+"""A study from its plan to its summary."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from medssl.catalog import Catalog, load_catalog
+from medssl.pipeline import Place
+from medssl.record import RunDirectory, RunResult
+from medssl.study.crew import Crew
+from medssl.study.grid import Cell, expand
+from medssl.study.plan import Plan, read_plan
+from medssl.study.state import Outcome, StudyListener, write_state
+from medssl.study.summary import Summary, summarise
+from medssl.study.timing import learn_folder
+
+__all__ = ["Study", "bench", "carry_out"]
+
+
+@dataclass(frozen=True)
+class Study:
+    """A study that was carried out, as far as it went.
+
+    Attributes:
+        outcomes: What became of each cell.
+        results: Of the cells that are done.
+        catalog: Names its baselines and published numbers.
+    """
+
+    outcomes: Sequence[Outcome]
+    results: Sequence[RunResult]
+    catalog: Catalog
+
+    @cached_property
+    def summary(self) -> Summary:
+        """Rows, tested differences, published numbers."""
+        return summarise(self.results, self.catalog)
+
+    @property
+    def failed(self) -> list[Outcome]:
+        """The cells that failed."""
+        return [outcome for outcome in self.outcomes if outcome.state == "failed"]
+
+
+def bench(
+    plan: Plan | str | Path | None = None,
+    *,
+    place: Place | None = None,
+    jobs: int = 1,
+    registry: Path | None = None,
+    listener: StudyListener | None = None,
+    settings: Sequence[dict[str, Any]] = (),
+    **varied: Any,
+) -> Study:
+    """Carry out a study; what ``medssl bench`` does. The same call again goes on where it stopped.
+
+    Args:
+        plan: A plan, the name of one in the catalogue, or a YAML file.
+        place: Where to read and write.
+        jobs: Cells at a time.
+        registry: A catalogue of the user's own, laid over medssl's.
+        listener: Hears what is going on.
+        settings: Recipe layers over the plan's settings, weakest first: ``[{"train": {"epochs": 30}}]``.
+        **varied: Keys of a plan that take the place of its own: ``methods=["dcl"], datasets=["phantom"], seeds=3``.
+
+    Raises:
+        MedsslError: The plan cannot be carried out at all. A cell that fails is an outcome instead.
+    """
+    catalog = load_catalog(registry)
+    chosen = plan if isinstance(plan, Plan) else read_plan(plan, catalog) if plan is not None else Plan()
+    chosen = chosen.merged(**varied)
+    place = place or Place()
+    cells = expand(chosen, settings, catalog, place.data_dir)
+    return carry_out(chosen, cells, catalog, place=place, jobs=jobs, registry=registry, listener=listener)
+
+
+def carry_out(
+    plan: Plan,
+    cells: Sequence[Cell],
+    catalog: Catalog,
+    *,
+    place: Place,
+    jobs: int = 1,
+    registry: Path | None = None,
+    listener: StudyListener | None = None,
+) -> Study:
+    """Carry out the cells of a plan.
+
+    Raises:
+        MedsslError: The study's folder cannot be written to.
+    """
+    RunDirectory(place.output).make()
+    crew = Crew(
+        cells,
+        place=place,
+        registry=registry,
+        jobs=jobs,
+        clock=learn_folder(place.output, catalog),
+        listener=listener or StudyListener(),
+        changed=lambda outcomes: write_state(place.output, plan, outcomes),
+    )
+    outcomes = crew.run()
+    write_state(place.output, plan, outcomes)
+    done = [RunDirectory(place.output / o.cell.recipe.slug) for o in outcomes if o.state == "done"]
+    return Study(outcomes, [directory.load() for directory in done], catalog)

@@ -1,0 +1,147 @@
+"""One training of an encoder with a linear head on labelled images.
+
+N images, F features, K classes, S side of an image in pixels.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from medssl.contracts import Images
+
+__all__ = ["Network", "Plan", "train_network"]
+
+_PREDICTED = 256  # images in a forward pass without gradients
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """How a network is trained.
+
+    Attributes:
+        encoder_rate: Peak learning rate of the encoder.
+        head_rate: Of the head.
+        epochs: Passes over the images, at least.
+        min_steps: Steps, at least: more passes where there are few images.
+        batch_size: Images per step, at most.
+        weight_decay: Not on biases and normalisation layers.
+        warmup_epochs: Linear, from zero.
+        seed: Of the order of images, and of dropout.
+    """
+
+    encoder_rate: float
+    head_rate: float
+    epochs: int
+    min_steps: int
+    batch_size: int
+    weight_decay: float
+    warmup_epochs: float
+    seed: int
+
+    def passes(self, n: int) -> int:
+        """Return how many times n images are gone through."""
+        return max(self.epochs, math.ceil(self.min_steps / self.steps(n)))
+
+    def steps(self, n: int) -> int:
+        """Return the steps of one pass."""
+        return n // min(self.batch_size, n)
+
+
+class Network(nn.Module):
+    """A copy of the encoder with a linear head that starts at zero: ``(N, 3, S, S)`` to logits ``(N, K)`` float32."""
+
+    def __init__(self, images: Images) -> None:
+        super().__init__()
+        self.encoder = copy.deepcopy(images.encoder)
+        self._autocast = images.autocast
+        self.device = next(iter(self.encoder.parameters())).device
+        head = nn.Linear(images.feature_dim, images.num_classes, device="meta")  # there, no random number is drawn
+        self.head = head.to_empty(device=self.device)
+        nn.init.zeros_(self.head.weight)
+        nn.init.zeros_(self.head.bias)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Compute logits, the encoder in the run's precision and the head in float32."""
+        with self._autocast():
+            features = self.encoder(images)
+        with torch.autocast(self.device.type, enabled=False):
+            logits: Tensor = self.head(features.float())
+        return logits
+
+    @torch.no_grad()
+    def predict_part(self, images: Images) -> Tensor:
+        """Return probabilities ``(N, K)`` of a whole part, plain, on the CPU; the network is left in evaluation."""
+        self.eval()
+        parts = [
+            self(images.plain(rows)).softmax(dim=1).cpu() for rows in torch.split(torch.arange(len(images)), _PREDICTED)
+        ]
+        return torch.cat(parts) if len(images) else torch.empty(0, images.num_classes)
+
+
+def train_network(images: Images, plan: Plan, after_epoch: Callable[[int, Network], None]) -> None:
+    """Train a new network on augmented images with AdamW.
+
+    Args:
+        images: The training part, at least two images.
+        plan: How.
+        after_epoch: Called with the number of each epoch, from 0, and the network; it may leave it in evaluation mode.
+    """
+    network = Network(images)
+    size, steps, passes = min(plan.batch_size, len(images)), plan.steps(len(images)), plan.passes(len(images))
+    optimizer = torch.optim.AdamW(_groups(network, plan), betas=(0.9, 0.999))
+    shape = _schedule(passes * steps, round(plan.warmup_epochs * steps))
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, shape)
+    scaler = _scaler(images, network.device)
+    generator = torch.Generator().manual_seed(plan.seed)
+    with torch.random.fork_rng(devices=[network.device] if network.device.type == "cuda" else []):
+        torch.manual_seed(plan.seed)  # for dropout
+        for epoch in range(passes):
+            network.train()
+            order = torch.randperm(len(images), generator=generator)[: steps * size]
+            for rows in torch.split(order, size):
+                loss = F.cross_entropy(network(images.augmented(epoch, rows)), images.label[rows].to(network.device))
+                optimizer.zero_grad()
+                torch.autograd.backward(scaler.scale(loss))
+                scaler.step(optimizer)
+                scaler.update()
+                schedule.step()
+            after_epoch(epoch, network)
+
+
+def _groups(network: Network, plan: Plan) -> list[dict[str, object]]:
+    """Sort the parameters by learning rate and by weight decay, which has no use on what has one dimension."""
+    groups: list[dict[str, object]] = []
+    for module, rate in ((network.encoder, plan.encoder_rate), (network.head, plan.head_rate)):
+        parameters = [p for p in module.parameters() if p.requires_grad]
+        for chosen, decay in (
+            ([p for p in parameters if p.ndim > 1], plan.weight_decay),
+            ([p for p in parameters if p.ndim <= 1], 0.0),
+        ):
+            if chosen:
+                groups.append({"params": chosen, "lr": rate, "weight_decay": decay})
+    return groups
+
+
+def _schedule(steps: int, warmup: int) -> Callable[[int], float]:
+    """Linear warm-up, then half a cosine to zero, as a fraction of the peak (Loshchilov & Hutter 2017, equation 5)."""
+
+    def shape(step: int) -> float:
+        if step < warmup:
+            return (step + 1) / warmup
+        return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - warmup) / max(1, steps - warmup))))
+
+    return shape
+
+
+def _scaler(images: Images, device: torch.device) -> torch.amp.GradScaler:
+    """Scale the loss where the encoder computes in float16, whose small gradients vanish otherwise."""
+    with images.autocast():
+        half = torch.is_autocast_enabled(device.type) and torch.get_autocast_dtype(device.type) == torch.float16
+    return torch.amp.GradScaler(device.type, enabled=half)

@@ -1,0 +1,101 @@
+"""Calibration: does the linear probe know how sure it may be, and does one number put it right?
+
+Temperature scaling (Guo et al. 2017, arXiv 1706.04599, section 4.2): the logits of the probe ``linear`` are divided by
+a temperature that minimises the log loss on the validation part. The predicted class stays the same; only confidences
+change. The probe as it was is reported beside it, as ``calibration_uncalibrated``. The core computes the expected
+calibration error and the bins of a reliability diagram of both.
+
+The validation part has chosen the probe's strength already, so it finds the probe a little better than a new patient
+will. The log loss is convex in the inverse temperature; its minimum is found by bisection, with nothing to tune.
+
+N samples, K classes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from medssl.contracts import Evaluator, Features, Predictor
+from medssl.errors import DataError
+from medssl_evaluators.linear import Linear, LinearHead
+
+__all__ = ["Calibration", "fit_temperature"]
+
+_LIMITS = (0.05, 20.0)  # a validation part without an error would have the temperature fall to zero
+
+
+def fit_temperature(log_proba: Tensor, label: Tensor) -> float:
+    """Return the temperature of the lowest log loss, between 0.05 and 20.
+
+    Args:
+        log_proba: ``(N, K)`` log probabilities or logits; minus infinity for a class that cannot occur.
+        label: ``(N,)`` int64; samples of such a class are left out.
+    """
+    own = log_proba.double().gather(1, label[:, None])[:, 0]
+    known = own.isfinite()
+    logits, own = log_proba[known].double(), own[known]
+    finite = logits.clamp_min(torch.finfo(torch.float64).min)  # 0 * -inf is no number
+
+    def slope(inverse: float) -> float:
+        """Derivative of the mean log loss by the inverse temperature; it only grows."""
+        mean = ((inverse * logits).softmax(dim=1) * finite).sum(dim=1)
+        return float((mean - own).mean())
+
+    low, high = 1 / _LIMITS[1], 1 / _LIMITS[0]
+    if slope(low) >= 0:
+        return _LIMITS[1]
+    if slope(high) <= 0:
+        return _LIMITS[0]
+    for _ in range(60):  # halves the logarithm's interval of 6 to less than float64 resolves
+        middle = (low * high) ** 0.5
+        low, high = (middle, high) if slope(middle) < 0 else (low, middle)
+    return 1 / high
+
+
+class Calibration(Evaluator):
+    """Linear probe with its temperature fitted on the validation part, beside the probe as it was."""
+
+    @dataclass(frozen=True, kw_only=True)
+    class Config(Linear.Config):
+        """Options: those of the probe.
+
+        Attributes:
+            c_values: Grid of ``C`` as the evaluator ``linear`` has it.
+        """
+
+    config: Config
+
+    def fit(self, train: Features, val: Features) -> Predictor:
+        """Fit the probe on ``train``; choose its strength and its temperature on ``val``.
+
+        Raises:
+            DataError: The validation part is empty.
+        """
+        if not len(val):
+            raise DataError(
+                "the validation part is empty, so no temperature can be fitted. It is never fitted on the test part. "
+                "Give the validation part images, or leave out the evaluator 'calibration'."
+            )
+        probe = Linear(self.config, self.seed).fit(train, val)
+        if not isinstance(probe, LinearHead):
+            return probe  # one class in training: there is no confidence to scale
+        return _Scaled(probe, fit_temperature(probe.log_proba(val.x), val.label))
+
+
+class _Scaled(Predictor):
+    """A probe whose logits are divided by a temperature."""
+
+    def __init__(self, probe: LinearHead, temperature: float) -> None:
+        self.probe = probe
+        self.temperature = temperature
+        self.selected = {"temperature": temperature, **probe.selected}
+        self.also = {"uncalibrated": probe}
+        if temperature in _LIMITS:
+            self.notes = ("The temperature is at its limit: the validation part is too small or too easy to fit it.",)
+
+    def predict_proba(self, x: Tensor) -> Tensor:
+        """Map features ``(N, F)`` to class probabilities ``(N, K)``."""
+        return (self.probe.log_proba(x) / self.temperature).softmax(dim=1).to(x.device)

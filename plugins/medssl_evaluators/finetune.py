@@ -1,0 +1,147 @@
+"""Fine-tuning: the encoder and a linear head are trained together on the labels, from the pre-trained weights.
+
+What a user does in the end. AdamW with a short warm-up and half a cosine; the head starts at zero, so that the first
+step leaves the encoder alone (ViT, Dosovitskiy et al. 2021, arXiv 2010.11929, section 3.2), and learns faster than it.
+
+Two things are chosen on the validation part: the encoder's learning rate from a grid, one training each, and the epoch,
+both by balanced accuracy and then by the lower log loss. With one view an image and two learning rates, it takes about
+as long as a pre-training of as many epochs.
+
+Images are views drawn with the recipe's augmentation in training, and plain otherwise. An untrained encoder
+(``--method random``) gives supervised training from scratch, one trained on ImageNet (``--method imagenet``) the usual
+transfer.
+
+N images, K classes, S side of an image in pixels.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar, Literal
+
+import torch
+from annotated_types import Ge
+from torch import Tensor
+
+from medssl.contracts import Evaluator, Images, NonNegative, Positive, PositiveInt, Predictor
+from medssl.errors import DataError
+from medssl_evaluators._choice import ConstantPredictor, Scores, best, only_class, score
+from medssl_evaluators._finetuning import Network, Plan, train_network
+
+__all__ = ["Finetune"]
+
+
+class Finetune(Evaluator):
+    """Trains encoder and linear head on augmented images; learning rate and epoch are chosen on the validation part."""
+
+    @dataclass(frozen=True, kw_only=True)
+    class Config:
+        """Options.
+
+        Attributes:
+            learning_rates: Grid of the encoder's peak learning rate.
+            head_factor: The head's learning rate over the encoder's.
+            epochs: Passes over the training part, at least.
+            min_steps: Optimizer steps, at least: more passes where there are few images.
+            batch_size: Images per step; a rest of an epoch that fills no batch is left out of it, a new one each time.
+            weight_decay: Not on biases and normalisation layers.
+            warmup_epochs: Linear, from zero.
+            select_epoch: ``best``: the weights of the epoch that the validation part likes best, the later among
+                equals; ``last``.
+        """
+
+        learning_rates: tuple[Positive, ...] = (1e-4, 1e-3)  # ours: for good weights, and for hardly any
+        head_factor: Positive = 10.0  # Caffe's fine-tuning example (2014): new layers learn ten times as fast
+        epochs: PositiveInt = 30  # SimCLR v2 (arXiv 2006.10029), sec. 3, for a tenth of ImageNet's labels
+        min_steps: Annotated[int, Ge(0)] = 500  # BiT (arXiv 1912.11370), sec. 3.3, for less than 20,000 images
+        batch_size: Annotated[int, Ge(2)] = 32  # ours: with 30 epochs, 530 images and more take as many steps anyway
+        weight_decay: NonNegative = 0.05  # DeiT (arXiv 2012.12877), table 9
+        warmup_epochs: NonNegative = 1.0  # ours: a thirtieth of the training; DeiT has a sixtieth
+        select_epoch: Literal["best", "last"] = "best"  # small sets overfit before the last
+
+    needs: ClassVar[Literal["features", "images"]] = "images"
+    config: Config
+
+    def fit(self, train: Images, val: Images) -> Predictor:
+        """Train with every learning rate on ``train``; choose rate and epoch on ``val``.
+
+        Raises:
+            DataError: There is something to choose, and the validation part is empty.
+        """
+        if (label := only_class(train)) is not None:
+            return ConstantPredictor(label, train.num_classes)
+        config = self.config
+        if config.select_epoch == "best" and not len(val):
+            raise DataError(
+                "the validation part is empty, so select_epoch=best has nothing to go by. "
+                "Epochs are never chosen on the test part. Give the validation part images, or set select_epoch=last."
+            )
+        rates = sorted(set(config.learning_rates))
+        kept = [self._train(rate, train, val) for rate in rates]
+        chosen = best([k.balanced for k in kept], [-k.log_loss for k in kept], "learning_rates")
+        network = Network(train)
+        network.load_state_dict(kept[chosen].weights)
+        selected = {"learning_rate": rates[chosen], "epoch": kept[chosen].epoch + 1}
+        return _Tuned(network.eval(), {**selected, **kept[chosen].scores.selected(0)})
+
+    def _train(self, rate: float, train: Images, val: Images) -> _Kept:
+        config = self.config
+        plan = Plan(
+            encoder_rate=rate,
+            head_rate=rate * config.head_factor,
+            epochs=config.epochs,
+            min_steps=config.min_steps,
+            batch_size=config.batch_size,
+            weight_decay=config.weight_decay,
+            warmup_epochs=config.warmup_epochs,
+            seed=self.seed,
+        )
+        kept: list[_Kept] = []
+
+        passes = plan.passes(len(train))
+
+        def after_epoch(epoch: int, network: Network) -> None:
+            if config.select_epoch == "last" and epoch + 1 < passes:
+                return
+            scores = score(network.predict_part(val)[None], val.label)
+            if not kept or kept[0].is_no_better_than(scores):
+                weights = {name: value.detach().cpu().clone() for name, value in network.state_dict().items()}
+                kept[:] = [_Kept(epoch, scores, weights)]
+
+        train_network(train, plan, after_epoch)
+        return kept[0]
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """A network as it was after its best epoch so far."""
+
+    epoch: int
+    scores: Scores
+    weights: dict[str, Tensor]
+
+    @property
+    def balanced(self) -> float:
+        return self.scores.balanced_accuracy.item()
+
+    @property
+    def log_loss(self) -> float:
+        return self.scores.log_loss.item()
+
+    def is_no_better_than(self, scores: Scores) -> bool:
+        later = scores.balanced_accuracy.item(), -scores.log_loss.item()
+        return later >= (self.balanced, -self.log_loss)
+
+
+class _Tuned(Predictor):
+    """The chosen network."""
+
+    def __init__(self, network: Network, selected: dict[str, Any]) -> None:
+        self.network = network
+        self.selected = selected
+
+    @torch.no_grad()
+    def predict_proba(self, x: Tensor) -> Tensor:
+        """Map images ``(N, 3, S, S)`` to class probabilities ``(N, K)``."""
+        proba: Tensor = self.network(x).softmax(dim=1)
+        return proba

@@ -1,0 +1,72 @@
+"""t-SNE: the test features as a map of two dimensions, near points being alike.
+
+Van der Maaten and Hinton, Visualizing Data using t-SNE, JMLR 9, 2008, through scikit-learn's ``TSNE``: what figure 4 of
+the ICIP 2023 study shows. Features are scaled to unit length, so that likeness is the cosine, and reduced to 50
+principal components. The map starts from the first two (Kobak & Linderman 2021, Nature Biotechnology 39: random starts
+lose the global structure), with the learning rate of Belkina et al. 2019 (scikit-learn's ``auto``).
+
+A map is to look at. Distances between far groups, their sizes and their gaps say little, and nothing here is a score.
+
+N test images.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from sklearn import manifold
+from torch import Tensor
+
+from medssl.contracts import Evaluator, Features, Observation, Observer, Positive
+from medssl_evaluators._map import principal_axes
+
+__all__ = ["TSNE"]
+
+_COMPONENTS = 50  # the authors' implementations; 30 in section 4.2 of the paper
+_START = 1e-4  # standard deviation of the starting positions (van der Maaten & Hinton 2008, section 3.4)
+
+
+class TSNE(Evaluator):
+    """Map of the test features by t-SNE, as ``tsne_xy`` (N, 2) in ``diagnostics.npz``."""
+
+    @dataclass(frozen=True, kw_only=True)
+    class Config:
+        """Options.
+
+        Attributes:
+            perplexity: How many neighbours a point looks at, roughly; at most a third of the other points.
+        """
+
+        perplexity: Positive = 30.0  # scikit-learn; the paper's section 3.2 has 5 to 50
+
+    config: Config
+
+    def fit(self, train: Features, val: Features) -> Observer:  # noqa: ARG002  (the map is of the test part alone)
+        """Learn nothing."""
+        return _Map(self.config.perplexity, self.seed)
+
+
+class _Map(Observer):
+    """Draws the map."""
+
+    def __init__(self, perplexity: float, seed: int) -> None:
+        self.perplexity = perplexity
+        self.seed = seed
+
+    def observe(self, x: Tensor) -> Observation:
+        """Map features ``(N, F)`` to ``xy`` (N, 2) float32; the principal axes themselves below five points."""
+        axes = principal_axes(x, _COMPONENTS)
+        start = axes[:, :2]
+        spread = start[:, 0].std()
+        if len(x) < 5 or spread == 0:
+            self.notes = ("Too few test images, or all alike: the map shows their principal components.",)
+            return Observation(arrays={"xy": start})
+        perplexity = min(self.perplexity, (len(x) - 1) / 3)
+        tsne: Any = manifold.TSNE
+        method = tsne(perplexity=perplexity, init=start / spread * _START, random_state=self.seed % 2**32)
+        xy = np.asarray(method.fit_transform(axes), dtype=np.float32)
+        return Observation(
+            values={"perplexity": perplexity, "kl_divergence": float(method.kl_divergence_)}, arrays={"xy": xy}
+        )

@@ -1,0 +1,87 @@
+"""UMAP: the test features as a map of two dimensions; quicker than t-SNE on many images, and truer to large distances.
+
+McInnes, Healy and Melville, UMAP: Uniform Manifold Approximation and Projection, 2018, arXiv 1802.03426, through the
+package ``umap-learn``, which does not come with medssl: ``pip install medssl[umap]``. Features are scaled to unit
+length and reduced to 50 principal components, as for ``tsne``.
+
+A map is to look at. Distances between far groups, their sizes and their gaps say little, and nothing here is a score.
+
+N test images.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Annotated, Any
+
+import numpy as np
+from annotated_types import Ge
+from torch import Tensor
+
+from medssl.contracts import Evaluator, Features, Fraction, Observation, Observer
+from medssl.errors import PluginError
+from medssl_evaluators._map import principal_axes
+
+__all__ = ["UMAP"]
+
+_COMPONENTS = 50  # as for tsne
+
+
+class UMAP(Evaluator):
+    """Map of the test features by UMAP, as ``umap_xy`` (N, 2) in ``diagnostics.npz``."""
+
+    @dataclass(frozen=True, kw_only=True)
+    class Config:
+        """Options.
+
+        Attributes:
+            neighbours: How many neighbours a point looks at; at most all others.
+            min_dist: Least distance of two points on the map, the map's unit being its neighbourhoods' size.
+        """
+
+        neighbours: Annotated[int, Ge(2)] = 15  # umap-learn
+        min_dist: Fraction = 0.1  # umap-learn
+
+    config: Config
+
+    def fit(self, train: Features, val: Features) -> Observer:  # noqa: ARG002  (the map is of the test part alone)
+        """Make sure that umap-learn is there.
+
+        Raises:
+            PluginError: It is not installed, or cannot be imported.
+        """
+        try:
+            package = import_module("umap")
+        except ImportError as error:
+            raise PluginError(
+                f"the evaluator 'umap' needs the package umap-learn. {error}. Install it with `pip install "
+                "medssl[umap]` and run the same command again, or take the evaluator 'tsne'."
+            ) from error
+        return _Map(package, self.config, self.seed)
+
+
+class _Map(Observer):
+    """Draws the map."""
+
+    def __init__(self, package: Any, config: UMAP.Config, seed: int) -> None:
+        self.package = package
+        self.config = config
+        self.seed = seed
+
+    def observe(self, x: Tensor) -> Observation:
+        """Map features ``(N, F)`` to ``xy`` (N, 2) float32; the principal axes themselves below five points."""
+        axes = principal_axes(x, _COMPONENTS)
+        if len(x) < 5 or axes[:, 0].std() == 0:
+            self.notes = ("Too few test images, or all alike: the map shows their principal components.",)
+            return Observation(arrays={"xy": axes[:, :2]})
+        neighbours = min(self.config.neighbours, len(x) - 1)
+        method = self.package.UMAP(
+            n_neighbors=neighbours,
+            min_dist=self.config.min_dist,
+            init=axes[:, :2] / axes[:, 0].std(),
+            random_state=self.seed % 2**32,
+            n_jobs=1,  # with a seed it uses one thread, and warns where told otherwise
+        )
+        xy = np.asarray(method.fit_transform(axes), dtype=np.float32)
+        return Observation(values={"neighbours": float(neighbours)}, arrays={"xy": xy})

@@ -1,0 +1,75 @@
+"""FroSSL: spread every view's embeddings by a small Frobenius norm of their covariance, and pull views together.
+
+Skean et al., FroSSL: Frobenius Norm Minimization for Efficient Multiview Self-Supervised Learning, ECCV 2024, arXiv
+2310.02903. Of all covariances with one trace, that with equal eigenvalues has the smallest norm; the norm of the
+covariance is also that of the samples' Gram matrix, so no eigenvalue is ever computed, and it takes any number of
+views.
+
+The loss is ours, and equals ``FroSSLLoss`` of lightly 1.6. The head is VICReg's, from lightly.
+
+N samples, V views, D dimensions of the embedding.
+"""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+import torch
+from annotated_types import Ge
+from lightly.models.modules.heads import VICRegProjectionHead
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from medssl.contracts import Batch, Encode, Method, NonNegative, PositiveInt, Task, ViewGroup, ViewSpec
+
+__all__ = ["FroSSL", "frossl_loss"]
+
+
+def frossl_loss(z: Tensor, invariance: float) -> Tensor:
+    """Sum over views of the log of the squared norm of a covariance of trace one, and of the distance to their mean.
+
+    Args:
+        z: Embeddings ``(V, N, D)`` floating point; V and N at least 2. Every dimension is brought to unit length over
+            the samples of a view.
+        invariance: Weight of V times the squared distances to the views' mean, summed over dimensions and averaged
+            over samples; with two views this is the squared distance between them.
+
+    Returns:
+        Scalar.
+    """
+    views, n, d = z.shape
+    z = F.normalize(z, dim=1)  # the trace of each covariance is the number of dimensions
+    covariance = z @ z.mT if n < d else z.mT @ z  # the same norm, in the smaller of two shapes
+    norms = (covariance / d).square().sum(dim=(1, 2))  # (V,)
+    distances = (z - z.mean(dim=0)).square().sum(dim=2).mean(dim=1)  # (V,)
+    return norms.log().sum() + invariance * views * distances.sum()
+
+
+class FroSSL(Method):
+    """FroSSL: two or more views, a projection head, and :func:`frossl_loss`."""
+
+    @dataclass(frozen=True, kw_only=True)
+    class Config:
+        """Options.
+
+        Attributes:
+            view_count: V, views of each image.
+            invariance: Weight of the distance between views.
+            hidden_dim: Width of the head's hidden layers; ``None``: four times the encoder's feature width.
+            output_dim: D, the width of the embedding; ``None``: twice the encoder's feature width.
+        """
+
+        view_count: Annotated[int, Ge(2)] = 2  # FroSSL sec. 5; up to 8 in its fastest runs
+        invariance: NonNegative = 1.0  # the authors' code
+        hidden_dim: PositiveInt | None = None  # the authors' code: 2048 on 512 features
+        output_dim: PositiveInt | None = None  # the authors' code: 1024 on 512 features
+
+    def __init__(self, config: Config, encoder: nn.Module, task: Task) -> None:
+        super().__init__(config, encoder, task)
+        self.views = ViewSpec((ViewGroup(count=config.view_count),))
+        hidden = config.hidden_dim or 4 * task.feature_dim
+        self.head = VICRegProjectionHead(task.feature_dim, hidden, config.output_dim or 2 * task.feature_dim)
+
+    def loss(self, batch: Batch, encode: Encode) -> Tensor:
+        """Return the loss over all views of the batch; its smallest value is V times the log of 1 / min(N, D)."""
+        z = torch.stack([self.head(features) for features in encode(batch.views)])  # (V, N, D)
+        return frossl_loss(z, self.config.invariance)

@@ -1,0 +1,83 @@
+"""MoCo v2: find the own key, made by a slowly moving copy of the network, among a queue of earlier keys.
+
+Chen et al., Improved Baselines with Momentum Contrastive Learning, 2020, arXiv 2003.04297; the loss is equation 1 of
+MoCo (He et al., CVPR 2020, arXiv 1911.05722). The queue gives many negatives to a small batch.
+
+Wraps lightly's ``MoCoProjectionHead``; the loss equals its ``NTXentLoss`` with a memory bank, whose content a resumed
+run would lose. Four things follow lightly's benchmark on small data instead of the ImageNet runs: a queue of 4096 keys
+instead of 65536; a momentum of 0.99 instead of 0.999, whose memory of a thousand steps is longer than many runs here;
+both views take both parts; and the queue holds at most half as many keys as there are training images (there 43 %),
+because a query that meets an older key of its own image is told to leave it.
+
+Keys are made in parts of about 32 in random order, so that a query's BatchNorm statistics do not give its key away
+(shuffled BatchNorm, MoCo sec. 3.3: 32 samples per GPU). Batches below 64 have one part only, and nothing is shuffled.
+
+N samples, L keys in the queue, D dimensions of the embedding.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from lightly.models.modules.heads import MoCoProjectionHead
+from torch import Tensor, nn
+
+from medssl.contracts import Batch, Encode, Fraction, Method, Positive, PositiveInt, Task
+from medssl_methods._contrast import info_nce
+from medssl_methods._queue import Queue
+from medssl_methods._teacher import Teacher
+
+__all__ = ["MoCoV2"]
+
+_PART = 32  # samples that share BatchNorm statistics when keys are made: 256 on 8 GPUs (MoCo sec. 4)
+
+
+class MoCoV2(Method):
+    """MoCo v2: two views, a projection head, a momentum teacher for the keys, and a queue of negatives."""
+
+    @dataclass(frozen=True, kw_only=True)
+    class Config:
+        """Options.
+
+        Attributes:
+            temperature: Divisor of the cosine similarities.
+            momentum: Of the teacher, the same throughout.
+            queue_length: L, the keys to keep; at most half the number of training images are.
+            symmetric: Whether each view is query and key; ``False``: the first is the query and the second the key.
+            hidden_dim: Width of the head's hidden layer; ``None``: the encoder's feature width.
+            output_dim: D, the width of the embedding.
+        """
+
+        temperature: Positive = 0.2  # MoCo v2 sec. 3
+        momentum: Fraction = 0.99  # lightly's benchmarks on small data; 0.999 on ImageNet (MoCo sec. 4.1)
+        queue_length: PositiveInt = 4096  # lightly's benchmarks on small data; 65536 on ImageNet (MoCo sec. 4.1)
+        symmetric: bool = True  # lightly's benchmarks on small data; False in the paper
+        hidden_dim: PositiveInt | None = None  # MoCo v2 sec. 3: 2048 on 2048 features
+        output_dim: PositiveInt = 128  # MoCo sec. 3.3
+
+    def __init__(self, config: Config, encoder: nn.Module, task: Task) -> None:
+        super().__init__(config, encoder, task)
+        self.head = MoCoProjectionHead(task.feature_dim, config.hidden_dim or task.feature_dim, config.output_dim)
+        self.teacher = Teacher(encoder, self.head)
+        self.queue = Queue(max(1, min(config.queue_length, task.num_samples // 2)), config.output_dim)
+
+    def loss(self, batch: Batch, encode: Encode) -> Tensor:
+        """Return the cross-entropy of the queries' own keys against the queue; the batch's keys then join the queue."""
+        views = batch.views if self.config.symmetric else batch.views[:1]
+        queries = [self.head(features) for features in encode(views)]  # (N, D) each
+        keys = [self._keys(view, batch, encode) for view in batch.views[::-1][: len(views)]]
+        losses = [
+            info_nce(query, key, self.config.temperature, self.queue.rows)
+            for query, key in zip(queries, keys, strict=True)
+        ]
+        self.queue.push(torch.cat(keys))
+        return torch.stack(losses).mean()
+
+    def _keys(self, view: Tensor, batch: Batch, encode: Encode) -> Tensor:
+        """Embed one view with the teacher, in parts of random samples with statistics of their own."""
+        order = torch.randperm(len(view), generator=batch.generator, device=batch.generator.device).to(view.device)
+        parts = view[order].tensor_split(max(1, len(view) // _PART))
+        return torch.cat(self.teacher(parts, encode))[order.argsort()]
+
+    def after_step(self, step: int, total_steps: int) -> None:  # noqa: ARG002  (the momentum stays the same)
+        """Let the teacher follow."""
+        self.teacher.update(self.config.momentum)

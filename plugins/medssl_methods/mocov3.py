@@ -1,0 +1,75 @@
+"""MoCo v3: find the own key, made by a slowly moving copy of the network, among the keys of the batch.
+
+Chen, Xie and He, An Empirical Study of Training Self-Supervised Vision Transformers, ICCV 2021, arXiv 2104.02057,
+equation 1 and algorithm 1. No queue any more; a predictor on the queries instead, and both views take both parts.
+
+The settings are those of the paper's ResNet-50, whatever the encoder. Its vision transformers have a temperature of
+0.2, a projector of three layers, AdamW with a long warm-up, and a patch projection that stays as it was drawn; the
+first two are options here and the next is a matter of the recipe. The heads keep the paper's ratio to the encoder,
+twice as wide as its 2048 features; their blocks are lightly's, their normalisation is that of the authors' code. The
+negatives are the batch's alone, so a batch of 16 has few. The paper's views differ in blur and solarisation; ours do
+not, because what an image bears depends on the modality.
+
+N samples, D dimensions of the embedding.
+"""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from annotated_types import Ge
+from lightly.models.modules.heads import ProjectionHead
+from torch import Tensor, nn
+
+from medssl.contracts import Batch, Encode, Fraction, Method, Positive, PositiveInt, Task
+from medssl_methods._contrast import info_nce
+from medssl_methods._teacher import Teacher, cosine_momentum
+
+__all__ = ["MoCoV3"]
+
+
+def _head(input_dim: int, hidden_dim: int, output_dim: int, layers: int, last: nn.Module | None) -> ProjectionHead:
+    """Build linear layers without biases, normalised and rectified but for the last, which ``last`` normalises."""
+    widths = [input_dim] + [hidden_dim] * (layers - 1)
+    hidden = [(width, hidden_dim, nn.BatchNorm1d(hidden_dim), nn.ReLU()) for width in widths[:-1]]
+    return ProjectionHead([*hidden, (widths[-1], output_dim, last, None, False)])
+
+
+class MoCoV3(Method):
+    """MoCo v3: two views, a projector and a predictor, and a momentum teacher for the keys."""
+
+    @dataclass(frozen=True, kw_only=True)
+    class Config:
+        """Options.
+
+        Attributes:
+            temperature: Divisor of the cosine similarities.
+            momentum: Of the teacher after the first step; it rises to 1 along half a cosine.
+            projection_layers: Layers of the projector.
+            hidden_dim: Width of both heads' hidden layers; ``None``: twice the encoder's feature width.
+            output_dim: D, the width of the embedding.
+        """
+
+        temperature: Positive = 1.0  # the authors' code for ResNet-50; 0.2 for ViT
+        momentum: Fraction = 0.99  # MoCo v3 sec. 5; 0.996 for 1000 epochs (the authors' code)
+        projection_layers: Annotated[int, Ge(2)] = 2  # the authors' code for ResNet-50; 3 for ViT (MoCo v3 sec. 5)
+        hidden_dim: PositiveInt | None = None  # MoCo v3 sec. 5: 4096, on 2048 features of ResNet-50
+        output_dim: PositiveInt = 256  # MoCo v3 sec. 5
+
+    def __init__(self, config: Config, encoder: nn.Module, task: Task) -> None:
+        super().__init__(config, encoder, task)
+        hidden, output = config.hidden_dim or 2 * task.feature_dim, config.output_dim
+        whitened = nn.BatchNorm1d(output, affine=False)
+        self.projector = _head(task.feature_dim, hidden, output, config.projection_layers, whitened)
+        self.predictor = _head(output, hidden, output, 2, None)
+        self.teacher = Teacher(encoder, self.projector)
+
+    def loss(self, batch: Batch, encode: Encode) -> Tensor:
+        """Return twice the temperature times the cross-entropies of both directions, as in algorithm 1."""
+        q0, q1 = (self.predictor(self.projector(features)) for features in encode(batch.views))  # (N, D) each
+        k0, k1 = self.teacher(batch.views, encode)
+        temperature: float = self.config.temperature
+        return 2 * temperature * (info_nce(q0, k1, temperature) + info_nce(q1, k0, temperature))
+
+    def after_step(self, step: int, total_steps: int) -> None:
+        """Let the teacher follow."""
+        self.teacher.update(cosine_momentum(step, total_steps, self.config.momentum))

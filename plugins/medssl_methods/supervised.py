@@ -1,0 +1,59 @@
+"""Supervised training on the labels of the training part: what self-supervision is to be compared with.
+
+A linear layer on the encoder's features and the cross-entropy, on one view of each image. The layer is dropped
+afterwards and the frozen encoder evaluated like any other; the evaluator ``finetune`` answers the other question, what
+the whole network predicts. Images without a label add nothing.
+
+The view has the crops and flips of the recipe's augmentation and none of its colour operations: the strong ones that
+contrastive methods need cost a supervised network accuracy (SimCLR, Chen et al. 2020, arXiv 2002.05709, table 1).
+
+From ImageNet's weights instead of random ones: ``--init pretrained``.
+
+N samples, K classes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from medssl.contracts import Batch, Encode, Fraction, Method, Task, ViewGroup, ViewSpec
+
+__all__ = ["Supervised"]
+
+_PLAIN_COLOURS = {"jitter": 0.0, "greyscale": 0.0, "blur": 0.0, "solarise": 0.0}
+
+
+class Supervised(Method):
+    """Cross-entropy on the training labels."""
+
+    @dataclass(frozen=True, kw_only=True)
+    class Config:
+        """Options.
+
+        Attributes:
+            label_smoothing: Share of the target that is spread over all classes.
+        """
+
+        label_smoothing: Fraction = 0.0  # with it frozen features transfer worse: Kornblith et al. 2019, sec. 4.2
+
+    uses_labels: ClassVar[bool] = True
+    views: ViewSpec = ViewSpec((ViewGroup(count=1, augment=_PLAIN_COLOURS),))
+
+    def __init__(self, config: Config, encoder: nn.Module, task: Task) -> None:
+        super().__init__(config, encoder, task)
+        self.smoothing = config.label_smoothing
+        self.head = nn.Linear(task.feature_dim, task.num_classes)
+
+    def loss(self, batch: Batch, encode: Encode) -> Tensor:
+        """Return the mean cross-entropy of the batch's labelled samples; zero where there is none."""
+        (features,) = encode(batch.views)
+        label = batch.label
+        assert label is not None  # Method.uses_labels
+        total = F.cross_entropy(
+            self.head(features), label, ignore_index=-1, reduction="sum", label_smoothing=self.smoothing
+        )
+        return total / (label >= 0).sum().clamp_min(1)

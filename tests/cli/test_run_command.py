@@ -1,0 +1,54 @@
+"""`medssl run` of a split with folds, and in a directory that is in use."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from sklearn.metrics import f1_score
+
+from medssl.cli import main
+from medssl.study.locks import hold
+
+WORDS = ["run", "--method", "random", "--dataset", "phantom", "--image-size", "24", "--backbone", "resnet10t"]
+WORDS += ["--evaluator", "knn", "--set", "encoder.stem=standard", "--set", "dataset.images_per_patient=2"]
+WORDS += ["--set", "evaluate.bootstrap=50"]
+
+
+@pytest.fixture
+def call(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MEDSSL_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv("MEDSSL_DATA", raising=False)
+    return lambda *words: CliRunner().invoke(main, [*WORDS, *words])
+
+
+def test_folds_are_run_one_after_the_other_and_pooled(call):
+    folded = ["--split", "kfold", "--set", "split.folds=2"]
+    outcome = call(*folded)
+    assert outcome.exit_code == 0, outcome.output
+    assert "fold 2 of 2" in outcome.stderr
+    lines = outcome.stdout.splitlines()
+    assert lines[0] == "random on phantom: predictions of 2 folds pooled, kfold split"
+    runs = [Path(line) for line in lines[-2:]]
+    parts = []
+    for run in runs:
+        with np.load(run / "predictions.npz") as file:
+            parts.append(dict(file))
+    label = np.concatenate([part["label"] for part in parts])
+    predicted = np.concatenate([part["knn"].argmax(1) for part in parts])
+    values = json.loads(call(*folded, "--json").stdout)
+    pooled = values["summary"]["rows"][0]["scores"]["knn"]["f1_macro"]["value"]
+    assert pooled == pytest.approx(f1_score(label, predicted, average="macro"))
+    assert len(values["folds"]) == 2
+    assert f"{pooled:.3f}".removeprefix("0") in next(line for line in lines if line.startswith("f1_macro"))
+
+
+def test_a_directory_in_use_is_refused(call, tmp_path):
+    assert call().exit_code == 0
+    (run,) = (tmp_path / "runs").iterdir()
+    with hold(run):
+        outcome = call()
+    assert outcome.exit_code == 1
+    assert "is in use. Process " in outcome.output

@@ -1,0 +1,134 @@
+"""Whole studies on the phantom: stopped anywhere and called again, with cells that fail, and with label fractions."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from click.testing import CliRunner
+
+from medssl.cli import main
+from medssl.study.locks import is_held
+
+pytestmark = pytest.mark.slow
+
+LISTENING = (
+    "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    "from medssl.cli import main; main(prog_name='medssl')"
+)
+PLAN = """
+methods: [dcl, simclr]
+baselines: [random]
+datasets: [phantom]
+seeds: 2
+evaluators: [knn]
+settings:
+  dataset: {images_per_patient: 3}
+  train: {epochs: 6, batch_size: 16, validate_every: 0}
+  views: {image_size: 24}
+  encoder: {backbone: resnet10t, stem: standard}
+  evaluate: {bootstrap: 100}
+"""
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "plan.yaml").write_text(PLAN)
+    return tmp_path
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    return tmp_path_factory.mktemp("cache")
+
+
+def start(folder, cache, *words):
+    environment = {**os.environ, "MEDSSL_CACHE": str(cache), "NO_COLOR": "1"}
+    command = [sys.executable, "-c", LISTENING, "bench", "plan.yaml", "--jobs", "2", *words]
+    with (folder / "said.txt").open("wb") as said:
+        return subprocess.Popen(command, cwd=folder, env=environment, stdout=said, stderr=said)
+
+
+def wait_for(condition, seconds=240):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "the study did not get that far"
+        time.sleep(0.02)
+
+
+def results(folder):
+    return {path.parent.name: path.stat().st_mtime_ns for path in folder.glob("runs/*/result.json")}
+
+
+def half_trained(folder):
+    """Directories of runs that have an epoch to go on from and no result."""
+    return [p.parent for p in folder.glob("runs/*/state.pt") if not (p.parent / "result.json").exists()]
+
+
+@pytest.mark.parametrize("kill", [signal.SIGKILL, signal.SIGINT])
+def test_a_study_stopped_in_the_middle_loses_no_finished_cell_and_repeats_none(folder, cache, kill):
+    process = start(folder, cache)
+    wait_for(lambda: len(results(folder)) >= 2 and half_trained(folder))
+    process.send_signal(kill)
+    code = process.wait()
+    if kill == signal.SIGINT:
+        assert code == 130
+        assert "keeps every finished cell" in (folder / "said.txt").read_text()
+    wait_for(lambda: not any(is_held(path) for path in (folder / "runs").iterdir()), 20)  # the workers went too
+    finished = results(folder)
+    time.sleep(1)
+    assert results(folder) == finished
+    epochs = {path: (path / "history.jsonl").read_text().splitlines() for path in half_trained(folder)}
+
+    assert start(folder, cache).wait() == 0
+    after = results(folder)
+    assert len(after) == 6
+    assert {name: after[name] for name in finished} == finished
+    said = (folder / "said.txt").read_text()
+    assert f"6 cells, {len(finished)} of them finished before" in said
+    for path, before in epochs.items():
+        lines = (path / "history.jsonl").read_text().splitlines()
+        assert len(lines) == 6
+        assert lines[: len(before) - 1] == before[:-1]  # times included: they were not trained again
+    assert {cell["state"] for cell in json.loads((folder / "runs" / "study.json").read_text())["cells"]} == {"done"}
+
+    assert start(folder, cache).wait() == 0
+    assert results(folder) == after
+
+
+def test_two_studies_at_once_share_the_work(folder, cache):
+    processes = [start(folder, cache), start(folder, cache)]
+    assert [process.wait() for process in processes] == [0, 0]
+    assert len(results(folder)) == 6
+    for path in folder.glob("runs/*-dcl-*/history.jsonl"):
+        assert [json.loads(line)["epoch"] for line in path.read_text().splitlines()] == list(range(6))
+
+
+def test_a_cell_that_fails_is_named_and_the_others_are_done(folder, cache, monkeypatch):
+    monkeypatch.setenv("MEDSSL_CACHE", str(cache))
+    monkeypatch.delenv("MEDSSL_DATA", raising=False)
+    monkeypatch.chdir(folder)
+    words = ["bench", "--method", "random", "--dataset", "pneumonia", "--dataset", "phantom", "--evaluator", "knn"]
+    words += ["--image-size", "24", "--backbone", "resnet10t", "--set", "encoder.stem=standard"]
+    outcome = CliRunner().invoke(main, words)
+    assert outcome.exit_code == 1
+    assert "failed: pneumonia random, seed 0" in outcome.stdout
+    assert "phantom: accuracy on the test part" in outcome.stdout
+    assert len(results(folder)) == 1
+
+
+def test_label_fractions_use_one_encoder(folder, cache, monkeypatch):
+    monkeypatch.setenv("MEDSSL_CACHE", str(cache))
+    monkeypatch.chdir(folder)
+    words = ["bench", "plan.yaml", "--method", "dcl", "--seeds", "1", "--label-fraction", "0.5", "1.0", "--json"]
+    outcome = CliRunner().invoke(main, words)
+    assert outcome.exit_code == 0, outcome.output
+    rows = json.loads(outcome.stdout)["summary"]["rows"]
+    assert {(row["method"], row["label_fraction"]) for row in rows} == {
+        (m, f) for m in ("random", "dcl") for f in (0.5, 1.0)
+    }
+    reused = [json.loads(path.read_text())["pretrain"]["reused"] for path in folder.glob("runs/*-dcl-*/result.json")]
+    assert sorted(name is not None for name in reused) == [False, True]

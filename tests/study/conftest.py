@@ -1,0 +1,85 @@
+"""Finished runs made up from predictions, so that statistics have something to stand on."""
+
+import hashlib
+import json
+
+import numpy as np
+import pytest
+
+from medssl.evaluate.scoring import score
+from medssl.record import SCHEMA, RunDirectory
+from medssl.settings import EvaluateSettings
+
+CLASSES = 3
+
+
+@pytest.fixture
+def make_run(tmp_path):
+    """Write a run directory with predictions of a given accuracy; return it as a result."""
+
+    def make(
+        *,
+        method="dcl",
+        seed=0,
+        accuracy=0.7,
+        n=90,
+        group_of=lambda i: f"g{i // 3}",
+        ids=None,
+        draw=None,
+        evaluators=("knn",),
+        dataset="phantom",
+        epochs=5,
+        bootstrap=200,
+        **changes,
+    ):
+        ids = [f"{i:03}.png" for i in range(n)] if ids is None else ids
+        numbers = np.array([int(name.partition(".")[0]) for name in ids])
+        label = numbers % CLASSES
+        generator = np.random.default_rng([seed, *map(ord, method)] if draw is None else draw)
+        proba = {}
+        for name in evaluators:
+            right = generator.random(len(ids)) < accuracy
+            proba[name] = generator.dirichlet(np.ones(CLASSES), len(ids))
+            wanted = np.where(right, label, (label + 1) % CLASSES)
+            best = proba[name].argmax(1)
+            rows = np.arange(len(ids))
+            proba[name][rows, best], proba[name][rows, wanted] = proba[name][rows, wanted], proba[name][rows, best]
+        recipe = {
+            "recipe": "medssl",
+            "method": {"plugin": method, "temperature": 0.1},
+            "dataset": {"plugin": dataset},
+            "evaluators": [{"plugin": name} for name in evaluators],
+            "seed": seed,
+            "train": {"epochs": epochs, "batch_size": 64},
+            "views": {"image_size": 32},
+            "encoder": {"backbone": "resnet18", "weights": None},
+            "split": {"protocol": None, "seed": 0, "fold": None, "folds": 5, "label_fraction": 1.0, "label_seed": 0},
+            "evaluate": {"bootstrap": bootstrap, "confidence": 0.95},
+        }
+        for place, value in changes.items():
+            section, _, key = place.partition("__")
+            recipe[section][key] = value
+        digest = hashlib.sha256(json.dumps([recipe, draw]).encode()).hexdigest()[:10]
+        directory = RunDirectory(tmp_path / f"{dataset}-{method}-{digest}")
+        directory.make()
+        groups = {name: group_of(i) for name, i in zip(ids, numbers.tolist(), strict=True) if group_of(i)}
+        split = {"groups": groups, "folds": recipe["split"]["folds"] if recipe["split"]["fold"] is not None else None}
+        directory.splits.write_text(json.dumps(split))
+        np.savez(directory.predictions, id=np.array(ids), label=label, **proba)
+        units = np.unique([groups.get(name, f"\0{name}") for name in ids], return_inverse=True)[1]
+        settings = EvaluateSettings(bootstrap=bootstrap)
+        return directory.finish(
+            {
+                "schema": SCHEMA,
+                "method": method,
+                "dataset": dataset,
+                "seed": seed,
+                "recipe": {**recipe, "hash": digest},
+                "data": {"split": recipe["split"]["protocol"] or "grouped", "store": {"key": "k"}},
+                "pretrain": {"epochs": epochs, "seconds": 10.0},
+                "evaluations": {name: score(rows, label, units, settings, seed) for name, rows in proba.items()},
+                "seconds": 12.0,
+            }
+        )
+
+    return make

@@ -1,0 +1,118 @@
+"""Which cells a plan has, and in which order."""
+
+import pytest
+
+from medssl.catalog import load_catalog
+from medssl.data.loading import open_dataset
+from medssl.errors import DataError, OptionError
+from medssl.study.grid import expand, fold_layers
+from medssl.study.plan import Plan, read_plan
+
+
+@pytest.fixture(scope="module")
+def catalog():
+    return load_catalog()
+
+
+@pytest.fixture
+def cells_of(catalog, tmp_path):
+    def make(plan=None, *layers, **given):
+        return expand((plan or Plan(datasets=("phantom",))).merged(**given), layers, catalog, tmp_path)
+
+    return make
+
+
+def test_every_combination_is_a_cell(cells_of):
+    cells = cells_of(methods=["dcl", "simclr"], batch_sizes=[16, 32], seeds=2)
+    got = [(cell.recipe.method.name, cell.recipe.train.batch_size, cell.recipe.seed) for cell in cells]
+    assert sorted(got) == sorted((m, b, s) for m in ("dcl", "simclr") for b in (16, 32) for s in (0, 1))
+    assert len({cell.recipe.slug for cell in cells}) == 8
+
+
+def test_a_study_goes_seed_by_seed_with_baselines_first(cells_of):
+    cells = cells_of(methods=["dcl"], baselines=["random"], seeds=2)
+    assert [cell.name for cell in cells] == [
+        "phantom random, seed 0",
+        "phantom dcl, batch 64, seed 0",
+        "phantom random, seed 1",
+        "phantom dcl, batch 64, seed 1",
+    ]
+
+
+@pytest.mark.parametrize("given", [{"baselines": ["random"]}, {"methods": ["random", "dcl"]}])
+def test_a_baseline_runs_at_the_first_batch_size_alone(cells_of, given):
+    cells = cells_of(**{"methods": ["dcl"], **given}, batch_sizes=[32, 16])
+    sizes = [cell.recipe.train.batch_size for cell in cells if cell.recipe.method.name == "random"]
+    assert sizes == [32]
+
+
+def test_label_fractions_share_one_pretraining_and_stand_together(cells_of):
+    cells = cells_of(methods=["dcl", "simclr"], label_fractions=[0.1, 1.0])
+    hashes = [cell.recipe.pretraining_hash for cell in cells]
+    assert hashes[0] == hashes[1] != hashes[2] == hashes[3]
+    assert [cell.recipe.split.label_fraction for cell in cells] == [0.1, 1.0, 0.1, 1.0]
+
+
+def test_the_labels_are_drawn_anew_with_each_seed(cells_of):
+    cells = cells_of(methods=["dcl"], label_fractions=[0.1], seeds=3)
+    assert [cell.recipe.split.label_seed for cell in cells] == [0, 1, 2]
+
+
+def test_the_whole_of_the_labels_is_the_plain_run(cells_of):
+    (cell,) = cells_of(methods=["dcl"], label_fractions=[1.0])
+    assert cell.recipe.hash == cells_of(methods=["dcl"])[0].recipe.hash
+
+
+def test_a_folded_split_is_one_cell_for_each_fold(cells_of):
+    cells = cells_of(None, {"split": {"protocol": "kfold", "folds": 3}}, methods=["random"])
+    assert [cell.recipe.split.fold for cell in cells] == [0, 1, 2]
+    assert cells[1].name == "phantom random, seed 0, fold 1"
+
+
+def test_a_chosen_fold_is_one_cell(cells_of):
+    (cell,) = cells_of(None, {"split": {"protocol": "kfold", "fold": 2}}, methods=["random"])
+    assert cell.recipe.split.fold == 2
+
+
+def test_loso_makes_a_fold_of_each_group(catalog, cells_of):
+    layers = {"split": {"protocol": "loso"}, "dataset": {"images_per_patient": 2}}
+    cells = cells_of(None, layers, methods=["random"])
+    samples = open_dataset(cells[0].recipe.dataset, catalog, None).samples()
+    assert len(cells) == len({sample.group for sample in samples}) > 2
+
+
+def test_a_dataset_that_is_not_there_stops_no_other(catalog, cells_of, tmp_path):
+    plan = Plan(methods=("random",), datasets=("pneumonia", "phantom"))
+    cells = cells_of(plan, {"split": {"protocol": "loso"}})
+    assert cells[0].recipe.dataset.name == "pneumonia"
+    assert cells[0].recipe.split.fold is None
+    assert len(cells) > 2
+    with pytest.raises(DataError):
+        fold_layers(cells[0].recipe, catalog, tmp_path)
+
+
+def test_layers_of_the_user_win_over_the_plans_settings(cells_of):
+    plan = Plan(methods=("dcl",), datasets=("phantom",), recipe="paper", settings={"train": {"epochs": 7}})
+    (cell,) = cells_of(plan, {"train": {"epochs": 9}})
+    assert (cell.recipe.train.epochs, cell.recipe.base, cell.recipe.encoder.backbone) == (9, "paper", "resnet50")
+
+
+def test_options_of_a_plugin_may_stand_in_the_plan(cells_of):
+    cells = cells_of(methods=["dcl", {"plugin": "dcl", "temperature": 0.5}])
+    assert [cell.recipe.method.config.temperature for cell in cells] == [0.1, 0.5]
+
+
+@pytest.mark.parametrize(("given", "kind"), [({"methods": ["dcl"], "datasets": []}, "dataset"), ({}, "method")])
+def test_a_study_without_methods_or_datasets_is_refused(catalog, given, kind):
+    plan = Plan(datasets=() if kind == "dataset" else ("phantom",)).merged(**given)
+    with pytest.raises(OptionError, match=f"the study names no {kind}"):
+        expand(plan, [], catalog, None)
+
+
+def test_the_papers_plan_is_its_grid(catalog, tmp_path):
+    cells = expand(read_plan("paper", catalog), [], catalog, tmp_path)
+    trained = [cell.recipe for cell in cells if cell.recipe.method.plugin.trains]
+    assert len(trained) == 4 * 3 * 3
+    assert {recipe.train.batch_size for recipe in trained} == {16, 32, 64}
+    assert {recipe.encoder.backbone for recipe in trained} == {"resnet50"}
+    assert {choice.name for recipe in trained for choice in recipe.evaluators} == {"knn", "mlp"}
