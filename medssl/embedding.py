@@ -5,6 +5,7 @@ N images, S side of an image in pixels, F features.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -42,6 +43,8 @@ class TrainedEncoder(nn.Module):
         feature_dim: F.
         image_size: S, the side of the images that it was trained on.
         normalisation: ``imagenet`` or ``half``.
+        window: Grey levels that are black and white where the recipe fixed them; see
+            :attr:`medssl.contracts.Augmentation.window`.
         header: What the file says of itself: backbone, stem, recipe and so on.
     """
 
@@ -51,6 +54,7 @@ class TrainedEncoder(nn.Module):
         self.feature_dim = encoder.feature_dim
         self.image_size = int(header["image_size"])
         self.normalisation: Normalisation = "half" if header["normalisation"] == "half" else "imagenet"
+        self.window: tuple[float, float] | None = tuple(json.loads(header["window"])) if "window" in header else None
         self.header = header
 
     def forward(self, images: Tensor) -> Tensor:
@@ -140,6 +144,7 @@ def embed(
             image_size=trained.image_size,
             device=machine.device,
             normalisation=trained.normalisation,
+            window=trained.window,
         )
         features: NDArray[np.float32] = extract(trained, views, len(store), precision=machine.precision).numpy()
     return features

@@ -16,6 +16,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import performance_tables
+
 from medssl import options, settings
 from medssl.catalog import load_catalog
 from medssl.contracts import Augmentation
@@ -59,6 +61,7 @@ def pages() -> dict[str, str]:
     for name, target in entry_points("dataset").items():
         found[f"datasets/{name}.inc"] = _dataset_fragment(name, target, catalog)
     found |= _settings_fragments()
+    found |= performance_tables.fragments()
     found["augmentations.inc"] = _augmentation_table(catalog)
     return found
 

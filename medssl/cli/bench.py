@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ from medssl.catalog import Catalog, load_catalog
 from medssl.cli.options import recipe_layers, recipe_options
 
 if TYPE_CHECKING:
+    from medssl.pipeline import Place
     from medssl.study.grid import Cell
     from medssl.study.plan import Plan
     from medssl.study.running import Study
@@ -94,13 +95,13 @@ def bench(ctx: click.Context, /, plan: str | None, output: Path, **words: Any) -
         force=words["force"],
         on_bad_image=words["on_bad_image"],
     )
-    study = _carry_out(ctx, chosen, cells, catalog, place, words)
+    study = _carry_out(ctx, chosen, layers, cells, catalog, place, words)
     _print_study(study, output, as_json=words["as_json"])
     if study.failed:
         ctx.exit(1)
 
 
-def _choose_plan(word: str | None, words: dict[str, Any], catalog: Catalog) -> Plan:
+def _choose_plan(word: str | None, words: Mapping[str, Any], catalog: Catalog) -> Plan:
     """Take the plan, with what the flags say in its place; a mistyped name is answered before torch is imported."""
     from medssl.study.plan import Plan, read_plan
 
@@ -115,7 +116,13 @@ def _choose_plan(word: str | None, words: dict[str, Any], catalog: Catalog) -> P
 
 
 def _carry_out(
-    ctx: click.Context, plan: Plan, cells: Sequence[Cell], catalog: Catalog, place: Any, words: dict[str, Any]
+    ctx: click.Context,
+    plan: Plan,
+    layers: Sequence[Mapping[str, Any]],
+    cells: Sequence[Cell],
+    catalog: Catalog,
+    place: Place,
+    words: Mapping[str, Any],
 ) -> Study:
     from medssl.cli.study_display import choose_study_display
     from medssl.study.running import carry_out
@@ -126,6 +133,7 @@ def _carry_out(
                 plan,
                 cells,
                 catalog,
+                layers=layers,
                 place=place,
                 jobs=words["jobs"],
                 registry=words["registry"],

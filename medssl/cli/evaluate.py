@@ -58,7 +58,10 @@ def _from_file(encoder: str, words: dict[str, Any]) -> dict[str, Any]:
         "init": str(path),
         "backbone": words["backbone"] or header["backbone"],
         "image_size": words["image_size"] or header["image_size"],
-        "settings": (f"views.normalisation={header.get('normalisation', 'imagenet')}", *_split(path, words)),
+        "settings": (
+            *(f"views.{name}={header[name]}" for name in ("normalisation", "window") if name in header),
+            *_split(path, words),
+        ),
     }
 
 

@@ -139,6 +139,8 @@ class RichStudy(StudyDisplay):
 
     def wait(self, cell: Cell) -> None:
         """Say that another process has the cell."""
+        if (task := self._tasks.pop(cell.recipe.slug, None)) is not None:
+            self._bar.remove_task(task)
         self._console.print(f"wait    {cell.name}: another process is at work on it", highlight=False, markup=False)
 
     def tick(self, left: float | None) -> None:

@@ -43,7 +43,7 @@ class Dataset(ABC):
         Config: A frozen, keyword-only dataclass of this dataset's options, every one with a default.
         classes: Class names in their fixed order; ``Sample.label`` counts into them. May depend on the files; then it
             is a property.
-        augmentation: Name of the augmentation recipe that suits the modality (``medssl show augmentations``).
+        augmentation: Name of the augmentation recipe that suits the modality (``medssl list augmentations``).
         default_split: Split protocol used when the user names none: ``random``, ``grouped`` or ``official``.
         split_reason: One sentence: why that protocol is the default.
         group_kind: What a group is ("patient", "slide", "source tile"); ``None`` when groups are not known.

@@ -97,9 +97,9 @@ def _decode(dataset: Dataset, sample: Sample, limit: int) -> Decoded | Unreadabl
     height, width = pixels.shape[:2]
     short = min(height, width)
     if short <= limit:
-        return Decoded(np.ascontiguousarray(pixels), False, own_window(pixels))
+        return Decoded(np.ascontiguousarray(pixels), reduced=False, window=own_window(pixels))
     small = _resize(pixels, round(height * limit / short), round(width * limit / short))
-    return Decoded(small, True, own_window(small))
+    return Decoded(small, reduced=True, window=own_window(small))
 
 
 def _checked(pixels: np.ndarray, dataset: Dataset, sample: Sample) -> np.ndarray:

@@ -11,11 +11,13 @@ from dataclasses import dataclass
 from itertools import combinations
 
 from medssl.report.sections import Section
-from medssl.report.trust import majority_text, trust_text
+from medssl.report.trust import majority_text, too_few_units, trust_text
 from medssl.report.wording import count, difference_text, estimate_text, listed, named, p_text
 from medssl.study.summary import Comparison, Row
 
 __all__ = ["Answer", "Statement", "answer"]
+
+_FEW = 3  # rows that a headline names; more are counted
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +60,8 @@ def answer(section: Section, baselines: Mapping[str, str]) -> Answer:
         *_few_labels(section),
         Statement(question="How far can this be trusted?", lines=tuple(trust_text(section))),
     ]
-    headline = " ".join([_best_sentence(section), *_verdicts(section, baselines)])
+    hopeless = list(too_few_units(section))
+    headline = " ".join([_best_sentence(section), *(hopeless or _verdicts(section, baselines))])
     return Answer(headline=headline, statements=tuple(statements))
 
 
@@ -66,21 +69,17 @@ def answer(section: Section, baselines: Mapping[str, str]) -> Answer:
 
 
 def _best_sentence(section: Section) -> str:
-    by_row: dict[str, list[str]] = {}
-    rows: dict[str, Row] = {}
-    for name in section.evaluators:
-        ranked = section.ranked(name)
-        if ranked:
-            row, estimate = ranked[0]
-            rows[row.label] = row
-            by_row.setdefault(row.label, []).append(f"by {name}, {estimate_text(estimate)}")
-    if not by_row:
+    highest = [(name, *ranked[0]) for name in section.evaluators if (ranked := section.ranked(name))]
+    if not highest:
         return "On this data no accuracy was measured."
-    if len(section.main_rows) == 1:
-        row = section.main_rows[0]
-        return f"On this data {named(row)} reaches this accuracy: {listed(by_row[row.label])}."
-    parts = [f"{_with_role(rows[label])} {listed(places)}" for label, places in by_row.items()]
-    return f"On this data the highest accuracy is that of {'; that of '.join(parts)}."
+    rows = {row.label: row for _, row, _ in highest}
+    if len(rows) > 1:
+        parts = [f"by {name}, that of {_with_role(row)}, {estimate_text(estimate)}" for name, row, estimate in highest]
+        return f"On this data the highest accuracy is, {'; '.join(parts)}."
+    row = highest[0][1]
+    parts = [f"by {name}, {estimate_text(estimate)}" for name, _, estimate in highest]
+    verb = "has the highest accuracy" if len(section.main_rows) > 1 else "reaches this accuracy:"
+    return f"On this data {_with_role(row)} {verb} {listed(parts)}."
 
 
 def _with_role(row: Row) -> str:
@@ -91,14 +90,16 @@ def _verdicts(section: Section, words: Mapping[str, str]) -> Iterator[str]:
     """Yield one sentence per baseline, over all rows: no row is picked by its test result."""
     rows = _trained(section.main_rows)
     for baseline in _baselines(section.main_rows):
-        tested = [(name, _sorted_out(section, rows, baseline, name)) for name in section.evaluators]
-        tested = [(name, found) for name, found in tested if found.tested]
-        if not tested:
-            continue
+        tested = {name: _sorted_out(section, rows, baseline, name) for name in section.evaluators}
+        some = {name: found for name, found in tested.items() if found.better or found.worse}
+        none = [name for name, found in tested.items() if found.open and name not in some]
         what = _described(baseline, words)
-        parts = [f"by {name}, {_tally(found, what if i == 0 else '')}" for i, (name, found) in enumerate(tested)]
-        text = "; ".join(parts)
-        yield f"{text[0].upper()}{text[1:]}."
+        parts = [f"by {name}, {_tally(found, what if not i else '')}" for i, (name, found) in enumerate(some.items())]
+        if none:
+            parts.append(f"no difference{'' if some else f' to {what}'} is shown by {listed(none)}")
+        if parts:
+            text = "; ".join(parts)
+            yield f"{text[0].upper()}{text[1:]}."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,10 +109,6 @@ class _Sorted:
     better: list[tuple[Row, Comparison]]
     worse: list[tuple[Row, Comparison]]
     open: list[Row]
-
-    @property
-    def tested(self) -> int:
-        return len(self.better) + len(self.worse) + len(self.open)
 
 
 def _sorted_out(section: Section, rows: Sequence[Row], other: Row, evaluator: str) -> _Sorted:
@@ -131,20 +128,16 @@ def _sorted_out(section: Section, rows: Sequence[Row], other: Row, evaluator: st
 
 def _tally(found: _Sorted, what: str) -> str:
     """Say how many rows are better and worse than what stands in ``what``; empty where that was said before."""
+    total = len(found.better) + len(found.worse) + len(found.open)
     than = f" than {what}" if what else ""
-    if not found.better and not found.worse:
-        return f"no difference to {what} is shown" if what else "no difference is shown"
-    rows = [row for row, _ in (*found.better, *found.worse)] + found.open
-    several = len({row.method for row in rows}) < len(rows)
     words = []
     for some, word in ((found.better, "better"), (found.worse, "worse")):
         if some:
-            who = listed([named(row) for row, _ in some])
-            if found.tested > 3:
-                who = f"{len(some)} of {found.tested} {'settings' if several else 'methods'}"
+            who = listed([named(row) for row, _ in some]) if len(some) <= _FEW else f"{len(some)} of {total} rows"
             words.append(f"{who} {'is' if len(some) == 1 else 'are'} shown to be {word}{than}")
-    if found.open and found.tested <= 3:
-        words.append(f"for {listed([named(row) for row in found.open])} no difference is shown")
+    if found.open:
+        who = listed([named(row) for row in found.open]) if len(found.open) <= _FEW else f"{len(found.open)} rows"
+        words.append(f"for {who} no difference is shown")
     return ", ".join(words)
 
 
@@ -203,7 +196,7 @@ def _against_baselines(section: Section, words: Mapping[str, str]) -> Iterator[S
         lines = []
         for name in section.evaluators:
             found = _sorted_out(section, rows, baseline, name)
-            if found.tested:
+            if found.better or found.worse or found.open:
                 lines.append(f"{name}: {_in_detail(found)}")
         if lines:
             yield Statement(question=f"Better than {_described(baseline, words)}?", lines=tuple(lines))
@@ -211,12 +204,12 @@ def _against_baselines(section: Section, words: Mapping[str, str]) -> Iterator[S
 
 def _in_detail(found: _Sorted) -> str:
     parts = []
-    for some, word in ((found.better, "Better"), (found.worse, "Worse")):
+    for some, word in ((found.better, "better"), (found.worse, "worse")):
         if some:
-            parts.append(f"{word}: {listed([f'{named(row)} by {_tested(comparison)}' for row, comparison in some])}.")
+            parts.append(f"{word} is {listed([f'{named(row)} by {_tested(comparison)}' for row, comparison in some])}")
     if found.open:
-        parts.append(f"No difference shown: {listed([named(row) for row in found.open])}.")
-    return " ".join(parts)
+        parts.append(f"no difference is shown for {listed([named(row) for row in found.open])}")
+    return f"{'; '.join(parts)}."
 
 
 def _batch_sizes(section: Section) -> Iterator[Statement]:
@@ -254,7 +247,7 @@ def _few_labels(section: Section) -> Iterator[Statement]:
                 rows = [row for row in section.rows if row.label_fraction == share]
                 other = next((row for row in rows if row.baseline and row.method == baseline.method), None)
                 found = _sorted_out(section, _trained(rows), other, name) if other else None
-                if found and found.tested:
+                if found and (found.better or found.worse or found.open):
                     by_verdict.setdefault(_one_word(found), []).append(f"{100 * share:g} %")
             if by_verdict:
                 text = "; ".join(f"{verdict} at {listed(shares)}" for verdict, shares in by_verdict.items())

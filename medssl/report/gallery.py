@@ -104,7 +104,7 @@ def choose_mistakes(run: RunResult, predictions: Mapping[str, Array], evaluator:
         Card(
             id=str(predictions["id"][i]),
             label=classes[label[i]],
-            note=f"called {classes[said[i]]}, {100 * sure[i]:.0f} %",
+            note=f"called {classes[said[i]]}, {100 * sure[i]:.0f}\u00a0%",
             right=False,
         )
         for i in worst

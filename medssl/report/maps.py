@@ -63,6 +63,17 @@ class FeatureMap:
         """A colour's name for each class."""
         return class_colours(len(self.classes))
 
+    def values(self, places: Mapping[str, int], **sheet: int) -> dict[str, Any]:
+        """Return what the page's script needs to show the image behind a point.
+
+        Args:
+            places: Position of each id in the sheet of pictures; -1 is written for one that is not there.
+            **sheet: Its measures.
+        """
+        names = ("ids", "label", "said", "evaluator", "x", "y", "classes")
+        known = {name: getattr(self, name) for name in names}
+        return {**known, **sheet, "places": [places.get(name, -1) for name in self.ids]}
+
 
 def make_maps(section: Section) -> list[FeatureMap]:
     """Show the features of the first pre-trained row and of the baselines, each by its first run."""

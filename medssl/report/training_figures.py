@@ -7,6 +7,9 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
+
 from medssl.record import RunDirectory, RunResult
 from medssl.report.drawing import LINE, SOFT, Drawing, finish, make_figure, plain_axes
 from medssl.report.figures import CURVES, name_ends
@@ -64,7 +67,8 @@ def _losses(
             if row.method == method:
                 for epochs in histories[row.label]:
                     _thin_line(axes, epochs, lambda epoch: epoch.get("loss"), styles[method].colour)
-        axes.set_title(method)
+        axes.set_title(method, loc="left")
+        _epochs(axes)
         plain_axes(axes)
     for axes in panels[len(methods) :]:
         axes.set_visible(False)
@@ -98,6 +102,7 @@ def _by_epoch(
     if not ends:
         return None
     axes.set_xlabel("epoch")
+    _epochs(axes)
     axes.set_ylabel(axis)
     plain_axes(axes)
     name_ends(axes, [(sum(ys) / len(ys), m, styles[m].colour) for m, ys in ends.items()], CURVES)
@@ -107,8 +112,14 @@ def _by_epoch(
     return finish(figure, name=f"{section.key}-{key}", title=title, caption=caption)
 
 
+def _epochs(axes: Axes) -> None:
+    """Count whole epochs, up to the edge that the names stand at."""
+    axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+    axes.margins(x=0)
+
+
 def _thin_line(
-    axes: Any, epochs: Epochs, value: Callable[[Mapping[str, Any]], Any], colour: str, *, dashed: bool = False
+    axes: Axes, epochs: Epochs, value: Callable[[Mapping[str, Any]], Any], colour: str, *, dashed: bool = False
 ) -> float | None:
     """Draw a run's values and return the last; draw nothing where there are fewer than two."""
     points = [(epoch["epoch"] + 1, y) for epoch in epochs if (y := value(epoch)) is not None and math.isfinite(y)]
@@ -144,7 +155,7 @@ def reliability_figure(section: Section, row: Row) -> Drawing | None:
             alpha=0.85,
             linewidths=0,
         )
-        axes.set_title(f"{name}, ECE {short(known[name]['ece']['value'])}")
+        axes.set_title(f"{name}, ECE {short(known[name]['ece']['value'])}", loc="left")
         axes.set_xlim(-0.03, 1.03)
         axes.set_ylim(-0.05, 1.05)
         plain_axes(axes, grid="both")

@@ -10,7 +10,7 @@ from medssl.report.sections import Section
 from medssl.report.wording import count, level_text, listed, named, short
 from medssl.study.summary import Comparison, Estimate, Row
 
-__all__ = ["collapsed_rows", "findings", "majority_text", "trust_text"]
+__all__ = ["collapsed_rows", "findings", "majority_text", "too_few_units", "trust_text"]
 
 _FEW_UNITS = 30  # clustered intervals mislead with fewer than five to thirty clusters: Cameron et al. 2008
 
@@ -19,6 +19,7 @@ def trust_text(section: Section) -> Iterator[str]:
     """Yield sentences on how far the numbers can be trusted."""
     yield from _size(section)
     yield from _tests(section)
+    yield from too_few_units(section)
     yield from _seeds(section)
     for row, kind in collapsed_rows(section):
         yield f"{named(row)} has collapsed ({kind}): its encoder can hardly tell images apart."
@@ -97,9 +98,21 @@ def _size(section: Section) -> Iterator[str]:
         )
 
 
-def _tests(section: Section) -> Iterator[str]:
+def too_few_units(section: Section) -> Iterator[str]:
+    """Say so where no difference can be shown, however large: of U units the smallest p is 2^(1 - U), uncorrected."""
+    tested, test = _tested(section), section.test
+    if tested and 2.0 ** (1 - test.units) * len(tested) > 1 - section.confidence:
+        differences = count(len(tested), "difference")
+        yield f"With {count(test.units, test.unit)} and {differences} to test none can be shown, however large it is."
+
+
+def _tested(section: Section) -> list[Comparison]:
     labels = {row.label for row in section.main_rows}
-    tested = [c for c in section.comparisons if c.metric == "accuracy" and labels >= {c.first, c.second}]
+    return [c for c in section.comparisons if c.metric == "accuracy" and labels >= {c.first, c.second}]
+
+
+def _tests(section: Section) -> Iterator[str]:
+    tested = _tested(section)
     if not tested:
         if len(section.main_rows) > 1:
             yield "No differences were tested: the rows have no predictions for the same test images."
@@ -110,11 +123,6 @@ def _tests(section: Section) -> Iterator[str]:
         f"Of {count(len(tested), 'tested difference')} of accuracy, {shown or 'none'} "
         f"{'is' if shown == 1 else 'are'} shown at the {level} level, corrected for their number (Holm)."
     )
-    if 2.0 ** (1 - section.test.units) * len(tested) > 1 - section.confidence:
-        yield (
-            f"With {count(section.test.units, section.test.unit)} and this many differences none can be shown, however "
-            "large it is."
-        )
     widths = _half_widths(tested)
     if widths:
         yield (

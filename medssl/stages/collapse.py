@@ -35,12 +35,13 @@ class CollapseWatch:
 
     Args:
         recipe: What is being trained.
+        classes: K.
         steps: Optimizer steps of an epoch.
         listener: Hears the epochs, and the call.
     """
 
-    def __init__(self, recipe: Recipe, steps: int, listener: Listener) -> None:
-        self._recipe, self._steps, self._listener = recipe, steps, listener
+    def __init__(self, recipe: Recipe, classes: int, steps: int, listener: Listener) -> None:
+        self._recipe, self._classes, self._steps, self._listener = recipe, classes, steps, listener
         self._called = False
         self._before = False
         self._seen: tuple[float, float] | None = None
@@ -55,7 +56,7 @@ class CollapseWatch:
         self._listener.epoch(record)
         if self._seen is None:
             return
-        collapsed = _name(self._recipe, (record.epoch + 1) * self._steps, *self._seen) is not None
+        collapsed = _name(self._recipe, self._classes, (record.epoch + 1) * self._steps, *self._seen) is not None
         if collapsed and self._before:
             self._called = True
             self._listener.note(f"collapsed: after epoch {record.epoch + 1} {_words('the features', *self._seen)}")
@@ -87,7 +88,7 @@ def measure_features(
     rank, several = effective_rank(x), len(x) > 1
     spread = feature_std(x) if several else None
     steps = recipe.train.epochs * (len(data.split.train) // recipe.train.batch_size)
-    collapsed = None if spread is None else _name(recipe, steps, spread, rank)
+    collapsed = None if spread is None else _name(recipe, len(data.classes), steps, spread, rank)
     if collapsed and spread is not None:
         text = f"collapsed: {_words(f'the features of {len(x)} training images', spread, rank)}"
         logging.getLogger(__name__).warning(text)
@@ -103,13 +104,13 @@ def measure_features(
     }
 
 
-def _name(recipe: Recipe, steps: int, spread: float, rank: float) -> Collapse | None:
+def _name(recipe: Recipe, classes: int, steps: int, spread: float, rank: float) -> Collapse | None:
     """Call a collapse by name where something was trained long enough."""
     plugin = recipe.method.plugin
     if not plugin.trains or steps < _SETTLED:
         return None
-    # features that know two classes and nothing else lie on two lines, and that is what such a method learns
-    return call_collapse(spread, float("inf") if plugin.uses_labels else rank)
+    # features that know the classes and nothing else are what a method with labels learns
+    return call_collapse(spread, float("inf") if plugin.uses_labels else rank, classes)
 
 
 def _words(features: str, spread: float, rank: float) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
@@ -69,7 +70,7 @@ def pretrain(
         directory=directory.path,
         fingerprint=data.fingerprint,
     )
-    watch = CollapseWatch(recipe, len(part) // recipe.train.batch_size, listener)
+    watch = CollapseWatch(recipe, len(data.classes), len(part) // recipe.train.batch_size, listener)
     validate = _online_validation(recipe, data, encoder, machine, watch)
     return encoder, trainer.fit(validate=validate, report=watch.epoch, progress=listener.step)
 
@@ -82,6 +83,8 @@ def save(encoder: Encoder, recipe: Recipe, data: Data, directory: RunDirectory) 
         "recipe": recipe.hash,
         "pretraining": data.fingerprint,
     }
+    if (window := replace(recipe.augmentation, **recipe.overridden).window) is not None:
+        header["window"] = json.dumps(window)
     save_encoder(directory.encoder, encoder, header)
 
 

@@ -234,6 +234,8 @@ class Crew:
         del self._working[work.cell.recipe.slug]
         if work.said == "busy":
             self._pending.append(work.cell)
+            self._waiting.add(work.cell.recipe.slug)
+            self._listener.wait(work.cell)
             return
         if work.said == "done":
             work.log.unlink(missing_ok=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -53,7 +53,7 @@ def bench(
     jobs: int = 1,
     registry: Path | None = None,
     listener: StudyListener | None = None,
-    settings: Sequence[dict[str, Any]] = (),
+    settings: Sequence[Mapping[str, Any]] = (),
     **varied: Any,
 ) -> Study:
     """Carry out a study; what ``medssl bench`` does. The same call again goes on where it stopped.
@@ -75,7 +75,9 @@ def bench(
     chosen = chosen.merged(**varied)
     place = place or Place()
     cells = expand(chosen, settings, catalog, place.data_dir)
-    return carry_out(chosen, cells, catalog, place=place, jobs=jobs, registry=registry, listener=listener)
+    return carry_out(
+        chosen, cells, catalog, layers=settings, place=place, jobs=jobs, registry=registry, listener=listener
+    )
 
 
 def carry_out(
@@ -83,12 +85,23 @@ def carry_out(
     cells: Sequence[Cell],
     catalog: Catalog,
     *,
+    layers: Sequence[Mapping[str, Any]] = (),
     place: Place,
     jobs: int = 1,
     registry: Path | None = None,
     listener: StudyListener | None = None,
 ) -> Study:
     """Carry out the cells of a plan.
+
+    Args:
+        plan: What varies; written down.
+        cells: What :func:`~medssl.study.grid.expand` made of it.
+        catalog: Holds the published numbers.
+        layers: Recipe layers over the plan's settings; written down too.
+        place: Where to read and write.
+        jobs: Cells at a time.
+        registry: A catalogue of the user's own, for the workers.
+        listener: Hears what is going on.
 
     Raises:
         MedsslError: The study's folder cannot be written to.
@@ -101,9 +114,9 @@ def carry_out(
         jobs=jobs,
         clock=learn_folder(place.output, catalog),
         listener=listener or StudyListener(),
-        changed=lambda outcomes: write_state(place.output, plan, outcomes),
+        changed=lambda outcomes: write_state(place.output, plan, layers, outcomes),
     )
     outcomes = crew.run()
-    write_state(place.output, plan, outcomes)
+    write_state(place.output, plan, layers, outcomes)
     done = [RunDirectory(place.output / o.cell.recipe.slug) for o in outcomes if o.state == "done"]
     return Study(outcomes, [directory.load() for directory in done], catalog)

@@ -60,11 +60,18 @@ class StudyListener:
         """Time has passed; so many seconds are left, as far as can be said."""
 
 
-def write_state(output: Path, plan: Plan, outcomes: Sequence[Outcome]) -> None:
-    """Write ``study.json`` into the study's folder, whole or not at all."""
+def write_state(output: Path, plan: Plan, layers: Sequence[Mapping[str, Any]], outcomes: Sequence[Outcome]) -> None:
+    """Write ``study.json``, whole or not at all.
+
+    Args:
+        output: The study's folder.
+        plan: What varied.
+        layers: Recipe layers over the plan's settings.
+        outcomes: What became of each cell.
+    """
     cells: list[Mapping[str, Any]] = []
     for outcome in outcomes:
         message = {"message": outcome.message} if outcome.message else {}
         cells.append({**outcome.cell.describe(), "state": outcome.state, **message})
-    values = {"schema": SCHEMA, "plan": plan.to_dict(), "cells": cells}
+    values = {"schema": SCHEMA, "plan": plan.to_dict(), "layers": list(layers), "cells": cells}
     write_atomic(output / "study.json", (json.dumps(values, indent=2, default=str) + "\n").encode())

@@ -6,9 +6,11 @@ towards the identity. There are no negatives, no teacher and no stop-gradient.
 
 Wraps lightly's ``BarlowTwinsProjectionHead`` and ``BarlowTwinsLoss``. The paper's projector is 8192-8192-8192 on the
 2048 features of ResNet-50; ours keeps the ratio, four times the encoder's feature width: 2048 on ResNet-18, as in
-lightly's benchmark on small data. The loss is a sum over dimensions, so it grows with the width. Correlations over few
-samples are noise: the paper goes down to a batch of 256 without loss, and a batch of 16 is little. Its two views differ
-in blur and solarisation; ours do not, because what an image bears depends on the modality.
+lightly's benchmark on small data. The loss is a sum over dimensions, so it grows with the width. The paper's views
+differ in blur and solarisation; ours do not, because what an image bears depends on the modality.
+
+Slow on small sets: in lightly's benchmark on Imagenette it is 18 points of kNN accuracy behind SimCLR after 200 epochs
+and 7 after 800. Correlations over few samples are noise besides: the paper goes down to a batch of 256.
 
 N samples, D dimensions of the embedding.
 """

@@ -8,8 +8,9 @@ Wraps lightly's head, Sinkhorn iterations and ``SwaVLoss``. The prototypes are o
 have none. As in the authors' code they are brought to unit length after each step and do not move at first, and the
 head's BatchNorm sees all views together. For small sets:
 
-- Assignments are sharper, an ``epsilon`` of 0.02. With the paper's 0.05 a batch of 64 led to one representation for
-  all images, at a loss of ln K: on a toy task and on 512 chest X-rays. The authors' notes advise a lower value then.
+- Assignments are sharper, an ``epsilon`` of 0.02. With the paper's 0.05 and batches of 64 the loss stayed at ln K, that
+  of one representation for all images, on a toy task and on 512 chest X-rays; with 0.02 it fell below on both. The
+  authors' notes advise a lower value then, too.
 - A batch of 64 cannot be sorted evenly into thousands of prototypes, so earlier embeddings help, as in the paper's runs
   with small batches: a queue of both full views, used once full and after ``queue_start`` of the run. There are at most
   as many prototypes, and rows in the queue, as training images.

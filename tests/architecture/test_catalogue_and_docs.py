@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
 import json
 import re
 import shlex
@@ -32,14 +32,11 @@ PLUGINS = [(group.removeprefix("medssl.").removesuffix("s"), name) for group in 
 
 
 @pytest.fixture(scope="module")
-def generator() -> ModuleType:
+def generator() -> Iterator[ModuleType]:
     """Import the Sphinx extension that writes the generated pages; it needs no Sphinx to do so."""
-    spec = importlib.util.spec_from_file_location("docs_plugins", DOCS / "_ext" / "plugins.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(DOCS / "_ext"))
+        yield importlib.import_module("plugins")
 
 
 # ----------------------------------------------------------------------------------------- the catalogue and the pages

@@ -158,8 +158,16 @@ def test_domain_operations_fill_their_ranges():
     count = 4000
     recipe = dataclasses.replace(
         NOTHING,
-        **{"rotation": 20, "window_jitter": 1, "window_level": 0.2, "window_width": 0.3, "gamma": 1, "stain": 1},
-        **{"stain_scale": 0.1, "stain_shift": 0.3, "noise": 1, "noise_sigma": (0.02, 0.06)},
+        rotation=20,
+        window_jitter=1,
+        window_level=0.2,
+        window_width=0.3,
+        gamma=1,
+        stain=1,
+        stain_scale=0.1,
+        stain_shift=0.3,
+        noise=1,
+        noise_sigma=(0.02, 0.06),
     )
     p = draw(table(count), shapes(count), recipe, 64, np.tile([100.0, 300.0], (count, 1)))
     width, middle = p.window[:, 1] - p.window[:, 0], p.window.mean(1)

@@ -131,4 +131,4 @@ def test_random_numbers_come_from_the_batch_alone(checks):
 
 
 def test_learns_what_two_views_share(checks):
-    checks.learns(LeJEPA, steps=100, learning_rate=0.05, margin=0.3, small_views=0, directions=128)
+    checks.learns(LeJEPA, steps=100, learning_rate=0.3, margin=0.3, small_views=0, directions=128)

@@ -85,7 +85,7 @@ def measure(scene, recipe, x, ear):
 def called(scene, seen, steps=50):
     """What is heard when every second of the epochs is validated."""
     ear = Ear()
-    watch = CollapseWatch(scene.recipe, steps, ear)
+    watch = CollapseWatch(scene.recipe, 4, steps, ear)
     for i, x in enumerate(seen):
         watch.epoch(record(2 * i))
         watch.look(x)
@@ -184,7 +184,7 @@ class WithoutStopGradient(SimSiam):
 def test_simsiam_is_sound_and_collapses_without_its_stop_gradient(scene, tmp_path, method, collapses):
     """Figure 2 of Chen & He 2021, in small."""
     ear = Ear()
-    recipe = scene.with_method(method, epochs=40, learning_rate=0.3, validate_every=4)
+    recipe = scene.with_method(method, epochs=90, learning_rate=0.3, validate_every=10)
     scene = replace(scene, recipe=replace(recipe, encoder=replace(recipe.encoder, backbone="resnet10t")))
     scene.encoder, _ = pretrain(scene.recipe, scene.data, scene.machine, RunDirectory(tmp_path), ear)
     found = measure(scene, scene.recipe, scene.features(tmp_path)["train"][1], ear)

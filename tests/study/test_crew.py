@@ -107,7 +107,7 @@ def build(tmp_path, monkeypatch):
             jobs=jobs,
             clock=Clock(),
             listener=listener or Recorder(),
-            changed=lambda outcomes: write_state(tmp_path, Plan(), outcomes),
+            changed=lambda outcomes: write_state(tmp_path, Plan(), [], outcomes),
         )
 
     return make

@@ -80,6 +80,16 @@ def test_a_mistake_in_a_plan_file_is_named(tmp_path, catalog, text, message):
     assert str(file) in str(caught.value)
 
 
+def test_a_catalogue_of_the_users_own_adds_plans(tmp_path):
+    file = tmp_path / "lab.yaml"
+    file.write_text("plans: {ours: {summary: Ours., methods: [dcl], seeds: 2}}")
+    catalog = load_catalog(file)
+    assert read_plan("ours", catalog) == Plan(methods=("dcl",), seeds=2)
+    file.write_text("plans: {ours: {methds: [dcl], seeds: two}}")
+    with pytest.raises(OptionError, match=r"(?s)no section 'methds'.*plans\.ours\.seeds: expected a whole"):
+        load_catalog(file)
+
+
 def test_an_unknown_plan_names_the_closest(catalog):
     with pytest.raises(OptionError, match=r"no plan named 'qick'\. Did you mean 'quick'\?"):
         read_plan("qick", catalog)

@@ -78,15 +78,15 @@ def test_reduced_precision_is_measured_in_float32(x, dtype):
     ("spread", "rank", "name"),
     [
         (0.6, 60, None),
-        (0.05, 2, None),
+        (0.05, 4, None),
         (0.049, 60, "complete"),
         (0.049, 1, "complete"),
-        (0.6, 1.9, "dimensional"),
+        (0.6, 3.9, "dimensional"),
         (math.nan, math.nan, None),
     ],
 )
 def test_collapse_is_named_by_its_measures(spread, rank, name):
-    assert call_collapse(spread, rank) == name
+    assert call_collapse(spread, rank, classes=4) == name
 
 
 def test_spread_bounds_the_mean_cosine_similarity(x):

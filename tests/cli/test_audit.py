@@ -1,0 +1,81 @@
+"""``medssl audit``: the table, the JSON, and what stops it."""
+
+import json
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from PIL import Image
+
+from medssl.cli import main
+
+
+@pytest.fixture
+def call(tmp_path, monkeypatch):
+    monkeypatch.setenv("MEDSSL_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv("MEDSSL_DATA", raising=False)
+
+    def run(*words):
+        return CliRunner().invoke(main, ["audit", *words])
+
+    return run
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Two classes; one image of the one is the same as one of the other."""
+    rng = np.random.default_rng(0)
+    for name in ("benign", "malignant"):
+        (tmp_path / "images" / name).mkdir(parents=True)
+        for i in range(12):
+            pixels = rng.integers(0, 256, (30, 40), np.uint8)
+            Image.fromarray(pixels).save(tmp_path / "images" / name / f"p{i // 2}_{i:02}.png")
+    copy = tmp_path / "images" / "malignant" / "p0_00.png"
+    copy.write_bytes((tmp_path / "images" / "benign" / "p3_07.png").read_bytes())
+    return tmp_path / "images"
+
+
+def test_the_table_shows_counts_copies_and_findings(call, folder):
+    outcome = call("--dataset", "folder", "--data-dir", str(folder), "--set", r"dataset.group_pattern=(p\d)_")
+    assert outcome.exit_code == 0, outcome.output
+    lines = [line.split() for line in outcome.stdout.splitlines()]
+    assert "split: grouped" in outcome.stdout.splitlines()[0]
+    (counts,) = [line for line in lines if line[:1] == ["malignant"]]
+    assert counts[-2:] == ["12", "6"]  # images and groups
+    assert sum(map(int, counts[1:4])) == 12
+    assert "24 images, 0 without a label, 0 in no part" in outcome.stdout
+    assert "height 30, width 40 px in 1 shapes, grey, uint8" in outcome.stdout
+    assert "benign/p3_07.png (benign, " in outcome.stdout
+    assert "1 set of identical images with several labels" in outcome.stdout
+
+
+def test_json_holds_everything_and_nothing_else(call, folder):
+    outcome = call("--dataset", "folder", "--data-dir", str(folder), "--split", "random", "--json")
+    values = json.loads(outcome.stdout)
+    assert {image["id"] for image in values["equal"][0]} == {"benign/p3_07.png", "malignant/p0_00.png"}
+    assert values["split"] == "random"
+    assert values["images"] == 24
+    assert values["near"] == []
+    assert any("with several labels" in warning for warning in values["warnings"])
+
+
+def test_the_phantom_has_nothing_to_be_found(call):
+    outcome = call("--dataset", "phantom", "--set", "dataset.images_per_patient=3")
+    assert outcome.exit_code == 0, outcome.output
+    assert outcome.stdout.rstrip().endswith("findings: none")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--dataset", "phantm"), "Did you mean 'phantom'?"),
+        ((), "no dataset is named"),
+        (("--dataset", "phantom", "--split", "kfold"), "Choose it with --set split.fold=N"),
+        (("--dataset", "phantom", "--set", "split.foldd=1"), "Did you mean 'fold'?"),
+    ],
+)
+def test_what_is_missing_or_mistyped_is_said_in_one_sentence(call, words, message):
+    outcome = call(*words)
+    assert outcome.exit_code == 1
+    assert message in outcome.output
+    assert "Traceback" not in outcome.output

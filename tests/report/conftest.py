@@ -1,0 +1,151 @@
+"""Runs made up of real ids, a real split and invented features, so that a report has something of everything."""
+
+import copy
+import hashlib
+import json
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from medssl.catalog import load_catalog
+from medssl.data.splits import make_split
+from medssl.evaluate.reliability import reliability
+from medssl.evaluate.scoring import score
+from medssl.recipe import resolve
+from medssl.record import SCHEMA, RunDirectory
+
+METHOD = "mae"  # a method whose module is quick to import
+
+
+@lru_cache
+def base(patients=4, images=3):
+    """A recipe, its dataset's samples and its split."""
+    dataset = {"plugin": "phantom", "patients_per_class": patients, "images_per_patient": images, "size": 32}
+    layer = {"method": METHOD, "dataset": dataset, "evaluators": ["knn", "linear"], "views": {"image_size": 32}}
+    recipe = resolve(load_catalog(), [layer, {"evaluate": {"bootstrap": 50}, "train": {"batch_size": 4}}])
+    plugin = recipe.dataset.plugin(recipe.dataset.config, Path(), {})
+    samples = plugin.samples()
+    split = make_split(samples, recipe.split, "grouped", group_kind="patient", classes=plugin.classes)
+    return recipe, plugin, {sample.id: sample for sample in samples}, split
+
+
+def made_run(
+    folder,
+    *,
+    method=METHOD,
+    seed=0,
+    batch_size=4,
+    accuracy=0.7,
+    fraction=1.0,
+    epochs=4,
+    patients=4,
+    images=3,
+    warnings=(),
+    collapsed=None,
+    with_map=False,
+    directory=None,
+):
+    """Write a run directory and return its result."""
+    recipe, plugin, samples, split = base(patients, images)
+    values = copy.deepcopy(recipe.to_dict())
+    if method != METHOD:
+        values["method"] = {"plugin": method}
+    values["seed"] = seed
+    values["train"]["batch_size"], values["train"]["epochs"] = batch_size, max(1, epochs)
+    values["split"]["label_fraction"] = fraction
+    digest = hashlib.sha256(json.dumps([values, accuracy]).encode()).hexdigest()[:10]
+    place = RunDirectory(Path(folder) / f"phantom-{method}-{digest}")
+    place.claim(values)
+    split.save(place.splits)
+    generator = np.random.default_rng([seed, batch_size, *map(ord, method)])
+    features = made_features(samples, split, accuracy, generator)
+    np.savez(place.features, **features)
+    ids, label = features["test_id"], features["test_label"]
+    proba = {name: made_predictions(label, len(plugin.classes), accuracy, generator) for name in ("knn", "linear")}
+    np.savez(place.predictions, id=ids, label=label, **proba)
+    if with_map:
+        np.savez(place.diagnostics, id=ids, label=label, tsne_xy=generator.normal(size=(len(ids), 2)) + label[:, None])
+    write_history(place, epochs, generator)
+    groups = np.array([samples[name].group for name in ids])
+    evaluations = {
+        name: {
+            **score(rows, label, groups, recipe.evaluate, seed),
+            "reliability": reliability(rows, label),
+            "selected": {},
+            "notes": [],
+        }
+        for name, rows in proba.items()
+    }
+    origin = {"name": method, "distribution": "medssl", "version": "0.1.0"}
+    return place.finish(
+        {
+            "schema": SCHEMA,
+            "method": method,
+            "dataset": "phantom",
+            "seed": seed,
+            "recipe": {**values, "hash": digest},
+            "plugins": {"method": origin, "dataset": origin, "evaluators": [origin]},
+            "environment": {"python": "3.11", "device": "cpu", "gpu": []},
+            "data": {
+                "directory": str(directory or folder),
+                "images": len(samples),
+                "train": len(split.train),
+                "val": len(split.val),
+                "test": len(split.test),
+                "classes": list(plugin.classes),
+                "groups": dict(split.group_count),
+                "group_kind": "patient",
+                "split": "grouped",
+                "split_reason": "why",
+                "split_sha256": split.sha256,
+                "store": {"key": "k"},
+                "warnings": list(warnings),
+            },
+            "pretrain": {"epochs": epochs, "steps": 8, "seconds": 3.0, "images_per_second": 9.0, "final_loss": 1.0},
+            "evaluations": evaluations,
+            "diagnostics": {"features": {"effective_rank": 9.5, "feature_std": 0.7, "collapsed": collapsed}},
+            "seconds": 75.0,
+        }
+    )
+
+
+def made_features(samples, split, accuracy, generator):
+    arrays = {}
+    centres = np.random.default_rng(0).normal(size=(4, 8)) * 3 * accuracy
+    for part in ("train", "val", "test"):
+        ids = getattr(split, part)
+        label = np.array([samples[name].label for name in ids])
+        arrays |= {f"{part}_id": np.array(ids), f"{part}_label": label}
+        arrays[f"{part}_x"] = (centres[label] + generator.normal(size=(len(ids), 8))).astype(np.float32)
+    return arrays
+
+
+def made_predictions(label, classes, accuracy, generator):
+    """Probabilities whose largest is right about as often as wanted."""
+    proba = generator.dirichlet(np.ones(classes), len(label))
+    wanted = np.where(generator.random(len(label)) < accuracy, label, (label + 1) % classes)
+    rows, best = np.arange(len(label)), proba.argmax(1)
+    proba[rows, best], proba[rows, wanted] = proba[rows, wanted], proba[rows, best].copy()
+    return proba
+
+
+def write_history(place, epochs, generator):
+    lines = []
+    for epoch in range(epochs):
+        validation = {"val_knn": 0.5 + 0.3 * epoch / epochs} if epoch % 2 else {}
+        rank = 4 + epoch + generator.random()
+        lines.append({"epoch": epoch, "loss": 5 / (epoch + 1), "effective_rank": rank, "validation": validation})
+    if lines:
+        place.history.write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+
+@pytest.fixture
+def make_run(tmp_path):
+    """Write one run below ``runs`` of the test's folder."""
+
+    def make(**options):
+        return made_run(tmp_path / "runs", **options)
+
+    return make
