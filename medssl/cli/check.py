@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import json
+import logging
+from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from medssl import registry
+from medssl.cli.options import recipe_layers
+from medssl.errors import OptionError
+
+if TYPE_CHECKING:
+    from medssl.conformance import CheckResult
 
 __all__ = ["check"]
 
@@ -15,29 +23,80 @@ __all__ = ["check"]
 @click.command()
 @click.argument("name")
 @click.option("--kind", type=click.Choice(tuple(registry.GROUPS)), help="When one name is of several kinds.")
+@click.option("--data-dir", type=click.Path(path_type=Path), help="Check a dataset on its files too, as `run` has it.")
+@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="An option: method.temperature=0.2.")
 @click.option("--registry", "extra", type=click.Path(path_type=Path), help="A catalogue of your own.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
-def check(ctx: click.Context, /, name: str, kind: str | None, extra: Path | None, as_json: bool) -> None:
+def check(
+    ctx: click.Context,
+    /,
+    name: str,
+    kind: str | None,
+    data_dir: Path | None,
+    settings: tuple[str, ...],
+    extra: Path | None,
+    as_json: bool,
+) -> None:
     """Check that the plugin NAME keeps its contract; one line per property, exit 1 when one is broken."""
     from medssl.catalog import load_catalog
-    from medssl.conformance import run_checks
-    from medssl.plugins import load_plugin
+    from medssl.conformance import iterate_checks
 
-    kinds = [
-        k for k in registry.GROUPS if any(plugin.name == name.rpartition(":")[2] for plugin in registry.discover(k))
-    ]
+    kinds = [k for k in registry.GROUPS if name.rpartition(":")[2] in {p.name for p in registry.discover(k)}]
     chosen = kind or (kinds[0] if kinds else "method")
-    plugin, loaded = load_plugin(chosen, name, load_catalog(extra).packages(chosen))
-    results = run_checks(chosen, loaded)
-    if as_json:
-        rows = [{"check": result.name, "ok": result.problem is None, "problem": result.problem} for result in results]
-        click.echo(json.dumps({"name": plugin.name, "kind": chosen, "checks": rows}, indent=2))
-    else:
+    catalog = load_catalog(extra)
+    plugin = registry.find(chosen, name, packages=catalog.packages(chosen))
+    loaded = registry.load(plugin)
+    what: dict[str, Any] = {"config": _config(chosen, loaded, settings)}
+    if chosen == "dataset":
+        what |= {"facts": catalog.entry("dataset", name), "root": _root(name, data_dir)}
+        logging.getLogger("medssl").addHandler(logging.NullHandler())  # it is listed many times: no echo of warnings
+    elif data_dir is not None:
+        raise click.UsageError(f"--data-dir is for datasets, and {name} is of the kind {chosen}. Leave it out.")
+
+    results = []
+    if not as_json:
         click.echo(f"{chosen} {plugin.name} ({plugin.distribution} {plugin.version})")
-        for result in results:
-            click.echo(f"  {'ok  ' if result.problem is None else 'FAIL'}  {result.name}")
-            if result.problem:
-                click.echo(f"        {result.problem}")
-    if any(result.problem for result in results):
+    for result in iterate_checks(chosen, loaded, **what):
+        results.append(result)
+        if not as_json:
+            _print(result)
+    if as_json:
+        rows = [{"check": r.name, "ok": r.problem is None, **_without_name(r)} for r in results]
+        click.echo(json.dumps({"name": plugin.name, "kind": chosen, "checks": rows}, indent=2))
+    if any(result.problem is not None for result in results):
         ctx.exit(1)
+
+
+def _without_name(result: CheckResult) -> dict[str, str | None]:
+    return {key: value for key, value in asdict(result).items() if key != "name"}
+
+
+def _config(kind: str, plugin: Any, settings: tuple[str, ...]) -> Any:
+    """Build the plugin's options from ``method.temperature=0.2`` and the like; ``None`` where nothing is set."""
+    from medssl import options
+    from medssl.plugins import violations
+
+    if not settings or violations(kind, plugin):  # what breaks the contract is shown as the first finding
+        return None
+    values: dict[str, Any] = {}
+    for layer in recipe_layers({"settings": settings}):
+        if strange := set(layer) - {kind}:
+            raise OptionError(
+                f"--set {strange.pop()}... is no option of a {kind}. Here it reads --set {kind}.NAME=VALUE."
+            )
+        values |= layer.get(kind, {})
+    return options.build(plugin.Config, values, f"{kind} '{plugin.__name__}'")
+
+
+def _root(name: str, data_dir: Path | None) -> Path | None:
+    from medssl.data.loading import data_folder
+
+    return None if data_dir is None else data_folder(name, data_dir)
+
+
+def _print(result: CheckResult) -> None:
+    mark = "FAIL" if result.problem is not None else "-   " if result.not_seen is not None else "ok  "
+    click.echo(f"  {mark}  {result.name}" + (f" ({result.not_seen})" if result.not_seen else ""))
+    if result.problem:
+        click.echo(f"        {result.problem}")

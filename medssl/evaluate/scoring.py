@@ -111,7 +111,7 @@ def _checked(proba: Array, labels: Array) -> tuple[Array, Array]:
 
 def chunk(table: Table) -> int:
     """Return how many resamples to hold at a time."""
-    return max(1, _CHUNK // max(table.n, table.classes**2))
+    return int(max(1, _CHUNK // max(table.n, table.classes**2)))
 
 
 def draw_weights(units: Array, resamples: int, width: int, seed: int) -> Iterator[Array]:

@@ -6,13 +6,14 @@ The row with the highest number is called just that.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
 from medssl.report.sections import Section
 from medssl.report.trust import majority_text, too_few_units, trust_text
-from medssl.report.wording import count, difference_text, estimate_text, listed, named, p_text
+from medssl.report.wording import count, difference_text, estimate_text, listed, named, named_together, p_text, signed
 from medssl.study.summary import Comparison, Row
 
 __all__ = ["Answer", "Statement", "answer"]
@@ -87,19 +88,25 @@ def _with_role(row: Row) -> str:
 
 
 def _verdicts(section: Section, words: Mapping[str, str]) -> Iterator[str]:
-    """Yield one sentence per baseline, over all rows: no row is picked by its test result."""
+    """Yield what is shown against each baseline, over all rows: no row is picked by its test result."""
     rows = _trained(section.main_rows)
     for baseline in _baselines(section.main_rows):
         tested = {name: _sorted_out(section, rows, baseline, name) for name in section.evaluators}
-        some = {name: found for name, found in tested.items() if found.better or found.worse}
-        none = [name for name, found in tested.items() if found.open and name not in some]
+        tested = {name: found for name, found in tested.items() if found.total}
         what = _described(baseline, words)
-        parts = [f"by {name}, {_tally(found, what if not i else '')}" for i, (name, found) in enumerate(some.items())]
-        if none:
-            parts.append(f"no difference{'' if some else f' to {what}'} is shown by {listed(none)}")
-        if parts:
-            text = "; ".join(parts)
-            yield f"{text[0].upper()}{text[1:]}."
+        better = [f"{_who(f.better, f)} by {name}" for name, f in tested.items() if f.better]
+        worse = [f"{_who(f.worse, f)} by {name}" for name, f in tested.items() if f.worse]
+        if better:
+            yield f"Shown to be better than {what}: {listed(better)}."
+        if worse:
+            yield f"Shown to be worse than {what if not better else 'it'}: {listed(worse)}."
+        if tested and not better and not worse:
+            yield f"No difference to {what} is shown, by {listed(list(tested))}."
+
+
+def _who(some: Sequence[tuple[Row, Comparison]], found: _Sorted) -> str:
+    """Name a few rows, count many."""
+    return named_together([row for row, _ in some]) if found.total <= _FEW else f"{len(some)} of {found.total} rows"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,6 +116,11 @@ class _Sorted:
     better: list[tuple[Row, Comparison]]
     worse: list[tuple[Row, Comparison]]
     open: list[Row]
+
+    @property
+    def total(self) -> int:
+        """Rows that were tested."""
+        return len(self.better) + len(self.worse) + len(self.open)
 
 
 def _sorted_out(section: Section, rows: Sequence[Row], other: Row, evaluator: str) -> _Sorted:
@@ -124,21 +136,6 @@ def _sorted_out(section: Section, rows: Sequence[Row], other: Row, evaluator: st
         else:
             found.worse.append((row, comparison))
     return found
-
-
-def _tally(found: _Sorted, what: str) -> str:
-    """Say how many rows are better and worse than what stands in ``what``; empty where that was said before."""
-    total = len(found.better) + len(found.worse) + len(found.open)
-    than = f" than {what}" if what else ""
-    words = []
-    for some, word in ((found.better, "better"), (found.worse, "worse")):
-        if some:
-            who = listed([named(row) for row, _ in some]) if len(some) <= _FEW else f"{len(some)} of {total} rows"
-            words.append(f"{who} {'is' if len(some) == 1 else 'are'} shown to be {word}{than}")
-    if found.open:
-        who = listed([named(row) for row in found.open]) if len(found.open) <= _FEW else f"{len(found.open)} rows"
-        words.append(f"for {who} no difference is shown")
-    return ", ".join(words)
 
 
 # --------------------------------------------------------------------------------------------------------- statements
@@ -174,10 +171,17 @@ def _reverse(section: Section, row: Row, others: Sequence[Row], evaluator: str) 
 
 def _higher_than(found: _Sorted) -> Iterator[str]:
     if found.better:
-        words = [f"{named(other)} by {_tested(comparison)}" for other, comparison in found.better]
-        yield f"It is shown to be higher than {listed(words)}."
+        yield f"It is shown to be higher than {_differences(found.better)}."
     if found.open:
-        yield f"No difference is shown to {listed([named(other) for other in found.open])}."
+        yield f"No difference is shown to {named_together(found.open)}."
+
+
+def _differences(some: Sequence[tuple[Row, Comparison]]) -> str:
+    """Write a few tested differences one by one, the range of many."""
+    if len(some) <= _FEW:
+        return listed([f"{named(row)} by {_tested(comparison)}" for row, comparison in some])
+    sizes = sorted((comparison.difference for _, comparison in some), key=abs)
+    return f"{named_together([row for row, _ in some])}, by {signed(sizes[0])} to {signed(sizes[-1])}"
 
 
 def _tested(comparison: Comparison) -> str:
@@ -196,7 +200,7 @@ def _against_baselines(section: Section, words: Mapping[str, str]) -> Iterator[S
         lines = []
         for name in section.evaluators:
             found = _sorted_out(section, rows, baseline, name)
-            if found.better or found.worse or found.open:
+            if found.total:
                 lines.append(f"{name}: {_in_detail(found)}")
         if lines:
             yield Statement(question=f"Better than {_described(baseline, words)}?", lines=tuple(lines))
@@ -206,9 +210,9 @@ def _in_detail(found: _Sorted) -> str:
     parts = []
     for some, word in ((found.better, "better"), (found.worse, "worse")):
         if some:
-            parts.append(f"{word} is {listed([f'{named(row)} by {_tested(comparison)}' for row, comparison in some])}")
+            parts.append(f"{word} {'is' if len(some) == 1 else 'are'} {_differences(some)}")
     if found.open:
-        parts.append(f"no difference is shown for {listed([named(row) for row in found.open])}")
+        parts.append(f"no difference is shown for {named_together(found.open)}")
     return f"{'; '.join(parts)}."
 
 
@@ -236,29 +240,37 @@ def _batch_words(first: Row, second: Row, found: Comparison) -> str:
 
 
 def _few_labels(section: Section) -> Iterator[Statement]:
-    """Say at which shares of the labels some pre-trained row is better than a baseline."""
-    if len(section.fractions) < 2:
-        return
+    """Say at which shares of the labels some row is better than a baseline, of those that have several shares."""
+    several = _with_several_shares(section.rows)
     lines = []
-    for baseline in _baselines(section.main_rows):
+    for method in dict.fromkeys(row.method for row in _baselines(several)):
         for name in section.evaluators:
             by_verdict: dict[str, list[str]] = {}
             for share in section.fractions:
-                rows = [row for row in section.rows if row.label_fraction == share]
-                other = next((row for row in rows if row.baseline and row.method == baseline.method), None)
+                rows = [row for row in several if row.label_fraction == share]
+                other = next((row for row in rows if row.baseline and row.method == method), None)
                 found = _sorted_out(section, _trained(rows), other, name) if other else None
-                if found and (found.better or found.worse or found.open):
+                if found and found.total:
                     by_verdict.setdefault(_one_word(found), []).append(f"{100 * share:g} %")
             if by_verdict:
                 text = "; ".join(f"{verdict} at {listed(shares)}" for verdict, shares in by_verdict.items())
-                lines.append(f"against {baseline.method}, {name}: {text} of the labels.")
+                lines.append(f"{name}, against {method}: {text} of the labels.")
     if lines:
         yield Statement(question="With fewer labels?", lines=tuple(lines))
 
 
+def _with_several_shares(rows: Sequence[Row]) -> list[Row]:
+    def setting(row: Row) -> str:
+        return ", ".join(word for word in row.label.split(", ") if not word.endswith("% of labels"))
+
+    counts = Counter(setting(row) for row in rows)
+    return [row for row in rows if counts[setting(row)] > 1]
+
+
 def _one_word(found: _Sorted) -> str:
     words = [word for some, word in ((found.better, "better"), (found.worse, "worse")) if some]
-    return " and ".join(f"some {word}" for word in words) if len(words) > 1 else "".join(words) or "no difference shown"
+    partly = len(found.better) + len(found.worse) < found.total or len(words) > 1
+    return " and ".join(f"{'some ' * partly}{word}" for word in words) or "no difference shown"
 
 
 def _trained(rows: Sequence[Row]) -> list[Row]:

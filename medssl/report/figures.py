@@ -114,10 +114,7 @@ def batch_figures(section: Section, styles: Mapping[str, Style]) -> Iterator[Dra
                 figure,
                 name=f"{section.key}-batch-{name}",
                 title=f"Accuracy by {name} against batch size",
-                caption=f"{level_text(section.confidence)} intervals. Dashed: baselines, which have no batch size of "
-                "pre-training."
-                if flat
-                else f"{level_text(section.confidence)} intervals.",
+                caption=f"{level_text(section.confidence)} intervals.{' Level lines: baselines.' if flat else ''}",
             )
 
 
@@ -134,12 +131,12 @@ def label_figures(section: Section, styles: Mapping[str, Style]) -> Iterator[Dra
             figure, [axes] = make_figure(CURVES)
             _draw_curves(axes, series, [], styles, lambda share: f"{share:g}")
             axes.set_xlabel("training labels used (%)")
-            dashed = " Dashed: baselines." if any(one.style.dashed for one in series) else ""
+            broken = " Broken lines: baselines." if any(one.style.line != "-" for one in series) else ""
             yield finish(
                 figure,
                 name=f"{section.key}-labels-{name}",
                 title=f"Accuracy by {name} against the share of labels",
-                caption=f"{level_text(section.confidence)} intervals.{dashed} All images stay in pre-training.",
+                caption=f"{level_text(section.confidence)} intervals.{broken} All images stay in pre-training.",
             )
 
 
@@ -180,13 +177,12 @@ def _draw_curves(
         for x, (_, estimate) in zip(xs, one.points, strict=True):
             if estimate.low is not None and estimate.high is not None:
                 axes.plot([x, x], [estimate.low, estimate.high], color=one.style.colour, linewidth=1.2, alpha=0.55)
-        dashes = "--" if one.style.dashed else "-"
-        axes.plot(xs, ys, dashes, color=one.style.colour, marker=one.style.mark, markersize=5, linewidth=1.6)
+        axes.plot(xs, ys, one.style.line, color=one.style.colour, marker=one.style.mark, markersize=5, linewidth=1.6)
         ends.append((ys[-1], one.name, one.style.colour))
     for row, estimate in flat:
-        colour = styles[row.method].colour
-        axes.axhline(float(estimate.value or 0.0), color=colour, linestyle="--", linewidth=1.4)
-        ends.append((float(estimate.value or 0.0), named(row), colour))
+        style = styles[row.method]
+        axes.axhline(float(estimate.value or 0.0), color=style.colour, linestyle=style.line, linewidth=1.4)
+        ends.append((float(estimate.value or 0.0), named(row), style.colour))
     axes.set_xscale("log")
     axes.set_xticks(places, [tick(x) for x in places])
     axes.set_xticks([], minor=True)

@@ -28,6 +28,7 @@ ROLES: Mapping[str, tuple[str, str]] = {
 }
 SERIES = ("c0", "c1", "c2", "c3", "c4", "c5")
 _BASELINES = ("b0", "b1")
+_BROKEN = ("--", ":", "-.")
 _MARKS = ("o", "s", "^", "D", "v", "P", "X", "p", "h", "*")  # of matplotlib
 
 
@@ -38,12 +39,12 @@ class Style:
     Attributes:
         role: Name in :data:`ROLES`.
         mark: A marker of matplotlib.
-        dashed: Whether its lines are dashed: baselines are.
+        line: A line style of matplotlib; those of baselines are broken.
     """
 
     role: str
     mark: str
-    dashed: bool
+    line: str
 
     @property
     def colour(self) -> str:
@@ -60,9 +61,9 @@ def styles(methods: Iterable[tuple[str, bool]]) -> dict[str, Style]:
     found: dict[str, Style] = {}
     for name, baseline in dict(methods).items():
         roles = _BASELINES if baseline else SERIES
-        place = sum(style.dashed == baseline for style in found.values())
-        mark = _MARKS[(len(found)) % len(_MARKS)]
-        found[name] = Style(role=roles[place % len(roles)], mark=mark, dashed=baseline)
+        place = sum((style.line != "-") == baseline for style in found.values())
+        line = _BROKEN[place % len(_BROKEN)] if baseline else "-"
+        found[name] = Style(role=roles[place % len(roles)], mark=_MARKS[len(found) % len(_MARKS)], line=line)
     return found
 
 

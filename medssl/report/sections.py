@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +42,7 @@ class Section:
     Attributes:
         key: Unique in the report, of letters, digits and dashes.
         title: Dataset and split in words.
-        rows: In the order in which their runs were given; baselines last.
+        rows: By method, in the order in which their runs were given, and batch size; baselines last.
         comparisons: Tested differences between them.
         published: Published numbers on the dataset.
         confidence: Of every interval.
@@ -134,17 +134,28 @@ def make_sections(summary: Summary) -> list[Section]:
 
 
 def _section(key: str, rows: Sequence[Row], summary: Summary) -> Section:
-    labels = {row.label for row in rows}
+    share = max(row.label_fraction for row in rows)
+    names = {row.label: _short_label(row, share) for row in rows}
+    methods = list(dict.fromkeys(row.method for row in rows))
+    order = sorted(rows, key=lambda row: (row.baseline, methods.index(row.method), row.batch_size, -row.label_fraction))
     return Section(
         key=key,
         title=_title(rows[0]),
-        rows=tuple(sorted(rows, key=lambda row: row.baseline)),
+        rows=tuple(replace(row, label=names[row.label]) for row in order),
         comparisons=tuple(
-            c for c in summary.comparisons if c.dataset == rows[0].dataset and labels >= {c.first, c.second}
+            replace(c, first=names[c.first], second=names[c.second])
+            for c in summary.comparisons
+            if c.dataset == rows[0].dataset and names.keys() >= {c.first, c.second}
         ),
         published=tuple(summary.published.get(rows[0].dataset, ())),
         confidence=summary.confidence,
     )
+
+
+def _short_label(row: Row, share: float) -> str:
+    """Leave out what the section's title says, and the share of labels where it is that of the main table."""
+    said = [f"{row.split} split", *([f"{100 * share:g} % of labels"] if row.label_fraction == share else [])]
+    return ", ".join(word for word in row.label.split(", ") if word not in said)
 
 
 def _identity(row: Row) -> tuple[Any, ...]:
@@ -179,14 +190,11 @@ def _unique(names: Sequence[str]) -> Iterator[str]:
 
 
 def _turned(found: Comparison) -> Comparison:
-    low, high = found.low, found.high
-    return Comparison(
-        **{
-            **vars(found),
-            "first": found.second,
-            "second": found.first,
-            "difference": -found.difference,
-            "low": None if high is None else -high,
-            "high": None if low is None else -low,
-        }
+    return replace(
+        found,
+        first=found.second,
+        second=found.first,
+        difference=-found.difference,
+        low=None if found.high is None else -found.high,
+        high=None if found.low is None else -found.low,
     )

@@ -96,7 +96,7 @@ def _by_epoch(
     ends: dict[str, list[float]] = {}
     for row in rows:
         for epochs in histories[row.label]:
-            last = _thin_line(axes, epochs, value, styles[row.method].colour, dashed=styles[row.method].dashed)
+            last = _thin_line(axes, epochs, value, styles[row.method].colour, styles[row.method].line)
             if last is not None:
                 ends.setdefault(row.method, []).append(last)
     if not ends:
@@ -119,14 +119,14 @@ def _epochs(axes: Axes) -> None:
 
 
 def _thin_line(
-    axes: Axes, epochs: Epochs, value: Callable[[Mapping[str, Any]], Any], colour: str, *, dashed: bool = False
+    axes: Axes, epochs: Epochs, value: Callable[[Mapping[str, Any]], Any], colour: str, line: str = "-"
 ) -> float | None:
     """Draw a run's values and return the last; draw nothing where there are fewer than two."""
     points = [(epoch["epoch"] + 1, y) for epoch in epochs if (y := value(epoch)) is not None and math.isfinite(y)]
     if len(points) < 2:
         return None
     xs, ys = zip(*points, strict=True)
-    axes.plot(xs, ys, "--" if dashed else "-", color=colour, linewidth=1.2, alpha=0.85)
+    axes.plot(xs, ys, line, color=colour, linewidth=1.2, alpha=0.85)
     return float(ys[-1])
 
 

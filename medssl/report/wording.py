@@ -14,12 +14,14 @@ __all__ = [
     "level_text",
     "listed",
     "named",
+    "named_together",
     "p_text",
     "short",
     "signed",
 ]
 
 MISSING = "-"
+BATCHES = "\0"  # stands in for batch sizes until all of them are known
 
 
 def short(value: float | None) -> str:
@@ -82,3 +84,18 @@ def named(row: Row) -> str:
     """Name a row inside a sentence: ``dcl (batch 64)``."""
     head, _, rest = row.label.partition(", ")
     return f"{head} ({rest})" if rest else head
+
+
+def named_together(rows: Sequence[Row]) -> str:
+    """Name rows inside a sentence, those that differ in nothing but their batch size together."""
+    sizes: dict[str, list[int]] = {}
+    for row in rows:
+        batch = f"batch {row.batch_size}"
+        words = [BATCHES if word == batch else word for word in row.label.split(", ")]
+        sizes.setdefault(", ".join(words), []).append(row.batch_size)
+    names = []
+    for label, some in sizes.items():
+        head, _, rest = label.partition(", ")
+        filled = rest.replace(BATCHES, f"batch {listed([str(size) for size in sorted(some)])}")
+        names.append(f"{head} ({filled})" if filled else head)
+    return listed(names)

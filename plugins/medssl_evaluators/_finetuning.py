@@ -96,8 +96,8 @@ def train_network(images: Images, plan: Plan, after_epoch: Callable[[int, Networ
     network = Network(images)
     size, steps, passes = min(plan.batch_size, len(images)), plan.steps(len(images)), plan.passes(len(images))
     optimizer = torch.optim.AdamW(_groups(network, plan), betas=(0.9, 0.999))
-    shape = _schedule(passes * steps, round(plan.warmup_epochs * steps))
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, shape)
+    peaks = [group["lr"] for group in optimizer.param_groups]
+    warmup = round(plan.warmup_epochs * steps)
     scaler = _scaler(images, network.device)
     generator = torch.Generator().manual_seed(plan.seed)
     with torch.random.fork_rng(devices=[network.device] if network.device.type == "cuda" else []):
@@ -105,13 +105,15 @@ def train_network(images: Images, plan: Plan, after_epoch: Callable[[int, Networ
         for epoch in range(passes):
             network.train()
             order = torch.randperm(len(images), generator=generator)[: steps * size]
-            for rows in torch.split(order, size):
+            for i, rows in enumerate(torch.split(order, size)):
+                share = _schedule(epoch * steps + i, passes * steps, warmup)
+                for group, peak in zip(optimizer.param_groups, peaks, strict=True):
+                    group["lr"] = peak * share
                 loss = F.cross_entropy(network(images.augmented(epoch, rows)), images.label[rows].to(network.device))
                 optimizer.zero_grad()
                 torch.autograd.backward(scaler.scale(loss))
                 scaler.step(optimizer)
                 scaler.update()
-                schedule.step()
             after_epoch(epoch, network)
 
 
@@ -129,15 +131,11 @@ def _groups(network: Network, plan: Plan) -> list[dict[str, object]]:
     return groups
 
 
-def _schedule(steps: int, warmup: int) -> Callable[[int], float]:
+def _schedule(step: int, steps: int, warmup: int) -> float:
     """Linear warm-up, then half a cosine to zero, as a fraction of the peak (Loshchilov & Hutter 2017, equation 5)."""
-
-    def shape(step: int) -> float:
-        if step < warmup:
-            return (step + 1) / warmup
-        return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - warmup) / max(1, steps - warmup))))
-
-    return shape
+    if step < warmup:
+        return (step + 1) / warmup
+    return 0.5 * (1 + math.cos(math.pi * (step - warmup) / (steps - warmup)))
 
 
 def _scaler(images: Images, device: torch.device) -> torch.amp.GradScaler:

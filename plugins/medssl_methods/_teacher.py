@@ -64,6 +64,6 @@ def cosine_momentum(step: int, total_steps: int, start: float) -> float:
         total_steps: Of the whole run; 1 would be reached in the step after the last.
         start: Momentum after the first step, in [0, 1].
 
-    Source: BYOL, arXiv 2006.07733, section 3.2.
+    Source: BYOL, arXiv 2006.07733, section 3.3.
     """
     return 1 - (1 - start) * (math.cos(math.pi * (step - 1) / total_steps) + 1) / 2

@@ -37,9 +37,9 @@ class BYOL(Method):
             output_dim: D, the width of the embedding.
         """
 
-        momentum: Fraction = 0.99  # the authors' code for 100 and 300 epochs; 0.996 for 1000 (BYOL sec. 3.2)
-        hidden_dim: PositiveInt | None = None  # BYOL sec. 3.2: 4096 on 2048 features
-        output_dim: PositiveInt = 256  # BYOL sec. 3.2
+        momentum: Fraction = 0.99  # the authors' code for 100 and 300 epochs; 0.996 for 1000 (BYOL sec. 3.3)
+        hidden_dim: PositiveInt | None = None  # BYOL sec. 3.3: 4096 on 2048 features
+        output_dim: PositiveInt = 256  # BYOL sec. 3.3
 
     def __init__(self, config: Config, encoder: nn.Module, task: Task) -> None:
         super().__init__(config, encoder, task)

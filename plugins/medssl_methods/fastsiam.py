@@ -41,7 +41,7 @@ class FastSiam(Method):
             prediction_dim: Width of the predictor's bottleneck; ``None``: a quarter of ``projection_dim``.
         """
 
-        view_count: Annotated[int, Ge(2)] = 4  # FastSiam sec. 3: three targets
+        view_count: Annotated[int, Ge(2)] = 4  # three targets and one prediction, as in the paper and lightly
         projection_dim: PositiveInt | None = None  # SimSiam sec. 3 and appendix D
         projection_layers: Annotated[int, Ge(2)] = 2  # SimSiam appendix D (CIFAR-10); 3 on ImageNet
         prediction_dim: PositiveInt | None = None  # SimSiam appendix B

@@ -16,7 +16,7 @@ head's BatchNorm sees all views together. For small sets:
   as many prototypes, and rows in the queue, as training images.
 - Small views have half the side of the full ones, as in lightly's benchmark on small images; the paper's 96 of 224
   would make 27 px of our 64, less than a ResNet's stride of 32 and no multiple of a transformer's patch. Each shows 5
-  to 14 % of an image (SwAV appendix A): set ``small_views`` to 0 where so little can miss what matters.
+  to 14 % of an image (the authors' code): set ``small_views`` to 0 where so little can miss what matters.
 
 N samples, V views, K prototypes, L rows in the queue, D dimensions of the embedding.
 """
@@ -62,17 +62,17 @@ class SwAV(Method):
             output_dim: D, the width of the embedding.
         """
 
-        temperature: Positive = 0.1  # SwAV appendix A
-        epsilon: Annotated[float, Ge(0.015)] = 0.02  # small batches, see above; 0.05 in SwAV appendix A
-        sinkhorn_iterations: PositiveInt = 3  # SwAV sec. 3.1
-        prototypes: PositiveInt = 3000  # SwAV appendix A
-        small_views: Annotated[int, Ge(0)] = 6  # SwAV sec. 4
+        temperature: Positive = 0.1  # the authors' code
+        epsilon: Annotated[float, Ge(0.015)] = 0.02  # small batches, see above; 0.05 in the authors' code
+        sinkhorn_iterations: PositiveInt = 3  # the authors' code
+        prototypes: PositiveInt = 3000  # the authors' code
+        small_views: Annotated[int, Ge(0)] = 6  # the authors' code
         small_side: Annotated[float, Gt(0), Le(1)] = 0.5  # lightly's benchmarks on small data; 0.43 in the paper
-        queue_length: Annotated[int, Ge(0)] = 3840  # SwAV sec. 4.3, batches of 256
+        queue_length: Annotated[int, Ge(0)] = 3840  # the authors' code for batches of 256
         queue_start: Fraction = 0.075  # the authors' code: 15 of 200 epochs
         frozen_start: Fraction = 0.005  # the authors' code: 1 of 200 epochs
-        hidden_dim: PositiveInt | None = None  # SwAV appendix A: 2048 on 2048 features
-        output_dim: PositiveInt = 128  # SwAV appendix A
+        hidden_dim: PositiveInt | None = None  # the authors' code: 2048 on 2048 features
+        output_dim: PositiveInt = 128  # the authors' code
 
     def __init__(self, config: Config, encoder: nn.Module, task: Task) -> None:
         super().__init__(config, encoder, task)

@@ -1,7 +1,7 @@
 """TiCo: pull the views together, push away from the directions that embeddings have taken so far.
 
 Zhu et al., TiCo: Transformation Invariance and Covariance Contrast for Self-Supervised Visual Representation Learning,
-2022, arXiv 2206.10698, equations 4 to 6. A moving average of the embeddings' second moments stands for all earlier
+2022, arXiv 2206.10698, equation 4. A moving average of the embeddings' second moments stands for all earlier
 samples, a queue without a length; the student's embeddings of one view avoid its large directions and agree with the
 momentum teacher's of the other. Only the first view is trained on, only the second is a target.
 
@@ -41,11 +41,11 @@ class TiCo(Method):
             output_dim: D, the width of the embedding.
         """
 
-        contrast: NonNegative = 8.0  # TiCo sec. 4.1
-        memory: Fraction = 0.9  # TiCo sec. 4.1
-        momentum: Fraction = 0.99  # TiCo sec. 4.1
-        hidden_dim: PositiveInt | None = None  # TiCo sec. 4.1: 4096 on 2048 features
-        output_dim: PositiveInt = 256  # TiCo sec. 4.1
+        contrast: NonNegative = 8.0  # the paper's value, as in lightly
+        memory: Fraction = 0.9  # likewise
+        momentum: Fraction = 0.99  # as for BYOL: its authors' code for 100 and 300 epochs
+        hidden_dim: PositiveInt | None = None  # the paper's 4096 on 2048 features, as in lightly
+        output_dim: PositiveInt = 256  # likewise
 
     def __init__(self, config: Config, encoder: nn.Module, task: Task) -> None:
         super().__init__(config, encoder, task)
