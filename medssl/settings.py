@@ -31,8 +31,9 @@ class TrainSettings:
         batch_size: Samples per step; the last, smaller batch of an epoch is dropped.
         optimizer: ``sgd``, ``adamw`` or ``lars``.
         learning_rate: Peak value; ``None``: ``base_learning_rate * batch_size / 256``.
-        base_learning_rate: Peak value at batch size 256; ``None``: 0.24 for SGD (0.06 at batch 64, as lightly's
-            benchmarks on small data), 0.0005 for AdamW (DINO sec. 3.2), 0.3 for LARS (SimCLR sec. 2.3).
+        base_learning_rate: Peak value at batch size 256; ``None``: 0.24 for SGD (0.06 at batch 64, see the recorded
+            results; lightly's Imagenette benchmark has a quarter of it), 0.0005 for AdamW (DINO sec. 3.2), 0.3 for LARS
+            (SimCLR sec. 2.3).
         momentum: Of SGD and LARS; the first beta of AdamW is fixed at 0.9.
         weight_decay: Not applied to biases and normalisation layers.
         schedule: ``cosine`` to zero, or ``constant``, after the warm-up.

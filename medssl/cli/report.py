@@ -28,5 +28,8 @@ def report(runs: tuple[Path, ...], output: Path, data_dir: Path | None, registry
     results, unfinished = find_runs(runs)
     if unfinished:
         click.echo(f"left out, not finished: {', '.join(unfinished)}", err=True)
-    for path in write_report(results, output, catalog=catalog, data_dir=data_dir, unfinished=unfinished):
-        click.echo(path)
+    written = write_report(results, output, catalog=catalog, data_dir=data_dir, unfinished=unfinished)
+    for path in written:
+        if path.parent == output:
+            click.echo(path)
+    click.echo(f"{output / 'figures'}: {sum(path.suffix == '.svg' for path in written)} figures")

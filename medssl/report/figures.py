@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
 
 from medssl.report.drawing import LINE, SOFT, Drawing, finish, make_figure, plain_axes, spread_labels
 from medssl.report.palette import Style
@@ -57,6 +58,7 @@ def _scores(
     axes.set_yticks(range(lines), [*(row.label for row, _ in rows), *(_published_label(c) for c in published)])
     axes.set_ylim(lines - 0.4, -0.6)
     axes.set_xlabel("accuracy on the test part")
+    axes.xaxis.set_major_locator(MaxNLocator(6))
     plain_axes(axes, grid="x")
     if published:
         axes.axhline(len(rows) - 0.5, color=LINE, linewidth=1)
@@ -218,6 +220,13 @@ def name_ends(axes: Axes, ends: Sequence[tuple[float, str, str]], height: float)
             color=colour,
             fontsize=9,
             verticalalignment="center",
-            arrowprops={"arrowstyle": "-", "color": colour, "linewidth": 0.6, "shrinkA": 0, "shrinkB": 0},
+            arrowprops={
+                "arrowstyle": "-",
+                "color": colour,
+                "linewidth": 0.6,
+                "shrinkA": 0,
+                "shrinkB": 0,
+                "relpos": (0, 0.5),
+            },
             annotation_clip=False,
         )

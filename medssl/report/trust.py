@@ -117,11 +117,12 @@ def _tests(section: Section) -> Iterator[str]:
         if len(section.main_rows) > 1:
             yield "No differences were tested: the rows have no predictions for the same test images."
         return
-    shown = sum(c.shown for c in tested)
+    main = [c for c in tested if c.evaluator in section.evaluators]
+    shown = sum(c.shown for c in main)
     level = level_text(1 - section.confidence)
     yield (
-        f"Of {count(len(tested), 'tested difference')} of accuracy, {shown or 'none'} "
-        f"{'is' if shown == 1 else 'are'} shown at the {level} level, corrected for their number (Holm)."
+        f"Of {count(len(main), 'tested difference')} of accuracy, {shown or 'none'} {'is' if shown < 2 else 'are'} shown "
+        f"at the {level} level, corrected for {count(len(tested), 'test')} (Holm)."
     )
     widths = _half_widths(tested)
     if widths:

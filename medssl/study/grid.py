@@ -126,11 +126,13 @@ def fold_layers(recipe: Recipe, catalog: Catalog, data_dir: Path | None) -> list
     """Return one recipe layer for each fold; none where the split makes no folds, or one is chosen.
 
     Raises:
-        DataError: The dataset cannot be read, which must be done to count its groups.
+        DataError: The dataset cannot be read, or its groups make no such folds.
     """
     dataset = open_dataset(recipe.dataset, catalog, data_dir)
     protocol = recipe.split.protocol or dataset.default_split
     if protocol not in FOLDED or recipe.split.fold is not None:
         return []
-    count = fold_count(dataset.samples() if protocol == "loso" else (), recipe.split, protocol)
+    count = fold_count(
+        dataset.samples(), recipe.split, protocol, group_kind=dataset.group_kind, classes=dataset.classes
+    )
     return [{"split": {"fold": fold}} for fold in range(count)]

@@ -13,7 +13,7 @@ from medssl.settings import TrainSettings
 
 __all__ = ["build_optimizer", "parameter_groups", "peak_learning_rate", "schedule"]
 
-#: At batch size 256: lightly's benchmarks on small data (0.06 at 64); DINO sec. 3.2; SimCLR sec. 2.3.
+#: At batch size 256: what learnt on the recorded results (0.06 at 64); DINO sec. 3.2; SimCLR sec. 2.3.
 _BASE_RATES = {"sgd": 0.24, "adamw": 5e-4, "lars": 0.3}
 
 

@@ -15,7 +15,7 @@ CORE = sorted((ROOT / "medssl").rglob("*.py"))
 GROUPS = ("medssl.methods", "medssl.datasets", "medssl.evaluators")
 
 # plain English beside being a plugin's name: only a literal that is exactly this word counts
-COMMON_WORDS = {"csv", "folder", "linear"}
+COMMON_WORDS = {"csv", "folder", "frozen", "linear"}
 CORE_WORDS = {"random", "imagenet", "rank"}  # a split protocol, a normalisation, a measure: plugins share the names
 
 
