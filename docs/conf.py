@@ -16,6 +16,7 @@ version = release
 extensions = [
     "myst_parser",
     "sphinx.ext.autodoc",
+    "sphinx.ext.doctest",
     "sphinx.ext.napoleon",
     "sphinx_click",
     "sphinx_copybutton",
@@ -33,6 +34,21 @@ autodoc_preserve_defaults = True
 napoleon_google_docstring = True
 napoleon_numpy_docstring = False
 napoleon_use_ivar = True  # Attributes as a list, not as members: autodoc lists those already
+
+# examples run in an empty folder, with a cache of their own
+doctest_global_setup = """
+import os, tempfile
+_folder = tempfile.TemporaryDirectory()
+os.environ["MEDSSL_CACHE"] = _folder.name + "/cache"
+os.environ.pop("MEDSSL_DATA", None)
+_before = os.getcwd()
+os.chdir(_folder.name)
+"""
+doctest_global_cleanup = """
+os.chdir(_before)
+_folder.cleanup()
+"""
+doctest_test_doctest_blocks = ""  # only what is marked as an example
 
 smartquotes = False  # a command line must be copied as it stands: no en dash for two hyphens
 html_theme = "furo"

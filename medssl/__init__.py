@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from medssl.embedding import embed, load_encoder
-    from medssl.pipeline import run
+    from medssl.pipeline import Place, run
     from medssl.record import RunResult
     from medssl.study.running import bench
 
-__all__ = ["RunResult", "__version__", "bench", "embed", "load_encoder", "run"]
+__all__ = ["Place", "RunResult", "__version__", "bench", "embed", "load_encoder", "run"]
 
 _HOMES = {
+    "Place": "medssl.pipeline",
     "RunResult": "medssl.record",
     "bench": "medssl.study.running",
     "embed": "medssl.embedding",

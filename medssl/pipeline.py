@@ -18,7 +18,7 @@ from typing import Any, Literal
 from medssl.catalog import Catalog, load_catalog
 from medssl.contracts import Dataset
 from medssl.data.loading import Data, data_folder, load_data, open_dataset
-from medssl.errors import CheckpointError
+from medssl.errors import CheckpointError, OptionError
 from medssl.recipe import Choice, Recipe, choose, resolve
 from medssl.record import SCHEMA, RunDirectory, RunResult
 from medssl.stages import (
@@ -94,6 +94,7 @@ def execute(recipe: Recipe, *, catalog: Catalog, place: Place, listener: Listene
     Raises:
         MedsslError: Something the user can put right.
     """
+    _require_weights(recipe)
     directory = _open_directory(recipe, place)
     if finished := directory.finished():
         return _same_data(finished, recipe, place)
@@ -121,6 +122,14 @@ def execute(recipe: Recipe, *, catalog: Catalog, place: Place, listener: Listene
         "reused": source and source.path.name,
     }
     return directory.finish(_describe_run(recipe, data, environment, training, findings, warnings, seconds))
+
+
+def _require_weights(recipe: Recipe) -> None:
+    if recipe.method.plugin.needs_weights and recipe.encoder.weights is None:
+        raise OptionError(
+            f"the method '{recipe.method.name}' needs an encoder with weights. This recipe starts from random ones. "
+            "Give --init FILE, or --init pretrained for timm's own."
+        )
 
 
 def _encoder(

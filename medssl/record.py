@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from html import escape
 from pathlib import Path
 from typing import Any
 
 import yaml
+from rich.table import Table
 
 from medssl.errors import CheckpointError
 from medssl.files import write_atomic
+from medssl.metrics_table import METRICS, metric_rows
 
 __all__ = ["SCHEMA", "RunDirectory", "RunResult"]
 
@@ -38,6 +41,33 @@ class RunResult:
     def accuracy(self, evaluator: str) -> float:
         """Test accuracy of one evaluator, 0 to 1."""
         return float(self.evaluations[evaluator]["accuracy"]["value"])
+
+    def __rich__(self) -> Table:
+        """Show the metrics as a table of rich."""
+        head, *rows = metric_rows(METRICS, self.evaluations)
+        table = Table(*head, title=self._title)
+        for row in rows:
+            table.add_row(*row)
+        return table
+
+    def _repr_html_(self) -> str:
+        """Show the metrics as a table of a notebook."""
+        head, *rows = ([escape(cell) for cell in row] for row in metric_rows(METRICS, self.evaluations))
+        body = "".join(
+            f"<tr><th>{name}</th>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>" for name, *cells in rows
+        )
+        heads = "".join(f"<th>{cell}</th>" for cell in head)
+        return (
+            f"<table><caption>{escape(self._title)}</caption><thead><tr>{heads}</tr></thead>"
+            f"<tbody>{body}</tbody></table>"
+        )
+
+    @property
+    def _title(self) -> str:
+        data = self.values["data"]
+        return (
+            f"{self.values['method']} on {self.values['dataset']}, {data['test']} test images ({data['split']} split)"
+        )
 
 
 class RunDirectory:

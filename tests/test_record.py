@@ -1,9 +1,13 @@
 """The run directory keeps what is its own and says what it cannot use."""
 
+import io
+
 import pytest
+from rich.console import Console
 
 from medssl.errors import CheckpointError
-from medssl.record import RunDirectory
+from medssl.metrics_table import METRICS
+from medssl.record import RunDirectory, RunResult
 
 
 @pytest.fixture
@@ -56,3 +60,23 @@ def test_a_number_that_json_does_not_know_is_never_written(directory):
     with pytest.raises(ValueError, match="JSON"):
         directory.finish({"schema": 1, "x": float("nan")})
     assert not directory.result.exists()
+
+
+def test_a_result_shows_itself_on_a_terminal_and_in_a_notebook(directory):
+    scores = dict.fromkeys(METRICS, {"value": 0.5, "low": 0.25, "high": 0.75})
+    values = {
+        "method": "m<1>",
+        "dataset": "d",
+        "data": {"test": 7, "split": "random"},
+        "evaluations": {"knn": scores, "linear": scores},
+    }
+    result = RunResult(directory.path, values)
+    console = Console(file=io.StringIO(), width=100)
+    console.print(result)
+    text = console.file.getvalue()
+    page = result._repr_html_()
+    for shown in ("7 test images", "linear", "accuracy", ".500 [.250, .750]"):
+        assert shown in text
+        assert shown in page
+    assert "m&lt;1&gt; on d" in page
+    assert page.count("<td>") == 2 * len(METRICS)

@@ -99,6 +99,7 @@ class Method(nn.Module, ABC):
         trains: Whether there is anything to train; a baseline that takes the encoder as it is sets this to ``False``.
         transformer_only: Whether it works on timm's vision transformers only; the conformance kit then checks it on a
             small one.
+        needs_weights: Whether the encoder must start from given weights: random ones would make its name a lie.
         views: The views this method wants; may be set in the constructor from the options.
 
     Args:
@@ -114,6 +115,7 @@ class Method(nn.Module, ABC):
 
     uses_labels: ClassVar[bool] = False
     trains: ClassVar[bool] = True
+    needs_weights: ClassVar[bool] = False
     transformer_only: ClassVar[bool] = False
     views: ViewSpec = ViewSpec()
 

@@ -12,7 +12,7 @@ from medssl.report.drawing import LINE, SOFT, Drawing, finish, make_figure, plai
 from medssl.report.palette import Style
 from medssl.report.sections import Section
 from medssl.report.wording import level_text, named
-from medssl.study.summary import Estimate, PublishedCell, Row
+from medssl.study.summary import Estimate, Row
 
 __all__ = ["CURVES", "batch_figures", "label_figures", "name_ends", "score_figures"]
 
@@ -47,18 +47,18 @@ def score_figures(section: Section, styles: Mapping[str, Style]) -> Iterator[Dra
 def _scores(
     section: Section, evaluator: str, rows: Sequence[tuple[Row, Estimate]], styles: Mapping[str, Style]
 ) -> Drawing:
-    published = [c for c in section.published if c.evaluator == evaluator and c.metric == "accuracy"]
+    published = [(label, cells[evaluator]) for label, cells in section.published_rows() if evaluator in cells]
     lines = len(rows) + len(published)
     figure, [axes] = make_figure(0.55 + 0.2 * lines)
     for place, (row, estimate) in enumerate(rows):
         style = styles[row.method]
         _interval(axes, place, estimate.value or 0.0, estimate.low, estimate.high, style.colour, style.mark)
-    for place, cell in enumerate(published, start=len(rows)):
+    for place, (_, cell) in enumerate(published, start=len(rows)):
         _interval(axes, place, cell.value, cell.low, cell.high, SOFT, "o", hollow=True)
-    axes.set_yticks(range(lines), [*(row.label for row, _ in rows), *(_published_label(c) for c in published)])
+    axes.set_yticks(range(lines), [*(row.label for row, _ in rows), *(f"{label}, published" for label, _ in published)])
     axes.set_ylim(lines - 0.4, -0.6)
     axes.set_xlabel("accuracy on the test part")
-    axes.xaxis.set_major_locator(MaxNLocator(6))
+    axes.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
     plain_axes(axes, grid="x")
     if published:
         axes.axhline(len(rows) - 0.5, color=LINE, linewidth=1)
@@ -70,11 +70,6 @@ def _scores(
         title=f"Accuracy by {evaluator}",
         caption=f"{level} intervals; mean over seeds where there are several.{hollow}",
     )
-
-
-def _published_label(cell: PublishedCell) -> str:
-    batch = f", batch {cell.batch_size}" if cell.batch_size else ""
-    return f"{cell.method}{batch}, published"
 
 
 def _interval(

@@ -12,8 +12,8 @@ import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from medssl.files import write_atomic
+from medssl.metrics_table import METRICS, metric_text
 from medssl.record import RunDirectory, RunResult
-from medssl.report.tables import METRICS, metric_text
 
 __all__ = ["curve_svg", "render_page", "template_environment", "write_page"]
 

@@ -113,6 +113,15 @@ class Section:
         rows = [row for row, _ in self.ranked(name)] or self.main_rows
         return next((row for row in rows if not row.baseline), rows[0])
 
+    def published_rows(self, metric: str = "accuracy") -> list[tuple[str, dict[str, PublishedCell]]]:
+        """Published numbers as rows of the main table: a name, and a cell by evaluator."""
+        found: dict[str, dict[str, PublishedCell]] = {}
+        for cell in self.published:
+            if cell.metric == metric and cell.evaluator in self.evaluators:
+                batch = f", batch {cell.batch_size}" if cell.batch_size else ""
+                found.setdefault(f"{cell.method}{batch}", {})[cell.evaluator] = cell
+        return list(found.items())
+
     def between(self, first: Row, second: Row, evaluator: str, metric: str = "accuracy") -> Comparison | None:
         """How the first row differs from the second, whichever way round that was tested."""
         for found in self.comparisons:

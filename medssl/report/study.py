@@ -10,6 +10,7 @@ from typing import Any
 from medssl.catalog import Catalog, load_catalog
 from medssl.errors import CheckpointError
 from medssl.files import write_atomic
+from medssl.metrics_table import METRICS
 from medssl.record import RunDirectory, RunResult
 from medssl.report import provenance, table_files, wording
 from medssl.report.answer import Answer, answer
@@ -20,7 +21,6 @@ from medssl.report.maps import HEIGHT, SHAPES, WIDTH, FeatureMap, make_maps, map
 from medssl.report.page import template_environment
 from medssl.report.palette import Style, css_variables, styles
 from medssl.report.sections import Section, make_sections
-from medssl.report.tables import METRICS
 from medssl.report.training_figures import reliability_figure, training_figures
 from medssl.report.trust import findings
 from medssl.study.summary import Row, summarise

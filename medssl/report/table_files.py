@@ -99,7 +99,6 @@ def _csv(header: Sequence[str], lines: Iterator[Sequence[Any]]) -> str:
 def latex(section: Section, metric: str = "accuracy") -> str:
     """Write a section's main table, for a document that loads the package booktabs."""
     names = section.evaluators
-    published = {(c.method, c.evaluator): c for c in section.published if c.metric == metric}
     lines = [
         f"% {section.title}: {metric} on the test part, {level_text(section.confidence)} intervals. By medssl report.",
         r"\begin{tabular}{l" + "l" * len(names) + "}",
@@ -113,12 +112,11 @@ def latex(section: Section, metric: str = "accuracy") -> str:
             lines.append(r"\midrule")
         cells = [_cell(row.scores.get(name, {}).get(metric)) for name in names]
         lines.append(" & ".join([_escape(row.label), *cells]) + r" \\")
-    methods = [m for m in dict.fromkeys(c.method for c in section.published) if any((m, n) in published for n in names)]
-    if methods:
-        lines.append(r"\midrule")
-    for method in methods:
-        cells = [_published(published.get((method, name))) for name in names]
-        lines.append(" & ".join([f"{_escape(method)}, published", *cells]) + r" \\")
+    published = section.published_rows(metric)
+    lines += [r"\midrule"] * bool(published)
+    for label, own in published:
+        cells = [_published(own.get(name)) for name in names]
+        lines.append(" & ".join([f"{_escape(label)}, published", *cells]) + r" \\")
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", ""])
 
 

@@ -8,64 +8,22 @@ from typing import Any, TextIO
 from rich.console import Console
 from rich.table import Table
 
+from medssl.metrics_table import METRICS, RANKING_METRICS, metric_rows
 from medssl.record import RunResult
 
-__all__ = [
-    "METRICS",
-    "RANKING_METRICS",
-    "diagnostic_lines",
-    "metric_text",
-    "print_result",
-    "ranking_rows",
-    "result_rows",
-]
-
-METRICS = {
-    "accuracy": "accuracy",
-    "f1_weighted": "weighted F1",
-    "f1_macro": "macro F1",
-    "balanced_accuracy": "balanced acc.",
-    "auroc": "AUROC",
-    "mcc": "MCC",
-    "ece": "ECE",
-}
-
-RANKING_METRICS = {
-    "mean_average_precision": "mAP",
-    "recall_at_1": "recall@1",
-    "recall_at_5": "recall@5",
-    "recall_at_10": "recall@10",
-}
-
-
-def metric_text(metric: dict[str, Any]) -> str:
-    """Write a metric with its interval: ``.872 [.845, .898]``."""
-    if metric["value"] is None:
-        return "-"
-    if metric.get("low") is None:
-        return _short(metric["value"])
-    return f"{_short(metric['value'])} [{_short(metric['low'])}, {_short(metric['high'])}]"
-
-
-def _short(value: float) -> str:
-    return f"{value:.3f}".replace("0.", ".", 1) if abs(value) < 1 else f"{value:.3f}"
+__all__ = ["diagnostic_lines", "print_result", "ranking_rows", "result_rows"]
 
 
 def result_rows(result: RunResult) -> list[list[str]]:
     """One row per metric, one column per evaluator, the header first: four evaluators fit a terminal of 90 columns."""
-    return _rows(METRICS, result.evaluations)
+    return metric_rows(METRICS, result.evaluations)
 
 
 def ranking_rows(result: RunResult) -> list[list[str]]:
     """The same of the rankings."""
-    return _rows(RANKING_METRICS, {name: found for name, found in _diagnostics(result).items() if _is_ranking(found)})
-
-
-def _rows(metrics: Mapping[str, str], by_evaluator: Mapping[str, Any]) -> list[list[str]]:
-    rows = [["", *by_evaluator]]
-    for key, title in metrics.items():
-        rows.append([title, *(metric_text(scores[key]) for scores in by_evaluator.values())])
-    return rows
+    return metric_rows(
+        RANKING_METRICS, {name: found for name, found in _diagnostics(result).items() if _is_ranking(found)}
+    )
 
 
 def diagnostic_lines(result: RunResult) -> list[str]:

@@ -121,8 +121,8 @@ def _tests(section: Section) -> Iterator[str]:
     shown = sum(c.shown for c in main)
     level = level_text(1 - section.confidence)
     yield (
-        f"Of {count(len(main), 'tested difference')} of accuracy, {shown or 'none'} {'is' if shown < 2 else 'are'} shown "
-        f"at the {level} level, corrected for {count(len(tested), 'test')} (Holm)."
+        f"Of {count(len(main), 'tested difference')} of accuracy, {shown or 'none'} "
+        f"{'is' if shown < 2 else 'are'} shown at the {level} level, corrected for {count(len(tested), 'test')} (Holm)."
     )
     widths = _half_widths(tested)
     if widths:

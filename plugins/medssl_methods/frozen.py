@@ -21,6 +21,7 @@ class Frozen(Method):
     """Leaves the encoder at the weights that it starts from."""
 
     trains: ClassVar[bool] = False
+    needs_weights: ClassVar[bool] = True
 
     def loss(self, batch: Batch, encode: Encode) -> Tensor:  # noqa: ARG002  (the contract's signature)
         """Refuse: there is nothing to train.

@@ -24,6 +24,7 @@ class ImageNet(Method):
     """Leaves the encoder at the weights that it starts from, which the recipes set to timm's own."""
 
     trains: ClassVar[bool] = False
+    needs_weights: ClassVar[bool] = True
 
     def loss(self, batch: Batch, encode: Encode) -> Tensor:  # noqa: ARG002  (the contract's signature)
         """Refuse: there is nothing to train.

@@ -55,3 +55,10 @@ def test_a_missing_encoder_is_named(call):
     outcome = call("evaluate", "nowhere", "--dataset", "phantom")
     assert outcome.exit_code == 1
     assert "there is no encoder at nowhere" in outcome.output
+
+
+def test_the_method_behind_it_refuses_random_weights(call, tmp_path):
+    outcome = call("run", "--method", "frozen", "--dataset", "phantom")
+    assert outcome.exit_code == 1
+    assert "needs an encoder with weights" in outcome.output
+    assert not (tmp_path / "runs").exists()

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from medssl.metrics_table import metric_text
 from medssl.record import RunResult
 from medssl.report.page import curve_svg, render_page
-from medssl.report.tables import metric_text, result_rows
+from medssl.report.tables import result_rows
 
 METRIC = {"value": 0.5, "low": 0.25, "high": 0.75}
 

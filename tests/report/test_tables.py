@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from medssl.metrics_table import METRICS, RANKING_METRICS
 from medssl.record import RunResult
-from medssl.report.tables import METRICS, RANKING_METRICS, diagnostic_lines, print_result, ranking_rows
+from medssl.report.tables import diagnostic_lines, print_result, ranking_rows
 
 METRIC = {"value": 0.5, "low": 0.25, "high": 0.75}
 
