@@ -63,7 +63,7 @@ def test_a_number_that_json_does_not_know_is_never_written(directory):
 
 
 def test_a_result_shows_itself_on_a_terminal_and_in_a_notebook(directory):
-    scores = dict.fromkeys(METRICS, {"value": 0.5, "low": 0.25, "high": 0.75})
+    scores = {key: {"value": 0.5, "low": 0.25, "high": 0.75} for key in METRICS}
     values = {
         "method": "m<1>",
         "dataset": "d",

@@ -65,7 +65,7 @@ def build(
     torch.manual_seed(seed)
     encoder = toy.encoder_for(subject.plugin, feature_dim)
     task = Task(
-        feature_dim=feature_dim,
+        feature_dim=encoder.feature_dim,
         num_samples=samples,
         num_classes=toy.CLASSES,
         image_size=toy.SIDE,

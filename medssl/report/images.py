@@ -19,7 +19,7 @@ from medssl.report.gallery import (
 from medssl.report.maps import FeatureMap
 from medssl.report.pictures import COLUMNS, SMALL, Pictures, data_uri, open_pictures, sprite_uri
 from medssl.report.sections import Section
-from medssl.report.wording import named
+from medssl.report.wording import run_name
 
 __all__ = ["Gallery", "make_gallery"]
 
@@ -87,7 +87,7 @@ def make_gallery(
             known = [card for card in samples if card.id in pictures.ids]
             points = [name for name in points if name in pictures.ids]
             return Gallery(
-                shown=f"{named(row)}, seed {run.values['seed']}",
+                shown=run_name(row),
                 pictures=_addresses(pictures, large),
                 samples=known,
                 views=_views(pictures, [card.id for card in known]),

@@ -16,7 +16,7 @@ from medssl.record import RunResult
 from medssl.report.gallery import read_arrays
 from medssl.report.palette import ROLES, class_colours
 from medssl.report.sections import Section
-from medssl.report.wording import count, named
+from medssl.report.wording import count, run_name
 from medssl.study.summary import Row
 
 __all__ = ["FeatureMap", "make_maps", "map_file"]
@@ -95,8 +95,8 @@ def _make(section: Section, row: Row, number: int) -> FeatureMap | None:
     some = f"{len(chosen)} of {count(len(ids), 'test image')}" if len(chosen) < len(ids) else f"{len(ids)} test images"
     return FeatureMap(
         name=f"{section.key}-map-{number}",
-        title=named(row),
-        caption=f"{how} of {some}, seed {run.values['seed']}.",
+        title=run_name(row),
+        caption=f"{how} of {some}.",
         ids=tuple(str(ids[i]) for i in chosen),
         label=tuple(int(label[i]) for i in chosen),
         said=tuple(_predicted(run, evaluator, ids[chosen])),

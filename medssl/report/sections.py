@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -115,11 +116,12 @@ class Section:
 
     def published_rows(self, metric: str = "accuracy") -> list[tuple[str, dict[str, PublishedCell]]]:
         """Published numbers as rows of the main table: a name, and a cell by evaluator."""
+        cells = [cell for cell in self.published if cell.metric == metric and cell.evaluator in self.evaluators]
+        places = Counter((cell.method, cell.evaluator) for cell in cells)
         found: dict[str, dict[str, PublishedCell]] = {}
-        for cell in self.published:
-            if cell.metric == metric and cell.evaluator in self.evaluators:
-                batch = f", batch {cell.batch_size}" if cell.batch_size else ""
-                found.setdefault(f"{cell.method}{batch}", {})[cell.evaluator] = cell
+        for cell in cells:
+            batch = f", batch {cell.batch_size}" if places[cell.method, cell.evaluator] > 1 else ""
+            found.setdefault(f"{cell.method}{batch}", {})[cell.evaluator] = cell
         return list(found.items())
 
     def between(self, first: Row, second: Row, evaluator: str, metric: str = "accuracy") -> Comparison | None:

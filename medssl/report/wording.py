@@ -16,6 +16,8 @@ __all__ = [
     "named",
     "named_together",
     "p_text",
+    "run_name",
+    "seeds",
     "short",
     "signed",
 ]
@@ -84,6 +86,18 @@ def named(row: Row) -> str:
     """Name a row inside a sentence: ``dcl (batch 64)``."""
     head, _, rest = row.label.partition(", ")
     return f"{head} ({rest})" if rest else head
+
+
+def run_name(row: Row) -> str:
+    """Name a row's first run, the one whose images are shown: ``dcl (batch 64), seed 0``."""
+    run = row.runs[0].values
+    fold = run["recipe"]["split"].get("fold")
+    return f"{named(row)}, seed {run['seed']}" + ("" if fold is None else f", fold {fold}")
+
+
+def seeds(row: Row) -> int:
+    """Count the seeds that a row's numbers are means over."""
+    return max((estimate.runs for scores in row.scores.values() for estimate in scores.values()), default=0)
 
 
 def named_together(rows: Sequence[Row]) -> str:

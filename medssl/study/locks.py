@@ -52,6 +52,8 @@ def hold(directory: Path) -> Iterator[None]:
         if sys.platform != "win32":  # there an open file cannot be removed
             path.unlink(missing_ok=True)
         file.close()
+        with contextlib.suppress(OSError):
+            directory.rmdir()  # only where nothing was written: a run that was refused leaves no empty folder
 
 
 def is_held(directory: Path) -> bool:
