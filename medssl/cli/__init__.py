@@ -26,6 +26,7 @@ _COMMANDS = {
     "show": ("medssl.cli.catalogue:show", "Show a plugin with its options, views of a dataset, a recipe, or a run."),
     "fetch": ("medssl.cli.data:fetch", "Download a dataset, or say which file to put where."),
     "check": ("medssl.cli.check:check", "Check that a plugin keeps its contract."),
+    "new": ("medssl.cli.new:new", "Begin a package with a method, a dataset or an evaluator."),
 }
 
 

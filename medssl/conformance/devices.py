@@ -35,6 +35,7 @@ def check_computes_where_the_batch_lies(subject: Subject) -> None:
             _pretend(module)
         moved = replace(
             batch,
+            generator=_Generator(),
             views=tuple(map(_like, batch.views)),
             index=_like(batch.index),
             group=_like(batch.group),
@@ -50,6 +51,12 @@ def check_computes_where_the_batch_lies(subject: Subject) -> None:
             require("same device" not in str(error), f"everything must lie on the batch's device, but: {error}")
             raise
     require(loss.device.type == _DEVICE, f"loss() must lie on the batch's device, {_DEVICE}, but is on {loss.device}")
+
+
+class _Generator(torch.Generator):
+    """A generator of the processor that says it is the device's, as the trainer's are."""
+
+    device = torch.device(_DEVICE)
 
 
 def _like(value: Tensor) -> Tensor:

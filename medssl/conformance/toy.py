@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 __all__ = [
     "CLASSES",
     "FEATURES",
+    "LINEAR",
+    "NEIGHBOURS",
     "SIDE",
     "Encoder",
     "accuracies",
@@ -36,6 +38,7 @@ __all__ = [
 ]
 
 FEATURES, SIDE, CLASSES = 32, 16, 3
+NEIGHBOURS, LINEAR = "5 nearest neighbours", "a linear classifier"
 
 # With these an untrained encoder is right for two in three images and a trained one for nearly all.
 _CAST, _CONTRAST, _NOISE = 0.5, 0.4, 0.6
@@ -128,8 +131,8 @@ def accuracies(encoder: nn.Module) -> dict[str, float]:
     nearest = (F.normalize(a, dim=1) @ F.normalize(b, dim=1).T).topk(5, dim=1).indices
     ridge = 0.1 * len(b) * torch.eye(b.shape[1])
     votes = {
-        "5 nearest neighbours": classes[nearest].sum(dim=1),
-        "a linear classifier": a @ torch.linalg.solve(b.T @ b + ridge, b.T @ (classes - 1 / CLASSES)),
+        NEIGHBOURS: classes[nearest].sum(dim=1),
+        LINEAR: a @ torch.linalg.solve(b.T @ b + ridge, b.T @ (classes - 1 / CLASSES)),
     }
     return {name: float((vote.argmax(dim=1) == test_label).float().mean()) for name, vote in votes.items()}
 

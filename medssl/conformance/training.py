@@ -15,22 +15,26 @@ __all__ = ["CHECKS"]
 _SAMPLES, _BATCH = 192, 48
 _LEARNING_RATES = (3e-3, 1e-2)  # of Adam: one of them suits any loss, whatever its scale
 _MARGIN = 0.15  # contrastive methods gain 0.3 with nearest neighbours
+_SOLVED = 0.95  # by nearest neighbours: no need to go on
 _LOOK_EVERY = 25  # steps
 
 
 def check_learns_beyond_the_untrained_encoder(subject: Subject) -> None:
     """After at most a hundred steps on striped images, the classes are told apart better than by an untrained encoder.
 
-    Either by nearest neighbours or by a linear classifier, whichever gains more: a method that reconstructs keeps what
-    two views do not share, which neighbours are misled by and a linear classifier is not.
+    Either by nearest neighbours or by a linear classifier: a method that reconstructs also keeps what two views do not
+    share, which misleads neighbours and not a linear classifier.
     """
-    untrained, seen = {}, []
+    seen = []
     for learning_rate in _LEARNING_RATES:
-        for step, found in _learn(subject, learning_rate):
-            untrained = untrained or found
-            if any(accuracy >= untrained[name] + _MARGIN for name, accuracy in found.items()):
+        looks = _learn(subject, learning_rate)
+        untrained = next(looks)
+        for found in looks:
+            if found[toy.NEIGHBOURS] >= _SOLVED:
                 return
-        seen.append(f"{_words(found)} after {step} steps at a learning rate of {learning_rate}")
+        if any(accuracy >= untrained[name] + _MARGIN for name, accuracy in found.items()):
+            return
+        seen.append(f"{_words(found)} after {TOTAL_STEPS} steps at a learning rate of {learning_rate}")
     require(
         False,
         f"training on toy images must raise the accuracy of frozen features by {_MARGIN}, but from the untrained "
@@ -38,13 +42,13 @@ def check_learns_beyond_the_untrained_encoder(subject: Subject) -> None:
     )
 
 
-def _learn(subject: Subject, learning_rate: float) -> Iterator[tuple[int, dict[str, float]]]:
+def _learn(subject: Subject, learning_rate: float) -> Iterator[dict[str, float]]:
     """Train; yield the accuracies every few steps, the first before any."""
     rig = build(subject, samples=_SAMPLES, batch_size=_BATCH)
     images, label = toy.stripes(_SAMPLES, seed=100)
     weights = [w for w in (*rig.encoder.parameters(), *rig.method.parameters()) if w.requires_grad]
     optimizer = torch.optim.Adam(weights, lr=learning_rate)
-    yield 0, toy.accuracies(rig.encoder)
+    yield toy.accuracies(rig.encoder)
     for step in range(TOTAL_STEPS):
         index = torch.randperm(_SAMPLES, generator=torch.Generator().manual_seed(step))[:_BATCH]
         loss = rig.loss(make_batch(rig.method, images, label, index, seed=step, step=step))
@@ -53,7 +57,7 @@ def _learn(subject: Subject, learning_rate: float) -> Iterator[tuple[int, dict[s
         optimizer.step()
         rig.method.after_step(step + 1, TOTAL_STEPS)
         if (step + 1) % _LOOK_EVERY == 0:
-            yield step + 1, toy.accuracies(rig.encoder)
+            yield toy.accuracies(rig.encoder)
 
 
 def _words(found: Mapping[str, float]) -> str:

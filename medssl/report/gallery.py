@@ -8,6 +8,7 @@ from __future__ import annotations
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -51,8 +52,9 @@ class Neighbours:
 
 def read_arrays(run: RunResult, name: str) -> Mapping[str, Array]:
     """Read ``features.npz``, ``predictions.npz`` or ``diagnostics.npz`` of a run; empty where there is none."""
+    path: Path = getattr(RunDirectory(run.path), name)
     try:
-        with np.load(getattr(RunDirectory(run.path), name)) as file:
+        with path.open("rb") as opened, np.load(opened) as file:
             return dict(file)
     except (OSError, ValueError, EOFError, zipfile.BadZipFile):
         return {}

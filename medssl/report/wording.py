@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from medssl.metrics_table import metric_text
 from medssl.study.summary import Comparison, Estimate, Row
 
 __all__ = [
@@ -28,10 +29,7 @@ BATCHES = "\0"  # stands in for batch sizes until all of them are known
 
 def short(value: float | None) -> str:
     """Write a fraction of one: ``.872``, ``1.000``."""
-    if value is None:
-        return MISSING
-    text = f"{value:.3f}"
-    return text.replace("0.", ".", 1) if abs(value) < 1 and not text.startswith(("1", "-1")) else text
+    return metric_text({"value": value})
 
 
 def signed(value: float) -> str:
@@ -41,16 +39,12 @@ def signed(value: float) -> str:
 
 def interval_text(value: float | None, low: float | None, high: float | None) -> str:
     """Write a value with its interval: ``.872 [.845, .898]``."""
-    if value is None or low is None or high is None:
-        return short(value)
-    return f"{short(value)} [{short(low)}, {short(high)}]"
+    return metric_text({"value": value, "low": low, "high": high})
 
 
 def estimate_text(estimate: Estimate | None) -> str:
-    """Write an estimate with its interval, and its spread over seeds where there are several."""
-    if estimate is None:
-        return MISSING
-    return interval_text(estimate.value, estimate.low, estimate.high)
+    """Write an estimate with its interval."""
+    return MISSING if estimate is None else interval_text(estimate.value, estimate.low, estimate.high)
 
 
 def difference_text(found: Comparison) -> str:

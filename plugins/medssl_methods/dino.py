@@ -75,10 +75,10 @@ class DINO(Method):
             batch_norm: Whether the head has BatchNorm; ``None``: where the encoder has it.
         """
 
-        student_temperature: Positive = 0.1  # DINO sec. 3.1
-        teacher_temperature: Positive = 0.07  # DINO sec. 3.1
-        warmup_temperature: Positive = 0.04  # DINO sec. 3.1
-        warmup: Fraction = 0.1  # DINO sec. 3.1: 30 epochs, of the 300 of its main runs
+        student_temperature: Positive = 0.1  # DINO sec. 3.2
+        teacher_temperature: Positive = 0.07  # DINO sec. 3.2
+        warmup_temperature: Positive = 0.04  # DINO sec. 3.2
+        warmup: Fraction = 0.1  # DINO sec. 3.2: 30 epochs, of the 300 of its main runs
         momentum: Fraction = 0.996  # DINO sec. 3.1
         center_momentum: Fraction = 0.9  # the authors' code
         frozen_start: Fraction = 0.01  # the authors' code: 1 of 100 epochs
@@ -86,7 +86,7 @@ class DINO(Method):
         small_side: Positive = 0.5  # lightly's benchmarks on small data; 0.43 in the paper
         prototypes: PositiveInt = 2048  # lightly's benchmarks on small data; 65536 in the paper
         hidden_dim: PositiveInt | None = None  # DINO sec. 3.1: 2048, on 384 to 2048 features
-        bottleneck_dim: PositiveInt = 256  # DINO appendix C
+        bottleneck_dim: PositiveInt = 256  # the authors' code
         batch_norm: bool | None = None  # DINO sec. 3.1: no BatchNorm where the encoder is a transformer
 
     def __init__(self, config: Config, encoder: nn.Module, task: Task) -> None:

@@ -58,7 +58,7 @@ class FroSSL(Method):
             output_dim: D, the width of the embedding; ``None``: twice the encoder's feature width.
         """
 
-        view_count: Annotated[int, Ge(2)] = 2  # FroSSL sec. 5; up to 8 in its fastest runs
+        view_count: Annotated[int, Ge(2)] = 2  # the paper's smallest; up to 8 in its fastest runs
         invariance: NonNegative = 1.0  # the authors' code
         hidden_dim: PositiveInt | None = None  # the authors' code: 2048 on 512 features
         output_dim: PositiveInt | None = None  # the authors' code: 1024 on 512 features

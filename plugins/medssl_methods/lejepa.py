@@ -61,7 +61,7 @@ def sigreg(z: Tensor, directions: Tensor, knots: int, t_max: float) -> Tensor:
     Returns:
         Scalar; at most about N.
 
-    Source: arXiv 2511.08544, section 4.
+    Source: arXiv 2511.08544, SIGReg with the test of Epps and Pulley.
     """
     t = torch.linspace(0, t_max, knots, dtype=z.dtype, device=z.device)
     normal = torch.exp(-t.square() / 2)  # the characteristic function, and the weight
@@ -88,7 +88,7 @@ class LeJEPA(Method):
             output_dim: D, the width of the embedding.
         """
 
-        regularisation: Fraction = 0.05  # LeJEPA sec. 5
+        regularisation: Fraction = 0.05  # the authors' code; 0.01 to 0.1 in the paper
         directions: PositiveInt = 1024  # the authors' code
         knots: Annotated[int, Ge(2)] = 17  # the authors' code
         t_max: Positive = 3.0  # the authors' code

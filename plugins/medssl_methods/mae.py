@@ -18,6 +18,7 @@ from typing import Annotated, ClassVar
 
 import torch
 from annotated_types import Gt, Lt
+from timm.layers.patch_embed import PatchEmbed
 from timm.layers.pos_embed_sincos import build_sincos2d_pos_embed
 from timm.models.vision_transformer import Block, VisionTransformer
 from torch import Tensor, nn
@@ -99,10 +100,10 @@ class MAE(Method):
     def __init__(self, config: Config, encoder: nn.Module, task: Task) -> None:
         super().__init__(config, encoder, task)
         vit = getattr(encoder, "network", encoder)
-        if not isinstance(vit, VisionTransformer):
+        if not (isinstance(vit, VisionTransformer) and isinstance(vit.patch_embed, PatchEmbed)):
             raise OptionError(
-                "MAE needs a plain vision transformer. It hides patches from the encoder, and this one does not work "
-                "on patches. Give --backbone vit_tiny_patch16_224 or another of timm's vit_* and deit_* models."
+                "MAE needs a plain vision transformer. It hides patches from the encoder, and this one does not take "
+                "an image in patches. Give --backbone vit_tiny_patch16_224 or another vit_* or deit_* model of timm."
             )
         self._vit = (vit,)  # the trainer's, not ours: a tuple hides it from torch
         self.views = ViewSpec((ViewGroup(count=1, augment={"jitter": 0.0, "greyscale": 0.0, "blur": 0.0}),))

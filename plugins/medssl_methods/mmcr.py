@@ -57,7 +57,7 @@ class MMCR(Method):
             output_dim: D, the width of the embedding.
         """
 
-        view_count: Annotated[int, Ge(2)] = 2  # MMCR table 1; the authors' code takes 8 on ImageNet, 40 on CIFAR
+        view_count: Annotated[int, Ge(2)] = 2  # the fewest; the authors' code takes 8 on ImageNet, 40 on CIFAR
         compression: NonNegative = 0.0  # the authors' code
         hidden_dim: PositiveInt | None = None  # the authors' code on CIFAR: 512 on 2048 features
         output_dim: PositiveInt = 128  # the authors' code on CIFAR

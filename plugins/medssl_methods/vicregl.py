@@ -80,8 +80,8 @@ class VICRegL(VICReg):
         """
 
         covariance: NonNegative = 0.5  # the authors' code: the mean over the views, of which VICReg takes the sum
-        global_share: Fraction = 0.75  # VICRegL sec. 4.1
-        matches: PositiveInt = 20  # VICRegL sec. 3.3
+        global_share: Fraction = 0.75  # the authors' code; 0.9 for classification alone
+        matches: PositiveInt = 20  # VICRegL, between full views
         local_dim: PositiveInt | None = None  # the authors' code: 512 on 2048 features
 
     views = ViewSpec(geometry=True)
@@ -109,7 +109,8 @@ class VICRegL(VICReg):
     def _local_loss(self, maps: Sequence[Tensor], geometry: Sequence[Tensor]) -> Tensor:
         """Sum both kinds of matches, each the mean over both directions."""
         z = [self.local_head(each.movedim(1, -1)).flatten(1, 2) for each in maps]  # (N, P, D)
-        at = [locate(each.shape[2], each.shape[3], place) for each, place in zip(maps, geometry, strict=True)]  # (N, P, 2)
+        sides = [(each.shape[2], each.shape[3]) for each in maps]
+        at = [locate(*side, place) for side, place in zip(sides, geometry, strict=True)]  # (N, P, 2)
         count = self.config.matches
         pairs = [match(z[a], z[b], by[a], by[b], count) for a, b in ((0, 1), (1, 0)) for by in (z, at)]
         return torch.stack([self._criterion(*pair) for pair in pairs]).sum() / 2

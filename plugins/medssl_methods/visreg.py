@@ -60,9 +60,9 @@ def shape_loss(z: Tensor, directions: Tensor) -> Tensor:
     n = z.shape[1]
     normalised = (z - z.mean(dim=1, keepdim=True)) / (z.std(dim=1, correction=0, keepdim=True).detach() + 1e-4)
     ranks = torch.arange(1, n + 1, dtype=z.dtype, device=z.device) / (n + 1)
-    quantiles = torch.special.ndtri(ranks)[:, None]  # (N, 1)
-    projected: Tensor = normalised @ directions  # (V, N, S)
-    return (projected.sort(dim=1).values - quantiles).square().mean()
+    quantiles: Tensor = torch.special.ndtri(ranks)[:, None]  # (N, 1)
+    projected: Tensor = (normalised @ directions).sort(dim=1).values  # (V, N, S)
+    return (projected - quantiles).square().mean()
 
 
 class VISReg(Method):
@@ -110,6 +110,7 @@ class VISReg(Method):
         options = self.config
         directions = random_directions(z.shape[2], options.directions, batch.generator, z)
         share: float = options.regularisation
-        shape: Tensor = options.shape * shape_loss(z, directions)
-        regular = shape + options.scale * scale_loss(z) + options.center * center_loss(z)
+        regular: Tensor = (
+            options.scale * scale_loss(z) + options.shape * shape_loss(z, directions) + options.center * center_loss(z)
+        )
         return (1 - share) * prediction_loss(z, options.view_count) + share * regular

@@ -1,6 +1,6 @@
 """W-MSE: pull views together after whitening, which leaves no way to collapse; no negatives.
 
-Ermolov et al., Whitening for Self-Supervised Representation Learning, ICML 2021, arXiv 2007.06346, equations 3 to 6.
+Ermolov et al., Whitening for Self-Supervised Representation Learning, ICML 2021, arXiv 2007.06346.
 The embeddings of each view are whitened over the batch (centred, then multiplied with the inverse of their covariance's
 Cholesky factor) and brought to unit length. Then only the distance between views is left to minimise.
 
@@ -11,7 +11,7 @@ at batches below its sub-batch. The head is lightly's. Made for small batches:
   paper's two samples per dimension; a batch of 2 leaves one dimension and nothing to learn.
 - A share of the mean variance is added to every dimension, so that the factor exists for features of any scale.
 
-Batches of at least twice two samples per dimension are cut at random into parts, which are whitened alone (sec. 3.1).
+As in the paper, a batch of four samples per dimension or more is cut at random into parts, which are whitened alone.
 
 N samples, V views, D dimensions of the embedding.
 """
@@ -41,7 +41,7 @@ def whiten(z: Tensor, shrinkage: float) -> Tensor:
     Returns:
         ``(..., N, D)`` with mean zero; with shrinkage 0 and N above D, their covariance is the identity.
 
-    Source: arXiv 2007.06346, equation 5.
+    Source: arXiv 2007.06346, section 3.
     """
     x = z - z.mean(dim=-2, keepdim=True)
     covariance = x.mT @ x / (z.shape[-2] - 1)  # (..., D, D)
@@ -74,11 +74,11 @@ class WMSE(Method):
             output_dim: D, the width of the embedding; ``None``: half the batch size, 64 at most.
         """
 
-        view_count: Annotated[int, Ge(2)] = 2  # W-MSE sec. 4; 4 is better and takes twice the time (table 1)
+        view_count: Annotated[int, Ge(2)] = 2  # W-MSE 2 of the paper; its W-MSE 4 takes twice the time
         shrinkage: Fraction = 1e-3  # ours; 0 in the authors' code, whose batches are larger
         whitenings: PositiveInt = 1  # the authors' code on CIFAR; 4 on STL-10
-        hidden_dim: PositiveInt | None = None  # W-MSE sec. 4: 1024 on 512 features
-        output_dim: PositiveInt | None = None  # W-MSE sec. 4: 64 on CIFAR, whitened over 128 samples
+        hidden_dim: PositiveInt | None = None  # the authors' code: 1024 on 512 features
+        output_dim: PositiveInt | None = None  # the authors' code: 64 on CIFAR, whitened over 128 samples
 
     def __init__(self, config: Config, encoder: nn.Module, task: Task) -> None:
         super().__init__(config, encoder, task)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import math
 import re
 import subprocess
 import sysconfig
@@ -11,14 +12,17 @@ import venv
 from collections.abc import Callable, Sequence
 from importlib import metadata
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from medssl.contracts import Task
+
 TUTORIALS = Path(__file__).resolve().parents[2] / "docs" / "tutorials"
-PAGES = {"barlowtwins": "method-plugin.md", "malaria": "dataset-plugin.md"}
+PAGES = {"align_uniform": "method-plugin.md", "malaria": "dataset-plugin.md"}
+EXAMPLES = Path(__file__).resolve().parents[2] / "docs" / "examples"
 
 
 def files_in(page: str) -> dict[str, str]:
@@ -32,6 +36,7 @@ def files_in(page: str) -> dict[str, str]:
 def write_package(folder: Path, page: str) -> Path:
     folder.mkdir(parents=True)
     for name, text in files_in(page).items():
+        (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_text(text, encoding="utf-8")
     return folder
 
@@ -61,11 +66,54 @@ def write_cells(root: Path) -> None:
                 Image.fromarray(noisy).save(folder / file)
 
 
+@pytest.mark.parametrize(("name", "page"), PAGES.items())
+def test_examples_are_what_the_tutorials_build(name: str, page: str) -> None:
+    folder = EXAMPLES / f"medssl-{name.replace('_', '-')}"
+    assert {str(p.relative_to(folder)): p.read_text() for p in folder.rglob("*.*") if p.is_file()} == files_in(page)
+
+
+@pytest.mark.parametrize(("name", "kind"), [("align_uniform", "method"), ("malaria", "dataset")])
+def test_tutorials_begin_with_what_new_writes(name: str, kind: str, tmp_path: Path) -> None:
+    from medssl.scaffold.package import write_package as write_new
+
+    written = write_new(kind, name, tmp_path) / "pyproject.toml"
+    assert written.read_text() == files_in(PAGES[name])["pyproject.toml"]
+
+
+def test_method_and_dataset_take_under_eighty_lines() -> None:
+    plugins = [files_in(page)[f"medssl_{name}.py"] for name, page in PAGES.items()]
+    assert sum(bool(line.strip()) for text in plugins for line in text.splitlines()) < 80
+
+
+def test_readme_shows_the_tutorials_method() -> None:
+    readme = (TUTORIALS.parents[1] / "README.md").read_text(encoding="utf-8")
+    body = files_in(PAGES["align_uniform"])["medssl_align_uniform.py"].split('"""', 2)[2].strip()
+    assert body in readme
+
+
+def test_tutorial_method_is_the_papers_loss(tmp_path: Path) -> None:
+    """Against a float64 loop over pairs (Wang & Isola 2020, section 4.1)."""
+    import torch
+
+    package = write_package(tmp_path / "package", PAGES["align_uniform"])
+    plugin = import_file(package / "medssl_align_uniform.py").AlignUniform
+    task = Task(feature_dim=4, num_samples=5, num_classes=2, image_size=8, batch_size=5, total_steps=1)
+    method = plugin(plugin.Config(), torch.nn.Identity(), task)
+    method.head = torch.nn.Identity()
+    views = torch.randn(2, 5, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    x, y = (view / view.norm(dim=1, keepdim=True) for view in views)
+    alignment = sum(((a - b) ** 2).sum() for a, b in zip(x, y, strict=True)) / 5
+    pairs = [(i, j) for i in range(5) for j in range(i)]
+    spread = [math.log(sum(math.exp(-2 * ((z[i] - z[j]) ** 2).sum()) for i, j in pairs) / len(pairs)) for z in (x, y)]
+    loss = method.loss(SimpleNamespace(views=views), lambda features: features)
+    assert loss.item() == pytest.approx(float(alignment) + sum(spread) / 2)
+
+
 def test_tutorial_method_keeps_the_contract(tmp_path: Path) -> None:
     from medssl.conformance import check_plugin
 
-    package = write_package(tmp_path / "package", PAGES["barlowtwins"])
-    check_plugin("method", import_file(package / "medssl_barlowtwins.py").BarlowTwins)
+    package = write_package(tmp_path / "package", PAGES["align_uniform"])
+    check_plugin("method", import_file(package / "medssl_align_uniform.py").AlignUniform)
 
 
 def test_tutorial_dataset_keeps_the_contract_and_finds_the_patients(tmp_path: Path) -> None:
@@ -132,7 +180,7 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> Environment:
 def test_installed_plugins_are_listed_with_their_package(environment: Environment, tmp_path: Path) -> None:
     rows = json.loads(environment.medssl("list", "--json", cwd=tmp_path))
     found = {(row["kind"], row["name"]): row["distribution"] for row in rows}
-    assert found["method", "barlowtwins"] == "medssl-barlowtwins"
+    assert found["method", "align_uniform"] == "medssl-align-uniform"
     assert found["dataset", "malaria"] == "medssl-malaria"
     assert found["method", "dcl"] == "medssl"
 
@@ -143,16 +191,68 @@ def test_installed_plugins_pass_the_check(environment: Environment, name: str, t
     assert "FAIL" not in environment.medssl("check", name, cwd=tmp_path)
 
 
+KINDS = ("method", "dataset", "evaluator")
+
+
+@pytest.fixture(scope="module")
+def begun(tmp_path_factory: pytest.TempPathFactory) -> tuple[Environment, Path]:
+    """One new package of each kind, written by the command and installed."""
+    pytest.importorskip("hatchling", reason="hatchling, which builds the packages, is not installed")
+    folder = tmp_path_factory.mktemp("begun")
+    made = Environment(folder / "venv")
+    names = [made.medssl("new", kind, f"my_{kind}", cwd=folder).strip() for kind in KINDS]
+    made.call("-m", "pip", "install", "--quiet", "--no-index", "--no-deps", "--no-build-isolation", *names, cwd=folder)
+    return made, folder
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", KINDS)
+def test_new_packages_pass_their_tests_and_the_check(begun: tuple[Environment, Path], kind: str) -> None:
+    environment, folder = begun
+    listed = json.loads(environment.medssl("list", "--json", cwd=folder))
+    assert (kind, f"my_{kind}", f"medssl-my-{kind}") in {(r["kind"], r["name"], r["distribution"]) for r in listed}
+    assert "FAIL" not in environment.medssl("check", f"my_{kind}", cwd=folder)
+    assert " passed" in environment.call(
+        "-m", "pytest", "-q", "-p", "no:cacheprovider", cwd=folder / f"medssl-my-{kind}"
+    )
+
+
+@pytest.mark.slow
+def test_new_packages_run_together(begun: tuple[Environment, Path]) -> None:
+    environment, folder = begun
+    rng = np.random.default_rng(0)
+    for name in ("benign", "malignant"):
+        (folder / "my_dataset" / "images" / name).mkdir(parents=True)
+        for i in range(30):
+            image = Image.fromarray(rng.integers(0, 256, (24, 24, 3), dtype=np.uint8))
+            image.save(folder / "my_dataset" / "images" / name / f"{name}{i // 3}_{i}.png")
+    words = [
+        "run",
+        "--method",
+        "my_method",
+        "--dataset",
+        "my_dataset",
+        "--evaluator",
+        "my_evaluator",
+        "--data-dir",
+        ".",
+    ]
+    small = ["--epochs", "1", "--batch-size", "8", "--image-size", "24", "--device", "cpu", "--json"]
+    result = json.loads(environment.medssl(*words, *small, cwd=folder))
+    assert result["plugins"]["evaluators"][0]["distribution"] == "medssl-my-evaluator"
+    assert result["evaluations"]["my_evaluator"]["selected"]["temperature"] > 0
+
+
 @pytest.mark.slow
 def test_installed_method_runs_on_installed_dataset(environment: Environment, tmp_path: Path) -> None:
     write_cells(tmp_path / "malaria")
     small = ["--epochs", "1", "--batch-size", "8", "--image-size", "24", "--device", "cpu"]
-    option = ["--set", "method.redundancy=0.01"]
-    words = ["run", "--method", "barlowtwins", "--dataset", "malaria", "--data-dir", ".", *small, *option, "--json"]
+    option = ["--set", "method.uniformity=0.5"]
+    words = ["run", "--method", "align_uniform", "--dataset", "malaria", "--data-dir", ".", *small, *option, "--json"]
     result = json.loads(environment.medssl(*words, cwd=tmp_path))
-    assert result["plugins"]["method"]["distribution"] == "medssl-barlowtwins"
+    assert result["plugins"]["method"]["distribution"] == "medssl-align-uniform"
     assert result["plugins"]["dataset"]["distribution"] == "medssl-malaria"
-    assert result["recipe"]["method"] == {"plugin": "barlowtwins", "redundancy": 0.01}
+    assert result["recipe"]["method"] == {"plugin": "align_uniform", "alpha": 2.0, "t": 2.0, "uniformity": 0.5}
     assert result["data"]["split"] == "grouped"
     assert sum(result["data"]["groups"].values()) == 12
     assert result["evaluations"]

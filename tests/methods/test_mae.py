@@ -154,9 +154,13 @@ def test_backbone_is_trained_but_not_owned(checks):
         assert weight.grad.isfinite().all(), name
 
 
-def test_backbone_without_patches_is_refused(checks):
+@pytest.mark.parametrize("hybrid", [False, True])
+def test_backbone_without_patches_of_the_image_is_refused(checks, hybrid):
+    encoder = build(checks)[0] if hybrid else nn.Sequential(nn.Flatten(), nn.Linear(16, 32))
+    if hybrid:
+        encoder.patch_embed = nn.Conv2d(3, 32, 4, stride=4)  # timm's hybrids have a ResNet there
     with pytest.raises(OptionError, match=r"MAE needs a plain vision transformer.*--backbone vit_tiny_patch16_224"):
-        MAE(MAE.Config(), nn.Sequential(nn.Flatten(), nn.Linear(16, 32)), checks.task())
+        MAE(MAE.Config(), encoder, checks.task())
 
 
 def test_an_image_of_one_patch_is_refused(checks):

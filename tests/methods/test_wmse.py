@@ -9,7 +9,7 @@ from medssl_methods.wmse import WMSE, pairwise_distance, whiten
 
 
 def loop(views, parts=(...,)):
-    """Equation 6 of W-MSE in float64: whiten each view of each part, then average over pairs of views and samples."""
+    """W-MSE in float64: whiten each view of each part, then average over pairs of views and samples."""
     views = [np.asarray(z.detach(), dtype=np.float64) for z in views]
     distances = []
     for part in parts:

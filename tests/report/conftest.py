@@ -24,7 +24,8 @@ def base(patients=4, images=3):
     """A recipe, its dataset's samples and its split."""
     dataset = {"plugin": "phantom", "patients_per_class": patients, "images_per_patient": images, "size": 32}
     layer = {"method": METHOD, "dataset": dataset, "evaluators": ["knn", "linear"], "views": {"image_size": 32}}
-    recipe = resolve(load_catalog(), [layer, {"evaluate": {"bootstrap": 50}, "train": {"batch_size": 4}}])
+    small = {"evaluate": {"bootstrap": 50}, "train": {"batch_size": 4}, "encoder": {"backbone": "vit_tiny_patch16_224"}}
+    recipe = resolve(load_catalog(), [layer, small])
     plugin = recipe.dataset.plugin(recipe.dataset.config, Path(), {})
     samples = plugin.samples()
     split = make_split(samples, recipe.split, "grouped", group_kind="patient", classes=plugin.classes)

@@ -43,10 +43,19 @@ def test_the_lock_of_a_killed_process_keeps_nobody_out(tmp_path, holder):
 
 
 def test_a_lock_leaves_nothing_behind(tmp_path):
+    (tmp_path / "result").touch()
     with hold(tmp_path):
         pass
-    assert list(tmp_path.iterdir()) == []
+    assert [path.name for path in tmp_path.iterdir()] == ["result"]
     assert not is_held(tmp_path)
+
+
+def test_an_empty_directory_goes_with_its_lock(tmp_path):
+    folder = tmp_path / "run"
+    folder.mkdir()
+    with hold(folder):
+        pass
+    assert not folder.exists()
 
 
 def test_a_lock_that_was_removed_meanwhile_is_not_taken_for_held(tmp_path):

@@ -1,0 +1,81 @@
+"""Sections hold rows that may stand in one table, under names that say what differs."""
+
+import dataclasses
+
+from medssl.report.sections import make_sections
+from medssl.study.summary import PublishedCell, summarise
+
+
+def sections_of(*runs):
+    return make_sections(summarise(list(runs)))
+
+
+def with_data(run, **changes):
+    run.values["data"].update(changes)
+    return run
+
+
+def test_rows_on_other_splits_and_other_images_stand_apart(make_run):
+    runs = [
+        make_run(seed=0),
+        with_data(make_run(seed=1), split="random"),
+        with_data(make_run(seed=2), images=7, directory="other"),
+    ]
+    found = sections_of(*runs)
+    assert [section.key for section in found] == ["phantom-grouped", "phantom-random", "phantom-grouped-2"]
+    assert all(len(section.rows) == 1 for section in found)
+
+
+def test_names_leave_out_what_title_and_main_table_say(make_run):
+    runs = [make_run(), make_run(fraction=0.5), make_run(batch_size=2), with_data(make_run(seed=9), split="random")]
+    [section, _] = sections_of(*runs)
+    assert [row.label for row in section.rows] == ["mae, batch 2", "mae, batch 4", "mae, batch 4, 50 % of labels"]
+    assert [row.label for row in section.main_rows] == ["mae, batch 2", "mae, batch 4"]
+
+
+def test_baselines_come_last_and_the_first_method_is_shown(make_run):
+    runs = [make_run(method="random", epochs=0), make_run(accuracy=0.9)]
+    [section] = sections_of(*runs)
+    assert [row.method for row in section.rows] == ["mae", "random"]
+    assert section.shown_first().method == "mae"
+
+
+def test_a_comparison_is_found_from_either_side(make_run):
+    [section] = sections_of(make_run(accuracy=0.9), make_run(method="random", epochs=0, accuracy=0.2))
+    first, second = section.rows
+    there, back = section.between(first, second, "knn"), section.between(second, first, "knn")
+    assert there.difference > 0
+    assert (back.difference, back.low, back.high) == (-there.difference, -there.high, -there.low)
+    assert (back.first, back.second) == ("random", "mae")
+
+
+def test_the_test_part_is_counted_in_patients(make_run):
+    run = make_run(patients=6, images=4)
+    [section] = sections_of(run)
+    test = section.test
+    assert (test.images, test.units) == (run.values["data"]["test"], run.values["data"]["groups"]["test"])
+    assert (test.unit, test.grouped) == ("patient", True)
+
+
+def test_published_numbers_of_one_method_share_a_row_unless_their_batch_size_tells_them_apart(make_run):
+    [section] = sections_of(make_run())
+
+    def cell(method, batch, evaluator, metric="accuracy"):
+        return PublishedCell(
+            method=method, batch_size=batch, evaluator=evaluator, metric=metric, value=0.5, low=0.4, high=0.6
+        )
+
+    cells = (
+        cell("a", 64, "knn"),
+        cell("a", 16, "linear"),
+        cell("a", 16, "linear", "f1_weighted"),
+        cell("b", 16, "knn"),
+        cell("b", 64, "knn"),
+        cell("c", None, "unknown"),
+    )
+    rows = dataclasses.replace(section, published=cells).published_rows()
+    assert [(label, sorted(own)) for label, own in rows] == [
+        ("a", ["knn", "linear"]),
+        ("b, batch 16", ["knn"]),
+        ("b, batch 64", ["knn"]),
+    ]

@@ -1,0 +1,238 @@
+"""The report of a study: whole, self-contained, true to its results, and without empty places."""
+
+import json
+import re
+import shutil
+from html.parser import HTMLParser
+from xml.etree import ElementTree as ET
+
+import pytest
+from conftest import made_run
+
+from medssl.errors import CheckpointError
+from medssl.metrics_table import metric_text
+from medssl.report.study import find_runs, write_report
+
+VOID = {"meta", "img", "br"}
+EVERYTHING = [
+    {"batch_size": 4, "seed": 0, "warnings": ["a <tag> & more"], "with_map": True},
+    {"batch_size": 4, "seed": 1},
+    {"batch_size": 8, "seed": 0},
+    {"batch_size": 4, "seed": 0, "fraction": 0.1},
+    {"method": "random", "epochs": 0},
+]
+
+
+class Page(HTMLParser):
+    """Checks that tags are closed in order, and keeps ids, addresses and text."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.open, self.ids, self.addresses, self.words = [], [], [], []
+        self.feed(text)
+        assert self.open == []
+
+    def handle_starttag(self, tag, attrs):
+        if tag not in VOID:
+            self.open.append(tag)
+        found = dict(attrs)
+        self.ids += [found["id"]] if "id" in found else []
+        self.addresses += [value for key, value in attrs if key in ("src", "href", "xlink:href", "action", "data")]
+        if tag == "img":
+            assert found["alt"]
+
+    def handle_startendtag(self, tag, attrs):
+        self.handle_starttag(tag, attrs)
+        self.handle_endtag(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if self.open and self.open[-1] not in ("script", "style"):
+            self.words.append(data)
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("study")
+    runs = [made_run(folder / "runs", **options) for options in EVERYTHING]
+    paths = write_report(runs, folder / "report", unfinished=["phantom-dcl-0"])
+    return runs, folder, paths
+
+
+@pytest.fixture(scope="module")
+def page(report):
+    return report[2][0].read_text()
+
+
+def test_the_page_is_well_formed_and_fits_a_phone(page):
+    found = Page(page)
+    assert len(found.ids) == len(set(found.ids))
+    assert '<meta name="viewport" content="width=device-width, initial-scale=1">' in page
+    assert "prefers-color-scheme: dark" in page
+    assert "@media print" in page
+
+
+def test_the_page_needs_no_network(page):
+    assert all(address.startswith(("#", "data:")) for address in Page(page).addresses)
+    assert all(address.startswith(('"data:', "#")) for address in re.findall(r"url\(([^)]{6})", page))
+    assert not re.search(r"@import|https?://(?!www\.w3\.org/2000/svg)", page)
+
+
+def test_every_address_inside_the_page_leads_somewhere(page):
+    found = Page(page)
+    inside = {address[1:] for address in found.addresses if address.startswith("#")}
+    assert inside <= set(found.ids)
+
+
+def test_every_part_is_there(page):
+    for title in (
+        "What the reader must know",
+        "Accuracy on the test part",
+        "Batch size",
+        "Few labels",
+        "Maps of the test features",
+        "Training images and their views",
+        "Nearest neighbours",
+        "Confusion matrices",
+        "Calibration",
+        "Pre-training",
+        "Data",
+        "Where each number comes from",
+    ):
+        assert f"<h3>{title}</h3>" in page, title
+    assert "On this data" in page
+    assert "a &lt;tag&gt; &amp; more" in page
+    assert "Left out, not finished: phantom-dcl-0." in page
+
+
+def test_single_runs_are_shown_with_the_numbers_of_their_result(report, page):
+    runs, _, _ = report
+    values = json.loads((runs[-1].path / "result.json").read_text())
+    table = page[page.index('<table class="scores">') :]
+    row = table[table.index('<th scope="row">random</th>') :]
+    row = row[: row.index("</tr>")]
+    for evaluator in ("knn", "linear"):
+        assert metric_text(values["evaluations"][evaluator]["accuracy"]) in row
+
+
+def test_every_number_of_a_table_is_a_mean_of_results(report, page):
+    runs, _, _ = report
+    seeds = [run.evaluations["knn"]["accuracy"]["value"] for run in runs[:2]]
+    row = page[page.index('<th scope="row">mae, batch 4</th>') :]
+    row = row[: row.index("</tr>")]
+    assert f"{sum(seeds) / 2:.3f}".lstrip("0") in row
+    assert "<td>2</td>" in row
+
+
+def test_confusion_matrices_add_up_the_runs_of_the_shown_row(report, page):
+    runs, _, _ = report
+    counts = [int(number) for number in re.findall(r"<small>(\d+)</small></td>", page)]
+    test = runs[0].values["data"]["test"]
+    assert sum(counts) % test == 0
+    assert sum(counts) >= 2 * test
+
+
+def test_maps_bring_their_images(page):
+    found = json.loads(re.search(r'<script type="application/json"[^>]*>(.*?)</script>', page, re.DOTALL)[1])
+    assert sorted(found["places"]) == list(range(len(found["ids"])))
+    assert len(found["ids"]) == len(found["x"]) == len(found["y"]) == len(found["label"]) == len(found["said"])
+    assert ".sprite-phantom-grouped" in page
+
+
+def test_tables_and_figures_lie_beside_the_page(report):
+    _, folder, paths = report
+    assert paths[0] == folder / "report" / "report.html"
+    names = {path.relative_to(folder / "report").as_posix() for path in paths}
+    assert {"rows.csv", "runs.csv", "comparisons.csv", "phantom-grouped.tex"} <= names
+    figures = [path for path in paths if path.suffix == ".svg"]
+    assert {path.name for path in figures} >= {
+        "phantom-grouped-scores-knn.svg",
+        "phantom-grouped-batch-knn.svg",
+        "phantom-grouped-labels-knn.svg",
+        "phantom-grouped-map-0.svg",
+        "phantom-grouped-loss.svg",
+        "phantom-grouped-reliability.svg",
+    }
+    for path in figures:
+        ET.parse(path)
+
+
+def test_the_same_runs_give_the_same_files(report, tmp_path_factory):
+    runs, folder, paths = report
+    again = folder / "again"
+    assert [path.relative_to(again) for path in write_report(runs, again, unfinished=["phantom-dcl-0"])] == [
+        path.relative_to(folder / "report") for path in paths
+    ]
+    for path in paths:
+        assert path.read_bytes() == (again / path.relative_to(folder / "report")).read_bytes()
+
+
+def test_a_part_without_data_is_left_out(make_run, tmp_path):
+    run = make_run(epochs=0)
+    for name in ("features.npz", "predictions.npz"):
+        (run.path / name).unlink()
+    for scores in run.evaluations.values():
+        del scores["reliability"]
+    page = write_report([run], tmp_path / "report")[0].read_text()
+    Page(page)
+    for title in ("Batch size", "Few labels", "Maps", "Training images", "Nearest", "Most confident", "Calibration"):
+        assert f"<h3>{title}" not in page
+    assert "<figure></figure>" not in page
+    assert "no images were looked for" in page
+
+
+def test_images_that_are_gone_are_said_to_be(make_run, tmp_path):
+    runs = [make_run(seed=seed) for seed in range(2)]
+    for run in runs:
+        run.values["dataset"] = "folder"
+        run.values["recipe"]["dataset"] = {"plugin": "folder"}
+        run.values["data"]["directory"] = str(tmp_path / "moved")
+    page = write_report(runs, tmp_path / "report")[0].read_text()
+    Page(page)
+    assert "Images are left out:" in page
+    assert "<h3>Nearest neighbours</h3>" not in page
+    assert "<h3>Maps of the test features</h3>" in page
+
+
+def test_several_datasets_have_an_answer_each_at_the_top(make_run, tmp_path):
+    other = make_run(seed=3)
+    other.values["data"]["split"] = "random"
+    page = write_report([make_run(), other], tmp_path / "report")[0].read_text()
+    found = Page(page)
+    assert {"#phantom-grouped", "#phantom-random"} <= set(found.addresses)
+    assert page.count("On this data") == 2
+    assert (tmp_path / "report" / "phantom-random.tex").exists()
+
+
+def test_runs_are_found_in_folders_and_by_name(make_run, tmp_path):
+    first, second = make_run(), make_run(seed=1)
+    (tmp_path / "runs" / "half").mkdir()
+    (tmp_path / "runs" / "half" / "recipe.yaml").write_text("{}")
+    results, unfinished = find_runs([tmp_path / "runs", first.path])
+    assert {result.path for result in results} == {first.path.resolve(), second.path.resolve()}
+    assert len(results) == 2
+    assert unfinished == ["half"]
+    assert len(find_runs([second.path])[0]) == 1
+
+
+@pytest.mark.parametrize("name", ["empty", "missing"])
+def test_a_folder_without_runs_is_an_error(tmp_path, name):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(CheckpointError, match="no finished run in"):
+        find_runs([tmp_path / name])
+
+
+def test_a_report_that_cannot_be_written_is_an_error(make_run, tmp_path):
+    (tmp_path / "report").write_text("a file")
+    with pytest.raises(CheckpointError, match="cannot be made"):
+        write_report([make_run()], tmp_path / "report")
+
+
+def test_runs_that_were_moved_together_keep_their_pictures(make_run, tmp_path):
+    run = make_run()
+    shutil.copytree(run.path.parent, tmp_path / "moved")
+    [moved], _ = find_runs([tmp_path / "moved"])
+    page = write_report([moved], tmp_path / "report", data_dir=tmp_path)[0].read_text()
+    assert "<h3>Nearest neighbours</h3>" in page
