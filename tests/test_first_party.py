@@ -6,7 +6,7 @@ from medssl import registry
 from medssl.conformance import check_plugin
 
 OURS = [plugin for kind in registry.GROUPS for plugin in registry.discover(kind) if plugin.distribution == "medssl"]
-LONG = {"finetune", "mlp"}  # train all their epochs in every check
+LONG = {"dino", "finetune", "lejepa", "mae", "mlp"}  # train longest in every check
 NEEDS = {"umap": "umap"}  # packages that do not come with medssl
 
 

@@ -46,9 +46,9 @@ def epoch_line(record: EpochRecord, epochs: int) -> str:
         f"epoch {record.epoch + 1}/{epochs}",
         f"loss {record.loss:.4f}",
         f"{record.images_per_second:.0f} images/s",
-        f"feature std {record.feature_std:.2f}",
-        f"rank {record.effective_rank:.1f}",
     ]
+    if record.feature_std is not None and record.effective_rank is not None:
+        words += [f"feature std {record.feature_std:.2f}", f"rank {record.effective_rank:.1f}"]
     words.extend(f"{name} {value:.3f}" for name, value in record.validation.items())
     return "  ".join(words)
 

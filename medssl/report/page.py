@@ -75,10 +75,14 @@ def _curves(history: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
         "Validation accuracy": [
             (row["epoch"] + 1, value) for row in history for value in list(row["validation"].values())[:1]
         ],
-        "Spread of the features (0: collapsed, 1: isotropic)": [(r["epoch"] + 1, r["feature_std"]) for r in history],
-        "Effective rank of the features": [(row["epoch"] + 1, row["effective_rank"]) for row in history],
+        "Spread of the features (0: collapsed, 1: isotropic)": _points(history, "feature_std"),
+        "Effective rank of the features": _points(history, "effective_rank"),
     }
     return [(title, curve_svg(points)) for title, points in series.items() if len(points) > 1]
+
+
+def _points(history: Sequence[Mapping[str, Any]], measure: str) -> list[tuple[float, float]]:
+    return [(row["epoch"] + 1, row[measure]) for row in history if row[measure] is not None]
 
 
 def curve_svg(points: Sequence[tuple[float, float]]) -> str:

@@ -39,8 +39,9 @@ class EpochRecord:
         images: Images trained on; each counts once per view.
         seconds: Wall time of the training alone.
         images_per_second: Their ratio.
-        feature_std: Spread of the last batch's features: 1 healthy, 0 collapsed.
-        effective_rank: Dimensions that the last batch's features use.
+        feature_std: Spread of the last batch's features: 1 healthy, 0 collapsed; ``None`` where the method never asked
+            for features.
+        effective_rank: Dimensions that the last batch's features use; ``None`` likewise.
         validation: What validation returned; empty when there was none.
     """
 
@@ -50,8 +51,8 @@ class EpochRecord:
     images: int
     seconds: float
     images_per_second: float
-    feature_std: float
-    effective_rank: float
+    feature_std: float | None
+    effective_rank: float | None
     validation: Mapping[str, float] = field(default_factory=dict)
 
     def to_json(self) -> str:

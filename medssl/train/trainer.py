@@ -185,8 +185,8 @@ class Trainer:
             images=images,
             seconds=seconds,
             images_per_second=images / seconds,
-            feature_std=float("nan") if features is None else feature_std(features),
-            effective_rank=float("nan") if features is None else effective_rank(features),
+            feature_std=None if features is None else feature_std(features),
+            effective_rank=None if features is None else effective_rank(features),
         )
 
     # ------------------------------------------------------------------------------------------------------ one step

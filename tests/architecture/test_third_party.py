@@ -200,7 +200,7 @@ def begun(tmp_path_factory: pytest.TempPathFactory) -> tuple[Environment, Path]:
     pytest.importorskip("hatchling", reason="hatchling, which builds the packages, is not installed")
     folder = tmp_path_factory.mktemp("begun")
     made = Environment(folder / "venv")
-    names = [made.medssl("new", kind, f"my_{kind}", cwd=folder).strip() for kind in KINDS]
+    names = ["./" + made.medssl("new", kind, f"my_{kind}", cwd=folder).strip() for kind in KINDS]
     made.call("-m", "pip", "install", "--quiet", "--no-index", "--no-deps", "--no-build-isolation", *names, cwd=folder)
     return made, folder
 

@@ -142,6 +142,12 @@ def write_history(place, epochs, generator):
         place.history.write_text("".join(json.dumps(line) + "\n" for line in lines))
 
 
+@pytest.fixture(scope="session")
+def make_run_in():
+    """Write one run below a folder."""
+    return made_run
+
+
 @pytest.fixture
 def make_run(tmp_path):
     """Write one run below ``runs`` of the test's folder."""

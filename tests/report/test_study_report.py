@@ -7,7 +7,6 @@ from html.parser import HTMLParser
 from xml.etree import ElementTree as ET
 
 import pytest
-from conftest import made_run
 
 from medssl.errors import CheckpointError
 from medssl.metrics_table import metric_text
@@ -54,9 +53,9 @@ class Page(HTMLParser):
 
 
 @pytest.fixture(scope="module")
-def report(tmp_path_factory):
+def report(tmp_path_factory, make_run_in):
     folder = tmp_path_factory.mktemp("study")
-    runs = [made_run(folder / "runs", **options) for options in EVERYTHING]
+    runs = [make_run_in(folder / "runs", **options) for options in EVERYTHING]
     paths = write_report(runs, folder / "report", unfinished=["phantom-dcl-0"])
     return runs, folder, paths
 
@@ -159,7 +158,7 @@ def test_tables_and_figures_lie_beside_the_page(report):
         ET.parse(path)
 
 
-def test_the_same_runs_give_the_same_files(report, tmp_path_factory):
+def test_the_same_runs_give_the_same_files(report):
     runs, folder, paths = report
     again = folder / "again"
     assert [path.relative_to(again) for path in write_report(runs, again, unfinished=["phantom-dcl-0"])] == [
