@@ -74,11 +74,17 @@ def entry_points(kind: str) -> dict[str, str]:
 
 def core_modules() -> list[str]:
     """Return the dotted names of the core's modules that have something to document."""
-    names = []
+    names: list[str] = []
+    whole: set[Path] = {ROOT / "medssl"}  # packages that have one page: they name what is public themselves
     for path in sorted((ROOT / "medssl").rglob("*.py")):
         name = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
-        is_package = path.name == "__init__.py"
-        if not is_package and not name.startswith(UNDOCUMENTED):
+        if path.name == "__init__.py":
+            if "__all__" not in path.read_text(encoding="utf-8") or path.parent in whole:
+                continue
+            whole.add(path.parent)
+        elif path.parent in whole - {ROOT / "medssl"}:
+            continue
+        if not name.startswith(UNDOCUMENTED):
             names.append(name)
     return names
 

@@ -40,14 +40,15 @@ def check(
 ) -> None:
     """Check that the plugin NAME keeps its contract; one line per property, exit 1 when one is broken."""
     from medssl.catalog import load_catalog
-    from medssl.conformance import iterate_checks
 
     kinds = [k for k in registry.GROUPS if name.rpartition(":")[2] in {p.name for p in registry.discover(k)}]
     chosen = kind or (kinds[0] if kinds else "method")
     catalog = load_catalog(extra)
     plugin = registry.find(chosen, name, packages=catalog.packages(chosen))
+    from medssl.conformance import iterate_checks  # seconds: a mistyped name need not wait for them
+
     loaded = registry.load(plugin)
-    what: dict[str, Any] = {"config": _config(chosen, loaded, settings)}
+    what: dict[str, Any] = {"config": _config(chosen, plugin.name, loaded, settings)}
     if chosen == "dataset":
         what |= {"facts": catalog.entry("dataset", name), "root": _root(name, data_dir)}
         logging.getLogger("medssl").addHandler(logging.NullHandler())  # it is listed many times: no echo of warnings
@@ -72,21 +73,26 @@ def _without_name(result: CheckResult) -> dict[str, str | None]:
     return {key: value for key, value in asdict(result).items() if key != "name"}
 
 
-def _config(kind: str, plugin: Any, settings: tuple[str, ...]) -> Any:
-    """Build the plugin's options from ``method.temperature=0.2`` and the like; ``None`` where nothing is set."""
+def _config(kind: str, name: str, plugin: Any, settings: tuple[str, ...]) -> Any:
+    """Build the plugin's options from the same ``--set`` words that a run takes; ``None`` where nothing is set."""
     from medssl import options
     from medssl.plugins import violations
 
     if not settings or violations(kind, plugin):  # what breaks the contract is shown as the first finding
         return None
+    place = ("evaluators", name) if kind == "evaluator" else (kind,)
     values: dict[str, Any] = {}
-    for layer in recipe_layers({"settings": settings}):
-        if strange := set(layer) - {kind}:
+    for text, layer in zip(settings, recipe_layers({"settings": settings})[-len(settings) :], strict=True):
+        own: Any = layer
+        for word in place:
+            own = own.get(word) if isinstance(own, dict) else None
+        if not isinstance(own, dict):
             raise OptionError(
-                f"--set {strange.pop()}... is no option of a {kind}. Here it reads --set {kind}.NAME=VALUE."
+                f"--set {text} is no option of the {kind} '{name}'. Only that is checked here. "
+                f"Write --set {'.'.join(place)}.OPTION=VALUE."
             )
-        values |= layer.get(kind, {})
-    return options.build(plugin.Config, values, f"{kind} '{plugin.__name__}'")
+        values |= own
+    return options.build(plugin.Config, values, f"{kind} '{name}'")
 
 
 def _root(name: str, data_dir: Path | None) -> Path | None:

@@ -8,7 +8,8 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator, Mapping
-from functools import lru_cache
+from contextlib import nullcontext
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -69,12 +70,18 @@ def _outcomes(outcome: Outcome, prefix: str = "") -> Iterator[tuple[str, Outcome
         yield from _outcomes(other, f"{prefix}also['{suffix}']: ")
 
 
-def _readings(outcome: Outcome, x: Tensor) -> dict[str, np.ndarray[Any, Any]]:
+def _predict(subject: Subject, predictor: Predictor, x: Tensor) -> Tensor:
+    """Ask as the core does: without gradients where a network is asked."""
+    with torch.no_grad() if subject.plugin.needs == "images" else nullcontext():
+        return predictor.predict_proba(x)
+
+
+def _readings(subject: Subject, outcome: Outcome, x: Tensor) -> dict[str, np.ndarray[Any, Any]]:
     """Return all that an outcome says of ``x``, by name."""
     found: dict[str, np.ndarray[Any, Any]] = {}
     for prefix, each in _outcomes(outcome):
         if isinstance(each, Predictor):
-            found[f"{prefix}probabilities"] = each.predict_proba(x).numpy()
+            found[f"{prefix}probabilities"] = _predict(subject, each, x).numpy()
         elif isinstance(each, Ranker):
             found[f"{prefix}ranking"] = each.rank(x).numpy()
         elif isinstance(each, Observer):
@@ -103,7 +110,7 @@ def check_outcome_keeps_its_form(subject: Subject) -> None:
         x = _inputs(_part(subject, _TEST, 2))
         for prefix, each in _outcomes(outcome):
             if isinstance(each, Predictor):
-                _require_probabilities(prefix, each.predict_proba(x))
+                _require_probabilities(prefix, _predict(subject, each, x))
             elif isinstance(each, Ranker):
                 _require_rankings(prefix, each.rank(x))
             elif isinstance(each, Observer):
@@ -115,6 +122,7 @@ def _require_probabilities(prefix: str, proba: Tensor) -> None:
     require(proba.shape == shape, f"{prefix}predict_proba() must return (N, K) = {shape}, not {tuple(proba.shape)}")
     require(proba.dtype == torch.float32, f"{prefix}predict_proba() must return float32, not {proba.dtype}")
     require(bool((proba >= 0).all()), f"{prefix}probabilities must not be negative, but the least is {proba.min()}")
+    require(not proba.requires_grad, f"{prefix}probabilities must carry no gradient, but do: detach them")
     sums = proba.sum(dim=1)
     close = torch.allclose(sums, torch.ones(_TEST), atol=1e-4)
     require(close, f"{prefix}probabilities of a sample must sum to one, but sum to {sums[0].item()} for the first")
@@ -158,7 +166,7 @@ def check_tells_toy_classes_apart(subject: Subject) -> None:
     train, test = _part(subject, _TRAIN, 0), _part(subject, 90, 2)
     for prefix, each in _outcomes(_fitted(subject)):
         if isinstance(each, Predictor):
-            found = each.predict_proba(_inputs(test)).argmax(dim=1)
+            found = _predict(subject, each, _inputs(test)).argmax(dim=1)
         elif isinstance(each, Ranker):
             found = train.label[each.rank(_inputs(test))[:, 0]]
         else:
@@ -173,7 +181,7 @@ def check_looks_at_one_test_sample_at_a_time(subject: Subject) -> None:
     for prefix, each in _outcomes(_fitted(subject)):
         if isinstance(each, Observer):
             continue  # it looks at the part as a whole
-        say = each.predict_proba if isinstance(each, Predictor) else each.rank  # type: ignore[attr-defined]
+        say = partial(_predict, subject, each) if isinstance(each, Predictor) else each.rank  # type: ignore[attr-defined]
         together, alone = say(x)[:3], torch.cat([say(x[i : i + 1]) for i in range(3)])
         close = torch.allclose(together.double(), alone.double(), atol=1e-4)
         require(close, f"{prefix}a test sample must be judged alone, but another batch changed what was said of it")
@@ -188,9 +196,8 @@ def check_equal_seeds_give_equal_results(subject: Subject) -> None:
     readings = []
     for _ in range(2):
         parts = _few(subject)
-        with without_global_draws("fit()", "generators seeded with Evaluator.seed"):
-            outcome = _fit(subject, *parts)
-        readings.append(_readings(outcome, x))
+        with without_global_draws("fit() and what it returns", "generators seeded with Evaluator.seed"):
+            readings.append(_readings(subject, _fit(subject, *parts), x))
     if name := _difference(*readings):
         require(False, f"two fits with one seed must be equal, but differ in {name}")
 
@@ -202,7 +209,7 @@ def check_leaves_its_inputs_alone(subject: Subject) -> None:
     tensors = {"train": _inputs(train), "val": _inputs(val), "x": test}
     tensors |= {"train.label": train.label, "val.label": val.label}
     before = {name: value.clone() for name, value in tensors.items()}
-    _readings(_fit(subject, train, val), test)
+    _readings(subject, _fit(subject, train, val), test)
     for name, value in tensors.items():
         require(torch.equal(value, before[name]), f"an evaluator must not change what it is given, but changed {name}")
 
@@ -220,7 +227,7 @@ def check_validation_labels_only_choose(subject: Subject) -> None:
         val.label.copy_((val.label + turn) % toy.CLASSES)
         outcome = _fit(subject, train, val)
         choices = {prefix: _choice(each) for prefix, each in _outcomes(outcome)}
-        readings = _readings(outcome, x)
+        readings = _readings(subject, outcome, x)
         name = _difference(seen.setdefault(str(choices), readings), readings)
         require(
             not name,
@@ -242,7 +249,7 @@ def check_tiny_parts_work(subject: Subject) -> None:
     cases = {"two training samples": (2, 2, 2), "one class only": (6, 3, 1), "one validation sample": (6, 1, 3)}
     for words, (train, val, present) in cases.items():
         try:
-            _readings(_fit(subject, _part(subject, train, 0, present), _part(subject, val, 1, present)), test)
+            _readings(subject, _fit(subject, _part(subject, train, 0, present), _part(subject, val, 1, present)), test)
         except Exception as error:  # whatever it is, it is the finding
             require(False, f"an evaluator must work with {words}, but raised {type(error).__name__}: {error}")
     try:

@@ -2,10 +2,10 @@
 
 Three lines do::
 
-from medssl.conformance.pytest import contract_tests
-from my_package import MyMethod
+    from medssl.conformance.pytest import contract_tests
+    from my_package import MyMethod
 
-test_contract = contract_tests("method", MyMethod)
+    test_contract = contract_tests("method", MyMethod)
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """A problem small enough to be learned in a second, and the encoder, the views and the features that go with it.
 
-A toy image shows stripes; their direction is its class. Every view draws its own colour cast, contrast and noise, and
-these outweigh the stripes, so that the neighbours of an untrained encoder's features say little about the class. What
-two views share is the stripes.
+A toy image shows stripes; their direction is its class. Every view draws its own colour cast, contrast and noise, which
+mislead the neighbours of an untrained encoder's features in one case of three. What two views share is the stripes.
 
 N images, V views, F features, K classes, S side in pixels.
 """
@@ -115,8 +114,8 @@ def draw_view(images: Tensor, generator: torch.Generator, side: int | None = Non
     if side is not None and side != images.shape[3]:
         images = F.interpolate(images, size=(side, side), mode="bilinear", antialias=True)
     contrast = torch.exp(_CONTRAST * torch.randn(n, 1, 1, 1, generator=generator))
-    cast_ = _CAST * torch.randn(n, 3, 1, 1, generator=generator)
-    return contrast * images + cast_ + _NOISE * torch.randn(images.shape, generator=generator)
+    colour = _CAST * torch.randn(n, 3, 1, 1, generator=generator)
+    return contrast * images + colour + _NOISE * torch.randn(images.shape, generator=generator)
 
 
 def accuracies(encoder: nn.Module) -> dict[str, float]:

@@ -226,12 +226,12 @@ def test_the_result_page_names_every_field_of_the_schema() -> None:
     assert wanted - words == set()
 
 
-def test_readme_tree_names_every_file_of_the_core_and_nothing_else() -> None:
-    tree = (ROOT / "README.md").read_text(encoding="utf-8").partition("## Where things are")[2]
-    named = set(re.findall(r"[\w/]+\.py\b", tree))
-    core = ROOT / "medssl"
-    files = {path.name for path in core.rglob("*.py") if path.name != "__init__.py" and path.parent.name != "cli"}
-    assert {Path(name).name for name in named} == files
+def test_readme_tree_names_every_room_of_the_core_and_nothing_else() -> None:
+    tree = (ROOT / "README.md").read_text(encoding="utf-8").partition("\nmedssl/ ")[2].partition("\nplugins/")[0]
+    named = set(re.findall(r"^  ([\w.]+/?) ", tree, re.MULTILINE))
+    rooms = {path.name for path in (ROOT / "medssl").glob("*.*") if path.suffix in (".py", ".json")} - {"__init__.py"}
+    rooms |= {f"{path.parent.name}/" for path in (ROOT / "medssl").glob("*/__init__.py")}
+    assert named == rooms
 
 
 def test_links_between_pages_lead_somewhere() -> None:

@@ -65,6 +65,11 @@ class Double(Altered):
         return proba.double()
 
 
+class KeepsTheGraph(Altered):
+    def change(self, proba, x, train, val):
+        return proba * torch.ones((), requires_grad=True)
+
+
 class Guesses(Altered):
     def change(self, proba, x, train, val):
         return torch.full_like(proba, 1 / 3)
@@ -72,7 +77,7 @@ class Guesses(Altered):
 
 class NormalisesOverTheTestPart(Altered):
     def change(self, proba, x, train, val):
-        return (proba + x.mean()).softmax(dim=1)
+        return (proba - proba.mean(dim=0)).softmax(dim=1)
 
 
 class LearnsFromValidation(Altered):
@@ -82,7 +87,7 @@ class LearnsFromValidation(Altered):
 
 class DrawsGlobally(Altered):
     def change(self, proba, x, train, val):
-        return (proba + torch.rand(())).softmax(dim=1)
+        return (proba * (1 + torch.rand(()))).softmax(dim=1)
 
 
 class DrawsFromPython(Good):
@@ -194,8 +199,7 @@ class Tuned(Predictor):
         self.encoder, self.head = encoder, head
 
     def predict_proba(self, x):
-        with torch.no_grad():
-            return self.head(self.encoder(x)).softmax(dim=1)
+        return self.head(self.encoder(x)).softmax(dim=1)
 
 
 class GoodOnImages(Evaluator):
@@ -244,6 +248,7 @@ FORM = "outcome keeps its form"
         (Negative, FORM),
         (PresentClassesOnly, FORM),
         (Double, FORM),
+        (KeepsTheGraph, FORM),
         (NoOutcome, FORM),
         (TenNearest, FORM),
         (FirstTwice, FORM),
@@ -287,8 +292,7 @@ def test_another_choice_may_say_something_else(problem):
         """Its choice follows the validation labels, and it says so."""
 
         def fit(self, train, val):
-            vote = Vote(train, 1 if int(val.label[0]) == 0 else 3)
-            return vote
+            return Vote(train, 1 if int(val.label[0]) == 0 else 3)
 
     class KeepsItsChoiceToItself(ChoosesByValidation):
         def fit(self, train, val):

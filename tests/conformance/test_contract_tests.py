@@ -1,0 +1,89 @@
+"""What a plugin package's own tests get from three lines."""
+
+import subprocess
+import sys
+
+import pytest
+
+TESTS = """
+import numpy as np
+from PIL import Image
+
+from medssl.conformance.pytest import contract_tests
+from medssl.contracts import Dataset, Sample, read_image
+from medssl.errors import DataError
+
+
+class Tiles(Dataset):
+    classes = ("a",)
+
+    def samples(self):
+        if not list(self.root.glob("*.png")):
+            raise DataError(f"{self.root} holds no tiles. They are PNG files. Put them there.")
+        return [Sample(id=path.name, label=0) for path in sorted(self.root.glob("*.png"))]
+
+    def read(self, sample):
+        return read_image(self.root / sample.id)
+
+
+class Flat(Tiles):
+    def read(self, sample):
+        return super().read(sample)[..., 0]
+
+
+def write(folder):
+    for number in range(3):
+        Image.fromarray(np.full((4, 4), number, np.uint8)).save(folder / f"{number}.png")
+
+
+test_good = contract_tests("dataset", Tiles, files=write)
+test_without_files = contract_tests("dataset", Tiles)
+test_broken = contract_tests("dataset", Flat, files=write)
+test_other = contract_tests("method", Tiles)
+"""
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """The tests' output, and the outcome of each by name; in a process of their own, as their author runs them."""
+    folder = tmp_path_factory.mktemp("package")
+    (folder / "test_it.py").write_text(TESTS, encoding="utf-8")
+    command = [sys.executable, "-m", "pytest", "-v", "--no-header", "-p", "no:cacheprovider", "test_it.py"]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    lines = [line.split() for line in done.stdout.splitlines() if line.startswith("test_it.py::")]
+    return done.stdout, {words[0].removeprefix("test_it.py::"): words[1] for words in lines}
+
+
+def of(outcomes, test):
+    return {name.partition("[")[2].rstrip("]"): outcome for name, outcome in outcomes.items() if name.startswith(test)}
+
+
+def test_there_is_one_test_per_property(run):
+    found = of(run[1], "test_good")
+    assert {"keeps_the_signature", "images_can_be_read", "fetch_refuses_a_wrong_file"} <= set(found)
+    assert set(found.values()) == {"PASSED"}, run[0]
+
+
+def test_checks_that_need_files_are_skipped_without_them(run):
+    found = of(run[1], "test_without_files")
+    assert found["images_can_be_read"] == "SKIPPED"
+    assert found["missing_files_are_explained"] == "PASSED"
+
+
+def test_a_failure_shows_the_message_and_no_inner_frames(run):
+    assert [name for name, outcome in of(run[1], "test_broken").items() if outcome == "FAILED"] == [
+        "images_can_be_read"
+    ]
+    assert "read() must return (H, W, 1 or 3) uint8 or uint16, but for 0.png it gave (4, 4) uint8" in run[0]
+    assert "conformance/datasets.py" not in run[0]
+
+
+def test_a_broken_signature_is_a_failed_test(run):
+    assert of(run[1], "test_other") == {"keeps_the_signature": "FAILED"}
+    assert "Tiles is not a subclass of medssl.contracts.Method" in run[0]
+
+
+def test_the_kit_works_without_pytest(tmp_path):
+    program = "import sys; sys.modules['pytest'] = None; from medssl.conformance import check_method"
+    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

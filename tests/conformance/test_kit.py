@@ -1,0 +1,122 @@
+"""Running the kit: all findings at once, the order, and a plugin that cannot be built."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+import torch
+
+from medssl.conformance import (
+    ContractError,
+    check_dataset,
+    check_evaluator,
+    check_method,
+    check_plugin,
+    checks_for,
+    run_checks,
+)
+from medssl.conformance.running import name_of
+from medssl.contracts import Dataset, Evaluator, Method, Sample
+
+
+class Sound(Dataset):
+    """Keeps the contract without a file."""
+
+    classes = ("a", "b")
+
+    def samples(self):
+        return [Sample(id=f"{i}", label=i % 2) for i in range(4)]
+
+    def read(self, sample):
+        return np.full((4, 4, 1), int(sample.id), np.uint8)
+
+
+class Wide(Dataset):
+    """Breaks the contract twice."""
+
+    classes = ("a", "b")
+    group_kind = "patient"
+
+    def samples(self):
+        return [Sample(id="1", label=1)]
+
+    def read(self, sample):
+        return np.zeros((4, 4, 4), np.uint8)
+
+
+def test_all_findings_come_at_once():
+    with pytest.raises(ContractError) as error:
+        check_dataset(Wide)
+    text = str(error.value)
+    assert text.startswith("Wide breaks the dataset contract:\n- ")
+    assert "- groups and default split fit together: group_kind must say" in text
+    assert (
+        "- images can be read: read() must return (H, W, 1 or 3) uint8 or uint16, but for 1 it gave (4, 4, 4)" in text
+    )
+
+
+@pytest.mark.parametrize("check", [check_method, check_dataset, check_evaluator])
+def test_something_that_is_no_plugin_of_the_kind_is_said_to_be_none(check):
+    class Other:
+        pass
+
+    with pytest.raises(ContractError, match=r"Other is not a subclass of medssl\.contracts\."):
+        check(Other)
+
+
+def test_a_broken_signature_ends_the_checks():
+    class Broken(Evaluator):
+        @dataclass
+        class Config:
+            k: int
+
+        def __init__(self, *args):
+            pass
+
+    (result,) = run_checks("evaluator", Broken)
+    assert result.name == "keeps the signature"
+    assert "fit() is missing" in result.problem
+    assert "not frozen" in result.problem
+    assert "without a default: k" in result.problem
+    assert "*args" in result.problem
+
+
+def test_an_option_that_refuses_its_own_default_is_seen():
+    class Odd(Sound):
+        @dataclass(frozen=True, kw_only=True)
+        class Config:
+            size: int = "large"
+
+    assert "options have names types and defaults" in [r.name for r in run_checks("dataset", Odd) if r.problem]
+
+
+def test_whatever_a_plugin_raises_is_its_finding():
+    class Crashes(Sound):
+        def read(self, sample):
+            raise ZeroDivisionError("by zero")
+
+    found = {result.name: result.problem for result in run_checks("dataset", Crashes)}
+    assert found["images can be read"] == "it raised ZeroDivisionError: by zero"
+    assert found["samples are sound"] is None
+
+
+def test_the_caller_s_random_numbers_stay_where_they_were():
+    class Seeds(Method):
+        def loss(self, batch, encode):
+            torch.manual_seed(3)
+            return sum(features.square().mean() for features in encode(batch.views))
+
+    before = torch.get_rng_state()
+    run_checks("method", Seeds)
+    assert torch.equal(before, torch.get_rng_state())
+
+
+def test_every_check_has_a_name_of_its_own_and_says_what_it_looks_at():
+    for kind, base in {"method": Method, "dataset": Dataset, "evaluator": Evaluator}.items():
+        checks = checks_for(kind, base)
+        assert len({name_of(check) for check in checks}) == len(checks) >= 9
+        assert all(check.__name__.startswith("check_") and len(check.__doc__) > 40 for check in checks)
+
+
+def test_check_plugin_takes_what_the_kind_takes(tmp_path):
+    check_plugin("dataset", Sound, root=tmp_path, facts={"counts": {"a": 2, "b": 2}})
