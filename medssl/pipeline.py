@@ -36,7 +36,7 @@ from medssl.train.backbones import Encoder
 from medssl.train.device import describe_environment
 from medssl.train.trainer import EpochRecord
 
-__all__ = ["Listener", "Place", "RunResult", "execute", "fetch_dataset", "run"]
+__all__ = ["Place", "execute", "fetch_dataset", "run"]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Self
 
 import click
 
-from medssl.pipeline import Listener
+from medssl.stages import Listener
 
 if TYPE_CHECKING:
     from medssl.recipe import Recipe

@@ -26,8 +26,8 @@ def report(runs: tuple[Path, ...], output: Path, data_dir: Path | None, registry
 
     catalog = load_catalog(registry)
     results, unfinished = find_runs(runs)
-    if unfinished:
-        click.echo(f"left out, not finished: {', '.join(unfinished)}", err=True)
+    for text in unfinished:
+        click.echo(f"left out, not finished: {text}", err=True)
     written = write_report(results, output, catalog=catalog, data_dir=data_dir, unfinished=unfinished)
     for path in written:
         if path.parent == output:

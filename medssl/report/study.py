@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,7 +59,7 @@ def find_runs(paths: Iterable[Path]) -> tuple[list[RunResult], list[str]]:
         paths: Run directories, and folders of them.
 
     Returns:
-        The results, each once; and the names of run directories without a result.
+        The results, each once; and the names of run directories without a result, with the reason where a study tells.
 
     Raises:
         CheckpointError: There is no finished run, or a result cannot be read.
@@ -75,7 +76,22 @@ def find_runs(paths: Iterable[Path]) -> tuple[list[RunResult], list[str]]:
             f"there is no finished run in {wording.listed([str(path) for path in given])}. A run directory holds a "
             "result.json when it is finished. Give run directories, or the folder that holds them."
         )
-    return [RunDirectory(folder).load() for folder in finished], [f.name for f in folders if f not in finished]
+    failures: dict[str, str] = {}
+    for path in given:
+        failures |= _failures(path)
+    known = {folder.name for folder in finished}
+    names = dict.fromkeys([*(folder.name for folder in folders), *failures])
+    unfinished = [f"{n}: {failures[n]}" if n in failures else n for n in names if n not in known]
+    return [RunDirectory(folder).load() for folder in finished], unfinished
+
+
+def _failures(folder: Path) -> dict[str, str]:
+    """Read why cells of a study have failed, by the names of their run directories."""
+    try:
+        cells = json.loads((folder / "study.json").read_text(encoding="utf-8"))["cells"]
+        return {cell["directory"]: str(cell.get("message")) for cell in cells if cell["state"] == "failed"}
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
 
 
 def write_report(
@@ -93,7 +109,7 @@ def write_report(
         directory: Where to write; made when missing. Files of an earlier report are replaced.
         catalog: Baselines, published numbers, facts about datasets; ``None``: medssl's own.
         data_dir: Where the images lie by now, if not where the runs found them.
-        unfinished: Names of runs that belong to the study and have no result.
+        unfinished: Runs that belong to the study and have no result, a text for each.
 
     Returns:
         What was written, the page first.

@@ -18,9 +18,10 @@ from typing import Any, TextIO
 
 from medssl.catalog import load_catalog
 from medssl.errors import MedsslError
-from medssl.pipeline import Listener, Place, execute
+from medssl.pipeline import Place, execute
 from medssl.recipe import resolve
 from medssl.record import RunDirectory
+from medssl.stages import Listener
 from medssl.study.locks import BusyError, hold
 from medssl.study.state import LOG
 from medssl.train.records import EpochRecord

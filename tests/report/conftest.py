@@ -47,6 +47,8 @@ def made_run(
     collapsed=None,
     with_map=False,
     directory=None,
+    protocol=None,
+    total=None,
 ):
     """Write a run directory and return its result."""
     recipe, plugin, samples, split = base(patients, images)
@@ -55,8 +57,8 @@ def made_run(
         values["method"] = {"plugin": method}
     values["seed"] = seed
     values["train"]["batch_size"], values["train"]["epochs"] = batch_size, max(1, epochs)
-    values["split"]["label_fraction"] = fraction
-    digest = hashlib.sha256(json.dumps([values, accuracy]).encode()).hexdigest()[:10]
+    values["split"]["label_fraction"], values["split"]["protocol"] = fraction, protocol
+    digest = hashlib.sha256(json.dumps([values, accuracy, total]).encode()).hexdigest()[:10]
     place = RunDirectory(Path(folder) / f"phantom-{method}-{digest}")
     place.claim(values)
     split.save(place.splits)
@@ -91,17 +93,17 @@ def made_run(
             "environment": {"python": "3.11", "device": "cpu", "gpu": []},
             "data": {
                 "directory": str(directory or folder),
-                "images": len(samples),
+                "images": total or len(samples),
                 "train": len(split.train),
                 "val": len(split.val),
                 "test": len(split.test),
                 "classes": list(plugin.classes),
                 "groups": dict(split.group_count),
                 "group_kind": "patient",
-                "split": "grouped",
+                "split": protocol or "grouped",
                 "split_reason": "why",
                 "split_sha256": split.sha256,
-                "store": {"key": "k"},
+                "store": {"key": str(total)},
                 "warnings": list(warnings),
             },
             "pretrain": {"epochs": epochs, "steps": 8, "seconds": 3.0, "images_per_second": 9.0, "final_loss": 1.0},

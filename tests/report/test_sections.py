@@ -10,24 +10,15 @@ def sections_of(*runs):
     return make_sections(summarise(list(runs)))
 
 
-def with_data(run, **changes):
-    run.values["data"].update(changes)
-    return run
-
-
 def test_rows_on_other_splits_and_other_images_stand_apart(make_run):
-    runs = [
-        make_run(seed=0),
-        with_data(make_run(seed=1), split="random"),
-        with_data(make_run(seed=2), images=7, directory="other"),
-    ]
+    runs = [make_run(), make_run(protocol="random"), make_run(total=7)]
     found = sections_of(*runs)
     assert [section.key for section in found] == ["phantom-grouped", "phantom-random", "phantom-grouped-2"]
     assert all(len(section.rows) == 1 for section in found)
 
 
 def test_names_leave_out_what_title_and_main_table_say(make_run):
-    runs = [make_run(), make_run(fraction=0.5), make_run(batch_size=2), with_data(make_run(seed=9), split="random")]
+    runs = [make_run(), make_run(fraction=0.5), make_run(batch_size=2), make_run(protocol="random")]
     [section, _] = sections_of(*runs)
     assert [row.label for row in section.rows] == ["mae, batch 2", "mae, batch 4", "mae, batch 4, 50 % of labels"]
     assert [row.label for row in section.main_rows] == ["mae, batch 2", "mae, batch 4"]

@@ -103,7 +103,8 @@ def test_every_part_is_there(page):
         assert f"<h3>{title}</h3>" in page, title
     assert "On this data" in page
     assert "a &lt;tag&gt; &amp; more" in page
-    assert "Left out, not finished: phantom-dcl-0." in page
+    assert "<summary>1 run left out: not finished</summary>" in page
+    assert "<li>phantom-dcl-0</li>" in page
 
 
 def test_single_runs_are_shown_with_the_numbers_of_their_result(report, page):
@@ -196,9 +197,7 @@ def test_images_that_are_gone_are_said_to_be(make_run, tmp_path):
 
 
 def test_several_datasets_have_an_answer_each_at_the_top(make_run, tmp_path):
-    other = make_run(seed=3)
-    other.values["data"]["split"] = "random"
-    page = write_report([make_run(), other], tmp_path / "report")[0].read_text()
+    page = write_report([make_run(), make_run(protocol="random")], tmp_path / "report")[0].read_text()
     found = Page(page)
     assert {"#phantom-grouped", "#phantom-random"} <= set(found.addresses)
     assert page.count("On this data") == 2
@@ -214,6 +213,17 @@ def test_runs_are_found_in_folders_and_by_name(make_run, tmp_path):
     assert len(results) == 2
     assert unfinished == ["half"]
     assert len(find_runs([second.path])[0]) == 1
+
+
+def test_a_study_tells_why_a_run_is_missing(make_run, tmp_path):
+    first = make_run()
+    cells = [
+        {"directory": first.path.name, "state": "done"},
+        {"directory": "d-simsiam-1", "state": "failed", "message": "the loss is no number"},
+        {"directory": "d-dcl-2", "state": "pending"},
+    ]
+    (tmp_path / "runs" / "study.json").write_text(json.dumps({"cells": cells}))
+    assert find_runs([tmp_path / "runs"])[1] == ["d-simsiam-1: the loss is no number"]
 
 
 @pytest.mark.parametrize("name", ["empty", "missing"])
