@@ -97,6 +97,8 @@ def bench(ctx: click.Context, /, plan: str | None, output: Path, **words: Any) -
     )
     study = _carry_out(ctx, chosen, layers, cells, catalog, place, words)
     _print_study(study, output, as_json=words["as_json"])
+    if study.results:
+        _write_report(study, output, catalog, quiet=words["as_json"])
     if study.failed:
         ctx.exit(1)
 
@@ -162,6 +164,15 @@ def _print_cells(cells: Sequence[Cell], catalog: Catalog, output: Path, jobs: in
     left = learn_folder(output, catalog).left(todo, {}, trained, jobs)
     time = f"about {duration(left)}" if left is not None else f"time not known before a first run lies in {output}"
     click.echo(f"{len(cells)} cells, {len(todo)} to do: {time if todo else 'nothing'}")
+
+
+def _write_report(study: Study, output: Path, catalog: Catalog, *, quiet: bool) -> None:
+    from medssl.report.study import write_report
+
+    unfinished = [f"{outcome.cell.recipe.slug}: {outcome.message}" for outcome in study.failed]
+    page = write_report(study.results, output / "report", catalog=catalog, unfinished=unfinished)[0]
+    if not quiet:
+        click.echo(page)
 
 
 def _print_study(study: Study, output: Path, *, as_json: bool) -> None:

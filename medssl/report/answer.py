@@ -70,7 +70,7 @@ def answer(section: Section, baselines: Mapping[str, str]) -> Answer:
 
 
 def _best_sentence(section: Section) -> str:
-    highest = [(name, *ranked[0]) for name in section.evaluators if (ranked := section.ranked(name))]
+    highest = [(name, *ranked[0]) for name in section.judges if (ranked := section.ranked(name))]
     if not highest:
         return "On this data no accuracy was measured."
     rows = {row.label: row for _, row, _ in highest}
@@ -91,7 +91,7 @@ def _verdicts(section: Section, words: Mapping[str, str]) -> Iterator[str]:
     """Yield what is shown against each baseline, over all rows: no row is picked by its test result."""
     rows = _trained(section.main_rows)
     for baseline in _baselines(section.main_rows):
-        tested = {name: _sorted_out(section, rows, baseline, name) for name in section.evaluators}
+        tested = {name: _sorted_out(section, rows, baseline, name) for name in section.judges}
         tested = {name: found for name, found in tested.items() if found.total}
         what = _described(baseline, words)
         better = [f"{_who(f.better, f)} by {name}" for name, f in tested.items() if f.better]
@@ -143,7 +143,7 @@ def _sorted_out(section: Section, rows: Sequence[Row], other: Row, evaluator: st
 
 def _highest(section: Section) -> Statement:
     lines = []
-    for name in section.evaluators:
+    for name in section.judges:
         ranked = section.ranked(name)
         if not ranked:
             continue
@@ -198,7 +198,7 @@ def _against_baselines(section: Section, words: Mapping[str, str]) -> Iterator[S
         )
     for baseline in baselines:
         lines = []
-        for name in section.evaluators:
+        for name in section.judges:
             found = _sorted_out(section, rows, baseline, name)
             if found.total:
                 lines.append(f"{name}: {_in_detail(found)}")
@@ -221,7 +221,7 @@ def _batch_sizes(section: Section) -> Iterator[Statement]:
     rows = _trained(section.main_rows)
     pairs = [(a, b) for a, b in combinations(rows, 2) if a.method == b.method and a.batch_size != b.batch_size]
     lines = []
-    for name in section.evaluators:
+    for name in section.judges:
         tested = [(a, b, found) for a, b in pairs if (found := section.between(a, b, name))]
         words = [_batch_words(a, b, found) for a, b, found in tested if found.shown]
         if words:
@@ -244,7 +244,7 @@ def _few_labels(section: Section) -> Iterator[Statement]:
     several = _with_several_shares(section.rows)
     lines = []
     for method in dict.fromkeys(row.method for row in _baselines(several)):
-        for name in section.evaluators:
+        for name in section.judges:
             by_verdict: dict[str, list[str]] = {}
             for share in section.fractions:
                 rows = [row for row in several if row.label_fraction == share]

@@ -37,7 +37,7 @@ def score_figures(section: Section, styles: Mapping[str, Style]) -> Iterator[Dra
     """Draw each evaluator's accuracies with their intervals, published ones below."""
     if len(section.main_rows) < 2:
         return
-    for name in section.evaluators[:_MAY]:
+    for name in section.judges[:_MAY]:
         ranked = {row.label: (row, estimate) for row, estimate in section.ranked(name)}
         rows = [ranked[row.label] for row in section.main_rows if row.label in ranked]
         if rows:
@@ -99,7 +99,7 @@ def batch_figures(section: Section, styles: Mapping[str, Style]) -> Iterator[Dra
         return row.label.replace(f", batch {row.batch_size}", "")
 
     rows = [row for row in section.main_rows if not row.baseline]
-    for name in section.evaluators[:_MAY]:
+    for name in section.judges[:_MAY]:
         series = _series(rows, name, lambda row: float(row.batch_size), without, styles)
         series = [one for one in series if len(one.points) > 1]
         if series:
@@ -121,7 +121,7 @@ def label_figures(section: Section, styles: Mapping[str, Style]) -> Iterator[Dra
     def without(row: Row) -> str:
         return row.label.replace(f", {100 * row.label_fraction:g} % of labels", "")
 
-    for name in section.evaluators[:_MAY]:
+    for name in section.judges[:_MAY]:
         series = _series(section.rows, name, lambda row: 100 * row.label_fraction, without, styles)
         series = [one for one in series if len(one.points) > 1]
         if series:

@@ -106,7 +106,7 @@ def _best_evaluator(section: Section, label: str) -> str:
     """The evaluator that scored this row highest: the one whose mistakes are worth a look."""
     found = {
         name: estimate.value or 0.0
-        for name in section.evaluators
+        for name in section.judges
         for row, estimate in section.ranked(name)
         if row.label == label
     }

@@ -75,6 +75,15 @@ class Section:
         return [name for name in named if any(name in row.scores for row in self.rows)]
 
     @property
+    def judges(self) -> list[str]:
+        """The evaluators without those that predicted what an earlier one had: the same with other confidences."""
+        found: dict[str, str] = {}
+        for name in self.evaluators:
+            scores = [run.evaluations.get(name, {}) for run in self.runs]
+            found.setdefault(repr([s.get("confusion_matrix") or (name, s.get("accuracy")) for s in scores]), name)
+        return list(found.values())
+
+    @property
     def fractions(self) -> list[float]:
         """Shares of the labels, the smallest first."""
         return sorted({row.label_fraction for row in self.rows})

@@ -181,7 +181,7 @@ def _confusions(section: Section) -> list[dict[str, Any]]:
     return [
         {"row": wording.named(row), "evaluator": name, "counts": counts, "runs": len(row.runs)}
         for row in rows
-        for name in section.evaluators
+        for name in section.judges
         if (counts := _added(row, name))
     ]
 

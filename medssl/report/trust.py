@@ -117,7 +117,7 @@ def _tests(section: Section) -> Iterator[str]:
         if len(section.main_rows) > 1:
             yield "No differences were tested: the rows have no predictions for the same test images."
         return
-    main = [c for c in tested if c.evaluator in section.evaluators]
+    main = [c for c in tested if c.evaluator in section.judges]
     shown = sum(c.shown for c in main)
     level = level_text(1 - section.confidence)
     yield (

@@ -70,3 +70,13 @@ def test_published_numbers_of_one_method_share_a_row_unless_their_batch_size_tel
         ("b, batch 16", ["knn"]),
         ("b, batch 64", ["knn"]),
     ]
+
+
+def test_an_evaluator_that_predicts_what_another_did_is_no_judge_of_its_own(make_run):
+    runs = [make_run(), make_run(seed=1)]
+    for run in runs:
+        run.values["recipe"]["evaluators"].append({"plugin": "calibration"})
+        run.values["evaluations"]["calibration"] = {**run.evaluations["linear"], "ece": {"value": 0.0}}
+    [section] = sections_of(*runs)
+    assert section.evaluators == ["knn", "linear", "calibration"]
+    assert section.judges == ["knn", "linear"]
