@@ -22,7 +22,6 @@ def made_result(
     scores = {
         "bootstrap": {"unit": "group" if grouped else "sample"},
         "n_groups": units if grouped else None,
-        "confusion_matrix": [[300, 100], [50, 150]],
         "notes": [],
     }
     values = {
@@ -31,7 +30,9 @@ def made_result(
         "recipe": {"evaluators": [{"plugin": name} for name in evaluators], "split": {"fold": None}},
         "data": {"test": images, "classes": ["ill", "well"], "group_kind": "patient", "warnings": list(warnings)},
         "pretrain": {},
-        "evaluations": dict.fromkeys(evaluators, scores),
+        "evaluations": {
+            name: {**scores, "confusion_matrix": [[300 - i, 100 + i], [50, 150]]} for i, name in enumerate(evaluators)
+        },
         "diagnostics": {"features": {"collapsed": collapsed}},
     }
     return RunResult(Path(method), values)
