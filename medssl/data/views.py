@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -297,9 +298,15 @@ def _threads_of_their_own(workers: int) -> Iterator[Callable[..., Iterable[Any]]
     torch.set_num_threads(1)
     try:
         with ThreadPoolExecutor(workers) as pool:
-            yield pool.map
+            yield lambda work, pieces: pool.map(partial(_in_mode, torch.is_inference_mode_enabled(), work), pieces)
     finally:
         torch.set_num_threads(before)
+
+
+def _in_mode(inference: bool, work: Callable[[Any], Any], piece: Any) -> Any:
+    """Do a piece of work in the caller's inference mode, which a thread does not inherit."""
+    with torch.inference_mode(inference):
+        return work(piece)
 
 
 def _put(targets: Sequence[Tensor], x: Tensor, where: Ints, parameters: Parameters) -> None:

@@ -506,3 +506,19 @@ def test_a_gpu_makes_the_views_of_the_cpu_without_being_waited_for(store, reside
         difference = (levels(one.cpu()) - levels(other)).abs()
         assert difference.mean() < 0.5
         assert (difference > 4).float().mean() <= share
+
+
+@pytest.mark.parametrize("side", [24, 48])
+def test_several_threads_make_views_in_inference_mode(side):
+    """An encoder's features are computed there; threads do not inherit it."""
+    images = np.random.default_rng(0).integers(0, 256, (8, side, side, 3), dtype=np.uint8)
+    expected = make_views(list(images), image_size=side)(torch.arange(8))
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        with torch.inference_mode():
+            found = make_views(list(images), image_size=side)(torch.arange(8))
+    finally:
+        torch.set_num_threads(before)
+    for one, other in zip(expected, found, strict=True):
+        assert torch.equal(one, other)
