@@ -36,7 +36,7 @@ from medssl.train.backbones import Encoder
 from medssl.train.device import describe_environment
 from medssl.train.trainer import EpochRecord
 
-__all__ = ["Place", "execute", "fetch_dataset", "run"]
+__all__ = ["Place", "collect_warnings", "execute", "fetch_dataset", "run"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,7 +98,7 @@ def execute(recipe: Recipe, *, catalog: Catalog, place: Place, listener: Listene
     directory = _open_directory(recipe, place)
     if finished := directory.finished():
         return _same_data(finished, recipe, place)
-    with _collect_warnings() as warnings:
+    with collect_warnings() as warnings:
         start = time.perf_counter()
         listener.stage("data")
         dataset = open_dataset(recipe.dataset, catalog, place.data_dir)
@@ -181,7 +181,7 @@ def fetch_dataset(name: str, options: Mapping[str, Any], catalog: Catalog, data_
 
 
 @contextlib.contextmanager
-def _collect_warnings() -> Iterator[list[str]]:
+def collect_warnings() -> Iterator[list[str]]:
     """Gather what medssl and its plugins log as a warning, for the result's reader."""
     found: list[str] = []
 

@@ -6,7 +6,6 @@ N samples.
 from __future__ import annotations
 
 import hashlib
-import logging
 import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,6 +21,7 @@ import numpy as np
 from medssl.conformance.running import Check, NotSeen, Subject, require, without_global_draws
 from medssl.contracts import Dataset, Sample
 from medssl.errors import DataError
+from medssl.pipeline import collect_warnings
 
 __all__ = ["CHECKS", "explains", "open_at"]
 
@@ -172,25 +172,12 @@ def check_counts_are_the_published_ones(subject: Subject) -> None:
     counts: Mapping[str, int] = subject.facts.get("counts", {})
     with _files(subject) as root:
         dataset = open_at(subject, root)
-        with _warnings() as warned:
+        with collect_warnings() as warned:
             samples = dataset.samples()
         found = Counter(dataset.classes[s.label] for s in samples if s.label is not None)
         wrong = [f"{name} {found[name]} of {n}" for name, n in counts.items() if found[name] != n]
         text = f"a copy that is not the published set must be warned of, but there was no warning: {', '.join(wrong)}"
         require(not wrong or bool(warned), text)
-
-
-@contextmanager
-def _warnings() -> Iterator[list[str]]:
-    found: list[str] = []
-    handler = logging.Handler(logging.WARNING)
-    handler.emit = lambda record: found.append(record.getMessage())  # type: ignore[method-assign]
-    logger = logging.getLogger("medssl")
-    logger.addHandler(handler)
-    try:
-        yield found
-    finally:
-        logger.removeHandler(handler)
 
 
 # ------------------------------------------------------------------------------------------------- groups and leaks
