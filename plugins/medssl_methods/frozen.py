@@ -9,24 +9,12 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from torch import Tensor
-
-from medssl.contracts import Batch, Encode, Method
-from medssl.errors import TrainingError
+from medssl_methods._untrained import Untrained
 
 __all__ = ["Frozen"]
 
 
-class Frozen(Method):
+class Frozen(Untrained):
     """Leaves the encoder at the weights that it starts from."""
 
-    trains: ClassVar[bool] = False
     needs_weights: ClassVar[bool] = True
-
-    def loss(self, batch: Batch, encode: Encode) -> Tensor:  # noqa: ARG002  (the contract's signature)
-        """Refuse: there is nothing to train.
-
-        Raises:
-            TrainingError: Always.
-        """
-        raise TrainingError("the method 'frozen' trains nothing. It stands for an encoder as given. Choose another.")

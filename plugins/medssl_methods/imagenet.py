@@ -12,26 +12,12 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from torch import Tensor
-
-from medssl.contracts import Batch, Encode, Method
-from medssl.errors import TrainingError
+from medssl_methods._untrained import Untrained
 
 __all__ = ["ImageNet"]
 
 
-class ImageNet(Method):
+class ImageNet(Untrained):
     """Leaves the encoder at the weights that it starts from, which the recipes set to timm's own."""
 
-    trains: ClassVar[bool] = False
     needs_weights: ClassVar[bool] = True
-
-    def loss(self, batch: Batch, encode: Encode) -> Tensor:  # noqa: ARG002  (the contract's signature)
-        """Refuse: there is nothing to train.
-
-        Raises:
-            TrainingError: Always.
-        """
-        raise TrainingError(
-            "the method 'imagenet' trains nothing. It stands for the encoder trained on ImageNet. Choose another."
-        )

@@ -6,25 +6,10 @@ without it cannot say what the pre-training was worth.
 
 from __future__ import annotations
 
-from typing import ClassVar
-
-from torch import Tensor
-
-from medssl.contracts import Batch, Encode, Method
-from medssl.errors import TrainingError
+from medssl_methods._untrained import Untrained
 
 __all__ = ["Random"]
 
 
-class Random(Method):
+class Random(Untrained):
     """Leaves the encoder at its random initial weights."""
-
-    trains: ClassVar[bool] = False
-
-    def loss(self, batch: Batch, encode: Encode) -> Tensor:  # noqa: ARG002  (the contract's signature)
-        """Refuse: there is nothing to train.
-
-        Raises:
-            TrainingError: Always.
-        """
-        raise TrainingError("the method 'random' trains nothing. It stands for the untrained encoder. Choose another.")
