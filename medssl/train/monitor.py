@@ -95,9 +95,9 @@ def call_collapse(spread: float, rank: float, classes: int) -> Collapse | None:
     al. 2020, arXiv 2008.08186), take K - 1 dimensions beside that of their mean.
 
     Give measures of an encoder in evaluation mode: in training BatchNorm spreads out each batch anew. On the phantom,
-    four classes at 24 px, a loss that collapses (two views compared without a stop-gradient) ended at a spread of 0.02 to
-    0.07 and a rank of 1.9 to 3.5 in evaluation (0.56 and 5 in training), and with one at 0.57 and 18. Other sound runs,
-    on radiographs and ultrasound too, had 0.4 to 0.7 and 50 to 150, untrained ResNets 0.05 to 0.3 and 5 to 50.
+    four classes at 24 px, a loss that collapses (two views compared without a stop-gradient) ended at a spread of 0.02
+    to 0.07 and a rank of 1.9 to 3.5 in evaluation (0.56 and 5 in training), and with one at 0.57 and 18. Other sound
+    runs, on radiographs and ultrasound too, had 0.4 to 0.7 and 50 to 150, untrained ResNets 0.05 to 0.3 and 5 to 50.
 
     Args:
         spread: Of :func:`feature_std`.
