@@ -28,6 +28,7 @@ from medssl.stages import Machine
 from medssl.train import checkpoint
 from medssl.train.backbones import Encoder
 from medssl.train.device import choose_layout
+from medssl.train.memory import kept_memory
 
 __all__ = ["TrainedEncoder", "embed", "find_images", "load_encoder"]
 
@@ -104,6 +105,7 @@ def load_encoder(path: Path | str) -> TrainedEncoder:
     return TrainedEncoder(encoder, header).eval()
 
 
+@kept_memory()
 def embed(
     encoder: TrainedEncoder | Path | str,
     images: Sequence[Picture] | NDArray[Any] | Dataset,

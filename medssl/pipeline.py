@@ -34,6 +34,7 @@ from medssl.stages import (
 )
 from medssl.train.backbones import Encoder
 from medssl.train.device import describe_environment
+from medssl.train.memory import kept_memory
 from medssl.train.trainer import EpochRecord
 
 __all__ = ["Place", "collect_warnings", "execute", "fetch_dataset", "run"]
@@ -88,6 +89,7 @@ def run(
     return execute(recipe, catalog=catalog, place=place or Place(), listener=listener or Listener())
 
 
+@kept_memory()
 def execute(recipe: Recipe, *, catalog: Catalog, place: Place, listener: Listener) -> RunResult:
     """Carry out a recipe, or return the result that an earlier call left.
 
