@@ -119,7 +119,7 @@ def execute(recipe: Recipe, *, catalog: Catalog, place: Place, listener: Listene
     environment = {**describe_environment(), **machine.describe()}
     seconds = time.perf_counter() - start
     training = {
-        **_describe_training(recipe, len(data.split.train), history),
+        **_describe_training(recipe, len(data.pretrained_on), history),
         "init": encoder.origin or None,
         "reused": source and source.path.name,
     }

@@ -114,11 +114,15 @@ class Recipe:
 
     @property
     def pretraining_hash(self) -> str:
-        """The same over what decides the encoder: runs that differ in their evaluation alone can share one."""
+        """The same over what decides the encoder: runs that differ in their evaluation alone can share one.
+
+        Where the best epoch is kept, it is an evaluator that chooses the encoder, by the labels it sees.
+        """
         values = self.to_dict()
-        for section in ("evaluators", "evaluate"):
-            del values[section]
-        del values["train"]["validate_every"]
+        del values["evaluate"]
+        if self.train.keep == "best":
+            return _digest(values)
+        del values["evaluators"], values["train"]["validate_every"]
         if not self.method.plugin.uses_labels:
             values["split"] = {key: value for key, value in values["split"].items() if not key.startswith("label_")}
         return _digest(values)
@@ -157,7 +161,7 @@ def resolve(catalog: Catalog, layers: Sequence[Mapping[str, Any]]) -> Recipe:
 
     Raises:
         OptionError: An unknown key (with the closest), a wrong type, a value out of range, a plugin not named.
-        PluginError: See :func:`medssl.contracts.load_plugin`.
+        PluginError: See :func:`medssl.plugins.load_plugin`.
     """
     user: dict[str, Any] = {}
     for layer in layers:
@@ -246,7 +250,7 @@ def choose(kind: str, name: str, values: Mapping[str, Any], catalog: Catalog) ->
         catalog: Knows which package brings a name that is not installed.
 
     Raises:
-        PluginError: See :func:`medssl.contracts.load_plugin`.
+        PluginError: See :func:`medssl.plugins.load_plugin`.
         OptionError: An option is unknown, of the wrong type, or out of range.
     """
     found, plugin = load_plugin(kind, name, catalog.packages(kind))

@@ -39,6 +39,8 @@ class TrainSettings:
         schedule: ``cosine`` to zero, or ``constant``, after the warm-up.
         warmup_epochs: Linear warm-up from zero.
         batch_norm: ``per-view``: each view has its own statistics, as if encoded alone; ``joint``: one set over all.
+        compile: Let PyTorch compile the encoder (``torch.compile``), which takes a minute at the start and, on a
+            processor, a C++ compiler.
         validate_every: Epochs between two validations by k nearest neighbours; 0 for none.
         keep: The encoder of the ``last`` epoch, or of the ``best`` validated one, the latest among equals.
     """
@@ -53,6 +55,7 @@ class TrainSettings:
     schedule: Literal["cosine", "constant"] = "cosine"  # SimCLR sec. 2.3
     warmup_epochs: NonNegative = 0.0  # not needed at these batch sizes (SimSiam sec. 4)
     batch_norm: Literal["per-view", "joint"] = "per-view"  # what the methods' own code does
+    compile: bool = False  # measured: ResNet-18, 64 px, on two cores is as fast without (docs/performance.md)
     validate_every: Annotated[int, Ge(0)] = 5
     keep: Literal["last", "best"] = "last"  # the methods' papers; the best of many epochs is the luckiest
 
@@ -106,6 +109,8 @@ class SplitSettings:
             pre-training. Someone with few labels has few to choose settings with too (Oliver et al. 2018, arXiv
             1804.09170, sec. 4.6).
         label_seed: Of the choice of those labels.
+        pretrain_seed: Pre-train on the training part of the split with this seed instead: a leak, since test images are
+            among it, which the result says. Only to measure what the ICIP 2023 study's unseeded splits are worth.
     """
 
     protocol: str | None = None
@@ -115,6 +120,7 @@ class SplitSettings:
     fold: Annotated[int, Ge(0)] | None = None
     label_fraction: Annotated[float, Gt(0), Le(1)] = 1.0
     label_seed: int = 0
+    pretrain_seed: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

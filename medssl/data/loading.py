@@ -18,7 +18,7 @@ from medssl.data.audit import Audit, audit
 from medssl.data.labels import choose_labels
 from medssl.data.splits import Split, make_split
 from medssl.data.store import Store, default_cache, open_store
-from medssl.errors import DataError
+from medssl.errors import DataError, OptionError
 from medssl.recipe import Choice, Recipe
 
 __all__ = ["Data", "Part", "data_folder", "load_data", "open_dataset"]
@@ -89,9 +89,27 @@ def load_data(
     return Data(recipe, dataset, samples, split, store, audit(dataset, samples, store, split))
 
 
-def _split(recipe: Recipe, dataset: Dataset, samples: Sequence[Sample]) -> Split:
+def _split(recipe: Recipe, dataset: Dataset, samples: Sequence[Sample], seed: int | None = None) -> Split:
     protocol = recipe.split.protocol or dataset.default_split
-    return make_split(samples, recipe.split, protocol, group_kind=dataset.group_kind, classes=dataset.classes)
+    settings = recipe.split if seed is None else replace(recipe.split, seed=seed)
+    return make_split(samples, settings, protocol, group_kind=dataset.group_kind, classes=dataset.classes)
+
+
+def _pretrained_on(recipe: Recipe, dataset: Dataset, samples: Sequence[Sample], split: Split) -> tuple[str, ...]:
+    """Return the ids of the images to pre-train on.
+
+    Raises:
+        OptionError: They would be those of another split, with their labels.
+    """
+    seed = recipe.split.pretrain_seed
+    if seed is None:
+        return split.train
+    if recipe.method.plugin.uses_labels:
+        raise OptionError(
+            f"{recipe.method.name} learns from labels, and split.pretrain_seed would show it those of test images. "
+            "The setting is for methods without labels. Leave it out."
+        )
+    return _split(recipe, dataset, samples, seed).train
 
 
 @dataclass(frozen=True)
@@ -121,6 +139,7 @@ class Data:
 
     Attributes:
         classes: Class names in order.
+        pretrained_on: Ids of the images to pre-train on: the training part, unless the recipe lets others leak in.
         fingerprint: Changes when what decides the encoder does: a setting, the split, a pixel.
         audit: What was found out about the images.
     """
@@ -139,6 +158,7 @@ class Data:
         self.split = split
         self.store = store
         self.audit = audit
+        self.pretrained_on = _pretrained_on(recipe, dataset, samples, split)
         self.fingerprint = f"{recipe.pretraining_hash}:{split.sha256}:{store.key}"
         self._samples = {sample.id: sample for sample in samples}
         self._rows = {name: row for row, name in enumerate(store.ids)}
@@ -153,7 +173,14 @@ class Data:
             labelled: Leave out the samples without a label, and those whose label the recipe's label fraction hides.
                 Otherwise they are there, with -1 in its place.
         """
-        chosen = [self._shown(sample) for sample in getattr(self.split, name)]
+        return self._gather(getattr(self.split, name), labelled=labelled)
+
+    def pretraining_part(self) -> Part:
+        """Gather what to pre-train on, with -1 for a label that is missing or hidden."""
+        return self._gather(self.pretrained_on, labelled=False)
+
+    def _gather(self, names: Sequence[str], *, labelled: bool) -> Part:
+        chosen = [self._shown(name) for name in names]
         if labelled:
             chosen = [sample for sample in chosen if sample.label is not None]
         numbers: dict[str, int] = {}
@@ -205,8 +232,21 @@ class Data:
                 "val": len(self.part("val")),
             },
             "store": {"key": self.store.key, "reduced": self.store.reduced, "bytes": self.store.nbytes},
-            "warnings": [*split.warnings, *self._warn_of_labels(), *self.audit.warnings, *skipped],
+            "warnings": [
+                *split.warnings,
+                *self._warn_of_leak(),
+                *self._warn_of_labels(),
+                *self.audit.warnings,
+                *skipped,
+            ],
         }
+
+    def _warn_of_leak(self) -> Iterator[str]:
+        if leaked := set(self.pretrained_on).intersection(self.split.test):
+            yield (
+                f"leak: {len(leaked)} of {len(self.split.test)} test images were pre-trained on, as "
+                "split.pretrain_seed asks for"
+            )
 
     def _warn_of_labels(self) -> Iterator[str]:
         """Say where whole groups, or an image of each class, made the share of the labels another than asked for."""

@@ -45,7 +45,7 @@ def pretrain(
     if not recipe.method.plugin.trains:
         listener.note(f"{recipe.method.name} trains nothing: the encoder is evaluated as it is")
         return encoder, []
-    part = data.part("train", labelled=False)
+    part = data.pretraining_part()
     method = build_method(recipe, encoder, num_samples=len(part), num_classes=len(data.classes))
     views = Views(
         data.store,

@@ -101,7 +101,7 @@ class Trainer:
         self._labels = labels.to(device) if method.uses_labels and labels is not None else None
         self._state, self._history = directory / "state.pt", directory / "history.jsonl"
         self._fingerprint = fingerprint
-        self._encode = JointEncode(encoder, precision, settings.batch_norm)
+        self._encode = JointEncode(encoder, precision, settings.batch_norm, compiled=settings.compile)
         self._optimizer = build_optimizer([encoder, method], settings)
         self._best = BestEpoch(encoder) if settings.keep == "best" else None
         self._scaler = precision.scaler()

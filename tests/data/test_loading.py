@@ -12,6 +12,7 @@ from PIL import Image
 
 from medssl.catalog import load_catalog
 from medssl.data.loading import load_data, open_dataset
+from medssl.errors import OptionError
 from medssl.recipe import resolve
 
 
@@ -32,14 +33,40 @@ def folder(tmp_path_factory):
 def load(folder, tmp_path_factory, monkeypatch):
     monkeypatch.setenv("MEDSSL_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
 
-    def data(protocol="random", **split):
+    def data(protocol="random", method="random", **split):
         dataset = {"plugin": "folder", "unlabelled": "more", "group_pattern": r"(p\w+\d)-"}
         settings = {"split": {"protocol": protocol, **split}, "views": {"image_size": 16}}
         catalog = load_catalog()
-        recipe = resolve(catalog, [{"method": "random", "dataset": dataset, **settings}])
+        recipe = resolve(catalog, [{"method": method, "dataset": dataset, **settings}])
         return load_data(recipe, open_dataset(recipe.dataset, catalog, folder))
 
     return data
+
+
+def test_the_training_part_is_pre_trained_on_with_the_images_whose_labels_are_hidden(load):
+    data = load(label_fraction=0.25)
+    part = data.pretraining_part()
+    assert part.ids == data.split.train
+    assert (part.labels >= 0).sum() == len(data.part("train")) < len(part)
+
+
+def test_a_split_of_its_own_for_pre_training_leaks_and_the_result_says_so(load):
+    honest, leaking = load(), load(pretrain_seed=1)
+    assert leaking.split.sha256 == honest.split.sha256
+    assert leaking.fingerprint != honest.fingerprint
+    assert leaking.pretraining_part().ids == load(seed=1).split.train
+    leaked = set(leaking.pretrained_on) & set(honest.split.test)
+    assert leaked
+    expected = f"leak: {len(leaked)} of {len(honest.split.test)} test images were pre-trained on"
+    assert [w for w in leaking.describe()["warnings"] if w.startswith("leak")] == [
+        f"{expected}, as split.pretrain_seed asks for"
+    ]
+    assert not any(w.startswith("leak") for w in honest.describe()["warnings"])
+
+
+def test_no_method_gets_the_labels_of_a_leaking_split(load):
+    with pytest.raises(OptionError, match=r"supervised learns from labels.*split.pretrain_seed"):
+        load(method="supervised", pretrain_seed=1)
 
 
 def labels(part):

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import copy
+from functools import partial
 
 import pytest
 import torch
 from timm.layers import BatchNormAct2d
 from torch import nn
 
+from medssl.conformance import toy
+from medssl.errors import TrainingError
 from medssl.settings import EncoderSettings
 from medssl.train.backbones import build_encoder
-from medssl.train.batchnorm import JointEncode, per_view
+from medssl.train.batchnorm import JointEncode, PerView
 from medssl.train.device import Precision
 
 FLOAT32 = Precision(None, "test")
@@ -30,7 +33,7 @@ def run(layer, parts, joint):
     layer = copy.deepcopy(layer)
     parts = [part.clone().requires_grad_() for part in parts]
     if joint:
-        with per_view(layer, len(parts)):
+        with PerView(layer, len(parts)):
             out = layer(torch.cat(parts))
     else:
         out = torch.cat([layer(part) for part in parts])
@@ -67,7 +70,7 @@ def test_layer_equals_separate_forwards_bit_for_bit(name, dtype, views):
 def test_layout_survives():
     layer = nn.BatchNorm2d(6)
     x = torch.cat(make_views(2, 4, 6, 5, 5)).contiguous(memory_format=torch.channels_last).requires_grad_()
-    with per_view(layer, 2):
+    with PerView(layer, 2):
         out = layer(x)
     out.square().sum().backward()
     assert out.is_contiguous(memory_format=torch.channels_last)
@@ -90,7 +93,7 @@ def test_encoder_in_float64_equals_separate_forwards_only_per_view(encoder, batc
     other = copy.deepcopy(encoder)
     separate = [other(view) for view in views]
     torch.cat(separate).square().sum().backward()
-    with per_view(encoder, 3) if exact else torch.enable_grad():
+    with PerView(encoder, 3) if exact else torch.enable_grad():
         joint = encoder(torch.cat(views)).chunk(3)
     torch.cat(joint).square().sum().backward()
     assert all(torch.allclose(a, b, rtol=1e-9, atol=1e-12) for a, b in zip(joint, separate, strict=True)) is exact
@@ -162,13 +165,13 @@ def test_evaluation_uses_running_statistics_inside_the_context_too():
     layer = nn.BatchNorm2d(3).eval()
     x = torch.randn(4, 3, 2, 2)
     plain = layer(x)
-    with per_view(layer, 2):
+    with PerView(layer, 2):
         assert torch.equal(layer(x), plain)
 
 
 def test_nothing_is_left_behind_even_after_an_error(encoder):
     keys = list(encoder.state_dict())
-    with pytest.raises(RuntimeError, match="expected"), per_view(encoder, 2):
+    with pytest.raises(RuntimeError, match="expected"), PerView(encoder, 2):
         encoder(torch.zeros(2, 5, 32, 32))
     layers = [m for m in encoder.modules() if isinstance(m, nn.BatchNorm2d)]
     assert len(layers) > 5
@@ -176,11 +179,54 @@ def test_nothing_is_left_behind_even_after_an_error(encoder):
     assert list(encoder.state_dict()) == keys
 
 
+def compare_compiled(encoder, monkeypatch, backend):
+    """Two rounds of views of two sizes, compiled and not: features, gradients, statistics; and the graphs made."""
+    torch._dynamo.reset()
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend=backend))
+    before = torch._dynamo.utils.counters["stats"]["unique_graphs"]
+    found = []
+    for network, compiled in ((copy.deepcopy(encoder), True), (encoder, False)):
+        encode = JointEncode(network, FLOAT32, compiled=compiled)
+        for seed in (0, 1):
+            views = [*make_views(2, 4, 3, 32, 32, seed=seed), *make_views(3, 4, 3, 24, 24, seed=seed)]
+            features = torch.cat(encode(views))
+            features.square().sum().backward()
+        found.append(
+            [features.detach(), gradients(network), torch.cat([b.flatten().float() for b in network.buffers()])]
+        )
+    return *found, torch._dynamo.utils.counters["stats"]["unique_graphs"] - before
+
+
+def test_a_compiler_sees_the_statistics_of_each_view_and_compiles_once_per_size(monkeypatch):
+    compiled, eager, graphs = compare_compiled(toy.Encoder(), monkeypatch, "aot_eager")
+    for a, b in zip(compiled, eager, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
+    assert graphs == 2
+
+
+@pytest.mark.slow
+def test_compiled_equals_eager_to_a_ten_thousandth(monkeypatch):
+    compiled, eager, graphs = compare_compiled(toy.Encoder(), monkeypatch, "inductor")
+    for a, b in zip(compiled, eager, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-4 * float(b.abs().max()))
+    assert graphs == 2
+
+
+def test_an_encoder_that_cannot_be_compiled_says_what_to_do(monkeypatch):
+    def broken(graph, inputs):
+        raise OSError("no C++ compiler")
+
+    torch._dynamo.reset()
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend=broken))
+    with pytest.raises(TrainingError, match=r"could not be compiled.*no C\+\+ compiler.*train.compile=false"):
+        JointEncode(toy.Encoder(), FLOAT32, compiled=True)(make_views(2, 4, 3, 32, 32))
+
+
 def test_contexts_can_be_nested(encoder):
     layer = nn.BatchNorm1d(3)
     outer = torch.cat(make_views(4, 5, 3))
     other = copy.deepcopy(layer)
-    with per_view(layer, 2), per_view(layer, 2):
+    with PerView(layer, 2), PerView(layer, 2):
         out = layer(outer)
     torch.testing.assert_close(out, torch.cat([other(part) for part in outer.chunk(4)]))
     assert "forward" not in vars(layer)
@@ -188,7 +234,7 @@ def test_contexts_can_be_nested(encoder):
 
 def test_batch_that_does_not_divide_is_refused():
     layer = nn.BatchNorm1d(3)
-    with pytest.raises(ValueError, match="5 samples for 2 views"), per_view(layer, 2):
+    with pytest.raises(ValueError, match="5 samples for 2 views"), PerView(layer, 2):
         layer(torch.zeros(5, 3))
 
 

@@ -1,0 +1,134 @@
+"""The ICIP 2023 study's probe as its code runs it: the "frozen" backbone left in training mode.
+
+Its weights do not change, but its BatchNorm layers normalise each batch with the batch's own statistics, and their
+running ones drift towards the probe's images (``linear.py:89`` of the study's code; row 18 of the differences). What
+comes out depends on the probe's batch size and order. Beside ``mlp``, the same probe on features that are
+computed once, it shows what the slip is worth. Not for results: the encoder that is scored is not the pre-trained one.
+
+Every learning rate of the grid is trained on the same batches, so the backbone goes through them once for all.
+
+N images, F features, K classes, L learning rates, S side of an image in pixels.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar, Literal
+
+import torch
+import torch.nn.functional as F
+from annotated_types import Ge
+from torch import Tensor, nn
+
+from medssl.contracts import Evaluator, Images, Positive, PositiveInt, Predictor
+from medssl_evaluators._choice import ConstantPredictor, best, only_class, score
+
+__all__ = ["MLPTrainMode"]
+
+_PREDICTED = 256  # images in a forward pass without gradients
+_HALVED_EVERY = 25  # epochs; section 3.1 of the study
+
+
+class MLPTrainMode(Evaluator):
+    """Two-layer probe on a backbone whose BatchNorm adapts to the probe's batches, as in the ICIP 2023 study's code."""
+
+    @dataclass(frozen=True, kw_only=True)
+    class Config:
+        """Options, as of ``mlp``.
+
+        Attributes:
+            hidden: Width of the hidden layer.
+            epochs: Passes over the training part; each encodes every image again.
+            batch_size: Images per step; decides the backbone's statistics too.
+            learning_rates: Grid for Adam's learning rate.
+            hold_epochs: Epochs before the schedule, which halves the rate every 25, begins to count.
+        """
+
+        hidden: PositiveInt = 512  # the study's code
+        epochs: PositiveInt = 100  # ICIP 2023 study, sec. 3.1
+        batch_size: Annotated[int, Ge(2)] = 64  # Table 1 has 16 and 64
+        learning_rates: tuple[Positive, ...] = (0.005, 0.01, 0.1, 0.5)  # every value of Table 1
+        hold_epochs: Annotated[int, Ge(0)] = 25  # the study's code, linear.py:143
+
+    needs: ClassVar[Literal["features", "images"]] = "images"
+    config: Config
+
+    def fit(self, train: Images, val: Images) -> Predictor:
+        """Train every learning rate on ``train``; choose one on ``val``, the lower log loss among equals.
+
+        Raises:
+            DataError: There are several learning rates to choose from, and the validation part is empty.
+        """
+        if (label := only_class(train)) is not None:
+            return ConstantPredictor(label, train.num_classes)
+        rates = sorted(set(self.config.learning_rates))
+        encoder = copy.deepcopy(train.encoder).requires_grad_(requires_grad=False)
+        device = train.plain(torch.arange(1)).device
+        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+            torch.manual_seed(self.seed)  # equal starts, and dropout
+            heads = [copy.deepcopy(head) for head in [self._head(train).to(device)] for _ in rates]
+            self._train(encoder, heads, rates, train)
+        encoder.eval()
+        found = [_Probe(encoder, head.eval(), train, rate) for head, rate in zip(heads, rates, strict=True)]
+        features = list(_features(encoder, val))
+        proba = [torch.cat([head(x).softmax(dim=1).cpu() for x in features]) for head in heads] if features else []
+        scores = score(torch.stack(proba) if proba else torch.empty(len(rates), 0, train.num_classes), val.label)
+        chosen = best(scores.balanced_accuracy, -scores.log_loss, "learning_rates")
+        probe = found[chosen]
+        probe.selected = {**probe.selected, **scores.selected(chosen)}
+        return probe
+
+    def _head(self, images: Images) -> nn.Sequential:
+        hidden = self.config.hidden
+        return nn.Sequential(
+            nn.Linear(images.feature_dim, hidden),
+            nn.BatchNorm1d(hidden),
+            nn.LeakyReLU(),
+            nn.Linear(hidden, images.num_classes),
+        )
+
+    def _train(self, encoder: nn.Module, heads: list[nn.Sequential], rates: list[float], images: Images) -> None:
+        config, size = self.config, min(self.config.batch_size, len(images))
+        optimizers = [torch.optim.Adam(head.parameters(), lr=rate) for head, rate in zip(heads, rates, strict=True)]
+        generator = torch.Generator().manual_seed(self.seed)
+        encoder.train()  # the slip
+        for epoch in range(config.epochs):
+            share = 0.5 ** (max(0, epoch - config.hold_epochs) // _HALVED_EVERY)
+            order = torch.randperm(len(images), generator=generator)[: len(images) // size * size]
+            for rows in torch.split(order, size):
+                with torch.no_grad(), images.autocast():
+                    x = encoder(images.plain(rows)).float()
+                label = images.label[rows].to(x.device)
+                for head, optimizer, rate in zip(heads, optimizers, rates, strict=True):
+                    optimizer.param_groups[0]["lr"] = rate * share
+                    optimizer.zero_grad()
+                    torch.autograd.backward(F.cross_entropy(head(x), label))
+                    optimizer.step()
+
+
+@torch.no_grad()
+def _features(encoder: nn.Module, images: Images) -> Iterator[Tensor]:
+    """Encode a part in evaluation mode, with the statistics that the training left: tensors ``(n, F)`` float32."""
+    for rows in torch.split(torch.arange(len(images)), _PREDICTED):
+        if len(rows):
+            with images.autocast():
+                x: Tensor = encoder(images.plain(rows))
+            yield x.float()
+
+
+class _Probe(Predictor):
+    """The adapted backbone with one head."""
+
+    def __init__(self, encoder: nn.Module, head: nn.Module, images: Images, rate: float) -> None:
+        self.encoder, self.head, self.autocast = encoder, head, images.autocast
+        self.selected: dict[str, Any] = {"learning_rate": rate}
+
+    @torch.no_grad()
+    def predict_proba(self, x: Tensor) -> Tensor:
+        """Map images ``(N, 3, S, S)`` to class probabilities ``(N, K)``."""
+        with self.autocast():
+            features = self.encoder(x)
+        proba: Tensor = self.head(features.float()).softmax(dim=1)
+        return proba
