@@ -19,7 +19,7 @@ import os
 import tempfile
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,7 @@ from torchvision import transforms
 
 from benchmarks.measuring import Line, ratio_line, take_turns
 from medssl.contracts import Augmentation, Dataset, Sample, Task, ViewSpec, read_image
+from medssl.data.pixels import ImageStore
 from medssl.data.store import Store, open_store
 from medssl.data.views import Views
 from medssl.settings import EncoderSettings, TrainSettings
@@ -47,7 +48,7 @@ from medssl_methods.simclr import SimCLR
 
 TILE, TILES = 150, 512  # pixels and images: a tenth of the colorectal set
 CPU = torch.device("cpu")
-STEPS = 3  # of a turn; the first is not counted
+FULL = Precision(None, "", "cpu")
 
 Turn = Callable[[], float]
 
@@ -79,18 +80,19 @@ def write_tiles(folder: Path, count: int, side: int = TILE, suffix: str = "png")
 
 
 class Rig:
-    """One comparison: backbone, image size, batch size, and the files.
+    """One comparison: backbone, image size and batch size.
 
     Args:
         backbone: timm's name.
         side: Of the views.
         batch: Samples per step.
-        folder: The tiles.
+        device: Where to train.
+        steps: Of a turn; the first is not counted.
     """
 
-    def __init__(self, backbone: str, side: int, batch: int, folder: Path) -> None:
-        self.backbone, self.side, self.batch, self.folder = backbone, side, batch, folder
-        self.precision = choose_precision("auto", CPU)
+    def __init__(self, backbone: str, side: int, batch: int, device: torch.device = CPU, steps: int = 3) -> None:
+        self.backbone, self.side, self.batch, self.device, self.steps = backbone, side, batch, device, steps
+        self.precision = choose_precision("auto", device)
 
     def make(self) -> tuple[nn.Module, SimCLR]:
         encoder = build_encoder(EncoderSettings(backbone=self.backbone, stem="standard"), self.side, 0)
@@ -104,24 +106,49 @@ class Rig:
         )
         return encoder, SimCLR(SimCLR.Config(), encoder, task)
 
-    def store(self, cache: Path) -> Store:
-        dataset = Tiles(Tiles.Config(), self.folder)
-        return open_store(dataset, dataset.samples(), view_size=self.side, cache=cache)
+    def turn(self, step: Callable[[], object]) -> Turn:
+        """Seconds per step after the first of a turn."""
+
+        def turn() -> float:
+            step()
+            start = self.now()
+            for _ in range(self.steps - 1):
+                step()
+            return (self.now() - start) / (self.steps - 1)
+
+        return turn
+
+    def now(self) -> float:
+        """The time when the device has done what it was given."""
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+        return time.perf_counter()
 
 
-def counted(seconds: list[float]) -> float:
-    """Mean of a turn's steps after the first."""
-    return sum(seconds[1:]) / (len(seconds) - 1)
+def store_of(folder: Path, side: int, cache: Path) -> Store:
+    dataset = Tiles(Tiles.Config(), folder)
+    return open_store(dataset, dataset.samples(), view_size=side, cache=cache)
 
 
-def bare(rig: Rig, precision: Precision, layout: torch.memory_format, *, compiled: bool = False) -> Turn:
-    """The encoder's step on views in memory."""
+def bare(rig: Rig, precision: Precision, layout: torch.memory_format, *, mode: str = "eager") -> Turn:
+    """The encoder's step on views in memory.
+
+    Args:
+        rig: What to train.
+        precision: Of the encoder.
+        layout: Of images and weights.
+        mode: ``eager``; ``compiled``: the encoder by ``torch.compile``; ``graph``: the step as one CUDA graph.
+    """
+    return keeping_memory(rig.turn(bare_step(rig, precision, layout, mode)))
+
+
+def bare_step(rig: Rig, precision: Precision, layout: torch.memory_format, mode: str) -> Callable[[], object]:
     encoder, method = rig.make()
-    encoder.to(memory_format=layout)
-    forward = torch.compile(encoder) if compiled else encoder
-    settings = TrainSettings(batch_size=rig.batch)
-    optimizer = build_optimizer([encoder, method], settings)
-    x = torch.randn(2 * rig.batch, 3, rig.side, rig.side).contiguous(memory_format=layout)
+    encoder.to(rig.device, memory_format=layout)
+    method.to(rig.device)
+    forward = torch.compile(encoder, dynamic=False) if mode == "compiled" else encoder
+    optimizer = build_optimizer([encoder, method], TrainSettings(batch_size=rig.batch))
+    x = torch.randn(2 * rig.batch, 3, rig.side, rig.side, device=rig.device).contiguous(memory_format=layout)
 
     def step() -> None:
         optimizer.zero_grad(set_to_none=True)
@@ -131,7 +158,21 @@ def bare(rig: Rig, precision: Precision, layout: torch.memory_format, *, compile
         method.criterion(z0, z1).backward()
         optimizer.step()
 
-    return keeping_memory(timed_steps(step))
+    return captured(step) if mode == "graph" else step
+
+
+def captured(step: Callable[[], None]) -> Callable[[], object]:
+    """Record a step as a CUDA graph, after three that let cuDNN and the allocator settle."""
+    stream = torch.cuda.Stream()
+    stream.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(stream):
+        for _ in range(3):
+            step()
+    torch.cuda.current_stream().wait_stream(stream)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        step()
+    return graph.replay
 
 
 def keeping_memory(turn: Turn) -> Turn:
@@ -144,34 +185,21 @@ def keeping_memory(turn: Turn) -> Turn:
     return kept
 
 
-def timed_steps(step: Callable[[], None]) -> Turn:
-    def turn() -> float:
-        seconds = []
-        for _ in range(STEPS):
-            start = time.perf_counter()
-            step()
-            seconds.append(time.perf_counter() - start)
-        return counted(seconds)
-
-    return turn
-
-
 class EnoughError(Exception):
     """Ends an epoch before its state is written."""
 
 
-def ours(rig: Rig, cache: Path) -> Turn:
-    """medssl's trainer with its views."""
+def ours(rig: Rig, store: ImageStore, scratch: Path) -> Turn:
+    """medssl's trainer with its views; on a GPU a turn is as long as the trainer goes without looking at the loss."""
     encoder, method = rig.make()
-    store = rig.store(cache)
     views = Views(
         store,
-        range(len(store)),
+        range(len(store.shapes)),
         ViewSpec(),
         Augmentation(),
         image_size=rig.side,
         seed=0,
-        device=CPU,
+        device=rig.device,
         normalisation="imagenet",
     )
     trainer = Trainer(
@@ -180,36 +208,37 @@ def ours(rig: Rig, cache: Path) -> Turn:
         views,
         settings=TrainSettings(batch_size=rig.batch, learning_rate=1e-3),
         seed=0,
-        device=CPU,
+        device=rig.device,
         precision=rig.precision,
-        groups=torch.arange(len(store)),
-        directory=Path(tempfile.mkdtemp(dir=cache)),
+        groups=torch.arange(len(views)),
+        directory=Path(tempfile.mkdtemp(dir=scratch)),
         fingerprint="",
     )
 
     def turn() -> float:
-        times: list[float] = []
+        seen: list[tuple[float, int]] = []
 
-        def progress(_: StepRecord) -> None:
-            times.append(time.perf_counter())
-            if len(times) == STEPS + 1:
+        def progress(record: StepRecord) -> None:
+            seen.append((time.perf_counter(), record.step))
+            if record.step - seen[0][1] >= rig.steps:
                 raise EnoughError
 
         with contextlib.suppress(EnoughError):
             trainer.fit(progress=progress)
-        return counted([b - a for a, b in itertools.pairwise(times)])
+        (start, first), (end, last) = seen[1 if len(seen) > 2 else 0], seen[-1]
+        return (end - start) / (last - first)
 
     return keeping_memory(turn)
 
 
-def plain_loop(rig: Rig) -> Turn:
+def plain_loop(rig: Rig, folder: Path) -> Turn:
     """One image after the other, one forward per view, float32, PyTorch's default layout."""
     network = timm.create_model(rig.backbone, num_classes=0)
     head = SimCLRProjectionHead(network.num_features, network.num_features, 128)
     criterion = NTXentLoss(0.5)
     optimizer = torch.optim.SGD([*network.parameters(), *head.parameters()], lr=1e-3)
     pipeline = pil_pipeline(rig.side)
-    batches = endless_batches(sorted(rig.folder.glob("*.png")), rig.batch)
+    batches = endless_batches(sorted(folder.glob("*.png")), rig.batch)
 
     def step() -> None:
         pictures = [Image.open(path).convert("RGB") for path in next(batches)]
@@ -218,7 +247,7 @@ def plain_loop(rig: Rig) -> Turn:
         criterion(head(network(first)), head(network(second))).backward()
         optimizer.step()
 
-    return timed_steps(step)
+    return rig.turn(step)
 
 
 def pil_pipeline(side: int) -> Callable[[Image.Image], Tensor]:
@@ -244,7 +273,7 @@ def endless_batches(paths: list[Path], size: int) -> Iterator[list[Path]]:
             yield [paths[i] for i in order[start : start + size]]
 
 
-def with_lightly(rig: Rig) -> Turn:
+def with_lightly(rig: Rig, folder: Path) -> Turn:
     """lightly's SimCLR in Lightning's Trainer, a worker process per core; its steps after the first two of a turn."""
     import pytorch_lightning as pl
     from lightly.data import LightlyDataset
@@ -271,7 +300,7 @@ def with_lightly(rig: Rig) -> Turn:
         def configure_optimizers(self) -> torch.optim.Optimizer:
             return torch.optim.SGD(self.parameters(), lr=1e-3)
 
-    dataset = LightlyDataset(str(rig.folder), transform=SimCLRTransform(input_size=rig.side))
+    dataset = LightlyDataset(str(folder), transform=SimCLRTransform(input_size=rig.side))
     loader = torch.utils.data.DataLoader(
         dataset, batch_size=rig.batch, shuffle=True, drop_last=True, num_workers=len(os.sched_getaffinity(0))
     )
@@ -282,7 +311,7 @@ def with_lightly(rig: Rig) -> Turn:
         module = Module()
         trainer = pl.Trainer(
             accelerator="cpu",
-            max_steps=STEPS + 3,
+            max_steps=rig.steps + 3,
             logger=False,
             enable_checkpointing=False,
             enable_progress_bar=False,
@@ -297,47 +326,55 @@ def with_lightly(rig: Rig) -> Turn:
     return turn
 
 
-def limits(rig: Rig, *, compiled: bool) -> dict[str, Turn]:
-    """Candidates for the bare limit."""
-    full = Precision(None, "", "cpu")
+def limits(rig: Rig) -> dict[str, Turn]:
+    """Candidates for the bare limit on a processor."""
     found = {
-        "float32, contiguous": bare(rig, full, torch.contiguous_format),
-        "float32, channels_last": bare(rig, full, torch.channels_last),
+        "float32, contiguous": bare(rig, FULL, torch.contiguous_format),
+        "float32, channels_last": bare(rig, FULL, torch.channels_last),
     }
     if rig.precision.dtype is not None:
         found[f"{rig.precision.name}, channels_last"] = bare(rig, rig.precision, torch.channels_last)
-    if compiled:
-        found["compiled, channels_last"] = bare(rig, rig.precision, torch.channels_last, compiled=True)
     return found
 
 
-def measure(rounds: int = 5, *, compiled: bool = False, large: bool = True) -> list[Line]:
+def measure(rounds: int = 5) -> list[Line]:
     """Compare everything at every size."""
-    cases = [("resnet18", 64, 64, 0.90, 2.0, None), ("resnet18", 64, 16, 0.90, 2.0, None)]
-    if large:
-        cases.append(("resnet50", 224, 16, 0.95, None, 3.0))
+    cases = [
+        (Rig("resnet18", 64, 64), 0.90, 2.0, None),
+        (Rig("resnet18", 64, 16), 0.90, 2.0, None),
+        (Rig("resnet50", 224, 16), 0.95, None, 3.0),
+    ]
     lines: list[Line] = []
-    with tempfile.TemporaryDirectory() as scratch:
-        folder = Path(scratch) / "tiles"
+    with tempfile.TemporaryDirectory() as name:
+        scratch = Path(name)
+        folder = scratch / "tiles"
         write_tiles(folder, TILES)
-        for backbone, side, batch, of_limit, over_lightly, over_plain in cases:
-            rig = Rig(backbone, side, batch, folder)
-            bares = limits(rig, compiled=compiled)
-            variants = {**bares, "medssl": ours(rig, Path(scratch) / "cache"), "plain loop": plain_loop(rig)}
+        for rig, of_limit, over_lightly, over_plain in cases:
+            bares = limits(rig)
+            mine = ours(rig, store_of(folder, rig.side, scratch / "cache"), scratch)
+            variants = {**bares, "medssl": mine, "plain loop": plain_loop(rig, folder)}
             if over_lightly:
-                variants["lightly"] = with_lightly(rig)
-            seconds = take_turns(variants, rounds if side < 100 else max(2, rounds // 2))
-            rates = {name: round(2 * batch / float(np.median(values)), 1) for name, values in seconds.items()}
-            best = min(bares, key=lambda name: float(np.median(seconds[name])))
-            title = f"{backbone}, {side} px, batch {batch}"
-            detail = {"views_per_second": rates, "limit": best, "layout": choose_layout(CPU).name}
-            mine = seconds["medssl"]
+                variants["lightly"] = with_lightly(rig, folder)
+            seconds = take_turns(variants, rounds if rig.side < 100 else max(2, rounds // 2))
+            best = fastest(bares, seconds)
+            title = f"{rig.backbone}, {rig.side} px, batch {rig.batch}"
+            detail = {"views_per_second": rates(seconds, rig), "limit": best, "layout": choose_layout(CPU).name}
+            ours_took = seconds["medssl"]
             lines.append(
-                ratio_line(f"pre-training / bare limit: {title}", seconds[best], mine, mark=of_limit, **detail)
+                ratio_line(f"pre-training / bare limit: {title}", seconds[best], ours_took, mark=of_limit, **detail)
             )
             if over_lightly:
                 over = seconds["lightly"]
-                lines.append(ratio_line(f"pre-training / lightly: {title}", over, mine, mark=over_lightly))
+                lines.append(ratio_line(f"pre-training / lightly: {title}", over, ours_took, mark=over_lightly))
             plain = seconds["plain loop"]
-            lines.append(ratio_line(f"pre-training / plain loop: {title}", plain, mine, mark=over_plain))
+            lines.append(ratio_line(f"pre-training / plain loop: {title}", plain, ours_took, mark=over_plain))
     return lines
+
+
+def fastest(names: Iterable[str], seconds: Mapping[str, Sequence[float]]) -> str:
+    return min(names, key=lambda name: float(np.median(seconds[name])))
+
+
+def rates(seconds: Mapping[str, Sequence[float]], rig: Rig) -> dict[str, float]:
+    """Views per second of each variant."""
+    return {name: round(2 * rig.batch / float(np.median(values)), 1) for name, values in seconds.items()}
