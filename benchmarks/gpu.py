@@ -101,7 +101,7 @@ def pretraining_lines(plan: Plan, device: torch.device, clock: Clock) -> Iterato
                 return
             rig = Rig(plan.backbone, plan.side, batch, device, plan.steps)
             made = {"compiled": bare(rig, rig.precision, torch.channels_last, mode="compiled")}
-            mine = {"medssl": ours(rig, store, Path(scratch))}
+            mine = {"medssl": ours(rig, store, Path(scratch), compiled=True)}
             yield from compared(rig, {**made, **mine}, 2, "compiled ")
 
 

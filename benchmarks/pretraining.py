@@ -189,7 +189,7 @@ class EnoughError(Exception):
     """Ends an epoch before its state is written."""
 
 
-def ours(rig: Rig, store: ImageStore, scratch: Path) -> Turn:
+def ours(rig: Rig, store: ImageStore, scratch: Path, *, compiled: bool = False) -> Turn:
     """medssl's trainer with its views; on a GPU a turn is as long as the trainer goes without looking at the loss."""
     encoder, method = rig.make()
     views = Views(
@@ -206,7 +206,7 @@ def ours(rig: Rig, store: ImageStore, scratch: Path) -> Turn:
         encoder,
         method,
         views,
-        settings=TrainSettings(batch_size=rig.batch, learning_rate=1e-3),
+        settings=TrainSettings(batch_size=rig.batch, learning_rate=1e-3, compile=compiled),
         seed=0,
         device=rig.device,
         precision=rig.precision,

@@ -156,7 +156,7 @@ def validation() -> Line:
     with tempfile.TemporaryDirectory() as scratch:
         root = Path(scratch)
         for name in ("a", "b"):
-            write_tiles(root / name, 1000)
+            write_tiles(root / "images" / name, 1000)
         os.environ["MEDSSL_CACHE"] = str(root / "cache")
         watches = []
         for every in (1, 0):
@@ -169,7 +169,7 @@ def validation() -> Line:
             }
             watch = Watch()
             recipe = resolve(load_catalog(), [settings])
-            place = Place(data_dir=root, output=root / f"runs{every}")
+            place = Place(data_dir=root / "images", output=root / f"runs{every}")
             execute(recipe, catalog=load_catalog(), place=place, listener=watch)
             watches.append(watch)
         del os.environ["MEDSSL_CACHE"]

@@ -28,6 +28,8 @@ suppress_warnings: list[str] = []
 myst_enable_extensions = ["colon_fence", "deflist", "dollarmath"]
 myst_heading_anchors = 3
 
+default_role = "literal"  # one backtick in a docstring or a help text is code, as in Markdown
+
 autodoc_default_options = {"members": True, "member-order": "bysource", "show-inheritance": True}
 autodoc_typehints = "signature"
 autodoc_preserve_defaults = True
@@ -53,5 +55,7 @@ doctest_test_doctest_blocks = ""  # only what is marked as an example
 smartquotes = False  # a command line must be copied as it stands: no en dash for two hyphens
 html_theme = "furo"
 html_title = f"medssl {release}"
+html_static_path = ["_static"]
+html_css_files = ["style.css"]
 copybutton_prompt_text = r"\$ |>>> |\.\.\. "
 copybutton_prompt_is_regexp = True

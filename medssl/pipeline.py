@@ -29,6 +29,7 @@ from medssl.stages import (
     evaluate,
     extract_features,
     find_pretrained,
+    naming_the_plugin,
     pretrain,
     save,
 )
@@ -100,7 +101,7 @@ def execute(recipe: Recipe, *, catalog: Catalog, place: Place, listener: Listene
     directory = _open_directory(recipe, place)
     if finished := directory.finished():
         return _same_data(finished, recipe, place)
-    with collect_warnings() as warnings:
+    with collect_warnings() as warnings, naming_the_plugin(recipe):
         start = time.perf_counter()
         listener.stage("data")
         dataset = open_dataset(recipe.dataset, catalog, place.data_dir)

@@ -2,17 +2,20 @@
 
 For each first-party method and evaluator a page (what the module says of itself, every option with its default and
 source); for each dataset, settings section and augmentation a fragment that a written page includes; for each module of
-the core an API page. All of it goes to ``docs/reference/generated/``, which git ignores.
+the core an API page; and lists of these pages. All of it goes to ``docs/reference/generated/``, which git ignores.
 """
 
 from __future__ import annotations
 
+import ast
 import inspect
 import re
 import shutil
 import tomllib
+from collections.abc import Iterable
 from dataclasses import fields
 from importlib import import_module
+from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +23,7 @@ import performance_tables
 
 from medssl import options, settings
 from medssl.catalog import load_catalog
+from medssl.cli import _COMMANDS as COMMANDS
 from medssl.contracts import Augmentation
 
 if TYPE_CHECKING:
@@ -28,11 +32,27 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parents[2]
 KINDS = {"method": "methods", "dataset": "datasets", "evaluator": "evaluators"}
 UNDOCUMENTED = ("medssl.cli", "medssl.report")  # the command line has a page of its own; tables are its furniture
+PUBLIC = ("medssl.contracts", "medssl.errors", "medssl.conformance")  # what a plugin may import
+HEADINGS = {"f1_weighted": "weighted F1", "batch_size": "batch size", "test": "test images"}  # of published results
+CONTRACTS = {  # headings of the page: module, the class to begin with
+    "Methods": ("methods", "Method"),
+    "Views": ("views", "ViewSpec"),
+    "Datasets": ("datasets", "Dataset"),
+    "Evaluators": ("evaluators", "Evaluator"),
+    "Options": ("options", ""),
+}
+TYPED = {"None": "null", "True": "true", "False": "false"}  # as on the command line, not as in Python
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register with Sphinx."""
     app.connect("builder-inited", lambda built: write(Path(built.srcdir) / "reference" / "generated"))
+    app.connect("autodoc-process-docstring", _name_symbols)
+    app.connect("autodoc-process-signature", _shorten_signature)
+    app.connect("doctree-read", _say_attributes)
+    app.connect("sphinx-click-process-arguments", lambda _app, _context, lines: lines.clear())  # the usage names them
+    app.connect("sphinx-click-process-options", _name_values)
+    app.connect("html-page-context", _keep_options_whole)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
 
 
@@ -63,6 +83,10 @@ def pages() -> dict[str, str]:
     found |= _settings_fragments()
     found |= performance_tables.fragments()
     found["augmentations.inc"] = _augmentation_table(catalog)
+    found |= {f"{KINDS[kind]}.inc": _plugin_list(kind, catalog) for kind in ("method", "evaluator")}
+    found["commands.inc"] = _command_list()
+    found["api-public.inc"] = _module_list(PUBLIC)
+    found["api-core.inc"] = _module_list(name for name in core_modules() if name not in PUBLIC)
     return found
 
 
@@ -89,24 +113,131 @@ def core_modules() -> list[str]:
     return names
 
 
+# ------------------------------------------------------------------------------------------------ what others generate
+
+
+def _name_symbols(_app: Sphinx, what: str, _name: str, _object: Any, _options: Any, lines: list[str]) -> None:
+    """Say what the last line of a module's docstring is: ``N samples, F features`` explains the letters of its page."""
+    lines[:] = [_no_enumeration(line) for line in lines]
+    if what == "module":
+        last = max((i for i, line in enumerate(lines) if line and not lines[i - 1]), default=0)
+        if re.match(r"[B-Zn]( x [A-Z])? [a-z]", lines[last]):
+            lines[last] = f"*Symbols:* {lines[last]}"
+
+
+def _no_enumeration(line: str) -> str:
+    """Keep ``K.``, alone after a field's name, from becoming the letter of a list."""
+    return re.sub(r"^(\s*(?::\w+ \w+:)?\s*[A-Z])\.$", r"\1\\.", line)
+
+
+def _shorten_signature(
+    _app: Sphinx, _what: str, _name: str, _object: Any, _options: Any, signature: str | None, returned: str | None
+) -> tuple[str | None, str | None]:
+    """Leave bounds and module names out of a signature; the text below it says what is meant."""
+    if signature is not None:
+        signature = re.sub(r"~?\btyping\.", "", signature)
+        signature = re.sub(r"~?\b[\w.]*Annotated\[(\w+)(?:, ~?[\w.]+\([^)]*\))+\]", r"\1", signature)
+        signature = signature.replace(" = <factory>", "").replace("=<factory>", "")
+    return signature, returned
+
+
+def _say_attributes(_app: Sphinx, tree: Any) -> None:
+    """Call the attributes of a class by their name, and do not say of a class that it is an object."""
+    from docutils import nodes  # noqa: PLC0415  # the tests use this module without it
+
+    for paragraph in list(tree.findall(nodes.paragraph)):
+        if paragraph.astext() in ("Bases: object", "Bases: ABC"):
+            paragraph.parent.remove(paragraph)
+    for name in tree.findall(nodes.field_name):
+        if name.astext() == "Variables":
+            name.children = [nodes.Text("Attributes")]
+
+
+def _name_values(_app: Sphinx, context: Any, lines: list[str]) -> None:
+    """Show what kind of value an option takes, where click's page has the name of a variable."""
+    kinds = {option.name: option.type.name.upper() for option in context.command.params if option.metavar is None}
+    for i, line in enumerate(lines):
+        if line.startswith(".. option::"):
+            lines[i] = re.sub(r"<(\w+)>", lambda found: f"<{kinds.get(found[1], found[1])}>", line)
+
+
+def _keep_options_whole(_app: Sphinx, _page: str, _template: str, context: dict[str, Any], _tree: Any) -> None:
+    """Mark the options in commands and texts, so that no line is broken at their hyphens (``style.css``)."""
+    body = context.get("body", "").replace('<span class="pre">--', '<span class="pre option">--')
+    context["body"] = re.sub(
+        r'<div class="highlight-console.*?</pre>',
+        lambda block: re.sub(r"(?<=[\s>])(--[a-z][\w-]*)", r'<span class="option">\1</span>', block[0]),
+        body,
+        flags=re.DOTALL,
+    )
+
+
 # ------------------------------------------------------------------------------------------------------------- pages
 
 
 def _api_page(name: str) -> str:
+    if name == "medssl.contracts":
+        return _contracts_page(name)
     return f"{_title(name)}.. automodule:: {name}\n"
+
+
+def _contracts_page(name: str) -> str:
+    """Give the contracts in the order in which a plugin's author needs them, not in that of the alphabet."""
+    public = set(import_module(name).__all__)
+    parts = [_title(name), f".. automodule:: {name}\n   :no-members:\n"]
+    for title, (module, first) in CONTRACTS.items():
+        home = import_module(f"{name}.{module}")
+        source = inspect.getsource(home)
+        found = sorted(home.__all__, key=lambda each: (each != first, source.find(f"class {each}"), each))
+        parts += [_title(title, "-"), *(_documented(name, each) for each in found)]
+        public -= set(found)
+    return "\n".join([*parts, _title("Files", "-"), *(_documented(name, each) for each in sorted(public))])
+
+
+def _documented(module: str, name: str) -> str:
+    value = getattr(import_module(module), name)
+    kind = "autoclass" if inspect.isclass(value) else "autofunction" if inspect.isfunction(value) else "autodata"
+    called = inspect.isclass(value) and "__call__" in vars(value)
+    return f".. {kind}:: {module}.{name}\n" + "   :special-members: __call__\n" * called
+
+
+def _module_list(names: Iterable[str]) -> str:
+    """List modules with the first sentence of each."""
+    return "\n".join(f"- :doc:`{name} <generated/api/{name}>`: {_first_sentence(name)}" for name in names) + "\n"
+
+
+def _first_sentence(module: str) -> str:
+    path = ROOT / module.replace(".", "/")
+    file = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+    text = ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))) or ""
+    first, _, _ = " ".join(text.split("\n\n")[0].split()).partition(". ")
+    return f"{first.rstrip('.')}."
+
+
+def _plugin_list(kind: str, catalog: Any) -> str:
+    """List the plugins of a kind with one line each."""
+    rows = [
+        [f":doc:`{name} <generated/{KINDS[kind]}/{name}>`", _escape(catalog.summary(kind, name))]
+        for name in entry_points(kind)
+    ]
+    return _table(["Name", "What it is"], rows)
+
+
+def _command_list() -> str:
+    """List the commands with one line each, in the order of ``medssl --help``."""
+    rows = [[f"`{name} <#medssl-{name}>`__", _escape(line)] for name, (_, line) in COMMANDS.items()]
+    return _table(["Command", "What it does"], rows)
 
 
 def _plugin_page(kind: str, name: str, target: str, catalog: Any) -> str:
     module_name, _, attribute = target.partition(":")
     module = import_module(module_name)
     plugin = getattr(module, attribute)
-    use = "--method" if kind == "method" else "--evaluator"
-    example = f"medssl run {use} {name} --dataset phantom" if kind == "method" else f"medssl run ... {use} {name}"
     parts = [
         _title(name),
         f"{catalog.summary(kind, name)}\n",
         _facts(catalog.entry(kind, name)),
-        f".. code-block:: console\n\n   $ {example}\n",
+        f".. code-block:: console\n\n   $ {_example(kind, name, plugin, catalog)}\n",
         f".. automodule:: {module_name}\n   :no-members:\n",
         _title("Options", "-"),
         options_list(plugin.Config, prefix="method" if kind == "method" else f"evaluators.{name}"),
@@ -117,14 +248,25 @@ def _plugin_page(kind: str, name: str, target: str, catalog: Any) -> str:
     return "\n".join(part for part in parts if part)
 
 
+def _example(kind: str, name: str, plugin: Any, catalog: Any) -> str:
+    """Return a command line that works."""
+    if kind == "evaluator":
+        return f"medssl run --method dcl --dataset phantom --evaluator {name}"
+    if name in catalog.marked("method", "as_given"):
+        return "medssl evaluate runs/phantom-dcl-HASH --dataset phantom"
+    backbone = " --backbone vit_tiny_patch16_224 --image-size 64" if plugin.transformer_only else ""
+    return f"medssl run --method {name} --dataset phantom{backbone}"
+
+
 def _dataset_fragment(name: str, target: str, catalog: Any) -> str:
     module_name, _, attribute = target.partition(":")
     plugin = getattr(import_module(module_name), attribute)
     parts = [options_list(plugin.Config, prefix="dataset")]
     if rows := catalog.published(name):
         columns = [key for key in rows[0] if key != "dataset" and any(row.get(key) is not None for row in rows)]
-        cells = [[str(row.get(key, "")) if row.get(key) is not None else "" for key in columns] for row in rows]
-        parts += [".. rubric:: Published results\n", _table(columns, cells)]
+        cells = [[_cell(row.get(key)) for key in columns] for row in rows]
+        warning = "As their source prints them: its own split, network and training, and no intervals.\n"
+        parts += [".. rubric:: Published results\n", warning, _table([HEADINGS.get(k, k) for k in columns], cells)]
     return "\n".join(parts)
 
 
@@ -149,7 +291,7 @@ def _augmentation_table(catalog: Any) -> str:
         values = {field.name: getattr(recipe, field.name) for field in fields(Augmentation)}
         changed = [f"``{k}`` {_value(v)}" for k, v in values.items() if v != getattr(default, k)]
         rows.append([f"``{name}``", _escape(catalog.summary("augmentation", name)), ", ".join(changed) or "nothing"])
-    return _table(["name", "what it is", "differs from the defaults in"], rows)
+    return _table(["Name", "What it is", "Differs from the defaults in"], rows)
 
 
 # ----------------------------------------------------------------------------------------------------------- fragments
@@ -159,32 +301,14 @@ def options_list(config: type, prefix: str) -> str:
     """List the options of a settings class: key, type, default, meaning, source."""
     described = options.describe(config)
     if not described:
-        return "None.\n"
-    meanings = attribute_docs(config)
+        return "It has no options.\n"
     lines: list[str] = []
     for option in described:
-        lines.append(f"``{prefix}.{option.name}``: {_escape(option.type)}, default ``{_plain(option.default)}``")
-        meaning = meanings.get(option.name, "")
+        lines.append(f"``{prefix}.{option.name}``: {_escape(option.type)}, default ``{_typed(option.default)}``")
+        meaning = re.sub("``(None|True|False)``", lambda found: f"``{TYPED[found[1]]}``", option.meaning)
         source = f"*Source:* {_escape(option.comment)}." if option.comment else ""
-        lines += [f"   {text}\n" for text in (meaning, source) if text] or ["   .. \n"]
+        lines += [f"   {_no_enumeration(text)}\n" for text in (meaning, source) if text] or ["   .. \n"]
     return "\n".join(lines) + "\n"
-
-
-def attribute_docs(config: type) -> dict[str, str]:
-    """Read the ``Attributes:`` section of a Google docstring: text by name."""
-    lines = inspect.getdoc(config) or ""
-    _, _, section = lines.partition("Attributes:\n")
-    found: dict[str, list[str]] = {}
-    name = None
-    for line in section.splitlines():
-        if line and not line.startswith(" "):
-            break  # the next section
-        if match := re.match(r" {4}(\w+): (.*)", line):
-            name = match[1]
-            found[name] = [match[2]]
-        elif name and line.strip():
-            found[name].append(line.strip())
-    return {key: " ".join(words) for key, words in found.items()}
 
 
 def _facts(entry: Any) -> str:
@@ -193,9 +317,17 @@ def _facts(entry: Any) -> str:
     if not paper:
         return ""
     words = ", ".join(str(paper[key]) for key in ("authors", "venue", "year") if key in paper)
-    links = {"arxiv": "https://arxiv.org/abs/{}", "doi": "https://doi.org/{}", "url": "{}"}
-    found = [f"`{key} {paper[key]} <{link.format(paper[key])}>`__" for key, link in links.items() if key in paper]
-    return f"*{_escape(paper['title'])}.* {_escape(words)}. {', '.join(found)}\n"
+    links = {
+        "arxiv": ("arXiv {}", "https://arxiv.org/abs/{}"),
+        "doi": ("doi {}", "https://doi.org/{}"),
+        "url": ("paper", "{}"),
+    }
+    found = [
+        f"`{text.format(paper[key])} <{link.format(paper[key])}>`__"
+        for key, (text, link) in links.items()
+        if key in paper
+    ]
+    return f"*{_escape(paper['title'])}.* {_escape(words)}. {', '.join(found)}.\n"
 
 
 def _table(header: list[str], rows: list[list[str]]) -> str:
@@ -209,15 +341,30 @@ def _title(text: str, underline: str = "=") -> str:
     return f"{text}\n{underline * len(text)}\n"
 
 
+def _cell(value: Any) -> str:
+    if value is None:
+        return ""
+    return f"{value:.3f}" if isinstance(value, float) else str(value)
+
+
 def _value(value: Any) -> str:
     if isinstance(value, list | tuple):
         return " to ".join(_value(item) for item in value)
     return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
-def _plain(value: Any) -> str:
-    return repr(value).replace("`", "'")
+def _typed(value: Any) -> str:
+    """Write a value as it is typed after ``--set`` or in a recipe file."""
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(_typed, value))}]"
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    return TYPED.get(str(value)) or str(value).replace("`", "'") or '""'
 
 
 def _escape(text: str) -> str:
-    return re.sub(r"([*`|\\]|_(?=\W|$))", r"\\\1", text)
+    """Write a plain text as reStructuredText; what stands between single backticks is code."""
+    pieces = re.split(r"`([^`]+)`", text)
+    plain = (re.sub(r"([*`|\\]|_(?=\W|$))", r"\\\1", piece) for piece in pieces[::2])
+    code = [f"``{piece}``" for piece in pieces[1::2]]
+    return "".join(part for pair in zip_longest(plain, code, fillvalue="") for part in pair)

@@ -16,6 +16,7 @@ from medssl.catalog import Catalog
 from medssl.contracts import Dataset, Sample
 from medssl.data.audit import Audit, audit
 from medssl.data.labels import choose_labels
+from medssl.data.listing import list_samples
 from medssl.data.splits import Split, make_split
 from medssl.data.store import Store, default_cache, open_store
 from medssl.errors import DataError, OptionError
@@ -38,9 +39,9 @@ def data_folder(dataset: str, data_dir: Path | None) -> Path:
         DataError: The folder that was named does not exist.
     """
     base = data_dir or Path(os.environ.get("MEDSSL_DATA", "."))
-    if data_dir is not None and not base.is_dir():
+    if not base.is_dir():
         raise DataError(
-            f"the data folder {base} does not exist. It was given with --data-dir. "
+            f"the data folder {base} does not exist. It was given with {'--data-dir' if data_dir else 'MEDSSL_DATA'}. "
             "Give the folder that holds the dataset's folder, or the dataset itself."
         )
     own = base / dataset.rpartition(":")[2]
@@ -72,7 +73,7 @@ def load_data(
     Raises:
         DataError: Images or labels are missing, unreadable, or too few for the split.
     """
-    samples = dataset.samples()
+    samples = list_samples(dataset, recipe.dataset.name)
     split = _split(recipe, dataset, samples)  # before the images are read: what cannot be split fails at once
     store = open_store(
         dataset,

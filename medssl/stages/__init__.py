@@ -3,6 +3,7 @@
 Each takes what the stages before it made and returns one value; :mod:`medssl.pipeline` says in which order.
 """
 
+from medssl.stages.blame import naming_the_plugin
 from medssl.stages.evaluation import Findings, evaluate
 from medssl.stages.features import extract_features
 from medssl.stages.listener import Listener
@@ -18,6 +19,7 @@ __all__ = [
     "evaluate",
     "extract_features",
     "find_pretrained",
+    "naming_the_plugin",
     "pretrain",
     "save",
 ]

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from medssl.catalog import Catalog
+from medssl.data.listing import list_samples
 from medssl.data.loading import open_dataset
 from medssl.data.splits import FOLDED, fold_count
 from medssl.errors import DataError, OptionError
@@ -132,7 +133,6 @@ def fold_layers(recipe: Recipe, catalog: Catalog, data_dir: Path | None) -> list
     protocol = recipe.split.protocol or dataset.default_split
     if protocol not in FOLDED or recipe.split.fold is not None:
         return []
-    count = fold_count(
-        dataset.samples(), recipe.split, protocol, group_kind=dataset.group_kind, classes=dataset.classes
-    )
+    samples = list_samples(dataset, recipe.dataset.name)
+    count = fold_count(samples, recipe.split, protocol, group_kind=dataset.group_kind, classes=dataset.classes)
     return [{"split": {"fold": fold}} for fold in range(count)]

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from medssl.contracts import Batch, Method
-from medssl.errors import CheckpointError, TrainingError
+from medssl.errors import CheckpointError, PluginError, TrainingError
 from medssl.files import write_atomic
 from medssl.settings import TrainSettings
 from medssl.train.batchnorm import JointEncode
@@ -165,6 +165,7 @@ class Trainer:
             batch = self._load(positions, step)
             with self._precision.full():
                 loss = self._method(batch, self._encode)
+            self._require_loss(loss)
             losses[i] = loss.detach()
             looked = (i + 1) % self._check_every == 0 or i + 1 == self._steps
             if looked:
@@ -227,6 +228,17 @@ class Trainer:
 
     def _describe_step(self, epoch: int, step: int, loss: float, rate: float) -> StepRecord:
         return StepRecord(epoch=epoch, step=step, total_steps=self._total, loss=loss, learning_rate=rate)
+
+    def _require_loss(self, loss: object) -> None:
+        if isinstance(loss, Tensor) and loss.numel() == 1 and loss.requires_grad:
+            return
+        was = type(loss).__name__
+        if isinstance(loss, Tensor):
+            was = f"a tensor of shape {tuple(loss.shape)}" if loss.numel() != 1 else "a tensor without a gradient"
+        raise PluginError(
+            f"{type(self._method).__name__}.loss() must return one number with a gradient. It returned {was}. "
+            "Take the mean over the batch, and keep what is differentiable a tensor."
+        )
 
     def _require_finite(self, losses: Tensor, epoch: int) -> None:
         bad = (~losses.isfinite()).nonzero()

@@ -1,7 +1,7 @@
 """Linear probe: one multinomial logistic regression on frozen, standardised features.
 
 The standard question to a representation: are the classes linearly separable in it? The whole grid of regularisation
-strengths is solved at once, exactly (see ``_logistic``), and one is chosen on the validation part, as in CLIP (Radford
+strengths is solved at once, exactly (``_logistic.py``), and one is chosen on the validation part, as in CLIP (Radford
 et al. 2021, arXiv 2103.00020, appendix A.3). The optimum is unique: no learning rate, no epochs, no seed. It equals
 ``sklearn.linear_model.LogisticRegression`` behind a ``StandardScaler``.
 

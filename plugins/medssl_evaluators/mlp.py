@@ -3,8 +3,8 @@
 Linear layer to 512, BatchNorm, LeakyReLU, linear layer to the classes; 100 epochs of Adam, the learning rate halved
 every 25 (section 3.1). The study calls it linear evaluation; with its hidden layer it can separate what no linear probe
 can, so it is an evaluator of its own here. Its Table 1 lists the tuned learning rates and batch sizes, which may have
-been tuned on the test part: here every learning rate of the table is trained, side by side in one stacked batch (see
-``_stacked``), and one is chosen on the validation part.
+been tuned on the test part: here every learning rate of the table is trained, side by side in one stacked batch (in
+``_stacked.py``), and one is chosen on the validation part.
 
 Where the study's code differs from its text, this follows the text: the learning rate is halved after epochs 25, 50 and
 75 (the code: 50 and 75), and the backbone's BatchNorm is frozen with the rest (the code lets it adapt to the probe).

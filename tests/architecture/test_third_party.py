@@ -18,10 +18,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from medssl.contracts import Task
+from medssl.contracts import Features, Task
 
 TUTORIALS = Path(__file__).resolve().parents[2] / "docs" / "tutorials"
-PAGES = {"align_uniform": "method-plugin.md", "malaria": "dataset-plugin.md"}
+PAGES = {"align_uniform": "method-plugin.md", "malaria": "dataset-plugin.md", "prototypes": "evaluator-plugin.md"}
+KINDS = {"align_uniform": "method", "malaria": "dataset", "prototypes": "evaluator"}
 EXAMPLES = Path(__file__).resolve().parents[2] / "docs" / "examples"
 
 
@@ -72,7 +73,7 @@ def test_examples_are_what_the_tutorials_build(name: str, page: str) -> None:
     assert {str(p.relative_to(folder)): p.read_text() for p in folder.rglob("*.*") if p.is_file()} == files_in(page)
 
 
-@pytest.mark.parametrize(("name", "kind"), [("align_uniform", "method"), ("malaria", "dataset")])
+@pytest.mark.parametrize(("name", "kind"), KINDS.items())
 def test_tutorials_begin_with_what_new_writes(name: str, kind: str, tmp_path: Path) -> None:
     from medssl.scaffold.package import write_package as write_new
 
@@ -81,8 +82,12 @@ def test_tutorials_begin_with_what_new_writes(name: str, kind: str, tmp_path: Pa
 
 
 def test_method_and_dataset_take_under_eighty_lines() -> None:
-    plugins = [files_in(page)[f"medssl_{name}.py"] for name, page in PAGES.items()]
+    plugins = [files_in(PAGES[name])[f"medssl_{name}.py"] for name in ("align_uniform", "malaria")]
     assert sum(bool(line.strip()) for text in plugins for line in text.splitlines()) < 80
+
+
+def test_evaluator_takes_about_forty_lines() -> None:
+    assert sum(bool(line.strip()) for line in files_in(PAGES["prototypes"])["medssl_prototypes.py"].splitlines()) <= 40
 
 
 def test_readme_shows_the_tutorials_method() -> None:
@@ -137,6 +142,64 @@ def test_tutorial_dataset_reads_the_real_images(tmp_path: Path, real_data: Calla
     assert dataset.read(samples[0]).ndim == 3
 
 
+def test_tutorial_evaluator_keeps_the_contract(tmp_path: Path) -> None:
+    from medssl.conformance import check_plugin
+
+    package = write_package(tmp_path / "package", PAGES["prototypes"])
+    check_plugin("evaluator", import_file(package / "medssl_prototypes.py").Prototypes)
+
+
+def blobs(n: int, seed: int) -> Features:
+    """Three overlapping classes in 8 dimensions."""
+    import torch
+
+    generator = torch.Generator().manual_seed(seed)
+    label = torch.arange(n) % 3
+    centres = torch.randn(3, 8, generator=torch.Generator().manual_seed(9))
+    x = (centres[label] + torch.randn(n, 8, generator=generator)) * 7 + 3  # neither centred nor scaled
+    return Features(x=x, label=label, num_classes=3)
+
+
+def test_tutorial_evaluator_is_the_papers_classifier(tmp_path: Path) -> None:
+    """Against a float64 loop (Snell et al. 2017, equations 1 and 2), and scikit-learn's nearest centroid."""
+    from sklearn.neighbors import NearestCentroid
+
+    package = write_package(tmp_path / "package", PAGES["prototypes"])
+    plugin = import_file(package / "medssl_prototypes.py").Prototypes
+    train, test = blobs(60, 0), blobs(30, 2)
+    outcome = plugin(plugin.Config(distances=("euclidean",), temperatures=(0.3,)), 0).fit(train, blobs(30, 1))
+    proba = outcome.predict_proba(test.x).numpy()
+    x, label = train.x.double().numpy(), train.label.numpy()
+    means = np.stack([x[label == k].mean(axis=0) for k in range(3)])
+    unit = 0.3 * np.mean([((row - mean) ** 2).sum() for row in x for mean in means])
+    for found, row in zip(proba, test.x.double().numpy(), strict=True):
+        weights = [math.exp(-((row - mean) ** 2).sum() / unit) for mean in means]
+        assert found == pytest.approx([weight / sum(weights) for weight in weights], abs=1e-5)
+    centroids = NearestCentroid().fit(x, label)
+    assert (proba.argmax(axis=1) == centroids.predict(test.x.double().numpy())).all()
+
+
+def test_tutorial_evaluator_chooses_the_distance_on_the_validation_part(tmp_path: Path) -> None:
+    """Where the length of a feature says nothing and its direction everything, cosine wins; where both lie on one
+    line, lengths are all that there is."""
+    import torch
+
+    package = write_package(tmp_path / "package", PAGES["prototypes"])
+    plugin = import_file(package / "medssl_prototypes.py").Prototypes
+    generator = torch.Generator().manual_seed(0)
+
+    def part(n: int, *, by_direction: bool) -> Features:
+        label = torch.arange(n) % 2
+        length = 10 ** (3 * torch.rand(n, 1, generator=generator))
+        direction = torch.stack([1.0 + 0 * label, 0.1 + 0.2 * label], dim=1)
+        x = length * direction if by_direction else (1.0 + label[:, None]) * torch.ones(n, 2) + length / 1e4
+        return Features(x=x, label=label, num_classes=2)
+
+    for by_direction, wanted in ((True, "cosine"), (False, "euclidean")):
+        train, val = (part(40, by_direction=by_direction) for _ in range(2))
+        assert plugin(plugin.Config(), 0).fit(train, val).selected["distance"] == wanted
+
+
 # -------------------------------------------------------------------------------------- in an environment of its own
 
 
@@ -182,6 +245,7 @@ def test_installed_plugins_are_listed_with_their_package(environment: Environmen
     found = {(row["kind"], row["name"]): row["distribution"] for row in rows}
     assert found["method", "align_uniform"] == "medssl-align-uniform"
     assert found["dataset", "malaria"] == "medssl-malaria"
+    assert found["evaluator", "prototypes"] == "medssl-prototypes"
     assert found["method", "dcl"] == "medssl"
 
 
@@ -191,22 +255,19 @@ def test_installed_plugins_pass_the_check(environment: Environment, name: str, t
     assert "FAIL" not in environment.medssl("check", name, cwd=tmp_path)
 
 
-KINDS = ("method", "dataset", "evaluator")
-
-
 @pytest.fixture(scope="module")
 def begun(tmp_path_factory: pytest.TempPathFactory) -> tuple[Environment, Path]:
     """One new package of each kind, written by the command and installed."""
     pytest.importorskip("hatchling", reason="hatchling, which builds the packages, is not installed")
     folder = tmp_path_factory.mktemp("begun")
     made = Environment(folder / "venv")
-    names = ["./" + made.medssl("new", kind, f"my_{kind}", cwd=folder).strip() for kind in KINDS]
+    names = ["./" + made.medssl("new", kind, f"my_{kind}", cwd=folder).strip() for kind in KINDS.values()]
     made.call("-m", "pip", "install", "--quiet", "--no-index", "--no-deps", "--no-build-isolation", *names, cwd=folder)
     return made, folder
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", KINDS.values())
 def test_new_packages_pass_their_tests_and_the_check(begun: tuple[Environment, Path], kind: str) -> None:
     environment, folder = begun
     listed = json.loads(environment.medssl("list", "--json", cwd=folder))
@@ -244,15 +305,17 @@ def test_new_packages_run_together(begun: tuple[Environment, Path]) -> None:
 
 
 @pytest.mark.slow
-def test_installed_method_runs_on_installed_dataset(environment: Environment, tmp_path: Path) -> None:
+def test_installed_plugins_run_together(environment: Environment, tmp_path: Path) -> None:
     write_cells(tmp_path / "malaria")
     small = ["--epochs", "1", "--batch-size", "8", "--image-size", "24", "--device", "cpu"]
     option = ["--set", "method.uniformity=0.5"]
-    words = ["run", "--method", "align_uniform", "--dataset", "malaria", "--data-dir", ".", *small, *option, "--json"]
+    plugins = ["--method", "align_uniform", "--dataset", "malaria", "--evaluator", "prototypes"]
+    words = ["run", *plugins, "--data-dir", ".", *small, *option, "--json"]
     result = json.loads(environment.medssl(*words, cwd=tmp_path))
     assert result["plugins"]["method"]["distribution"] == "medssl-align-uniform"
     assert result["plugins"]["dataset"]["distribution"] == "medssl-malaria"
     assert result["recipe"]["method"] == {"plugin": "align_uniform", "alpha": 2.0, "t": 2.0, "uniformity": 0.5}
     assert result["data"]["split"] == "grouped"
     assert sum(result["data"]["groups"].values()) == 12
-    assert result["evaluations"]
+    assert result["plugins"]["evaluators"][0]["distribution"] == "medssl-prototypes"
+    assert result["evaluations"]["prototypes"]["selected"]["distance"] in ("euclidean", "cosine")

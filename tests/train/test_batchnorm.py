@@ -197,6 +197,7 @@ def compare_compiled(encoder, monkeypatch, backend):
     return *found, torch._dynamo.utils.counters["stats"]["unique_graphs"] - before
 
 
+@pytest.mark.slow
 def test_a_compiler_sees_the_statistics_of_each_view_and_compiles_once_per_size(monkeypatch):
     compiled, eager, graphs = compare_compiled(toy.Encoder(), monkeypatch, "aot_eager")
     for a, b in zip(compiled, eager, strict=True):
@@ -212,6 +213,7 @@ def test_compiled_equals_eager_to_a_ten_thousandth(monkeypatch):
     assert graphs == 2
 
 
+@pytest.mark.slow
 def test_an_encoder_that_cannot_be_compiled_says_what_to_do(monkeypatch):
     def broken(graph, inputs):
         raise OSError("no C++ compiler")

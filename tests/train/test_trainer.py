@@ -14,7 +14,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from medssl.contracts import Method, Task, ViewSpec
-from medssl.errors import CheckpointError, TrainingError
+from medssl.errors import CheckpointError, PluginError, TrainingError
 from medssl.settings import TrainSettings
 from medssl.train import trainer as module
 from medssl.train.device import Precision
@@ -321,6 +321,23 @@ class Breaks(Contrast):
 
     def loss(self, batch, encode):
         return super().loss(batch, encode) * (self.value if batch.step >= self.at else 1)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        (lambda loss: loss.expand(4), r"a tensor of shape \(4,\)"),
+        (lambda loss: loss.detach(), "a tensor without a gradient"),
+        (float, "It returned float"),
+    ],
+)
+def test_a_loss_that_is_no_differentiable_number_is_refused(start, wrong, said):
+    class Wrong(Contrast):
+        def loss(self, batch, encode):
+            return wrong(super().loss(batch, encode))
+
+    with pytest.raises(PluginError, match=rf"Wrong.loss\(\) must return one number.*{said}.*Take the mean"):
+        start(Wrong).fit()
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
