@@ -39,6 +39,7 @@ __all__ = ["PlainViews", "Views"]
 
 _PIECE = 2**19  # numbers in a piece of a batch on a CPU: 2 MB, measured best from 28 to 224 px
 _WORKERS = 8  # most threads that make pieces: more would wait for Python's lock
+_LARGE = 128**2  # pixels of a view from which pieces side by side pay: of 64 px they took 1.05 to 1.3 times as long
 _TINY = 32**2  # pixels of an image and of a view up to which a CPU too makes a batch at once
 
 Ints = NDArray[np.int64]
@@ -256,7 +257,9 @@ def _fill_in_pieces(
     statistics: tuple[Tensor, Tensor],
 ) -> None:
     """Make views ``(M, 3, S, S)`` in pieces that fit a CPU's cache, sorted by what they need."""
-    size, workers, look = group.size, min(torch.get_num_threads(), _WORKERS), group.look
+    size, look = group.size, group.look
+    tiny = pixels.uniform and not pixels.fine and max(math.prod(pixels.largest), size * size) <= _TINY
+    workers = min(torch.get_num_threads(), _WORKERS) if size * size >= _LARGE else 1
     fitting = _PIECE // (pixels.channels * size * size)
     order, pieces = processing_order(parameters, max(1, min(fitting, -(-len(places) // workers))))
     parameters, places = parameters.take(order), places[order]
@@ -276,7 +279,7 @@ def _fill_in_pieces(
         return finish(turned[piece], piece, parameters.take(piece), oriented=True).permute(0, 2, 3, 1)
 
     with _threads_of_their_own(workers) as run:
-        if pixels.uniform and not pixels.fine and max(math.prod(pixels.largest), size * size) <= _TINY:
+        if tiny:
             turned = crops_at_once(pixels, places, parameters, size)
             made = torch.cat(list(run(make_tiny, pieces)))  # cheaper to put in order together
             views.copy_(made.index_select(0, torch.from_numpy(np.argsort(order))).permute(0, 3, 1, 2))
@@ -288,8 +291,8 @@ def _fill_in_pieces(
 def _threads_of_their_own(workers: int) -> Iterator[Callable[..., Iterable[Any]]]:
     """Yield a ``map`` that makes pieces in threads, while torch keeps each operation in one thread.
 
-    Threads that share every one of a thousand small operations wait for each other most of the time, and far longer on
-    a busy computer; threads with a piece of their own wait once.
+    Threads that share every one of a thousand small operations wait for each other, and far longer on a busy computer;
+    threads with a piece of their own wait for Python's lock between two operations, which pays where these are long.
     """
     if workers == 1:
         yield map

@@ -508,7 +508,7 @@ def test_a_gpu_makes_the_views_of_the_cpu_without_being_waited_for(store, reside
         assert (difference > 4).float().mean() <= share
 
 
-@pytest.mark.parametrize("side", [24, 48])
+@pytest.mark.parametrize("side", [24, 48, 128])  # at once, one after the other, side by side
 def test_several_threads_make_views_in_inference_mode(side):
     """An encoder's features are computed there; threads do not inherit it."""
     images = np.random.default_rng(0).integers(0, 256, (8, side, side, 3), dtype=np.uint8)

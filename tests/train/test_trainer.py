@@ -328,7 +328,7 @@ class Breaks(Contrast):
     [
         (lambda loss: loss.expand(4), r"a tensor of shape \(4,\)"),
         (lambda loss: loss.detach(), "a tensor without a gradient"),
-        (float, "It returned float"),
+        (lambda loss: loss.item(), "It returned float"),
     ],
 )
 def test_a_loss_that_is_no_differentiable_number_is_refused(start, wrong, said):
