@@ -172,13 +172,20 @@ def _same_data(result: RunResult, recipe: Recipe, place: Place) -> RunResult:
 def fetch_dataset(name: str, options: Mapping[str, Any], catalog: Catalog, data_dir: Path | None) -> Path:
     """Bring a dataset's files to ``<data-dir>/<name>``; what ``medssl fetch`` does.
 
+    Returns:
+        The folder that holds them.
+
     Raises:
         DataError: They cannot be had from here; the message says which file to put where.
     """
     choice = choose("dataset", name, options, catalog)
+    if choice.plugin.fetch is Dataset.fetch:
+        dataset = open_dataset(choice, catalog, data_dir)
+        dataset.samples()  # it brings nothing: what is missing, it says here
+        return dataset.root
     base = data_dir or Path(os.environ.get("MEDSSL_DATA", "."))
     folder = (base / name.rpartition(":")[2]).resolve()
-    dataset: Dataset = choice.plugin(choice.config, folder, catalog.entry("dataset", name))
+    dataset = choice.plugin(choice.config, folder, catalog.entry("dataset", name))
     dataset.fetch()
     return folder
 

@@ -198,7 +198,8 @@ def _check_keys(layer: Mapping[str, Any]) -> None:
     for key in layer:
         if key not in _KEYS:
             raise OptionError(
-                f"a recipe has no setting '{key}'.{did_you_mean(str(key), _KEYS)} Settings: {', '.join(_KEYS)}."
+                f"a recipe has no setting '{key}'.{did_you_mean(str(key), _KEYS)} Settings: {', '.join(_KEYS)}. "
+                "An option of the method is method.NAME."
             )
 
 

@@ -52,7 +52,7 @@ def _files(subject: Subject) -> Iterator[Path]:
         try:
             open_at(subject, Path(empty)).samples()
         except DataError as error:
-            raise NotSeen("its files are not here; give their folder") from error
+            raise NotSeen("its files are not here; give their folder with --data-dir") from error
         yield Path(empty)
 
 
@@ -170,6 +170,8 @@ def _folders_listed(backwards: bool) -> Iterator[None]:
 def check_counts_are_the_published_ones(subject: Subject) -> None:
     """Images of each class are as many as the catalogue says, or the log ``medssl`` warns that they are not."""
     counts: Mapping[str, int] = subject.facts.get("counts", {})
+    if not counts:
+        raise NotSeen("the catalogue knows no counts of it")
     with _files(subject) as root:
         dataset = open_at(subject, root)
         with collect_warnings() as warned:
@@ -199,13 +201,13 @@ def check_groups_and_default_split_fit_together(subject: Subject) -> None:
         require(len(dataset.split_reason.split()) > 2, "split_reason must say in a sentence why this is the default")
 
 
-def check_default_split_leaks_nothing(subject: Subject) -> None:
+def check_official_test_part_is_apart(subject: Subject) -> None:
     """Where the official parts are the default, no group and no image file is both in the test part and outside it."""
     with _files(subject) as root:
         dataset = open_at(subject, root)
         samples = dataset.samples()
         if dataset.default_split != "official":
-            return  # the core draws the parts, and keeps groups together
+            raise NotSeen("its default split is drawn, with groups kept together; `medssl audit` looks for copies")
         test, others = ([s for s in samples if s.part and (s.part == "test") == wanted] for wanted in (True, False))
         shared = {s.group for s in test if s.group} & {s.group for s in others}
         text = "the test part must share no group with another part when the official parts are the default, but shares"
@@ -252,6 +254,6 @@ CHECKS: tuple[Check, ...] = (
     check_listing_is_the_same_everywhere,
     check_counts_are_the_published_ones,
     check_groups_and_default_split_fit_together,
-    check_default_split_leaks_nothing,
+    check_official_test_part_is_apart,
     check_images_can_be_read,
 )

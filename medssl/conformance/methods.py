@@ -102,6 +102,7 @@ def one_batch(rig: Rig, n: int = 8, *, seed: int = 0, step: int = 0, scale: floa
 def _step(rig: Rig, step: int) -> float:
     """Take one plain gradient step, as the trainer does."""
     loss = rig.loss(one_batch(rig, seed=step, step=step))
+    require(bool(loss.isfinite().all()), f"the loss must stay finite, but became {loss.item()} at step {step}")
     torch.autograd.backward(loss)
     for module in (rig.encoder, rig.method):
         for weight in module.parameters():

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+import sys
+import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -100,8 +102,16 @@ def _run(check: Check, subject: Subject) -> CheckResult:
         except NotSeen as reason:
             return CheckResult(name_of(check), not_seen=str(reason))
         except Exception as error:  # a third party's code may raise anything
-            return CheckResult(name_of(check), problem=f"it raised {type(error).__name__}: {error}")
+            text = f"it raised {type(error).__name__}: {error}{_place(error, subject.plugin)}"
+            return CheckResult(name_of(check), problem=text)
     return CheckResult(name_of(check))
+
+
+def _place(error: Exception, plugin: type) -> str:
+    """Say where in the plugin's file an error came up; nothing where it did not."""
+    file = getattr(sys.modules.get(plugin.__module__), "__file__", None)
+    own = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
+    return f" (in {own[-1].name}, {Path(own[-1].filename).name}:{own[-1].lineno})" if own else ""
 
 
 @contextmanager

@@ -52,6 +52,7 @@ def _learn(subject: Subject, learning_rate: float) -> Iterator[dict[str, float]]
     for step in range(TOTAL_STEPS):
         index = torch.randperm(_SAMPLES, generator=torch.Generator().manual_seed(step))[:_BATCH]
         loss = rig.loss(make_batch(rig.method, images, label, index, seed=step, step=step))
+        require(bool(loss.isfinite().all()), f"the loss must stay finite, but became {loss.item()} at step {step}")
         optimizer.zero_grad()
         torch.autograd.backward(loss)
         optimizer.step()

@@ -109,13 +109,13 @@ class Section:
         )
 
     def ranked(self, evaluator: str, metric: str = "accuracy") -> list[tuple[Row, Estimate]]:
-        """Main rows that have this metric, the highest first."""
+        """Main rows that have this metric, the highest first, equals by name."""
         found = [
             (row, estimate)
             for row in self.main_rows
             if (estimate := row.scores.get(evaluator, {}).get(metric)) and estimate.value is not None
         ]
-        return sorted(found, key=lambda pair: -(pair[1].value or 0.0))
+        return sorted(found, key=lambda pair: (-(pair[1].value or 0.0), pair[0].label))
 
     def shown_first(self) -> Row:
         """The row whose pictures are shown: pre-trained where there is one, the highest by the first evaluator."""

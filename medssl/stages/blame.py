@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import inspect
+import sys
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
@@ -62,4 +62,4 @@ def _files(plugin: type) -> Iterator[str]:
     """Return where a plugin is written, and what it inherits from outside PyTorch, Python and the core."""
     for parent in plugin.__mro__:
         if parent.__module__.partition(".")[0] not in ("abc", "builtins", "medssl", "torch", "typing"):
-            yield inspect.getfile(parent)
+            yield getattr(sys.modules.get(parent.__module__), "__file__", None) or ""

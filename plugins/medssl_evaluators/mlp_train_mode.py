@@ -1,9 +1,9 @@
 """The ICIP 2023 study's probe as its code runs it: the "frozen" backbone left in training mode.
 
 Its weights do not change, but its BatchNorm layers normalise each batch with the batch's own statistics, and their
-running ones drift towards the probe's images (``linear.py:89`` of the study's code; row 18 of the differences). What
-comes out depends on the probe's batch size and order. Beside ``mlp``, the same probe on features that are
-computed once, it shows what the slip is worth. Not for results: the encoder that is scored is not the pre-trained one.
+running ones drift towards the probe's images (``linear.py:89`` of the study's code). What comes out depends on the
+probe's batch size and order. Beside ``mlp``, the same probe on features that are computed once, it shows what the slip
+is worth. Not for results: the encoder that is scored is not the pre-trained one.
 
 Every learning rate of the grid is trained on the same batches, so the backbone goes through them once for all.
 

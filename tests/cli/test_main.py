@@ -118,3 +118,10 @@ def test_check_prints_one_line_per_property(call):
 def test_check_as_json(call):
     values = json.loads(call("check", "dcl", "--json").output)
     assert all(row["ok"] for row in values["checks"])
+
+
+def test_fetch_of_a_dataset_that_brings_nothing_says_what_is_missing(call, tmp_path):
+    result = call("fetch", "folder", "--data-dir", str(tmp_path))
+    assert result.exit_code == 1
+    assert str(tmp_path) in result.output
+    assert call("fetch", "phantom", "--data-dir", str(tmp_path)).exit_code == 0

@@ -256,7 +256,7 @@ def test_checks_that_need_files_say_so_where_there_are_none():
         (OfficialWithoutParts, "groups and default split fit together"),
         (UnknownSplit, "groups and default split fit together"),
         (NoReason, "groups and default split fit together"),
-        (PatientsOnBothSides, "default split leaks nothing"),
+        (PatientsOnBothSides, "official test part is apart"),
         (FloatPixels, "images can be read"),
         (FlatPixels, "images can be read"),
         (NewPixelsEachTime, "images can be read"),
@@ -278,7 +278,7 @@ def test_an_image_that_is_in_two_official_parts_is_a_leak(copied, problem, files
 
     if copied:
         (files / "a" / "p2_0.png").write_bytes((files / "b" / "p3_0.png").read_bytes())
-    found = problem("dataset", Official, "default split leaks nothing", root=files)
+    found = problem("dataset", Official, "official test part is apart", root=files)
     assert (found or "").endswith("but 1 are: a/p2_0.png = b/p3_0.png" if copied else "")
 
 
@@ -286,7 +286,7 @@ def test_leaking_parts_that_are_not_the_default_are_no_breach(problem, files):
     class Grouped(PatientsOnBothSides):
         default_split = "grouped"
 
-    assert not problem("dataset", Grouped, "default split leaks nothing", root=files)
+    assert not problem("dataset", Grouped, "official test part is apart", root=files)
 
 
 @pytest.mark.parametrize("warns", [True, False])

@@ -260,3 +260,12 @@ def test_options_reach_the_method(problem):
             super().__init__(config, encoder, task)
 
     assert not problem("method", NeedsWidth, "loss is a finite scalar", config=NeedsWidth.Config(width=8))
+
+
+@pytest.mark.parametrize("check", ["equal seeds give equal losses", "state survives a resume"])
+def test_a_loss_that_is_finite_at_first_only_is_called_that(check, problem):
+    class NanLater(Good):
+        def loss(self, batch, encode):
+            return super().loss(batch, encode) * (float("nan") if batch.step >= 2 else 1)
+
+    assert problem("method", NanLater, check) == "the loss must stay finite, but became nan at step 2"

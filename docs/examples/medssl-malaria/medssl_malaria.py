@@ -18,7 +18,8 @@ class Malaria(Dataset):
         if not folder.is_dir():
             raise DataError(
                 f"{folder} is missing. It holds the folders {' and '.join(self.classes)} of PNG files. "
-                "Unpack cell_images.zip from https://data.lhncbc.nlm.nih.gov/public/Malaria/ there."
+                "Unpack cell_images.zip from https://data.lhncbc.nlm.nih.gov/public/Malaria/ there, "
+                "or name another place with --data-dir."
             )
         return [
             Sample(id=path.relative_to(self.root).as_posix(), label=label, group=patient(path.name))
