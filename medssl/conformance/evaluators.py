@@ -161,9 +161,12 @@ def check_choices_and_notes_are_plain(subject: Subject) -> None:
 def check_tells_toy_classes_apart(subject: Subject) -> None:
     """Three classes that lie well apart are easy: at least 0.8 of the test samples must come out right.
 
+    Of images it is 0.6: the toy encoder is untrained, and an evaluator may leave it so.
+
     A prediction is right when the likeliest class is the true one, a ranking when its first sample is of that class.
     """
     train, test = _part(subject, _TRAIN, 0), _part(subject, 90, 2)
+    least = 0.8 if subject.plugin.needs == "features" else 0.6
     for prefix, each in _outcomes(_fitted(subject)):
         if isinstance(each, Predictor):
             found = _predict(subject, each, _inputs(test)).argmax(dim=1)
@@ -172,7 +175,8 @@ def check_tells_toy_classes_apart(subject: Subject) -> None:
         else:
             continue
         right = float((found == test.label).float().mean())
-        require(right >= 0.8, f"{prefix}at least 0.8 of three easy classes must come out right, but {right:.2f} did")
+        text = f"{prefix}at least {least} of three easy classes must come out right, but {right:.2f} did"
+        require(right >= least, text)
 
 
 def check_looks_at_one_test_sample_at_a_time(subject: Subject) -> None:
