@@ -29,10 +29,9 @@ import torch
 
 from benchmarks.evaluation import features as make_features
 from benchmarks.measuring import Line, print_table, ratio_line, take_turns, write_json
-from benchmarks.pretraining import TILE, Rig, Turn, bare, fastest, ours, rates
+from benchmarks.pretraining import TILE, Rig, Turn, bare, fastest, ours, rates, views_of
 from benchmarks.views import Memory, make_images
-from medssl.contracts import Augmentation, ViewSpec
-from medssl.data.views import PlainViews, Views
+from medssl.data.views import PlainViews
 from medssl.evaluate.features import extract
 from medssl_evaluators._logistic import fit_logistic
 from medssl_evaluators._stacked import train_heads
@@ -140,17 +139,7 @@ def compared(rig: Rig, variants: dict[str, Turn], rounds: int, of: str) -> Itera
 
 def views_line(plan: Plan, device: torch.device) -> Line:
     """Make views while every wait for the device is an error."""
-    store = store_of(256)
-    views = Views(
-        store,
-        range(len(store.shapes)),
-        ViewSpec(),
-        Augmentation(),
-        image_size=plan.side,
-        seed=0,
-        device=device,
-        normalisation="imagenet",
-    )
+    views = views_of(store_of(256), plan.side, device)
     positions = torch.arange(min(64, len(views)))
     views(positions)  # the first call compiles nothing but fills caches
     waited, message = 0.0, ""

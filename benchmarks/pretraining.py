@@ -189,19 +189,18 @@ class EnoughError(Exception):
     """Ends an epoch before its state is written."""
 
 
+def views_of(store: ImageStore, side: int, device: torch.device) -> Views:
+    """Two views of every image, by the default recipe."""
+    every = range(len(store.shapes))
+    return Views(
+        store, every, ViewSpec(), Augmentation(), image_size=side, seed=0, device=device, normalisation="imagenet"
+    )
+
+
 def ours(rig: Rig, store: ImageStore, scratch: Path, *, compiled: bool = False) -> Turn:
     """medssl's trainer with its views; on a GPU a turn is as long as the trainer goes without looking at the loss."""
     encoder, method = rig.make()
-    views = Views(
-        store,
-        range(len(store.shapes)),
-        ViewSpec(),
-        Augmentation(),
-        image_size=rig.side,
-        seed=0,
-        device=rig.device,
-        normalisation="imagenet",
-    )
+    views = views_of(store, rig.side, rig.device)
     trainer = Trainer(
         encoder,
         method,

@@ -313,7 +313,7 @@ def test_an_archive_is_unpacked_with_its_folders(tmp_path, name):
 
 
 @pytest.mark.parametrize("name", MAKERS)
-@pytest.mark.parametrize("evil", ["../evil", "a/../../evil", "/tmp/evil", "..\\evil", "C:/evil"])
+@pytest.mark.parametrize("evil", ["../evil", "a/../../evil", "/evil", "..\\evil", "C:/evil"])
 def test_a_name_that_leads_outside_is_refused_and_nothing_stays(tmp_path, name, evil):
     archive = MAKERS[name](tmp_path / name, {"good/a": b"a", evil: b"b"})
     with pytest.raises(DataError, match="leads out of its folder"):

@@ -10,12 +10,10 @@ Shapes in this file: n samples, V views of each, M = V n, C channels of the stor
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -26,14 +24,14 @@ from torch import Tensor
 
 from medssl.contracts import Augmentation, ViewSpec
 from medssl.data.crops import centres_at_once, centres_one_by_one, crops_at_once, crops_one_by_one
-from medssl.data.domain import add_noise_, apply_window, list_of_noise, transform, window_of_images
+from medssl.data.domain import add_noise_, apply_window, transform, window_of_images
 from medssl.data.draws import uniforms
 from medssl.data.geometry import view_to_image
 from medssl.data.parameters import Parameters, columns, draw
 from medssl.data.pixels import ImageStore, Pixels, to_device
-from medssl.data.render import Look, Normalisation, colour, normalise, processing_order, statistics
+from medssl.data.render import Normalisation, colour, normalise, processing_order, statistics
 from medssl.data.resample import orient
-from medssl.errors import PluginError, did_you_mean
+from medssl.data.view_groups import Group, resolve_groups
 
 __all__ = ["PlainViews", "Views"]
 
@@ -43,27 +41,6 @@ _LARGE = 128**2  # pixels of a view from which pieces side by side pay: of 64 px
 _TINY = 32**2  # pixels of an image and of a view up to which a CPU too makes a batch at once
 
 Ints = NDArray[np.int64]
-
-
-@dataclass(frozen=True)
-class _Group:
-    """Views of one size and one augmentation.
-
-    Attributes:
-        numbers: ``(V,)`` of these views among all of a sample.
-        size: S.
-        augmentation: The recipe, the group's own fields laid over it.
-        look: What of it can occur.
-        windows: ``(N, 2)`` grey levels of the part's images that are black and white; ``None``: the whole range.
-        noise: The numbers that noise is made of; ``None``: there is none.
-    """
-
-    numbers: NDArray[np.int64]
-    size: int
-    augmentation: Augmentation
-    look: Look
-    windows: NDArray[np.float64] | None
-    noise: Tensor | None
 
 
 class Views:
@@ -106,7 +83,7 @@ class Views:
         self.pixels = Pixels(store, indices, torch.device(device), resident)
         self.dtype = dtype
         self._seed, self._epoch = seed, 0
-        self._groups = list(_groups(spec, augmentation, image_size, self.pixels, seed))
+        self._groups = list(resolve_groups(spec, augmentation, image_size, self.pixels, seed))
         self._statistics = statistics(normalisation, self.pixels.device)
         self._geometry = spec.geometry
 
@@ -135,13 +112,13 @@ class Views:
         samples = positions.numpy()
         return tuple(place for group in self._groups for place in self._locate(group, samples))
 
-    def _locate(self, group: _Group, samples: Ints) -> Sequence[Tensor]:
+    def _locate(self, group: Group, samples: Ints) -> Sequence[Tensor]:
         """Return one group's maps: V tensors ``(n, 2, 3)``."""
         parameters, places = self._draw(group, samples)
         maps = view_to_image(parameters, self.pixels.shapes[places]).astype(np.float32)
         return to_device(maps, self.pixels.device).view(len(group.numbers), len(samples), 2, 3).unbind()
 
-    def _draw(self, group: _Group, samples: Ints) -> tuple[Parameters, Ints]:
+    def _draw(self, group: Group, samples: Ints) -> tuple[Parameters, Ints]:
         """Return the parameters of one group's views, view after view, and the position of each one's image."""
         width = columns(group.augmentation)
         table = uniforms(self._seed, self._epoch, group.numbers, samples, width).reshape(-1, width)
@@ -149,7 +126,7 @@ class Views:
         windows = None if group.windows is None else group.windows[places]
         return draw(table, self.pixels.shapes[places], group.augmentation, group.size, windows), places
 
-    def _make(self, group: _Group, samples: Ints) -> Sequence[Tensor]:
+    def _make(self, group: Group, samples: Ints) -> Sequence[Tensor]:
         """Make one group's views: V tensors ``(n, 3, S, S)``."""
         parameters, places = self._draw(group, samples)
         views = _empty(len(places), group.size, self.dtype, self.pixels.device)
@@ -205,44 +182,6 @@ class PlainViews:
         return views.copy_(normalise(x, *self._statistics))
 
 
-def _groups(spec: ViewSpec, augmentation: Augmentation, image_size: int, pixels: Pixels, seed: int) -> Iterator[_Group]:
-    """Resolve the groups of a specification.
-
-    Raises:
-        PluginError: See :class:`Views`.
-    """
-    first, noise = 0, None
-    known = [field.name for field in dataclasses.fields(Augmentation)]
-    for group in spec.groups:
-        for name in group.augment:
-            if name not in known:
-                raise PluginError(
-                    f"a group of views replaces {name!r}, which no augmentation has.{did_you_mean(name, known)} "
-                    f"The method's views say so. An augmentation has: {', '.join(known)}."
-                )
-        size = round(image_size * group.scale)
-        if size < 2 or group.count < 1:
-            raise PluginError(
-                f"a group of views has {group.count} views of {size} pixels. The method asks for {group.scale} of the "
-                f"image size {image_size}. Take a larger image size or another method."
-            )
-        try:
-            own = dataclasses.replace(augmentation, **group.augment)
-        except ValueError as error:
-            raise PluginError(f"a group of views cannot be drawn. {error} The method's views say so.") from error
-        if own.noise > 0 and noise is None:
-            noise = list_of_noise(seed, max(round(image_size * each.scale) for each in spec.groups), pixels.device)
-        yield _Group(
-            numbers=np.arange(first, first + group.count),
-            size=size,
-            augmentation=own,
-            look=Look.of(own, size, pixels.channels),
-            windows=window_of_images(pixels, own.window, jitter=own.window_jitter > 0),
-            noise=noise if own.noise > 0 else None,
-        )
-        first += group.count
-
-
 def _empty(count: int, size: int, dtype: torch.dtype, device: torch.device) -> Tensor:
     """Return ``(count, 3, size, size)``, channels last in memory."""
     return torch.empty((count, 3, size, size), dtype=dtype, device=device, memory_format=torch.channels_last)
@@ -253,7 +192,7 @@ def _fill_in_pieces(
     pixels: Pixels,
     places: Ints,
     parameters: Parameters,
-    group: _Group,
+    group: Group,
     statistics: tuple[Tensor, Tensor],
 ) -> None:
     """Make views ``(M, 3, S, S)`` in pieces that fit a CPU's cache, sorted by what they need."""
@@ -324,7 +263,7 @@ def _fill_at_once(
     pixels: Pixels,
     places: Ints,
     parameters: Parameters,
-    group: _Group,
+    group: Group,
     statistics: tuple[Tensor, Tensor],
 ) -> None:
     """Make views ``(M, 3, S, S)`` in one go, every view through every operation that can occur."""
@@ -337,7 +276,7 @@ def _render(
     crops: Tensor,
     white: float,
     parameters: Parameters,
-    group: _Group,
+    group: Group,
     table: Tensor,
     busy: NDArray[np.bool_],
     *,

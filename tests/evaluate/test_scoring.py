@@ -112,7 +112,7 @@ def test_a_single_class_has_no_auroc_and_counts_every_resample_as_skipped() -> N
     found = score(proba, np.ones(20, dtype=int), None, EvaluateSettings(bootstrap=10), 0)
     assert found["auroc"] == {"value": None, "low": None, "high": None}
     assert found["bootstrap"]["skipped_auroc"] == 10
-    assert found["accuracy"]["low"] is not None
+    assert 0 <= found["accuracy"]["low"] <= found["accuracy"]["value"] <= found["accuracy"]["high"] <= 1
 
 
 def loop_interval(
@@ -208,7 +208,7 @@ def test_bounds_are_none_without_anything_to_draw(groups: np.ndarray | None) -> 
     found = score(proba, labels, groups, settings, 0)
     assert all(found[name]["low"] is None and found[name]["high"] is None for name in METRICS)
     assert found["bootstrap"]["resamples"] == 0
-    assert found["accuracy"]["value"] is not None
+    assert found["accuracy"]["value"] == pytest.approx((proba.argmax(axis=1) == labels).mean())
 
 
 def test_result_is_plain_json() -> None:
