@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 
 __all__ = ["IMAGE_SUFFIXES", "read_image"]
 
-#: Suffixes, in lower case, of the files that :func:`read_image` is made for.
 IMAGE_SUFFIXES = frozenset(
     {".bmp", ".jfif", ".jp2", ".jpeg", ".jpg", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp"}
 )
+"""Suffixes, in lower case, of the files that :func:`read_image` is made for."""
 
 #: Pillow's names of the formats above; none of them starts another program, as EPS does.
 _FORMATS = ("BMP", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")

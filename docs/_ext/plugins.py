@@ -15,7 +15,7 @@ import tomllib
 from collections.abc import Iterable
 from dataclasses import fields
 from importlib import import_module
-from itertools import zip_longest
+from itertools import pairwise, zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -48,7 +48,9 @@ def setup(app: Sphinx) -> dict[str, Any]:
     """Register with Sphinx."""
     app.connect("builder-inited", lambda built: write(Path(built.srcdir) / "reference" / "generated"))
     app.connect("autodoc-process-docstring", _name_symbols)
+    app.connect("autodoc-process-docstring", _join_at_colon, priority=900)  # after napoleon's
     app.connect("autodoc-process-signature", _shorten_signature)
+    app.connect("autodoc-skip-member", _skip_fields)
     app.connect("doctree-read", _say_attributes)
     app.connect("sphinx-click-process-arguments", lambda _app, _context, lines: lines.clear())  # the usage names them
     app.connect("sphinx-click-process-options", _name_values)
@@ -125,20 +127,37 @@ def _name_symbols(_app: Sphinx, what: str, _name: str, _object: Any, _options: A
             lines[last] = f"*Symbols:* {lines[last]}"
 
 
+def _join_at_colon(_app: Sphinx, _what: str, _name: str, _object: Any, _options: Any, lines: list[str]) -> None:
+    """Put a sentence together again that napoleon took, before its first colon, for a type: those are annotations."""
+    for split, whole in ((":rtype: ", ":returns: "), (":type: ", "")):
+        ends = [i for i, line in enumerate(lines) if line.startswith(split)]
+        begins = [i for i, line in enumerate(lines) if line.startswith(whole)]
+        for end, begin in zip(ends, begins, strict=False):
+            lines[begin] = f"{whole}{lines[end].removeprefix(split)}: {lines[begin].removeprefix(whole)}"
+            lines[end] = ""
+
+
 def _no_enumeration(line: str) -> str:
     """Keep ``K.``, alone after a field's name, from becoming the letter of a list."""
     return re.sub(r"^(\s*(?::\w+ \w+:)?\s*[A-Z])\.$", r"\1\\.", line)
 
 
 def _shorten_signature(
-    _app: Sphinx, _what: str, _name: str, _object: Any, _options: Any, signature: str | None, returned: str | None
+    _app: Sphinx, _what: str, _name: str, found: Any, _options: Any, signature: str | None, returned: str | None
 ) -> tuple[str | None, str | None]:
     """Leave bounds and module names out of a signature; the text below it says what is meant."""
+    if getattr(found, "_is_protocol", False):
+        return "", returned  # nobody calls its constructor
     if signature is not None:
         signature = re.sub(r"~?\btyping\.", "", signature)
         signature = re.sub(r"~?\b[\w.]*Annotated\[(\w+)(?:, ~?[\w.]+\([^)]*\))+\]", r"\1", signature)
         signature = signature.replace(" = <factory>", "").replace("=<factory>", "")
     return signature, returned
+
+
+def _skip_fields(_app: Sphinx, _what: str, _name: str, member: Any, _skip: bool, _options: Any) -> bool | None:
+    """Leave out the fields of named tuples: their class's attributes say more than "Alias for field number 0"."""
+    return True if (getattr(member, "__doc__", None) or "").startswith("Alias for field number") else None
 
 
 def _say_attributes(_app: Sphinx, tree: Any) -> None:
@@ -196,9 +215,22 @@ def _contracts_page(name: str) -> str:
 
 def _documented(module: str, name: str) -> str:
     value = getattr(import_module(module), name)
-    kind = "autoclass" if inspect.isclass(value) else "autofunction" if inspect.isfunction(value) else "autodata"
+    if not (inspect.isclass(value) or inspect.isfunction(value)):
+        return f".. py:data:: {module}.{name}\n\n   {_text_below(name)}\n"
+    kind = "autoclass" if inspect.isclass(value) else "autofunction"
     called = inspect.isclass(value) and "__call__" in vars(value)
     return f".. {kind}:: {module}.{name}\n" + "   :special-members: __call__\n" * called
+
+
+def _text_below(name: str) -> str:
+    """Return the text that stands below a value where it is assigned: the value itself only has its type's."""
+    for path in sorted((ROOT / "medssl").rglob("*.py")):
+        body = ast.parse(path.read_text(encoding="utf-8")).body
+        for assigned, below in pairwise(body):
+            named = isinstance(assigned, ast.Assign) and [ast.unparse(target) for target in assigned.targets] == [name]
+            if named and isinstance(below, ast.Expr) and isinstance(below.value, ast.Constant):
+                return inspect.cleandoc(str(below.value.value))
+    raise LookupError(f"no text stands below {name}, where it is assigned")
 
 
 def _module_list(names: Iterable[str]) -> str:

@@ -13,6 +13,7 @@ import numpy as np
 __all__ = ["Dataset", "Part", "Sample"]
 
 Part = Literal["train", "val", "test"]
+"""A part of a split: ``train``, ``val`` or ``test``."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

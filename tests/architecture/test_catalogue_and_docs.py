@@ -78,8 +78,22 @@ def test_generated_pages_cover_every_module_of_the_core(generator: ModuleType) -
 
 def test_page_of_the_contracts_holds_each_public_name_once(generator: ModuleType) -> None:
     page = generator.pages()["api/medssl.contracts.rst"]
-    found = re.findall(r"^\.\. auto(?:class|function|data):: medssl\.contracts\.(\w+)$", page, re.MULTILINE)
+    found = re.findall(r"^\.\. (?:autoclass|autofunction|py:data):: medssl\.contracts\.(\w+)$", page, re.MULTILINE)
     assert sorted(found) == sorted(importlib.import_module("medssl.contracts").__all__)
+
+
+def test_types_of_options_are_explained_in_our_words(generator: ModuleType) -> None:
+    page = generator.pages()["api/medssl.contracts.rst"]
+    assert ".. py:data:: medssl.contracts.Fraction\n\n   A number from 0 to 1.\n" in page
+
+
+def test_a_sentence_with_a_colon_is_no_type(generator: ModuleType) -> None:
+    returned = ["A measure.", "", ":returns: none was", "    seen.", ":rtype: The rank, ``-1``"]
+    generator._join_at_colon(None, "function", "rank", None, None, returned)
+    assert returned == ["A measure.", "", ":returns: The rank, ``-1``: none was", "    seen.", ""]
+    read = ["the same whatever the order.", "", ":type: Ten digits"]
+    generator._join_at_colon(None, "property", "hash", None, None, read)
+    assert read == ["Ten digits: the same whatever the order.", "", ""]
 
 
 def test_defaults_are_written_as_they_are_typed(generator: ModuleType) -> None:
