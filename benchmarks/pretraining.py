@@ -64,6 +64,9 @@ class Tiles(Dataset):
     def read(self, sample: Sample) -> np.ndarray:
         return read_image(self.root / sample.id)
 
+    def read_reduced(self, sample: Sample, short_side: int) -> np.ndarray:
+        return read_image(self.root / sample.id, short_side)
+
     def path(self, sample: Sample) -> Path:
         return self.root / sample.id
 

@@ -187,9 +187,16 @@ class _Given(Dataset):
 
     def read(self, sample: Sample) -> np.ndarray:
         """Return ``(H, W, C)``."""
+        return self._read(sample, None)
+
+    def read_reduced(self, sample: Sample, short_side: int) -> np.ndarray:
+        """Do the same; of a file in as few pixels as a run reads of it."""
+        return self._read(sample, short_side)
+
+    def _read(self, sample: Sample, short_side: int | None) -> np.ndarray:
         picture = self._images[int(sample.id[:9])]
         if isinstance(picture, str | Path):
-            return read_image(picture)
+            return read_image(picture, short_side)
         if isinstance(picture, Image.Image):
             picture = np.asarray(picture if picture.mode in ("L", "I;16") else picture.convert("RGB"))
         array = np.asarray(picture)

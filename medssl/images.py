@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import io
 import threading
+from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,13 +34,16 @@ _FORMATS = ("BMP", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
 #: More pixels than this are refused: 32,768 x 32,768, six times the largest scan Pillow itself would let pass.
 _MAX_PIXELS = 2**30
 
+#: How many times the pixels wanted are decoded at least, along a side; as in Pillow's own ``thumbnail``.
+_GAP = 2
+
 _DEEP_MODES = ("I", "I;16", "I;16B", "I;16L", "I;16N", "F")
 _GREY_MODES = ("1", "L", "LA", "La")
 
 _pillow_limit = threading.Lock()
 
 
-def read_image(path: str | Path) -> np.ndarray:
+def read_image(path: str | Path, short_side: int | None = None) -> np.ndarray:
     """Decode one image file.
 
     The first frame is read, and an EXIF orientation is applied. The number of channels and the depth follow from the
@@ -55,6 +59,9 @@ def read_image(path: str | Path) -> np.ndarray:
 
     Args:
         path: File of one of the formats behind :data:`IMAGE_SUFFIXES`; the suffix itself does not matter.
+        short_side: What the image will be reduced to, in pixels. A JPEG file is then decoded at a half, a quarter or an
+            eighth of its size, which its own transform does, as long as the short side keeps twice as many pixels: a
+            filter is to do the last step. ``None``: in full.
 
     Returns:
         ``(H, W, C)``, C 1 or 3, uint8 or uint16, writable, owned by the caller.
@@ -65,7 +72,7 @@ def read_image(path: str | Path) -> np.ndarray:
     """
     path = Path(path)
     try:
-        return _decode(path.read_bytes())
+        return _decode(path.read_bytes(), short_side)
     except DataError as error:
         raise DataError(f"{path} cannot be used as an image: {error}") from error
     # Pillow's readers answer a broken file with nearly any exception (SyntaxError, struct.error, IndexError, ...)
@@ -73,10 +80,10 @@ def read_image(path: str | Path) -> np.ndarray:
         raise DataError(f"{path} cannot be read as an image: {_cause(error)}.") from error
 
 
-def _decode(data: bytes) -> np.ndarray:
+def _decode(data: bytes, short_side: int | None) -> np.ndarray:
     if not data:
         raise DataError("the file is empty")
-    image = _load(data)
+    image = _load(data, short_side)
     deep = image.mode in _DEEP_MODES
     pixels = _to_uint16(np.asarray(image)) if deep else np.array(_convert(image, image.mode))
     if pixels.ndim == 2:
@@ -98,7 +105,7 @@ def _without_pillow_limit() -> Iterator[int]:
             Image.MAX_IMAGE_PIXELS = limit
 
 
-def _load(data: bytes) -> Image.Image:
+def _load(data: bytes, short_side: int | None) -> Image.Image:
     with _without_pillow_limit() as limit:  # the header only, out of memory: other threads hardly wait
         image = Image.open(io.BytesIO(data), formats=_FORMATS)
     pixels = image.width * image.height
@@ -106,6 +113,9 @@ def _load(data: bytes) -> Image.Image:
         raise DataError(
             f"{image.width} x {image.height} pixels are more than {_MAX_PIXELS:,}. Cut it into tiles first."
         )
+    if short_side is not None:
+        kept = min(1.0, _GAP * short_side / min(image.size))
+        image.draft(None, (ceil(image.width * kept), ceil(image.height * kept)))  # no other format than JPEG heeds it
     with _without_pillow_limit() if pixels > limit else contextlib.nullcontext():
         image.load()
     return image

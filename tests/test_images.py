@@ -247,3 +247,61 @@ def test_real_images_equal_pillow(real_data, dataset):
             np.testing.assert_array_equal(pixels.squeeze(), np.asarray(image))
         channels.add(pixels.shape[2])
     assert channels == ({1, 3} if dataset == "pneumonia_fullsize" else {3})
+
+
+# ----------------------------------------------------------------------------------------------- decoding in few pixels
+
+
+def picture(height, width, mode="RGB"):
+    """Soft shapes, as JPEG is made for; of noise no two reductions agree."""
+    seeds = np.random.default_rng(2).integers(0, 256, (height // 16, width // 16, 3)).astype(np.uint8)
+    return Image.fromarray(seeds).resize((width, height), Image.Resampling.BICUBIC).convert(mode)
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB", "CMYK"])
+@pytest.mark.parametrize(
+    ("short_side", "expected"),
+    [(128, (256, 320)), (65, (256, 320)), (64, (128, 160)), (20, (64, 80)), (1, (64, 80)), (129, None), (999, None)],
+)
+def test_a_jpeg_is_decoded_in_twice_the_pixels_asked_for_or_more(tmp_path, mode, short_side, expected):
+    picture(256, 320, mode).resize((640, 512)).save(tmp_path / "a.jpg", quality=95)
+    full, small = read_image(tmp_path / "a.jpg"), read_image(tmp_path / "a.jpg", short_side)
+    assert small.shape == (*(expected or full.shape[:2]), 1 if mode == "L" else 3)
+    if expected is None:
+        np.testing.assert_array_equal(small, full)
+    else:
+        shrunk = np.asarray(Image.fromarray(full.squeeze()).resize(expected[::-1], Image.Resampling.BOX))
+        assert np.abs(small.squeeze().astype(float) - shrunk).mean() < 1.5
+
+
+def test_what_is_shrunk_to_the_size_asked_for_is_the_same_to_half_a_grey_level(tmp_path):
+    picture(480, 640).save(tmp_path / "a.jpg", quality=95)
+    full, small = (
+        Image.fromarray(read_image(tmp_path / "a.jpg", short_side)).resize((160, 120), Image.Resampling.BILINEAR)
+        for short_side in (None, 120)
+    )
+    assert np.abs(np.asarray(full, float) - np.asarray(small)).mean() < 0.5
+
+
+def test_other_formats_are_decoded_in_full(tmp_path):
+    for suffix in (".png", ".tif", ".webp", ".bmp"):
+        picture(64, 96).save(tmp_path / f"a{suffix}")
+        assert read_image(tmp_path / f"a{suffix}", 8).shape == (64, 96, 3)
+
+
+def test_a_rotated_photograph_in_few_pixels_stands_upright(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    picture(256, 512).save(tmp_path / "a.jpg", exif=exif)
+    full, small = read_image(tmp_path / "a.jpg"), read_image(tmp_path / "a.jpg", 64)
+    assert (full.shape, small.shape) == ((512, 256, 3), (256, 128, 3))
+    shrunk = np.asarray(Image.fromarray(full).resize((128, 256), Image.Resampling.BOX), float)
+    assert np.abs(small - shrunk).mean() < 3
+
+
+def test_a_jpeg_cut_short_is_refused_in_few_pixels_too(tmp_path):
+    picture(256, 256).save(tmp_path / "a.jpg")
+    content = (tmp_path / "a.jpg").read_bytes()
+    (tmp_path / "a.jpg").write_bytes(content[: len(content) // 2])
+    with pytest.raises(DataError, match="truncated"):
+        read_image(tmp_path / "a.jpg", 32)

@@ -17,6 +17,7 @@ from typing import Any
 from unittest.mock import patch
 
 import numpy as np
+from PIL import Image
 
 from medssl.conformance.running import Check, NotSeen, Subject, require, without_global_draws
 from medssl.contracts import Dataset, Sample
@@ -27,6 +28,8 @@ __all__ = ["CHECKS", "explains", "open_at"]
 
 _PROTOCOLS = ("random", "grouped", "official")
 _READ = 64  # images that are decoded, evenly spaced; `medssl audit` looks at all
+_REDUCED = 8  # of these, as many are decoded once more in fewer pixels
+_ALIKE = 0.05  # mean distance of two thumbnails of one image, as a fraction of the range
 
 
 # ------------------------------------------------------------------------------------------------------------ the rig
@@ -247,6 +250,38 @@ def check_images_can_be_read(subject: Subject) -> None:
         require(not lost, f"path() must name the file of an image, but there is none at {', '.join(lost[:3])}")
 
 
+def check_reduced_images_are_the_same(subject: Subject) -> None:
+    """``read_reduced`` gives the image of ``read``, in no fewer pixels than were asked for."""
+    if subject.plugin.read_reduced is Dataset.read_reduced:
+        raise NotSeen("it reads every image in full")
+    with _files(subject) as root:
+        dataset = open_at(subject, root)
+        for sample in _spread(dataset.samples())[:: _READ // _REDUCED]:
+            full = dataset.read(sample)
+            wanted = max(1, min(full.shape[:2]) // 5)
+            small = dataset.read_reduced(sample, wanted)
+            seen = f"for {sample.id}, {full.shape} {full.dtype}, it gave {small.shape} {small.dtype}"
+            form = (small.dtype, small.ndim, small.shape[2:]) == (full.dtype, full.ndim, full.shape[2:])
+            require(form, f"read_reduced() must give channels and type of read(), but {seen}")
+            shape = min(small.shape[:2]) >= wanted and _same_ratio(full.shape, small.shape)
+            require(shape, f"read_reduced({wanted}) must keep so many pixels, and the aspect ratio, but {seen}")
+            apart = np.abs(_thumbnail(full) - _thumbnail(small)).mean()
+            text = f"read_reduced() must show what read() shows, but for {sample.id} grey levels are {apart:.0%} apart"
+            require(apart < _ALIKE, text)
+
+
+def _same_ratio(full: tuple[int, ...], small: tuple[int, ...]) -> bool:
+    """Whether both sides shrank alike, but for a pixel that a decoder may add or leave out."""
+    scale = min(small[:2]) / min(full[:2])
+    return all(abs(side * scale - other) <= 1 for side, other in zip(full[:2], small[:2], strict=True))
+
+
+def _thumbnail(pixels: np.ndarray) -> np.ndarray:
+    """Shrink an image to 8 x 8 grey levels in [0, 1]."""
+    grey = Image.fromarray(pixels.mean(axis=2, dtype=np.float32) / np.iinfo(pixels.dtype).max)
+    return np.asarray(grey.resize((8, 8), Image.Resampling.BOX))
+
+
 CHECKS: tuple[Check, ...] = (
     check_building_it_touches_no_file,
     check_missing_files_are_explained,
@@ -256,4 +291,5 @@ CHECKS: tuple[Check, ...] = (
     check_groups_and_default_split_fit_together,
     check_official_test_part_is_apart,
     check_images_can_be_read,
+    check_reduced_images_are_the_same,
 )

@@ -37,8 +37,8 @@ class Sample:
 class Dataset(ABC):
     """A set of labelled images that lies in one folder.
 
-    The core calls, in this order: the constructor (cheap, touches no file), :meth:`samples`, :meth:`read` once per
-    sample (from several threads at once). ``medssl fetch`` calls :meth:`fetch`.
+    The core calls, in this order: the constructor (cheap, touches no file), :meth:`samples`, :meth:`read_reduced` once
+    per sample (from several threads at once). ``medssl fetch`` calls :meth:`fetch`.
 
     Attributes:
         Config: A frozen, keyword-only dataclass of this dataset's options, every one with a default.
@@ -90,6 +90,23 @@ class Dataset(ABC):
     @abstractmethod
     def read(self, sample: Sample) -> np.ndarray:
         """Decode one image: ``(H, W, C)``, C 1 or 3, uint8 or uint16. Must be safe to call from several threads."""
+
+    def read_reduced(self, sample: Sample, short_side: int) -> np.ndarray:
+        """Decode one image that will be reduced to a short side of this many pixels; :meth:`read` unless overridden.
+
+        A dataset whose files can be decoded at a fraction of their size, as JPEG can, saves half of the time or more on
+        large images here: ``return read_image(path, short_side)``. What :meth:`read` cuts out or changes must be the
+        same here.
+
+        Args:
+            sample: Which image.
+            short_side: The core shrinks the short side of what comes to this many pixels, if it has more.
+
+        Returns:
+            What :meth:`read` returns, or the same image in fewer pixels; its short side has at least ``short_side`` of
+            them, where it had so many.
+        """
+        return self.read(sample)
 
     def path(self, sample: Sample) -> Path | None:
         """Return the file that holds this one image, or ``None`` when images do not lie in files of their own.

@@ -14,7 +14,7 @@ import json
 import os
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -55,9 +55,14 @@ def content_key(dataset: Dataset, samples: Sequence[Sample], cache: Path) -> str
 
 
 def reader_key(dataset: Dataset) -> str:
-    """Hash the source file that ``read`` is in: one that was edited must not meet the pixels of the old one."""
+    """Hash the source files that read: one that was edited must not meet the pixels of the old one."""
+    kind = type(dataset)
+    readers: set[Callable[..., Any]] = {kind.read}
+    if kind.read_reduced is not Dataset.read_reduced:
+        readers.add(kind.read_reduced)
     try:
-        source = Path(inspect.getfile(type(dataset).read)).read_bytes()
+        files = dict.fromkeys(inspect.getfile(each) for each in sorted(readers, key=lambda each: each.__name__))
+        source = b"".join(Path(file).read_bytes() for file in files)
     except (OSError, TypeError):  # typed into an interpreter
         source = b""
     return hashlib.sha256(source).hexdigest()

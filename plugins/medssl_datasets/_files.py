@@ -86,6 +86,10 @@ class FileDataset(Dataset):
         """Decode the image's file."""
         return read_image(self.path(sample))
 
+    def read_reduced(self, sample: Sample, short_side: int) -> np.ndarray:
+        """Decode it in no more pixels than are of use."""
+        return read_image(self.path(sample), short_side)
+
 
 class PublishedTree(FileDataset):
     """A published dataset in its makers' folders, at the root or inside the folders that its archives wrap it in.

@@ -196,6 +196,40 @@ class PathToNowhere(Good):
         return self.root / f"{sample.id}.tif"
 
 
+class Frugal(Drawn):
+    """Gives every second pixel of large images."""
+
+    def read(self, sample):
+        across, down = np.meshgrid(np.linspace(0, 255, 40), np.linspace(0, 255, 30))
+        return np.stack([across, down, across], axis=2).astype(np.uint8)
+
+    def read_reduced(self, sample, short_side):
+        return self.read(sample)[::2, ::2]
+
+
+class TooFewPixels(Frugal):
+    def read_reduced(self, sample, short_side):
+        return self.read(sample)[::30, ::30]
+
+
+class OtherChannels(Frugal):
+    def read_reduced(self, sample, short_side):
+        return self.read(sample)[::2, ::2, :1]
+
+
+class Squeezed(Frugal):
+    def read_reduced(self, sample, short_side):
+        return self.read(sample)[:, ::2]
+
+
+class NotCutOut(Frugal):
+    def read(self, sample):
+        return super().read(sample)[::-1]
+
+    def read_reduced(self, sample, short_side):
+        return Frugal.read(self, sample)
+
+
 class FetchesInSilence(Good):
     def fetch(self):
         pass
@@ -220,12 +254,14 @@ class TakesAnyFile(Good):
         (self.root / "a" / "p1_0.png").write_bytes(content)
 
 
-@pytest.mark.parametrize("plugin", [Good, Drawn])
+@pytest.mark.parametrize("plugin", [Good, Drawn, Frugal])
 def test_a_good_dataset_passes_every_check(plugin, files):
     results = run_checks("dataset", plugin, root=files if plugin is Good else None)
     assert [result for result in results if result.problem] == []
     assert len(results) > 10
     nothing_to_see = {"counts are the published ones", "official test part is apart"}
+    if plugin is not Frugal:
+        nothing_to_see.add("reduced images are the same")
     nothing_to_see |= {"fetch without a network is explained", "fetch refuses a wrong file"}
     assert {result.name for result in results if result.not_seen} <= nothing_to_see
 
@@ -264,6 +300,10 @@ def test_checks_that_need_files_say_so_where_there_are_none():
         (FlatPixels, "images can be read"),
         (NewPixelsEachTime, "images can be read"),
         (PathToNowhere, "images can be read"),
+        (TooFewPixels, "reduced images are the same"),
+        (OtherChannels, "reduced images are the same"),
+        (Squeezed, "reduced images are the same"),
+        (NotCutOut, "reduced images are the same"),
         (FetchesInSilence, "fetch without a network is explained"),
         (FetchCrashesOffline, "fetch without a network is explained"),
         (TakesAnyFile, "fetch refuses a wrong file"),

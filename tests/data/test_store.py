@@ -200,6 +200,30 @@ def test_an_image_more_than_twice_the_view_is_reduced_as_pillow_does_it(tmp_path
     store = store_of(Arrays({"a": pixels}, "one"), tmp_path, view_size=20)
     small = Image.fromarray(pixels.squeeze()).resize(expected[::-1], Image.Resampling.BILINEAR)
     assert store.reduced == (shape != expected)
+    np.testing.assert_allclose(store.image(0).squeeze().astype(int), np.asarray(small), atol=channels // 3)
+
+
+@pytest.mark.parametrize("change", [lambda a: a[::-1, :, ::-1], lambda a: np.broadcast_to(a[:, :, :1], a.shape)])
+def test_an_image_in_any_memory_layout_is_reduced(tmp_path, change):
+    pixels = change(noise(80, 60, 3))
+    pixels.flags.writeable = False
+    store = store_of(Arrays({"a": pixels}, "one"), tmp_path, view_size=10)
+    small = np.asarray(Image.fromarray(pixels.copy()).resize((20, 27), Image.Resampling.BILINEAR), int)
+    np.testing.assert_allclose(store.image(0), small[:, :, : store.channels], atol=1)
+
+
+def test_a_dataset_is_asked_for_no_more_pixels_than_are_kept(tmp_path):
+    asked = []
+
+    class Frugal(Arrays):
+        def read_reduced(self, sample, short_side):
+            asked.append(short_side)
+            return self.images[sample.id][::2, ::2]
+
+    pixels = noise(200, 160, 1)
+    store = store_of(Frugal({"a": pixels}, "one"), tmp_path, view_size=20)
+    small = Image.fromarray(pixels[::2, ::2, 0]).resize((40, 50), Image.Resampling.BILINEAR)
+    assert (asked, store.reduced) == ([40], True)
     np.testing.assert_array_equal(store.image(0).squeeze(), np.asarray(small))
 
 
@@ -318,6 +342,19 @@ class Mine(Dataset):
         shutil.rmtree(tmp_path / "__pycache__", ignore_errors=True)
     assert len(keys) == 1
     assert len(folders(tmp_path / "cache")) == 1
+
+
+def test_an_edited_reader_of_reduced_images_does_not_meet_the_old_pixels(tmp_path):
+    code = tmp_path / "mixin.py"
+    for value in (1, 2):
+        code.write_text(f"def read_reduced(self, sample, short_side): return self.images[sample.id] * 0 + {value}")
+        spec = importlib.util.spec_from_file_location("mixin", code)
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        kind = type("Mixed", (Arrays,), {"read_reduced": module.read_reduced})
+        store = store_of(kind({"a": noise(8, 8, 1)}, "same"), tmp_path / "cache")
+        assert (store.image(0) == value).all()
+        shutil.rmtree(tmp_path / "__pycache__", ignore_errors=True)
 
 
 def test_a_fingerprint_stands_for_the_files(tmp_path):
