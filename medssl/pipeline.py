@@ -19,6 +19,7 @@ from medssl.catalog import Catalog, load_catalog
 from medssl.contracts import Dataset
 from medssl.data.loading import Data, data_folder, load_data, open_dataset
 from medssl.errors import CheckpointError, OptionError
+from medssl.locks import hold
 from medssl.recipe import Choice, Recipe, choose, resolve
 from medssl.record import SCHEMA, RunDirectory, RunResult
 from medssl.stages import (
@@ -98,33 +99,33 @@ def execute(recipe: Recipe, *, catalog: Catalog, place: Place, listener: Listene
         MedsslError: Something the user can put right.
     """
     _require_weights(recipe)
-    directory = _open_directory(recipe, place)
-    if finished := directory.finished():
-        return _same_data(finished, recipe, place)
-    with collect_warnings() as warnings, naming_the_plugin(recipe):
-        start = time.perf_counter()
-        listener.stage("data")
-        dataset = open_dataset(recipe.dataset, catalog, place.data_dir)
-        data = load_data(recipe, dataset, on_bad_image=place.on_bad_image, progress=listener.progress)
-        data.split.save(directory.splits)
-        machine = Machine.choose(place.device, recipe.precision)
-        listener.note(machine.reasons)
-        listener.stage("pre-training")
-        source = None if place.force else find_pretrained(directory, data.fingerprint)
-        encoder, history = _encoder(source, recipe, data, machine, directory, listener)
-        save(encoder, recipe, data, directory)
-        listener.stage("features")
-        features = extract_features(recipe, data, encoder, machine, directory)
-        listener.stage("evaluation")
-        findings = evaluate(recipe, data, encoder, features, machine, directory, listener)
-    environment = {**describe_environment(), **machine.describe()}
-    seconds = time.perf_counter() - start
-    training = {
-        **_describe_training(recipe, len(data.pretrained_on), history),
-        "init": encoder.origin or None,
-        "reused": source and source.path.name,
-    }
-    return directory.finish(_describe_run(recipe, data, environment, training, findings, warnings, seconds))
+    with _open_directory(recipe, place) as directory:
+        if finished := directory.finished():
+            return _same_data(finished, recipe, place)
+        with collect_warnings() as warnings, naming_the_plugin(recipe):
+            start = time.perf_counter()
+            listener.stage("data")
+            dataset = open_dataset(recipe.dataset, catalog, place.data_dir)
+            data = load_data(recipe, dataset, on_bad_image=place.on_bad_image, progress=listener.progress)
+            data.split.save(directory.splits)
+            machine = Machine.choose(place.device, recipe.precision)
+            listener.note(machine.reasons)
+            listener.stage("pre-training")
+            source = None if place.force else find_pretrained(directory, data.fingerprint)
+            encoder, history = _encoder(source, recipe, data, machine, directory, listener)
+            save(encoder, recipe, data, directory)
+            listener.stage("features")
+            features = extract_features(recipe, data, encoder, machine, directory)
+            listener.stage("evaluation")
+            findings = evaluate(recipe, data, encoder, features, machine, directory, listener)
+        environment = {**describe_environment(), **machine.describe()}
+        seconds = time.perf_counter() - start
+        training = {
+            **_describe_training(recipe, len(data.pretrained_on), history),
+            "init": encoder.origin or None,
+            "reused": source and source.path.name,
+        }
+        return directory.finish(_describe_run(recipe, data, environment, training, findings, warnings, seconds))
 
 
 def _require_weights(recipe: Recipe) -> None:
@@ -150,12 +151,20 @@ def _encoder(
     return adopt(source, directory, machine)
 
 
-def _open_directory(recipe: Recipe, place: Place) -> RunDirectory:
+@contextlib.contextmanager
+def _open_directory(recipe: Recipe, place: Place) -> Iterator[RunDirectory]:
+    """Make the run's directory this recipe's, keep other processes out of it, and leave none without content."""
     directory = RunDirectory(place.output / recipe.slug)
-    if place.force:
-        directory.clear()
-    directory.claim(recipe.to_dict())
-    return directory
+    directory.make()
+    with hold(directory.path):
+        if place.force:
+            directory.clear()
+        directory.claim(recipe.to_dict())
+        try:
+            yield directory
+        except BaseException:
+            directory.abandon()
+            raise
 
 
 def _same_data(result: RunResult, recipe: Recipe, place: Place) -> RunResult:

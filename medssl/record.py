@@ -112,6 +112,12 @@ class RunDirectory:
         self.make()
         write_atomic(self.recipe, yaml.safe_dump(dict(recipe), sort_keys=False, allow_unicode=True).encode())
 
+    def abandon(self) -> None:
+        """Give up a run that did not come to anything: take back ``recipe.yaml`` where no other file of it is here."""
+        files = (file for file in vars(self).values() if isinstance(file, Path))
+        if not any(file.is_file() for file in files if file != self.recipe):
+            self.recipe.unlink(missing_ok=True)
+
     def make(self) -> None:
         """Create the directory.
 

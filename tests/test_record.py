@@ -30,6 +30,16 @@ def test_clearing_removes_the_runs_own_files_only(directory):
     assert [file.name for file in directory.path.iterdir()] == ["notes.txt"]
 
 
+def test_a_run_without_content_takes_its_recipe_back_and_one_with_some_does_not(directory):
+    directory.claim({"seed": 0})
+    directory.splits.write_text("{}")
+    directory.abandon()
+    assert directory.recipe.exists()
+    directory.splits.unlink()
+    directory.abandon()
+    assert list(directory.path.iterdir()) == []
+
+
 def test_a_damaged_recipe_is_said_to_be_one(directory):
     directory.make()
     directory.recipe.write_text("a: [")

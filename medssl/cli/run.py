@@ -57,21 +57,18 @@ def run(ctx: click.Context, /, output: Path, force: bool, as_json: bool, **words
 
 
 def _carry_out(ctx: click.Context, recipe: Recipe, catalog: Catalog, place: Place, *, quiet: bool) -> RunResult:
-    """Carry out one recipe with a display, alone in its directory, and write its page."""
+    """Carry out one recipe with a display, and write its page."""
     from medssl.cli.display import choose_display
     from medssl.pipeline import execute
-    from medssl.record import RunDirectory
     from medssl.report.page import write_page
-    from medssl.study.locks import hold
 
-    directory = RunDirectory(place.output / recipe.slug)
-    directory.make()
-    with choose_display(recipe, quiet=quiet) as display, hold(directory.path):
+    with choose_display(recipe, quiet=quiet) as display:
         try:
             result = execute(recipe, catalog=catalog, place=place, listener=display)
         except KeyboardInterrupt:
             display.close()
-            click.echo(f"stopped. {directory.path} keeps the epochs done; the same command goes on.", err=True)
+            directory = place.output / recipe.slug
+            click.echo(f"stopped. {directory} keeps the epochs done; the same command goes on.", err=True)
             ctx.exit(130)
     write_page(result)
     return result

@@ -16,10 +16,10 @@ from typing import Any
 
 import medssl
 from medssl.errors import CheckpointError
+from medssl.locks import is_held
 from medssl.pipeline import Place
 from medssl.record import RunDirectory
 from medssl.study.grid import Cell
-from medssl.study.locks import is_held
 from medssl.study.state import LOG, Outcome, StudyListener
 from medssl.study.timing import Clock
 

@@ -18,11 +18,10 @@ from typing import Any, TextIO
 
 from medssl.catalog import load_catalog
 from medssl.errors import MedsslError
+from medssl.locks import BusyError
 from medssl.pipeline import Place, execute
 from medssl.recipe import resolve
-from medssl.record import RunDirectory
 from medssl.stages import Listener
-from medssl.study.locks import BusyError, hold
 from medssl.study.state import LOG
 from medssl.train.records import EpochRecord
 
@@ -89,10 +88,7 @@ def _carry_out(job: Mapping[str, Any], reporter: _Reporter) -> None:
         force=job["force"],
         on_bad_image=job["on_bad_image"],
     )
-    directory = RunDirectory(place.output / recipe.slug)
-    directory.make()
-    with hold(directory.path):
-        execute(recipe, catalog=catalog, place=place, listener=reporter)
+    execute(recipe, catalog=catalog, place=place, listener=reporter)
     reporter.send("done")
 
 

@@ -5,11 +5,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from click.testing import CliRunner
 from sklearn.metrics import f1_score
 
+from medssl.catalog import load_catalog
 from medssl.cli import main
-from medssl.study.locks import hold
+from medssl.locks import BusyError, hold
+from medssl.pipeline import Place, execute
+from medssl.recipe import resolve
+from medssl.stages import Listener
 
 WORDS = ["run", "--method", "random", "--dataset", "phantom", "--image-size", "24", "--backbone", "resnet10t"]
 WORDS += ["--evaluator", "knn", "--set", "encoder.stem=standard", "--set", "dataset.images_per_patient=2"]
@@ -50,5 +55,8 @@ def test_a_directory_in_use_is_refused(call, tmp_path):
     (run,) = (tmp_path / "runs").iterdir()
     with hold(run):
         outcome = call()
+        recipe = yaml.safe_load((run / "recipe.yaml").read_text())
+        with pytest.raises(BusyError, match="is in use"):  # from a notebook too
+            execute(resolve(load_catalog(), [recipe]), catalog=load_catalog(), place=Place(), listener=Listener())
     assert outcome.exit_code == 1
     assert "is in use. Process " in outcome.output

@@ -73,6 +73,7 @@ def test_a_folder_without_class_folders(call, tmp_path):
 def test_an_empty_class_folder_is_named(call, images):
     (images / "normal").mkdir()
     refused(call(), "normal")
+    assert not list(Path("runs").glob("*"))  # no directory of a run that came to nothing
 
 
 def test_one_class_only(call, images):

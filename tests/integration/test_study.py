@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from medssl.cli import main
-from medssl.study.locks import is_held
+from medssl.locks import is_held
 
 pytestmark = pytest.mark.slow
 
