@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 
 from medssl.catalog import load_catalog
+from medssl.locks import hold
 from medssl.pipeline import Place
 from medssl.record import SCHEMA, RunDirectory
 from medssl.study import crew as crew_module
 from medssl.study.crew import Crew
 from medssl.study.grid import expand
-from medssl.study.locks import hold
 from medssl.study.plan import Plan
 from medssl.study.state import StudyListener, write_state
 from medssl.study.timing import Clock

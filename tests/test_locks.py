@@ -6,12 +6,12 @@ import sys
 import pytest
 
 from medssl.errors import CheckpointError
-from medssl.study.locks import BusyError, hold, is_held
+from medssl.locks import BusyError, hold, is_held
 
 HOLD = """
 import sys, time
 from pathlib import Path
-from medssl.study.locks import hold
+from medssl.locks import hold
 with hold(Path(sys.argv[1])):
     print("held", flush=True)
     time.sleep(60)
