@@ -1,8 +1,9 @@
-"""Files that are either whole or not there."""
+"""Files that are either whole or not there, and their checksums."""
 
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +11,17 @@ from typing import BinaryIO
 
 from medssl.errors import CheckpointError
 
-__all__ = ["write_atomic", "write_atomic_with"]
+__all__ = ["checksum", "write_atomic", "write_atomic_with"]
+
+
+def checksum(path: Path) -> str:
+    """Return the sha256 of a file's content, in hexadecimal.
+
+    Raises:
+        OSError: It cannot be read.
+    """
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def write_atomic(path: Path, content: bytes) -> None:

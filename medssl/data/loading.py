@@ -20,6 +20,7 @@ from medssl.data.listing import list_samples
 from medssl.data.splits import Split, make_split
 from medssl.data.store import Store, default_cache, open_store
 from medssl.errors import DataError, OptionError
+from medssl.files import checksum
 from medssl.recipe import Choice, Recipe
 
 __all__ = ["Data", "Part", "data_folder", "load_data", "open_dataset"]
@@ -96,6 +97,12 @@ def _split(recipe: Recipe, dataset: Dataset, samples: Sequence[Sample], seed: in
     return make_split(samples, settings, protocol, group_kind=dataset.group_kind, classes=dataset.classes)
 
 
+def _content_of_weights(recipe: Recipe) -> str:
+    """Return a checksum of the file to start from, after a colon: its path says nothing of what it holds today."""
+    weights = recipe.encoder.weights
+    return f":{checksum(weights)}" if isinstance(weights, Path) and weights.is_file() else ""
+
+
 def _pretrained_on(recipe: Recipe, dataset: Dataset, samples: Sequence[Sample], split: Split) -> tuple[str, ...]:
     """Return the ids of the images to pre-train on.
 
@@ -141,7 +148,7 @@ class Data:
     Attributes:
         classes: Class names in order.
         pretrained_on: Ids of the images to pre-train on: the training part, unless the recipe lets others leak in.
-        fingerprint: Changes when what decides the encoder does: a setting, the split, a pixel.
+        fingerprint: Changes when what decides the encoder does: a setting, the split, a pixel, weights to start from.
         audit: What was found out about the images.
     """
 
@@ -160,7 +167,7 @@ class Data:
         self.store = store
         self.audit = audit
         self.pretrained_on = _pretrained_on(recipe, dataset, samples, split)
-        self.fingerprint = f"{recipe.pretraining_hash}:{split.sha256}:{store.key}"
+        self.fingerprint = f"{recipe.pretraining_hash}:{split.sha256}:{store.key}{_content_of_weights(recipe)}"
         self._samples = {sample.id: sample for sample in samples}
         self._rows = {name: row for row, name in enumerate(store.ids)}
         self._settings = recipe.split

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import pickle
 import sys
 from collections.abc import Callable, Mapping
@@ -16,6 +15,7 @@ from safetensors.torch import load as parse_safetensors
 from torch import Tensor, nn
 
 from medssl.errors import CheckpointError
+from medssl.files import checksum
 from medssl.settings import EncoderSettings
 from medssl.train.pretrained import fetch_pretrained
 
@@ -55,8 +55,7 @@ def find_weights(settings: EncoderSettings) -> Weights | None:
     else:
         path, source = fetch_pretrained(settings.backbone)
     tensors = read_weights(path)
-    with path.open("rb") as file:
-        return Weights(tensors, path, source, hashlib.file_digest(file, "sha256").hexdigest())
+    return Weights(tensors, path, source, checksum(path))
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:

@@ -75,6 +75,24 @@ def test_imagenet_takes_a_local_file_and_the_result_names_it(call, file):
         assert opened.metadata()["init_sha256"] == sha256
 
 
+def test_other_weights_under_the_same_name_give_neither_the_old_result_nor_the_old_encoder(call, file, tmp_path):
+    copy = tmp_path / "mine.safetensors"
+    copy.write_bytes(file.read_bytes())
+    words = ("--method", "imagenet", "--init", str(copy))
+    first, directory = finished(call(*words))
+    assert call(*words).exit_code == 0
+    save_file({name: value * 1.5 for name, value in load_file(file).items()}, copy)
+    outcome = call(*words)
+    assert outcome.exit_code == 1
+    assert "holds this recipe's result for other weights" in outcome.output
+    assert call(*words, "--set", "evaluate.bootstrap=21").exit_code == 0  # another recipe with the same pre-training
+    (other,) = (path for path in Path("runs").iterdir() if path.name != directory.name)
+    second = json.loads((other / "result.json").read_text())
+    assert second["pretrain"]["reused"] is None
+    assert second["pretrain"]["init"]["sha256"] != first["pretrain"]["init"]["sha256"]
+    assert call(*words, "--force").exit_code == 0
+
+
 def test_imagenet_without_network_says_which_weights_and_what_to_do(call, tmp_path, monkeypatch):
     monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", "http://127.0.0.1:9")
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
