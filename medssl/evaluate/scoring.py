@@ -30,7 +30,7 @@ import torch
 from medssl.errors import DataError, PluginError
 from medssl.settings import EvaluateSettings
 
-__all__ = ["METRICS", "Table", "chunk", "draw_weights", "score"]
+__all__ = ["METRICS", "Table", "chunk", "draw_weights", "ranked_classes", "score"]
 
 METRICS = ("accuracy", "f1_weighted", "f1_macro", "balanced_accuracy", "auroc", "mcc", "ece")
 
@@ -148,9 +148,7 @@ class Table:
         predicted = proba.argmax(axis=1)
         self._cell = labels * self.classes + predicted  # (n,) position in the flattened confusion matrix
         self._calibration = self._calibration_gaps(proba.max(axis=1), predicted == labels)
-        present = np.unique(labels)
-        wanted = present[present == 1] if self.classes == 2 else present
-        self._rankings = [_Ranking(proba[:, c], labels == c) for c in wanted] if len(present) > 1 else []
+        self._rankings = [_Ranking(proba[:, c], labels == c) for c in ranked_classes(labels, self.classes)]
 
     @staticmethod
     def _calibration_gaps(confidence: Array, right: Array) -> Array:
@@ -183,6 +181,19 @@ class Table:
             "mcc": _mcc(true, predicted, right.sum(axis=0), total),
             "ece": np.abs(self._calibration.T @ weights).sum(axis=0) / total,
         }
+
+
+def ranked_classes(labels: Array, classes: int) -> list[int]:
+    """List the classes whose AUROC, against all others, is averaged; none where the labels hold a single one.
+
+    Args:
+        labels: ``(n,)`` integers in ``0 .. classes - 1``.
+        classes: K.
+    """
+    present = np.unique(labels)
+    if len(present) < 2:
+        return []
+    return [int(c) for c in present if classes > 2 or c == 1]
 
 
 class _Ranking:

@@ -56,6 +56,7 @@ def answer(section: Section, baselines: Mapping[str, str]) -> Answer:
     """
     statements = [
         _highest(section),
+        *_by_auroc(section),
         *_against_baselines(section, baselines),
         *_batch_sizes(section),
         *_few_labels(section),
@@ -102,6 +103,21 @@ def _verdicts(section: Section, words: Mapping[str, str]) -> Iterator[str]:
             yield f"Shown to be worse than {what if not better else 'it'}: {listed(worse)}."
         if tested and not better and not worse:
             yield f"No difference to {what} is shown, by {listed(list(tested))}."
+        yield from _verdicts_by_auroc(section, baseline, tested)
+
+
+def _verdicts_by_auroc(section: Section, baseline: Row, by_accuracy: Mapping[str, _Sorted]) -> Iterator[str]:
+    """Yield what AUROC shows against a baseline where accuracy shows nothing: a threshold may hide it."""
+    rows = _trained(section.main_rows)
+    for word in ("better", "worse"):
+        shown = []
+        for name, found in by_accuracy.items():
+            ranking = _sorted_out(section, rows, baseline, name, "auroc")
+            if (some := getattr(ranking, word)) and not getattr(found, word):
+                shown.append(f"{_who(some, ranking)} by {name}")
+        if shown:
+            also = "also " if any(getattr(found, word) for found in by_accuracy.values()) else ""
+            yield f"By AUROC, whatever the threshold, {also}{word}: {listed(shown)}."
 
 
 def _who(some: Sequence[tuple[Row, Comparison]], found: _Sorted) -> str:
@@ -123,10 +139,10 @@ class _Sorted:
         return len(self.better) + len(self.worse) + len(self.open)
 
 
-def _sorted_out(section: Section, rows: Sequence[Row], other: Row, evaluator: str) -> _Sorted:
+def _sorted_out(section: Section, rows: Sequence[Row], other: Row, evaluator: str, metric: str = "accuracy") -> _Sorted:
     found = _Sorted(better=[], worse=[], open=[])
     for row in rows:
-        comparison = section.between(row, other, evaluator)
+        comparison = section.between(row, other, evaluator, metric)
         if comparison is None:
             continue
         if not comparison.shown:
@@ -142,27 +158,37 @@ def _sorted_out(section: Section, rows: Sequence[Row], other: Row, evaluator: st
 
 
 def _highest(section: Section) -> Statement:
-    lines = []
-    for name in section.judges:
-        ranked = section.ranked(name)
-        if not ranked:
-            continue
-        row, estimate = ranked[0]
-        seeds = f", mean of {count(estimate.runs, 'seed')}" if estimate.runs > 1 else ""
-        text = f"{name}: {named(row)}, {estimate_text(estimate)}{seeds}."
-        found = _reverse(section, row, [other for other, _ in ranked[1:]], name)
-        lines.append(" ".join([text, *_higher_than(found)]))
+    lines = list(_leaders(section, "accuracy"))
     if len(section.main_rows) > 2:
         rows = count(len(section.main_rows), "row")
         lines.append(f"The highest of {rows} owes something to luck. What counts are the tested differences.")
     return Statement(question="Which is highest?", lines=(*lines, *majority_text(section)))
 
 
-def _reverse(section: Section, row: Row, others: Sequence[Row], evaluator: str) -> _Sorted:
+def _leaders(section: Section, metric: str) -> Iterator[str]:
+    """Yield, by evaluator, the row with the highest value and the rows that it is shown to be higher than."""
+    for name in section.judges:
+        ranked = section.ranked(name, metric)
+        if ranked:
+            row, estimate = ranked[0]
+            seeds = f", mean of {count(estimate.runs, 'seed')}" if estimate.runs > 1 else ""
+            text = f"{name}: {named(row)}, {estimate_text(estimate)}{seeds}."
+            found = _reverse(section, row, [other for other, _ in ranked[1:]], name, metric)
+            yield " ".join([text, *_higher_than(found)])
+
+
+def _by_auroc(section: Section) -> Iterator[Statement]:
+    """Say which row ranks images best: accuracy also hangs on a threshold, which another mix of classes upsets."""
+    lines = tuple(_leaders(section, "auroc"))
+    if lines and len(section.main_rows) > 1:
+        yield Statement(question="Which ranks best, whatever the threshold (AUROC)?", lines=lines)
+
+
+def _reverse(section: Section, row: Row, others: Sequence[Row], evaluator: str, metric: str) -> _Sorted:
     """Sort the others by how ``row`` compares with them."""
     found = _Sorted(better=[], worse=[], open=[])
     for other in others:
-        comparison = section.between(row, other, evaluator)
+        comparison = section.between(row, other, evaluator, metric)
         if comparison is not None:
             shown = comparison.shown and comparison.difference > 0
             found.better.append((other, comparison)) if shown else found.open.append(other)

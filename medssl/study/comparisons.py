@@ -13,11 +13,19 @@ import numpy as np
 from medssl.study.estimates import Evidence
 from medssl.study.predictions import Predictions
 from medssl.study.rows import Row
-from medssl.study.statistics import holm, interval, sign_flip_exact, sign_flip_sampled, sum_by_unit
+from medssl.study.statistics import (
+    auroc_shares,
+    holm,
+    interval,
+    normal_test,
+    sign_flip_exact,
+    sign_flip_sampled,
+    sum_by_unit,
+)
 
 __all__ = ["TESTED", "Comparison", "compare"]
 
-TESTED = ("accuracy", "balanced_accuracy")  # sums over images, which a unit's swap changes by its own share alone
+TESTED = ("accuracy", "balanced_accuracy", "auroc")
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -58,9 +66,11 @@ def compare(evidence: Sequence[Evidence], confidence: float) -> list[Comparison]
 
     Compared are rows tested on the same images that differ in one thing: in the method (and its weights and options),
     the batch size, the backbone, the image size, or other settings. A baseline is compared with every method, whatever
-    its batch size. The test flips signs unit by unit (:func:`~medssl.study.statistics.sign_flip_exact` for accuracy,
-    random signs for balanced accuracy). One table holds all evaluators of a dataset's rows that were tested on the same
-    images with the same share of labels, in one metric; Holm's correction is over all comparisons of one table.
+    its batch size. Accuracy and balanced accuracy are sums over images, and their test flips signs unit by unit
+    (:func:`~medssl.study.statistics.sign_flip_exact`, and random signs); the test of AUROCs is DeLong's, for clusters
+    (:func:`~medssl.study.statistics.auroc_shares`). One table holds all evaluators of a dataset's rows that were tested
+    on the same images with the same share of labels, in one metric; Holm's correction is over all comparisons of one
+    table.
 
     The test asks about other patients and takes the trained models as given; the interval also draws seeds. A
     difference counts as shown only where both say so.
@@ -92,11 +102,11 @@ def _table(items: Sequence[Evidence], metric: str, confidence: float) -> list[Co
     found, differences = [], []
     for first, second in _pairs(items):
         for evaluator in first.row.scores:
-            if evaluator in second.row.scores and _predicted(first, evaluator) and _predicted(second, evaluator):
+            if _has(first, evaluator, metric) and _has(second, evaluator, metric):
                 by_unit = _differences(first.predictions, second.predictions, evaluator, metric)
                 found.append(_comparison(first, second, evaluator, metric, by_unit, confidence))
                 differences.append(by_unit)
-    if metric == "accuracy" or not found:
+    if metric != "balanced_accuracy" or not found:
         return found
     sampled = sign_flip_sampled(np.stack(differences, axis=1))
     return [replace(comparison, p=float(p)) for comparison, p in zip(found, sampled, strict=True)]
@@ -106,6 +116,8 @@ def _comparison(
     first: Evidence, second: Evidence, evaluator: str, metric: str, by_unit: Array, confidence: float
 ) -> Comparison:
     values = [item.row.scores[evaluator][metric].value or 0.0 for item in (first, second)]
+    difference = values[0] - values[1]
+    tests = {"accuracy": lambda: sign_flip_exact(by_unit), "auroc": lambda: normal_test(difference, by_unit)}
     low, high = None, None
     if evaluator in first.draws and evaluator in second.draws:
         low, high = interval(first.draws[evaluator][metric] - second.draws[evaluator][metric], confidence)
@@ -115,25 +127,31 @@ def _comparison(
         metric=metric,
         first=first.row.label,
         second=second.row.label,
-        difference=values[0] - values[1],
+        difference=difference,
         low=low,
         high=high,
-        p=sign_flip_exact(by_unit) if metric == "accuracy" else 1.0,
+        p=tests[metric]() if metric in tests else 1.0,
         p_adjusted=1.0,
         shown=False,
     )
 
 
-def _predicted(item: Evidence, evaluator: str) -> bool:
-    return all(evaluator in part.proba for part in item.predictions)
+def _has(item: Evidence, evaluator: str, metric: str) -> bool:
+    """Whether a row has this metric by this evaluator, and the predictions behind it."""
+    estimate = item.row.scores.get(evaluator, {}).get(metric)
+    measured = estimate is not None and estimate.value is not None
+    return measured and all(evaluator in part.proba for part in item.predictions)
 
 
 def _differences(first: Sequence[Predictions], second: Sequence[Predictions], evaluator: str, metric: str) -> Array:
-    """Return ``(U,)``: what each unit adds to the difference of the metric.
+    """Return ``(U,)``: what each unit adds to the difference of the metric, of AUROCs to the error in it.
 
     For accuracy whole numbers in a unit of their own: the sum over all pairs of seeds.
     """
     label = first[0].label
+    if metric == "auroc":
+        shares = [np.mean([auroc_shares(p.proba[evaluator], label) for p in rows], axis=0) for rows in (first, second)]
+        return sum_by_unit((shares[0] - shares[1])[:, None], first[0].unit)[:, 0]
     right = [
         sum((p.proba[evaluator].argmax(axis=1) == label).astype(np.int64) for p in rows) for rows in (first, second)
     ]

@@ -57,11 +57,11 @@ def row(method, accuracy, *, batch=64, fraction=1.0, label=None, evaluators=("kn
     )
 
 
-def differs(first, second, by, *, shown, evaluator="knn", p=0.01):
+def differs(first, second, by, *, shown, evaluator="knn", p=0.01, metric="accuracy"):
     return Comparison(
         dataset="d",
         evaluator=evaluator,
-        metric="accuracy",
+        metric=metric,
         first=first,
         second=second,
         difference=by,
@@ -117,6 +117,34 @@ def test_a_difference_the_other_way_is_told_as_worse_however_it_was_tested():
         found = answer(section(rows, [comparison]), WORDS)
         assert "Shown to be worse than random (the untrained encoder): dcl by knn." in found.headline
         assert lines(found, "Better than random") == ("knn: worse is dcl by -.100 [-.120, -.080] (p = .010).",)
+
+
+@pytest.mark.parametrize("by", [0.1, -0.1])
+@pytest.mark.parametrize("by_accuracy", [True, False])
+def test_what_a_threshold_hides_is_told_by_auroc(by, by_accuracy):
+    word = "better" if by > 0 else "worse"
+    both = ("knn", "linear")
+    rows = [row(method, value, evaluators=both) for method, value in (("dcl", 0.7 + by), ("random", 0.7))]
+    for each in rows:
+        for scores in each.scores.values():
+            scores["auroc"] = dataclasses.replace(scores["accuracy"], value=scores["accuracy"].value + 0.1)
+    tested = [differs("dcl", "random", by, shown=by_accuracy, evaluator="knn")]
+    tested += [differs("dcl", "random", 0.0, shown=False, evaluator="linear")]
+    tested += [differs("dcl", "random", by, shown=True, evaluator=name, metric="auroc") for name in both]
+    found = answer(section(rows, tested), WORDS)
+    also = "also better: dcl by linear." if by > 0 else "also worse: dcl by linear."
+    alone = f"{word}: dcl by knn and dcl by linear."
+    assert f"By AUROC, whatever the threshold, {also if by_accuracy else alone}" in found.headline
+    high = ("dcl", ".900", "random") if by > 0 else ("random", ".800", "dcl")
+    (knn, linear) = lines(found, "Which ranks best")
+    assert knn.startswith(f"knn: {high[0]}, {high[1]} [")
+    assert f"It is shown to be higher than {high[2]} by +.100" in linear
+
+
+def test_without_an_auroc_nothing_is_said_of_it():
+    said = answer(section([row("dcl", 0.8), row("random", 0.7)], [differs("dcl", "random", 0.1, shown=True)]), WORDS)
+    assert "AUROC" not in said.headline
+    assert lines(said, "Which ranks best") == ()
 
 
 @pytest.mark.parametrize(("by", "evaluators"), [*product((-0.3, 0.0, 0.3), (("knn",), ("knn", "linear")))])

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 from scipy import stats
-from sklearn.metrics import balanced_accuracy_score
+from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 
-from medssl.study.statistics import holm, sign_flip_exact
+from medssl.study.statistics import auroc_shares, holm, normal_test, sign_flip_exact
 from medssl.study.summary import summarise
 
 
@@ -84,6 +84,18 @@ def test_balanced_accuracy_is_tested_by_swapping_groups(make_run):
         a, b = np.where(swap, predicted[1], predicted[0]), np.where(swap, predicted[0], predicted[1])
         far += abs(balanced(a) - balanced(b)) >= abs(comparison.difference) - 1e-9
     assert comparison.p == pytest.approx(far / flips, abs=0.04)
+
+
+def test_aurocs_are_tested_by_groups_with_the_mean_over_seeds(make_run):
+    runs = [make_run(method=m, seed=s, accuracy=p) for m, p in (("dcl", 0.8), ("simclr", 0.65)) for s in (0, 1)]
+    (comparison,) = of(summarise(runs), "auroc")
+    saved = [load(run) for run in runs]
+    label = saved[0]["label"]
+    values = [roc_auc_score(label, s["knn"], multi_class="ovr") for s in saved]
+    shares = [auroc_shares(s["knn"], label) for s in saved]
+    assert comparison.difference == pytest.approx(np.mean(values[:2]) - np.mean(values[2:]))
+    by_group = (np.mean(shares[:2], axis=0) - np.mean(shares[2:], axis=0)).reshape(30, 3).sum(axis=1)
+    assert comparison.p == pytest.approx(normal_test(comparison.difference, by_group))
 
 
 def test_holms_correction_is_over_all_evaluators_and_pairs_of_a_table(make_run):

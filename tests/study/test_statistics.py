@@ -7,12 +7,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
+from sklearn.metrics import roc_auc_score
 
+from medssl.evaluate.scoring import Table
 from medssl.study.statistics import (
+    auroc_shares,
     draw_seeds,
     holm,
     implied_interval,
     interval,
+    normal_test,
     sign_flip_exact,
     sign_flip_sampled,
     spread,
@@ -124,3 +128,71 @@ def test_sums_by_unit_equal_a_loop():
     values, units = generator.normal(size=(20, 3)), generator.integers(0, 5, 20)
     wanted = [values[units == unit].sum(axis=0) for unit in range(units.max() + 1)]
     assert sum_by_unit(values, units) == pytest.approx(np.array(wanted))
+
+
+# --------------------------------------------------------------------------------------------------- AUROCs by DeLong
+
+
+def delong(scores, positive):
+    """Covariance of the AUROCs of several methods (rows of scores), by DeLong's equations in loops; and the AUROCs."""
+    pairs = [
+        np.array([[float(x > y) + 0.5 * float(x == y) for y in row[~positive]] for x in row[positive]])
+        for row in scores
+    ]
+    of_positives = np.cov([p.mean(axis=1) for p in pairs]) / positive.sum()
+    of_negatives = np.cov([p.mean(axis=0) for p in pairs]) / (~positive).sum()
+    return of_positives + of_negatives, [p.mean() for p in pairs]
+
+
+def two_methods(n, seed=0, steps=8):
+    """Scores in a few steps, so that there are ties, and labels."""
+    generator = np.random.default_rng(seed)
+    labels = generator.integers(0, 2, n)
+    scores = np.round((generator.random((2, n)) + 0.4 * labels) * steps) / (2 * steps)
+    return [np.stack([1 - row, row], axis=1) for row in scores], labels
+
+
+def test_shares_of_two_aurocs_give_delongs_variance_of_their_difference():
+    (first, second), labels = two_methods(60)
+    covariance, aurocs = delong([first[:, 1], second[:, 1]], labels == 1)
+    shares = [auroc_shares(proba, labels) for proba in (first, second)]
+    assert np.square(shares[0]).sum() == pytest.approx(covariance[0, 0])
+    variance = covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1]
+    assert np.square(shares[0] - shares[1]).sum() == pytest.approx(variance)
+    p = normal_test(aurocs[0] - aurocs[1], shares[0] - shares[1])
+    assert p == pytest.approx(2 * stats.norm.sf(abs(aurocs[0] - aurocs[1]) / variance**0.5))
+
+
+def test_shares_of_many_classes_give_the_variance_that_a_bootstrap_finds():
+    generator = np.random.default_rng(3)
+    labels = generator.integers(0, 3, 150)
+    proba = generator.random((150, 3)) + 0.5 * np.eye(3)[labels]
+    proba /= proba.sum(axis=1, keepdims=True)
+    weights = np.stack([np.bincount(generator.integers(0, 150, 150), minlength=150) for _ in range(2000)], axis=1)
+    drawn = Table(proba, labels).metrics(weights.astype(float))["auroc"]
+    assert np.square(auroc_shares(proba, labels)).sum() == pytest.approx(drawn.var(), rel=0.1)
+
+
+def test_copies_in_one_unit_add_nothing_to_what_an_auroc_test_knows():
+    (first, second), labels = two_methods(80)
+    once = auroc_shares(first, labels) - auroc_shares(second, labels)
+    first, second, labels = (np.repeat(a, 3, axis=0) for a in (first, second, labels))
+    thrice = auroc_shares(first, labels) - auroc_shares(second, labels)
+    by_unit = sum_by_unit(thrice[:, None], np.repeat(np.arange(80), 3))[:, 0]
+    assert normal_test(0.05, by_unit) == pytest.approx(normal_test(0.05, once), rel=0.05)
+    assert normal_test(0.05, thrice) < 0.5 * normal_test(0.05, once)  # as if they were new patients
+
+
+def test_an_auroc_test_of_equal_methods_rejects_as_often_as_it_says():
+    rejected = 0
+    for seed in range(400):
+        (first, second), labels = two_methods(60, seed=seed, steps=1000)
+        shares = auroc_shares(first, labels) - auroc_shares(second, labels)
+        difference = roc_auc_score(labels, first[:, 1]) - roc_auc_score(labels, second[:, 1])
+        rejected += normal_test(difference, shares) <= 0.05
+    assert 8 <= rejected <= 36  # 20 expected; beyond these once in a thousand
+
+
+def test_methods_that_rank_alike_do_not_differ():
+    (first, _), labels = two_methods(20)
+    assert normal_test(0.0, auroc_shares(first, labels) * 0) == 1.0
