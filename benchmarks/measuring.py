@@ -108,10 +108,19 @@ def print_table(lines: Sequence[Line]) -> None:
 
 
 def write_json(path: Path, lines: Sequence[Line], load: Sequence[float]) -> None:
-    """Write the figures with everything that made them; ``load``: the machine's load average at the start."""
-    rows = [{**asdict(line), "verdict": line.verdict} for line in lines]
+    """Write the figures with everything that made them; ``load``: the machine's load average at the start.
+
+    Figures that the file has of the same machine and versions stay unless they were measured again: each says its
+    commit.
+    """
+    machine = describe_machine()
+    commit = machine.pop("commit")
+    made = {"commit": commit, "load_at_start": round(load[0], 2)}
+    rows = {line.what: {**asdict(line), "verdict": line.verdict, **made} for line in lines}
+    if path.exists() and (known := json.loads(path.read_text(encoding="utf-8")))["machine"] == machine:
+        rows = {row["what"]: row for row in known["lines"]} | rows
     path.parent.mkdir(parents=True, exist_ok=True)
-    content = {"machine": describe_machine(), "load_at_start": [round(x, 2) for x in load], "lines": rows}
+    content = {"machine": machine, "lines": list(rows.values())}
     path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 

@@ -22,9 +22,11 @@ def _fragment(path: Path) -> str:
     where = machine["gpu"] or f"{machine['processor']}, {machine['threads']} threads"
     bfloat16 = "" if machine["gpu"] or machine["bfloat16"] else " (no bfloat16 instructions)"
     versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
+    commits = ", ".join(dict.fromkeys(line["commit"] for line in content["lines"]))
+    load = max(line["load_at_start"] for line in content["lines"])
     head = (
-        f"Measured on {where}{bfloat16}; {machine['system']}; {versions}; commit {machine['commit']}; load average at "
-        f"the start {content['load_at_start'][0]:g}.\n"
+        f"Measured on {where}{bfloat16}; {machine['system']}; {versions}; commit {commits} (each figure's own is in "
+        f"the file); load average at the start at most {load:g}.\n"
     )
     rows = [["", "median", "range", "mark", ""], *(_row(line) for line in content["lines"])]
     table = [".. list-table::", "   :header-rows: 1", "   :widths: 50 12 18 10 10", ""]
