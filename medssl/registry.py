@@ -22,7 +22,7 @@ import entrypoints
 
 from medssl.errors import PluginError, did_you_mean
 
-__all__ = ["GROUPS", "Plugin", "discover", "find", "load", "scan_installed"]
+__all__ = ["GROUPS", "Plugin", "discover", "find", "load", "package_summary", "scan_installed"]
 
 #: Entry-point group of each kind of plugin.
 GROUPS: Mapping[str, str] = {
@@ -146,6 +146,17 @@ def _normalised(distribution: str) -> str:
 
 
 # ----------------------------------------------------------------------------------------------------------- finding
+
+
+def package_summary(distribution: str) -> str:
+    """Return the line that an installed package says of itself; empty where it says none."""
+    from importlib import metadata  # noqa: PLC0415  # as above
+
+    try:
+        content = metadata.metadata(distribution)
+        return content["Summary"] if "Summary" in content else ""
+    except (metadata.PackageNotFoundError, ValueError):
+        return ""
 
 
 def find(

@@ -6,7 +6,7 @@ import entrypoints
 import pytest
 
 from medssl.errors import PluginError
-from medssl.registry import GROUPS, Plugin, discover, find, load
+from medssl.registry import GROUPS, Plugin, discover, find, load, package_summary
 
 FIRST_PARTY = {
     "method": {"dcl": "medssl_methods.dcl:DCL", "simclr": "medssl_methods.simclr:SimCLR"},
@@ -262,6 +262,16 @@ def test_find_discovers_what_is_installed_when_not_told(tmp_path, monkeypatch):
     assert find("method", "ack").distribution == "medssl-ack"
     with pytest.raises(PluginError, match="did you swap --dataset and --method"):
         find("dataset", "ack")
+
+
+def test_a_package_speaks_for_its_plugins_where_the_catalogue_does_not_know_them(tmp_path, monkeypatch):
+    points = dist_info(tmp_path, "medssl_ack", SOUND)
+    monkeypatch.syspath_prepend(tmp_path)
+    assert package_summary("medssl-ack") == ""
+    with (points.parent / "METADATA").open("a") as file:
+        file.write("Summary: The loss of the future.\n")
+    assert package_summary("medssl-ack") == "The loss of the future."
+    assert package_summary("medssl-nowhere") == ""
 
 
 def test_listing_imports_no_heavy_library():

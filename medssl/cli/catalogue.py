@@ -46,10 +46,11 @@ def list_plugins(kind: str | None, extra: Path | None, as_json: bool) -> None:
 
 
 def _row(plugin: registry.Plugin, catalog: Catalog) -> dict[str, str]:
+    known = catalog.summary(plugin.kind, plugin.name)
     return {
         "kind": plugin.kind,
         "name": plugin.name,
-        "summary": catalog.summary(plugin.kind, plugin.name),
+        "summary": known or registry.package_summary(plugin.distribution),
         "distribution": plugin.distribution,
         "version": plugin.version,
         "target": plugin.target,

@@ -243,6 +243,7 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> Environment:
 def test_installed_plugins_are_listed_with_their_package(environment: Environment, tmp_path: Path) -> None:
     rows = json.loads(environment.medssl("list", "--json", cwd=tmp_path))
     found = {(row["kind"], row["name"]): row["distribution"] for row in rows}
+    assert all(row["summary"] for row in rows)
     assert found["method", "align_uniform"] == "medssl-align-uniform"
     assert found["dataset", "malaria"] == "medssl-malaria"
     assert found["evaluator", "prototypes"] == "medssl-prototypes"
