@@ -153,7 +153,7 @@ def package_summary(distribution: str) -> str:
     from importlib import metadata  # noqa: PLC0415  # as above
 
     try:
-        return (metadata.metadata(distribution).get_all("Summary") or [""])[0]
+        return str((metadata.metadata(distribution).get_all("Summary") or [""])[0])
     except (metadata.PackageNotFoundError, ValueError):
         return ""
 
