@@ -45,7 +45,14 @@ def load() -> dict[str, list[dict[str, Any]]]:
         settings.setdefault(describe(values), []).append(values)
     for rows in settings.values():
         rows.sort(key=lambda row: (row["method"] != "random", row["method"], row["seed"]))
-    return settings
+    return dict(sorted(settings.items(), key=lambda item: _order(item[1][0])))
+
+
+def _order(values: Mapping[str, Any]) -> tuple[Any, ...]:
+    """Dataset by dataset, the largest images and longest runs first."""
+    recipe = values["recipe"]
+    size, epochs = recipe["views"]["image_size"], recipe["train"]["epochs"]
+    return values["dataset"], values["data"]["split"], -size, -epochs
 
 
 def describe(values: Mapping[str, Any]) -> str:
@@ -91,17 +98,15 @@ def command(values: Mapping[str, Any]) -> str:
     return " ".join(words)
 
 
-def beats_random(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Compare each trained encoder's kNN with the untrained one's, interval against interval."""
+def beats_random(rows: Sequence[Mapping[str, Any]], metric: str) -> list[str]:
+    """Compare each trained encoder with the untrained one, interval against interval."""
     base = next((row for row in rows if row["method"] == "random"), None)
     if base is None:
         return []
     lines = []
     for name in base["evaluations"]:
-        high = base["evaluations"][name]["accuracy"]["high"]
-        above = sorted(
-            {r["method"] for r in rows if r is not base and r["evaluations"][name]["accuracy"]["low"] > high}
-        )
+        high = base["evaluations"][name][metric]["high"]
+        above = sorted({r["method"] for r in rows if r is not base and r["evaluations"][name][metric]["low"] > high})
         lines.append(
             f"- `{name}`: the whole interval lies above the untrained encoder's for {', '.join(above) or 'no method'}."
         )
@@ -116,7 +121,8 @@ def section(title: str, rows: Sequence[Mapping[str, Any]]) -> list[str]:
     lines.append(f"torch {environment['torch']}, {environment['device']}, {environment['precision']}.")
     for metric, words in METRICS.items():
         lines += ["", f"### {words[0].upper()}{words[1:]}", "", *table(rows, metric)]
-    lines += ["", "### Against the untrained encoder (accuracy)", "", *beats_random(rows)]
+    for metric in ("accuracy", "auroc"):
+        lines += ["", f"### Against the untrained encoder ({METRICS[metric]})", "", *beats_random(rows, metric)]
     lines += ["", "### Commands", "", "```console", *(f"$ {command(row)}" for row in rows), "```", ""]
     return lines
 
