@@ -68,6 +68,7 @@ def test_there_is_one_test_per_property(run):
         "official_test_part_is_apart",
         "fetch_without_a_network_is_explained",
         "fetch_refuses_a_wrong_file",
+        "reduced_images_are_the_same",
     }
 
 
