@@ -187,7 +187,8 @@ def normal_test(difference: float, shares: Array) -> float:
     """Test a difference whose error is a sum of many small parts, one for each unit.
 
     Parts of one unit are summed before they are squared, as Obuchowski 1997 (Biometrics 53, 567-578) does for AUROCs of
-    clustered data: images of one patient are not independent.
+    clustered data: images of one patient are not independent. The sum is normal for many units only, so the p-value is
+    never below 2^(1 - U), the least that a test which flips signs can say of so few.
 
     Args:
         difference: As it was seen.
@@ -197,7 +198,8 @@ def normal_test(difference: float, shares: Array) -> float:
         The two-sided p-value; 1 where nothing differs.
     """
     deviation = float(np.sqrt(np.square(shares).sum()))
-    return math.erfc(abs(difference) / deviation / math.sqrt(2)) if deviation > 0 else 1.0
+    p = math.erfc(abs(difference) / deviation / math.sqrt(2)) if deviation > 0 else 1.0
+    return max(p, 2.0 ** (1 - len(shares)))
 
 
 def holm(p: Sequence[float]) -> list[float]:

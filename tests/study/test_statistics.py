@@ -193,6 +193,10 @@ def test_an_auroc_test_of_equal_methods_rejects_as_often_as_it_says():
     assert 8 <= rejected <= 36  # 20 expected; beyond these once in a thousand
 
 
+def test_few_units_show_no_more_by_auroc_than_by_flipping_signs():
+    assert normal_test(0.9, np.array([0.01, -0.01, 0.02, -0.02])) == 2**-3
+
+
 def test_methods_that_rank_alike_do_not_differ():
     (first, _), labels = two_methods(20)
     assert normal_test(0.0, auroc_shares(first, labels) * 0) == 1.0
