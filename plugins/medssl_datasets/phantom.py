@@ -47,7 +47,7 @@ class Phantom(Dataset):
         patients_per_class: PositiveInt = 10  # 7, 1 and 2 in the parts of a grouped 70/10/20 split
         images_per_patient: PositiveInt = 12  # 480 images: drawn in two seconds, and still a small dataset
         size: Annotated[int, Ge(16), Le(4096)] = 64
-        noise: Fraction = 0.02
+        noise: Fraction = 0.02  # ours: five of 255 grey levels, seen and no disguise
         seed: Annotated[int, Ge(0)] = 0
 
     classes = tuple(CLASSES)

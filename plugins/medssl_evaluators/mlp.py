@@ -55,7 +55,7 @@ class MLP(Evaluator):
         batch_size: Annotated[int, Ge(2)] = 64  # Table 1 has 16 and 64; 64 takes a quarter of the steps
         learning_rates: tuple[Positive, ...] = (0.005, 0.01, 0.1, 0.5)  # every value of Table 1
         hold_epochs: Annotated[int, Ge(0)] = 0  # sec. 3.1; the study's code has 25
-        seeds: PositiveInt = 1
+        seeds: PositiveInt = 1  # as the study, which reports one
         select_epoch: Literal["last", "best"] = "last"  # what the study's code did; its "best" was never updated
 
     config: Config
