@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from medssl.cli.options import find_plugins, recipe_layers
 from medssl.errors import OptionError
+
+if TYPE_CHECKING:
+    from medssl.data.audit import Audit
 
 __all__ = ["audit"]
 
@@ -32,9 +37,14 @@ _SHOWN = 10  # sets of copies on the screen; --json has them all
     show_default=True,
     help="What to do with images that cannot be read.",
 )
+@click.option("--groups", type=_PATH, help="Write a table of groups that holds copies together, for --split grouped.")
 @click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
-def audit(data_dir: Path | None, on_bad_image: Any, as_json: bool, **words: Any) -> None:
+def audit(data_dir: Path | None, on_bad_image: Any, groups: Path | None, as_json: bool, **words: Any) -> None:
     """Look for copies of images, two labels of one image, and groups or copies on both sides of a split."""
+    if groups is not None and groups.exists():
+        raise OptionError(
+            f"--groups {groups} exists. Somebody may have written it by hand, so it is not replaced. Give another name."
+        )
     from medssl.catalog import load_catalog
 
     layers, catalog = recipe_layers(words), load_catalog(words["registry"])
@@ -57,6 +67,29 @@ def audit(data_dir: Path | None, on_bad_image: Any, as_json: bool, **words: Any)
         click.echo(json.dumps(values, indent=2))
     else:
         _print(values)
+        if groups is None and any(count["equal"] + count["near"] for count in values["seen_before"].values()):
+            click.echo("next: --groups FILE writes a table of groups that holds copies together, for --split grouped")
+    if groups is not None:
+        _write_groups(groups, data.audit)
+
+
+def _write_groups(file: Path, found: Audit) -> None:
+    """Write a table of every image, which is also one that `csv` reads."""
+    from medssl.files import write_atomic
+
+    joined = found.joined_groups
+    if not joined:
+        click.echo(f"{file} is not written: there are no copies and no groups to hold together", err=True)
+        return
+    text = io.StringIO()
+    rows = csv.writer(text, lineterminator="\n")
+    rows.writerow(["path", "label", "group"])
+    for sample in found.samples:
+        label = "" if sample.label is None else found.classes[sample.label]
+        rows.writerow([sample.id, label, joined.get(sample.id, "")])
+    write_atomic(file, text.getvalue().encode())
+    count = len(set(joined.values()))
+    click.echo(f"{file}: {len(joined)} images in {count} group{'' if count == 1 else 's'}", err=True)
 
 
 def _print(values: Mapping[str, Any]) -> None:

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from medssl.contracts import Dataset, Sample
-from medssl.data.duplicates import Duplicates, find_duplicates
+from medssl.data.duplicates import Duplicates, find_duplicates, join_copies
 from medssl.data.perceptual import NearPair
 from medssl.data.protocols import PARTS
 from medssl.data.splits import Split
@@ -75,6 +75,11 @@ class Audit:
     def warnings(self) -> tuple[str, ...]:
         """Sentences for the reader of a result. Shared groups are not among them: the split's own say that."""
         return tuple(self._warn())
+
+    @cached_property
+    def joined_groups(self) -> Mapping[str, str]:
+        """Group by id, copies in one group: see :func:`medssl.data.duplicates.join_copies`."""
+        return join_copies(self.samples, self.duplicates)
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything as plain values."""

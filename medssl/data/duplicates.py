@@ -6,15 +6,18 @@ import contextlib
 import hashlib
 import json
 from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
+from medssl.contracts import Sample
 from medssl.data.perceptual import NearPair, near_pairs, thumbnails
 from medssl.data.store import Store
 from medssl.errors import CheckpointError
 from medssl.files import write_atomic
 
-__all__ = ["Duplicates", "find_duplicates"]
+__all__ = ["Duplicates", "find_duplicates", "join_copies"]
 
 _FORMAT = 1  # of the remembered file; another number after every change of what counts as equal or nearly so
 _MOST = 20_000  # images; twice as many take four times as long, and half a minute is what a start may cost
@@ -56,6 +59,52 @@ def find_duplicates(store: Store, cache: Path) -> Duplicates:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomic(path, json.dumps({"stamp": stamp, "equal": equal, "near": near}).encode())
     return found
+
+
+def join_copies(samples: Sequence[Sample], duplicates: Duplicates) -> dict[str, str]:
+    """Put copies into one group, and with them the groups that they belong to.
+
+    Args:
+        samples: In the order of the store.
+        duplicates: What was found in it.
+
+    Returns:
+        Group by id: a joined group has the first name among those it is made of, copies without one the id of the
+        first of them. An image without a group and without a copy is not in it.
+    """
+    members: dict[str, list[int]] = defaultdict(list)
+    for i, sample in enumerate(samples):
+        if sample.group:
+            members[sample.group].append(i)
+    found: dict[str, str] = {}
+    for joined in _connected(
+        len(samples), [*members.values(), *duplicates.equal, *(p[:2] for p in duplicates.near or ())]
+    ):
+        ids = [samples[i].id for i in joined]
+        groups = [group for i in joined if (group := samples[i].group)]
+        found |= dict.fromkeys(ids, min(groups or ids))
+    return found
+
+
+def _connected(count: int, sets: Iterable[Sequence[int]]) -> Iterator[list[int]]:
+    """Yield the positions below ``count`` that the sets, each of one or more, hold together, in ascending order."""
+    leader = list(range(count))
+
+    def find(i: int) -> int:
+        while leader[i] != i:
+            leader[i] = leader[leader[i]]
+            i = leader[i]
+        return i
+
+    held: set[int] = set()
+    for some in sets:
+        held.update(some)
+        for i, j in pairwise(some):
+            leader[find(i)] = find(j)
+    together: dict[int, list[int]] = defaultdict(list)
+    for i in sorted(held):
+        together[find(i)].append(i)
+    yield from together.values()
 
 
 def _equal(store: Store) -> tuple[tuple[int, ...], ...]:

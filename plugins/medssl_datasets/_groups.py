@@ -53,6 +53,8 @@ def groups_by_pattern(pattern: re.Pattern[str], images: Iterable[str]) -> dict[s
 def groups_by_table(file: Path, root: Path, images: Iterable[str]) -> dict[str, str]:
     """Map each path that a table with the columns ``path`` and ``group`` knows, as seen from the root or the table.
 
+    An empty cell says that the image has no group: it is mapped to an empty text.
+
     Raises:
         DataError: The table is missing or has other columns.
     """
@@ -64,4 +66,4 @@ def groups_by_table(file: Path, root: Path, images: Iterable[str]) -> dict[str, 
     seen = [os.path.relpath(beside / path, base).replace(os.sep, "/") for path in paths]
     known = dict(zip(seen, groups, strict=True))
     known |= dict(zip(paths, groups, strict=True))
-    return {image: known[image] for image in images if known.get(image)}
+    return {image: known[image] for image in images if image in known}

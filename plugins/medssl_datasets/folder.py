@@ -39,7 +39,7 @@ class Folder(FileDataset):
                 or its only group, is the sample's group. ``'/(C\d+)'`` finds C100 in
                 ``Parasitized/C100P61ThinF_IMG_20150918_144104_cell_168.png``.
             groups: Table with the columns ``path`` and ``group``; paths are relative to the data folder or to the
-                table.
+                table. An empty cell: no group. ``medssl audit --groups`` writes one that holds copies together.
             unlabelled: Name of a folder beside the class folders whose images are pre-trained on only.
             exclude: Regular expression; images with a path that it is found in are left out, for instance ``_mask``.
             augmentation: Name of the augmentation recipe.
@@ -139,11 +139,12 @@ class Folder(FileDataset):
         else:
             return {}
         unmatched = sorted(set(images) - set(groups))
-        if not groups:
+        named = {image: group for image, group in groups.items() if group}
+        if not named:
             raise DataError(
-                f"folder: {source} gives no image a group. Paths read like {shorten(unmatched, 3)}. "
+                f"folder: {source} gives no image a group. Paths read like {shorten(sorted(images), 3)}. "
                 "Correct it so that it fits them."
             )
         if unmatched:
             log.warning("folder: %s gives %d images no group: %s", source, len(unmatched), shorten(unmatched, 5))
-        return groups
+        return named

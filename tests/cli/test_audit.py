@@ -79,3 +79,52 @@ def test_what_is_missing_or_mistyped_is_said_in_one_sentence(call, words, messag
     assert outcome.exit_code == 1
     assert message in outcome.output
     assert "Traceback" not in outcome.output
+
+
+def test_the_table_of_groups_keeps_copies_on_one_side(call, folder, tmp_path):
+    words = ("--dataset", "folder", "--data-dir", str(folder))
+    table = tmp_path / "copies.csv"
+    first = call(*words, "--groups", str(table))
+    assert first.exit_code == 0, first.output
+    assert "copies.csv: 2 images in 1 group\n" in first.stderr
+    lines = table.read_text().splitlines()
+    assert lines[0] == "path,label,group"
+    assert len(lines) == 25
+    assert "benign/p3_07.png,benign,benign/p3_07.png" in lines
+    assert "malignant/p0_00.png,malignant,benign/p3_07.png" in lines
+    assert "benign/p0_00.png,benign," in lines
+
+    for seed in range(5):  # in one of them a random split would tear the two apart
+        grouped = call(*words, "--set", f"dataset.groups={table}", "--set", f"split.seed={seed}", "--json")
+        values = json.loads(grouped.stdout)
+        assert values["split"] == "grouped"
+        assert len({image["part"] for image in values["equal"][0]}) == 1
+        assert "no group" not in grouped.stderr  # the table says so itself
+
+    listed = call("--dataset", "csv", "--data-dir", str(folder), "--set", f"dataset.file={table}", "--json")
+    assert json.loads(listed.stdout)["groups"]["count"] == 1
+
+
+def test_a_table_of_groups_takes_no_files_place(call, folder, tmp_path):
+    table = tmp_path / "mine.csv"
+    table.write_text("path,group\n")
+    outcome = call("--dataset", "folder", "--data-dir", str(folder), "--groups", str(table))
+    assert outcome.exit_code != 0
+    assert "mine.csv exists" in outcome.stderr
+    assert table.read_text() == "path,group\n"
+
+
+def test_without_copies_and_groups_there_is_no_table_to_write(call, folder, tmp_path):
+    (folder / "malignant" / "p0_00.png").unlink()
+    outcome = call("--dataset", "folder", "--data-dir", str(folder), "--groups", str(tmp_path / "copies.csv"))
+    assert outcome.exit_code == 0, outcome.output
+    assert "is not written" in outcome.stderr
+    assert not (tmp_path / "copies.csv").exists()
+
+
+def test_copies_on_both_sides_lead_to_the_table(call, folder):
+    words = ("--dataset", "folder", "--data-dir", str(folder), "--split", "random", "--set")
+    outcomes = [call(*words, f"split.seed={seed}").stdout for seed in range(5)]
+    torn = ["identical to a" in text for text in outcomes]
+    assert torn == ["next: --groups FILE" in text for text in outcomes]
+    assert any(torn)

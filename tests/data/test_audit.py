@@ -187,6 +187,24 @@ def test_the_same_copies_are_a_leak_under_one_split_and_a_remark_under_another(p
 # ---------------------------------------------------------------------------------------------------------- remembered
 
 
+def test_copies_and_the_groups_they_belong_to_become_one_group(tmp_path, check):
+    a, b, c, d = (texture(i) for i in range(4))
+    dataset = Pictures(tmp_path)
+    for name, pixels, group in (
+        ("1", a, "kim"),
+        ("2", a, None),  # a copy of kim's
+        ("3", b, "kim"),
+        ("4", nearly(b), "lee"),  # nearly a copy of kim's, so all of lee's images go with it
+        ("5", c, "lee"),
+        ("6", d, None),
+        ("7", nearly(d), None),
+        ("8", texture(4), None),
+        ("9", texture(5), "moe"),
+    ):
+        dataset.add(name, pixels, int(name) % 2, "train" if name < "6" else "test", group)
+    assert check(dataset).joined_groups == {**dict.fromkeys("12345", "kim"), "6": "6", "7": "6", "9": "moe"}
+
+
 def test_findings_are_remembered_with_the_store_and_made_anew_with_it(pictures, check, tmp_path, monkeypatch):
     pictures.add("test/0/copy", pictures.arrays["train/0/3"], 0, "test")
     monkeypatch.setattr(Pictures, "fingerprint", lambda self: str(len(self.arrays)))

@@ -164,6 +164,13 @@ def test_bad_options_are_refused_before_any_file_is_touched(tmp_path, values, me
         build(tmp_path / "gone", **values)
 
 
+def test_an_empty_cell_says_that_an_image_has_no_group(tmp_path, write, warned):
+    root = write(tmp_path / "set", ["a/1.png", "a/2.png", "b/1.png"])
+    (root / "groups.csv").write_text("path,group\na/1.png,p1\na/2.png,\n")
+    assert [sample.group for sample in build(root, groups="groups.csv").samples()] == ["p1", None, None]
+    assert "1 images no group: b/1.png" in warned()
+
+
 @pytest.mark.parametrize(
     "rows", ["a/1.png,p1\nb/1.png,p2", "./a/1.png,p1\nb\\1.png,p2", "set/a/1.png,p1\nset/b/1.png,p2"]
 )
