@@ -1,149 +1,157 @@
-"""Make ``docs/results.md`` from the ``result.json`` files of real runs.
+"""Make ``docs/results.md`` from finished runs.
 
-    python docs/make_results.py collect runs/pneumonia-*    copy results to docs/results/, without local paths
-    python docs/make_results.py                             write docs/results.md from them
+    python docs/make_results.py collect STUDY RUNS --data-dir DATA    keep a study's runs: docs/results/STUDY
+    python docs/make_results.py                                       write docs/results.md from what is kept
 
-Every number in the page is read from one of those files.
+Of a run its result and its recipe are kept, of a study its report. Every number in the page is read from the tables of
+these reports; ``notes.md`` of a study holds its words.
 """
 
 from __future__ import annotations
 
 import argparse
+import csv
 import json
+import shutil
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from medssl.report.study import find_runs, write_report
+
 DOCS = Path(__file__).parent
 KEPT = DOCS / "results"
-METRICS = {"accuracy": "accuracy", "balanced_accuracy": "balanced accuracy", "auroc": "AUROC"}
+KEPT_OF_RUN = ("result.json", "recipe.yaml")
+KEPT_OF_REPORT = ("report.html", "rows.csv", "comparisons.csv")
+METRICS = {"accuracy": "Accuracy", "balanced_accuracy": "Balanced accuracy", "auroc": "AUROC"}
+TESTED = {"accuracy": "accuracy", "auroc": "AUROC"}
 HEAD = """# Results on real images
 
-Every number on this page is read from a `result.json` under `docs/results/` by `python docs/make_results.py`; none is
-typed by hand. Test images were scored once, all settings were chosen on the validation part, and the brackets hold
-95 % bootstrap intervals over {unit}. The row `random` is the untrained encoder: what a method must beat.
+Every number in the tables is read from files under `docs/results/` by `python docs/make_results.py`; none is typed by
+hand. Test images were scored once, all settings were chosen on the validation part. Brackets hold 95 % intervals over
+patients, or over whatever the groups are, and over seeds where there are several; ± is the standard deviation over
+seeds. Differences are paired, tested, and corrected for the number of comparisons of the study (Holm). `random` is the
+untrained encoder: what a method must beat.
 """
 
-
-def collect(runs: Sequence[Path]) -> None:
-    """Copy each run's result, its folders reduced to their names."""
-    for run in runs:
-        values = json.loads((run / "result.json").read_text())
-        values["data"]["directory"] = Path(values["data"]["directory"]).name
-        environment = values["environment"]
-        environment["platform"] = environment["platform"].partition("-")[0]
-        folder = KEPT / values["dataset"]
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / f"{run.name}.json").write_text(json.dumps(values, indent=1) + "\n")
+Table = Sequence[Mapping[str, str]]
 
 
-def load() -> dict[str, list[dict[str, Any]]]:
-    """Read every kept result, by setting: dataset, backbone, size, batch, epochs and split in words."""
-    settings: dict[str, list[dict[str, Any]]] = {}
-    for file in sorted(KEPT.glob("*/*.json")):
-        values = json.loads(file.read_text())
-        settings.setdefault(describe(values), []).append(values)
-    for rows in settings.values():
-        rows.sort(key=lambda row: (row["method"] != "random", row["method"], row["seed"]))
-    return dict(sorted(settings.items(), key=lambda item: _order(item[1][0])))
+def collect(study: str, runs: Path, data_dir: Path) -> None:
+    """Keep a study's results, recipes and report, folders of this machine reduced to their names."""
+    kept = KEPT / study
+    for old in [folder for folder in kept.glob("*") if folder.is_dir()]:
+        shutil.rmtree(old)
+    with tempfile.TemporaryDirectory() as temporary:
+        found = Path(temporary) / study
+        for run in [path.parent for path in sorted(runs.glob("*/result.json"))]:
+            _link(run, found / run.name)
+        results, _ = find_runs([found])
+        write_report(results, found / "report", data_dir=data_dir)
+        for folder, names in [*((run.path, KEPT_OF_RUN) for run in results), (found / "report", KEPT_OF_REPORT)]:
+            (kept / folder.name).mkdir(parents=True)
+            for name in names:
+                shutil.copyfile(folder / name, kept / folder.name / name)
 
 
-def _order(values: Mapping[str, Any]) -> tuple[Any, ...]:
-    """Dataset by dataset, the largest images and longest runs first."""
-    recipe = values["recipe"]
-    size, epochs = recipe["views"]["image_size"], recipe["train"]["epochs"]
-    return values["dataset"], values["data"]["split"], -size, -epochs
+def _link(run: Path, to: Path) -> None:
+    """Make a run directory that is like another one, but for the places named in its result."""
+    to.mkdir(parents=True)
+    for file in run.iterdir():
+        if file.name != "result.json":
+            (to / file.name).symlink_to(file.resolve())
+    values = json.loads((run / "result.json").read_text())
+    values["data"]["directory"] = Path(values["data"]["directory"]).name
+    values["environment"]["platform"] = values["environment"]["platform"].partition("-")[0]
+    (to / "result.json").write_text(json.dumps(values, indent=1) + "\n")
 
 
-def describe(values: Mapping[str, Any]) -> str:
-    """Say what a result has in common with those it may be compared with."""
-    recipe, data = values["recipe"], values["data"]
+def page() -> str:
+    """Write the page from what is kept."""
+    studies = sorted((path.parent for path in KEPT.glob("*/notes.md")), reverse=True)
+    return "\n".join([HEAD, *(line for study in studies for line in section(study))]).rstrip() + "\n"
+
+
+def section(study: Path) -> list[str]:
+    """Write one study: its words, its tables, its differences."""
+    rows, comparisons = (_read(study / "report" / f"{name}.csv") for name in ("rows", "comparisons"))
+    rows = [row for row in rows if row["source"] == "measured here"]
+    results = [json.loads(file.read_text()) for file in sorted(study.glob("*/result.json"))]
+    lines = [(study / "notes.md").read_text().rstrip(), "", _facts(results), ""]
+    lines.append(
+        f"The whole of it, with figures and images: {{download}}`report <results/{study.name}/report/report.html>`."
+    )
+    for metric, title in METRICS.items():
+        lines += ["", f"### {title}", "", *_scores([row for row in rows if row["metric"] == metric])]
+    baselines = dict.fromkeys(row["row"] for row in rows if row["baseline"] == "True")
+    for baseline in baselines:
+        for metric, words in TESTED.items():
+            tested = [c for c in comparisons if c["second"] == baseline and c["metric"] == metric]
+            if tested:
+                lines += ["", f"### Difference from {baseline}, {words}", "", *_differences(tested)]
+    return [*lines, ""]
+
+
+def _read(file: Path) -> list[dict[str, str]]:
+    with file.open(newline="") as lines:
+        return list(csv.DictReader(lines))
+
+
+def _facts(results: Sequence[Mapping[str, Any]]) -> str:
+    data, environment = results[0]["data"], results[0]["environment"]
+    groups = data["groups"] and f" ({data['groups']['test']} {data['group_kind']}s)"
     return (
-        f"{values['dataset']}, {data['split']} split: {recipe['encoder']['backbone']}, "
-        f"{recipe['views']['image_size']} px, batch {recipe['train']['batch_size']}, "
-        f"{recipe['train']['epochs']} epochs"
+        f"{data['train']} training, {data['val']} validation and {data['test']} test images{groups or ''}; "
+        f"{len(results)} runs; torch {environment['torch']}, {environment['device']}, {environment['precision']}."
     )
 
 
-def cell(metric: Mapping[str, Any]) -> str:
-    """Write one metric with its interval."""
-    if metric["low"] is None:
-        return f"{metric['value']:.3f}"
-    return f"{metric['value']:.3f} [{metric['low']:.3f}, {metric['high']:.3f}]"
+def _scores(rows: Table) -> list[str]:
+    """One line per row of the study, one column per evaluator."""
+    cells = {(row["row"], row["evaluator"]): _score(row) for row in rows}
+    seeds = {row["row"]: row["seeds"] for row in rows}
+    evaluators = list(dict.fromkeys(row["evaluator"] for row in rows))
+    return _table(
+        ["", "seeds", *evaluators],
+        [[name, count, *(cells.get((name, e), "") for e in evaluators)] for name, count in seeds.items()],
+    )
 
 
-def table(rows: Sequence[Mapping[str, Any]], metric: str) -> list[str]:
-    """One row per run, one column per evaluator."""
-    evaluators = list(rows[0]["evaluations"])
-    lines = ["| method | seed | " + " | ".join(evaluators) + " |", "| --- | --- |" + " --- |" * len(evaluators)]
-    for row in rows:
-        cells = [cell(row["evaluations"][name][metric]) for name in evaluators]
-        lines.append(f"| {row['method']} | {row['seed']} | " + " | ".join(cells) + " |")
-    return lines
+def _score(row: Mapping[str, str]) -> str:
+    value = f"{float(row['value']):.3f} [{float(row['low']):.3f}, {float(row['high']):.3f}]"
+    return f"{value} ±{float(row['std']):.3f}" if row["std"] else value
 
 
-def command(values: Mapping[str, Any]) -> str:
-    """Write the command that repeats a run."""
-    recipe = values["recipe"]
-    words = [f"medssl run --method {values['method']} --dataset {values['dataset']}"]
-    words.append(f"--epochs {recipe['train']['epochs']} --batch-size {recipe['train']['batch_size']}")
-    words.append(f"--backbone {recipe['encoder']['backbone']} --image-size {recipe['views']['image_size']}")
-    if recipe["encoder"]["stem"] != "auto":
-        words.append(f"--set encoder.stem={recipe['encoder']['stem']}")
-    words.extend(f"--evaluator {choice['plugin']}" for choice in recipe["evaluators"])
-    if values["data"]["split_reason"] == "chosen by the user":
-        words.append(f"--split {values['data']['split']}")
-    if values["seed"]:
-        words.append(f"--seed {values['seed']}")
-    return " ".join(words)
+def _differences(tested: Table) -> list[str]:
+    """One line per row of the study, one column per evaluator; a number where a difference is shown."""
+    cells = {(c["first"], c["evaluator"]): _difference(c) for c in tested}
+    names, evaluators = (list(dict.fromkeys(c[key] for c in tested)) for key in ("first", "evaluator"))
+    return _table(["", *evaluators], [[name, *(cells.get((name, e), "") for e in evaluators)] for name in names])
 
 
-def beats_random(rows: Sequence[Mapping[str, Any]], metric: str) -> list[str]:
-    """Compare each trained encoder with the untrained one, interval against interval."""
-    base = next((row for row in rows if row["method"] == "random"), None)
-    if base is None:
-        return []
-    lines = []
-    for name in base["evaluations"]:
-        high = base["evaluations"][name][metric]["high"]
-        above = sorted({r["method"] for r in rows if r is not base and r["evaluations"][name][metric]["low"] > high})
-        lines.append(
-            f"- `{name}`: the whole interval lies above the untrained encoder's for {', '.join(above) or 'no method'}."
-        )
-    return lines
+def _difference(found: Mapping[str, str]) -> str:
+    if found["shown"] != "True":
+        return "not shown"
+    return f"{float(found['difference']):+.3f} [{float(found['low']):+.3f}, {float(found['high']):+.3f}]"
 
 
-def section(title: str, rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """One setting: tables, comparison, speed, commands."""
-    data, environment = rows[0]["data"], rows[0]["environment"]
-    lines = [f"## {title}", ""]
-    lines.append(f"{data['train']} training, {data['val']} validation and {data['test']} test images.")
-    lines.append(f"torch {environment['torch']}, {environment['device']}, {environment['precision']}.")
-    for metric, words in METRICS.items():
-        lines += ["", f"### {words[0].upper()}{words[1:]}", "", *table(rows, metric)]
-    for metric in ("accuracy", "auroc"):
-        lines += ["", f"### Against the untrained encoder ({METRICS[metric]})", "", *beats_random(rows, metric)]
-    lines += ["", "### Commands", "", "```console", *(f"$ {command(row)}" for row in rows), "```", ""]
-    return lines
+def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    return [f"| {' | '.join(cells)} |" for cells in (header, ["---"] * len(header), *rows)]
 
 
 def main() -> None:
     """Collect or write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("verb", nargs="?", choices=["collect", "write"], default="write")
-    parser.add_argument("runs", nargs="*", type=Path)
+    verbs = parser.add_subparsers(dest="verb")
+    keep = verbs.add_parser("collect")
+    keep.add_argument("study")
+    keep.add_argument("runs", type=Path)
+    keep.add_argument("--data-dir", type=Path, required=True)
     words = parser.parse_args()
     if words.verb == "collect":
-        collect(words.runs)
-    settings = load()
-    grouped = any(row["data"]["groups"] for rows in settings.values() for row in rows)
-    lines = [HEAD.format(unit="patients" if grouped else "images")]
-    for title, rows in settings.items():
-        lines += section(title, rows)
-    notes = KEPT / "notes.md"
-    if notes.exists():
-        lines.append(notes.read_text().rstrip())
-    (DOCS / "results.md").write_text("\n".join(lines).rstrip() + "\n")
+        collect(words.study, words.runs, words.data_dir)
+    (DOCS / "results.md").write_text(page())
 
 
 if __name__ == "__main__":
