@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from medssl.report.study import find_runs, write_report
+from medssl.report.wording import interval_text, short, signed
 
 DOCS = Path(__file__).parent
 KEPT = DOCS / "results"
@@ -119,8 +120,8 @@ def _scores(rows: Table) -> list[str]:
 
 
 def _score(row: Mapping[str, str]) -> str:
-    value = f"{float(row['value']):.3f} [{float(row['low']):.3f}, {float(row['high']):.3f}]"
-    return f"{value} ±{float(row['std']):.3f}" if row["std"] else value
+    value = interval_text(*(float(row[key]) for key in ("value", "low", "high")))
+    return f"{value} ±{short(float(row['std']))}" if row["std"] else value
 
 
 def _differences(tested: Table) -> list[str]:
@@ -133,7 +134,8 @@ def _differences(tested: Table) -> list[str]:
 def _difference(found: Mapping[str, str]) -> str:
     if found["shown"] != "True":
         return "not shown"
-    return f"{float(found['difference']):+.3f} [{float(found['low']):+.3f}, {float(found['high']):+.3f}]"
+    difference, low, high = (signed(float(found[key])) for key in ("difference", "low", "high"))
+    return f"{difference} [{low}, {high}]"
 
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
