@@ -96,7 +96,7 @@ def separate_probe(x: Tensor, label: Tensor, rate: float, epochs: int) -> None:
     probe = separate_network()
     optimizer = torch.optim.Adam(probe.parameters(), lr=rate)
     for _ in range(epochs):
-        for rows in torch.randperm(len(x)).split(BATCH):
+        for rows in torch.split(torch.randperm(len(x)), BATCH):
             if len(rows) == BATCH:
                 optimizer.zero_grad()
                 nn.functional.cross_entropy(probe(x[rows]), label[rows]).backward()
@@ -152,7 +152,7 @@ def probe_variants(folder: Path) -> dict[str, Callable[[], object]]:
     optimizer = torch.optim.Adam(probe.parameters(), lr=0.01)
 
     def one_epoch() -> None:
-        for rows in torch.randperm(IMAGES).split(BATCH):
+        for rows in torch.split(torch.randperm(IMAGES), BATCH):
             if len(rows) < BATCH:
                 continue
             x = torch.stack([pipeline(Image.open(paths[i]).convert("RGB")) for i in rows])

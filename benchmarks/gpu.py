@@ -164,7 +164,8 @@ def small_run(seconds: float, device: torch.device) -> float:
     with tempfile.TemporaryDirectory() as scratch:
         turn = ours(rig, store_of(4096), Path(scratch))
         turn()
-        end, found = time.monotonic() + seconds, []
+        end = time.monotonic() + seconds
+        found: list[float] = []
         while not found or time.monotonic() < end:
             found.append(turn())
     return 2 * rig.batch / float(np.median(found))
@@ -177,7 +178,7 @@ def crowd_lines(plan: Plan, device: torch.device) -> Iterator[Line]:
         words = [sys.executable, "-m", "benchmarks.gpu", "--small-run", str(plan.seconds), "--device", str(device)]
         alone = dict(os.environ, OMP_NUM_THREADS="1")
         running = [subprocess.Popen(words, stdout=subprocess.PIPE, text=True, env=alone) for _ in range(count)]
-        return sum(json.loads(process.communicate()[0]) for process in running)
+        return sum(float(json.loads(process.communicate()[0])) for process in running)
 
     one = together(1)
     for count in plan.crowd:
@@ -195,7 +196,7 @@ def crowd_lines(plan: Plan, device: torch.device) -> Iterator[Line]:
 def evaluation_lines(plan: Plan, device: torch.device) -> Iterator[Line]:
     """Seconds to features, and from them to 48 linear probes and an MLP probe."""
     rig = Rig(plan.backbone, plan.side, 64, device)
-    encoder = rig.make()[0].to(device, memory_format=torch.channels_last)
+    encoder = rig.make()[0].to(device).to(memory_format=torch.channels_last)
     views = PlainViews(
         store_of(plan.probed), range(plan.probed), image_size=plan.side, device=device, normalisation="imagenet"
     )

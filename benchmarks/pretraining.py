@@ -147,7 +147,7 @@ def bare(rig: Rig, precision: Precision, layout: torch.memory_format, *, mode: s
 
 def bare_step(rig: Rig, precision: Precision, layout: torch.memory_format, mode: str) -> Callable[[], object]:
     encoder, method = rig.make()
-    encoder.to(rig.device, memory_format=layout)
+    encoder.to(rig.device).to(memory_format=layout)
     method.to(rig.device)
     forward = torch.compile(encoder, dynamic=False) if mode == "compiled" else encoder
     optimizer = build_optimizer([encoder, method], TrainSettings(batch_size=rig.batch))
@@ -236,7 +236,8 @@ def ours(rig: Rig, store: ImageStore, scratch: Path, *, compiled: bool = False) 
 def plain_loop(rig: Rig, folder: Path) -> Turn:
     """One image after the other, one forward per view, float32, PyTorch's default layout."""
     network = timm.create_model(rig.backbone, num_classes=0)
-    head = SimCLRProjectionHead(network.num_features, network.num_features, 128)
+    features: Any = network.num_features
+    head = SimCLRProjectionHead(features, features, 128)
     criterion = NTXentLoss(0.5)
     optimizer = torch.optim.SGD([*network.parameters(), *head.parameters()], lr=1e-3)
     pipeline = pil_pipeline(rig.side)
@@ -285,7 +286,8 @@ def with_lightly(rig: Rig, folder: Path) -> Turn:
         def __init__(self) -> None:
             super().__init__()
             self.backbone = timm.create_model(rig.backbone, num_classes=0)
-            self.projection_head = SimCLRProjectionHead(self.backbone.num_features, self.backbone.num_features, 128)
+            features: Any = self.backbone.num_features
+            self.projection_head = SimCLRProjectionHead(features, features, 128)
             self.criterion = NTXentLoss()
             self.ends: list[float] = []
 
@@ -302,8 +304,9 @@ def with_lightly(rig: Rig, folder: Path) -> Turn:
         def configure_optimizers(self) -> torch.optim.Optimizer:
             return torch.optim.SGD(self.parameters(), lr=1e-3)
 
-    dataset = LightlyDataset(str(folder), transform=SimCLRTransform(input_size=rig.side))
-    loader = torch.utils.data.DataLoader(
+    transform: Any = SimCLRTransform(input_size=rig.side)
+    dataset: Any = LightlyDataset(str(folder), transform=transform)
+    loader: Any = torch.utils.data.DataLoader(
         dataset, batch_size=rig.batch, shuffle=True, drop_last=True, num_workers=len(os.sched_getaffinity(0))
     )
     for name in ("pytorch_lightning", "lightning.pytorch"):
@@ -360,7 +363,11 @@ def measure(rounds: int = 5) -> list[Line]:
             seconds = take_turns(variants, rounds if rig.side < 100 else max(2, rounds // 2))
             best = fastest(bares, seconds)
             title = f"{rig.backbone}, {rig.side} px, batch {rig.batch}"
-            detail = {"views_per_second": rates(seconds, rig), "limit": best, "layout": choose_layout(CPU).name}
+            detail: dict[str, Any] = {
+                "views_per_second": rates(seconds, rig),
+                "limit": best,
+                "layout": choose_layout(CPU).name,
+            }
             ours_took = seconds["medssl"]
             lines.append(
                 ratio_line(f"pre-training / bare limit: {title}", seconds[best], ours_took, mark=of_limit, **detail)
