@@ -67,7 +67,7 @@ def audit(data_dir: Path | None, on_bad_image: Any, groups: Path | None, as_json
         click.echo(json.dumps(values, indent=2))
     else:
         _print(values)
-        if groups is None and any(count["equal"] + count["near"] for count in values["seen_before"].values()):
+        if groups is None and any(count["either"] for count in values["seen_before"].values()):
             click.echo("next: --groups FILE writes a table of groups that holds copies together, for --split grouped")
     if groups is not None:
         _write_groups(groups, data.audit)

@@ -77,6 +77,16 @@ class Audit:
         return tuple(self._warn())
 
     @cached_property
+    def seen_before(self) -> Mapping[str, Mapping[str, int]]:
+        """Of the test and of the validation images: all, those that equal one seen before, nearly so, either."""
+        found = {}
+        for part in _SEEN_BEFORE:
+            equal, near = (self._seen_before(part, pairs) for pairs in (self._equal_pairs, self._near_pairs))
+            counts = {"equal": len(equal), "near": len(near), "either": len(equal.keys() | near.keys())}
+            found[part] = {"images": len(getattr(self.split, part)), **counts}
+        return found
+
+    @cached_property
     def joined_groups(self) -> Mapping[str, str]:
         """Group by id, copies in one group: see :func:`medssl.data.duplicates.join_copies`."""
         return join_copies(self.samples, self.duplicates)
@@ -102,14 +112,7 @@ class Audit:
                 for pair in self._near
             ],
             "near_searched": self.duplicates.near is not None,
-            "seen_before": {
-                part: {
-                    "images": len(getattr(self.split, part)),
-                    "equal": len(self._seen_before(part, self._equal_pairs)),
-                    "near": len(self._seen_before(part, self._near_pairs)),
-                }
-                for part in _SEEN_BEFORE
-            },
+            "seen_before": self.seen_before,
             "warnings": [*self.split.warnings, *self.warnings],
         }
 

@@ -239,6 +239,7 @@ class Data:
                 "train": len(self.part("train")),
                 "val": len(self.part("val")),
             },
+            "seen_before": self.audit.seen_before,
             "store": {"key": self.store.key, "reduced": self.store.reduced, "bytes": self.store.nbytes},
             "warnings": [
                 *split.warnings,

@@ -8,6 +8,7 @@ from statistics import median
 from medssl.record import RunResult
 from medssl.report.sections import Section
 from medssl.report.wording import count, level_text, listed, named, short
+from medssl.study.rows import repeats
 from medssl.study.summary import Comparison, Estimate, Row
 
 __all__ = ["collapsed_rows", "findings", "majority_text", "too_few_units", "trust_text"]
@@ -18,6 +19,7 @@ _FEW_UNITS = 30  # clustered intervals mislead with fewer than five to thirty cl
 def trust_text(section: Section) -> Iterator[str]:
     """Yield sentences on how far the numbers can be trusted."""
     yield from _size(section)
+    yield from _copies(section)
     yield from _tests(section)
     yield from too_few_units(section)
     yield from _seeds(section)
@@ -95,6 +97,18 @@ def _size(section: Section) -> Iterator[str]:
         yield (
             f"{count(test.units, test.unit)[0].upper()}{count(test.units, test.unit)[1:]} are few: with fewer than "
             f"{_FEW_UNITS} an interval is rough, and more often too narrow than too wide (Cameron et al. 2008)."
+        )
+
+
+def _copies(section: Section) -> Iterator[str]:
+    """Say how many test images are no test, because a copy was trained on."""
+    folds = [run.values["data"].get("seen_before", {}).get("test", {}) for run in repeats(section.rows[0])[0]]
+    images, copies = (sum(fold.get(key, 0) for fold in folds) for key in ("images", "either"))
+    if copies:
+        yield (
+            f"{copies} of {count(images, 'test image')} {'is a copy' if copies == 1 else 'are copies'}, exact or "
+            "nearly so, of training or validation images: they flatter every row. `medssl audit --groups` writes a "
+            "table of groups that keeps copies on one side."
         )
 
 

@@ -105,9 +105,15 @@ def test_a_test_image_that_was_trained_on_is_named(pictures, check):
         "'train/0/3'",
     )
     assert found.to_dict()["seen_before"] == {
-        "test": {"images": 13, "equal": 1, "near": 0},
-        "val": {"images": 12, "equal": 0, "near": 0},
+        "test": {"images": 13, "equal": 1, "near": 0, "either": 1},
+        "val": {"images": 12, "equal": 0, "near": 0, "either": 0},
     }
+
+
+def test_an_image_with_an_exact_and_a_near_copy_is_counted_once(pictures, check):
+    pictures.add("test/0/copy", pictures.arrays["train/0/3"], 0, "test")
+    pictures.add("train/0/nearly", nearly(pictures.arrays["train/0/3"]), 0, "train")
+    assert check(pictures).seen_before["test"] == {"images": 13, "equal": 1, "near": 1, "either": 1}
 
 
 def test_copies_inside_one_part_are_no_leak(pictures, check):
@@ -285,7 +291,7 @@ def test_thirty_sets_of_identical_radiographs_are_found_and_no_child_is_taken_fo
     assert len(values["equal"]) == 30
     assert all(len({(image["part"], image["label"]) for image in images}) == 1 for images in values["equal"])
     assert values["near"] == []
-    assert values["seen_before"]["test"] == {"images": 624, "equal": 0, "near": 0}
+    assert values["seen_before"]["test"] == {"images": 624, "equal": 0, "near": 0, "either": 0}
     assert found.warnings[0] == "audit: 30 sets of identical images (62 images)"
 
 

@@ -17,7 +17,7 @@ ESTIMATE = Estimate(value=0.8, low=0.75, high=0.85, std=None, runs=1)
 
 
 def made_result(
-    method, *, seed=0, images=600, units=300, grouped=True, warnings=(), collapsed=None, evaluators=("knn",)
+    method, *, seed=0, images=600, units=300, grouped=True, copies=0, warnings=(), collapsed=None, evaluators=("knn",)
 ):
     scores = {
         "bootstrap": {"unit": "group" if grouped else "sample"},
@@ -28,7 +28,13 @@ def made_result(
         "method": method,
         "seed": seed,
         "recipe": {"evaluators": [{"plugin": name} for name in evaluators], "split": {"fold": None}},
-        "data": {"test": images, "classes": ["ill", "well"], "group_kind": "patient", "warnings": list(warnings)},
+        "data": {
+            "test": images,
+            "classes": ["ill", "well"],
+            "group_kind": "patient",
+            "seen_before": {"test": {"images": images, "equal": 0, "near": copies, "either": copies}},
+            "warnings": list(warnings),
+        },
         "pretrain": {},
         "evaluations": {
             name: {**scores, "confusion_matrix": [[300 - i, 100 + i], [50, 150]]} for i, name in enumerate(evaluators)
@@ -187,6 +193,13 @@ def test_six_patients_are_enough_for_one_test():
 def test_images_of_unknown_patients_are_called_so():
     found = answer(section([row("dcl", 0.8, grouped=False)]), WORDS)
     assert any("is not known" in line and "600 test images" in line for line in lines(found, "How far"))
+
+
+def test_copies_of_test_images_in_training_are_counted_once_however_many_seeds_there_are():
+    said = lines(answer(section([row("dcl", 0.8, copies=44, seeds=2)]), WORDS), "How far")
+    assert any(line.startswith("44 of 600 test images are copies, exact or nearly so, of training") for line in said)
+    none = lines(answer(section([row("dcl", 0.8)]), WORDS), "How far")
+    assert not any("copies" in line for line in none)
 
 
 def test_one_seed_is_told_from_several():
