@@ -26,16 +26,21 @@ class Cell:
     Attributes:
         layers: What its recipe is resolved from, weakest first.
         recipe: The same, resolved; its ``slug`` names the run's directory.
+        variants: What tells its dataset and its method from others of that name in the plan; empty where none is.
     """
 
     layers: tuple[Mapping[str, Any], ...]
     recipe: Recipe
+    variants: tuple[str, str] = ("", "")
 
     @property
     def name(self) -> str:
         """The cell in a few words: what it does not share with every other."""
         recipe = self.recipe
-        words = [recipe.dataset.name, recipe.method.name]
+        words = [
+            f"{name} ({variant})" if variant else name
+            for name, variant in zip((recipe.dataset.name, recipe.method.name), self.variants, strict=True)
+        ]
         if recipe.method.plugin.trains:
             words.append(f"batch {recipe.train.batch_size}")
         words.append(f"seed {recipe.seed}")
@@ -85,14 +90,27 @@ def expand(plan: Plan, layers: Sequence[Mapping[str, Any]], catalog: Catalog, da
         below.append({"evaluators": list(plan.evaluators)})
     cells: dict[str, list[Cell]] = {}
     seen = set()
-    for dataset, seed, method in product(plan.datasets, range(plan.seeds), (*plan.baselines, *plan.methods)):
+    datasets, methods = (_with_variants(some) for some in (plan.datasets, (*plan.baselines, *plan.methods)))
+    for (dataset, its), seed, (method, own_way) in product(datasets, range(plan.seeds), methods):
         for batch_size, fraction in product(_batch_sizes(plan, method, catalog), plan.label_fractions or (None,)):
             own = _layer(dataset, method, batch_size, seed, fraction)
-            for cell in _folds(Cell((*below, own), resolve(catalog, [*below, own])), catalog, data_dir):
+            whole = Cell((*below, own), resolve(catalog, [*below, own]), (its, own_way))
+            for cell in _folds(whole, catalog, data_dir):
                 if cell.recipe.slug not in seen:
                     seen.add(cell.recipe.slug)
                     cells.setdefault(cell.recipe.pretraining_hash, []).append(cell)
     return [cell for sharing in cells.values() for cell in sharing]
+
+
+def _with_variants(entries: Sequence[Any]) -> list[tuple[Any, str]]:
+    """Pair each dataset or method of a plan with the options in which it differs from others of its name."""
+    named = [({"plugin": entry} if isinstance(entry, str) else entry) for entry in entries]
+    found = []
+    for entry, own in zip(entries, named, strict=True):
+        alike = [other for other in named if other["plugin"] == own["plugin"]]
+        words = [f"{key} {value}" for key, value in own.items() if any(key not in o or o[key] != value for o in alike)]
+        found.append((entry, ", ".join(words)))
+    return found
 
 
 def _batch_sizes(plan: Plan, method: Any, catalog: Catalog) -> Sequence[int | None]:
@@ -120,7 +138,7 @@ def _folds(cell: Cell, catalog: Catalog, data_dir: Path | None) -> Iterator[Cell
     if not layers:
         yield cell
     for layer in layers:
-        yield Cell((*cell.layers, layer), resolve(catalog, [*cell.layers, layer]))
+        yield Cell((*cell.layers, layer), resolve(catalog, [*cell.layers, layer]), cell.variants)
 
 
 def fold_layers(recipe: Recipe, catalog: Catalog, data_dir: Path | None) -> list[dict[str, Any]]:

@@ -39,6 +39,16 @@ def test_a_study_goes_seed_by_seed_with_baselines_first(cells_of):
     ]
 
 
+def test_cells_of_one_method_are_told_apart_by_the_options_in_which_they_differ(cells_of):
+    variants = [{"plugin": "simsiam", "predictor": False}, "simsiam", {"plugin": "dcl", "temperature": 0.2}]
+    datasets = [{"plugin": "phantom", "size": size, "images_per_patient": 4} for size in (32, 48)]
+    assert [cell.name for cell in cells_of(methods=variants, datasets=datasets)] == [
+        f"phantom (size {size}) {method}, batch 64, seed 0"
+        for size in (32, 48)
+        for method in ("simsiam (predictor False)", "simsiam", "dcl")
+    ]
+
+
 @pytest.mark.parametrize("given", [{"baselines": ["random"]}, {"methods": ["random", "dcl"]}])
 def test_a_baseline_runs_at_the_first_batch_size_alone(cells_of, given):
     cells = cells_of(**{"methods": ["dcl"], **given}, batch_sizes=[32, 16])
