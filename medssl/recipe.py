@@ -141,6 +141,7 @@ _SECTIONS: Mapping[str, type] = {
     "evaluate": EvaluateSettings,
 }
 _KEYS = ("recipe", "method", "dataset", "evaluators", "seed", "precision", "views", "augmentation", *_SECTIONS)
+_RATES = ("learning_rate", "base_learning_rate")
 _AUGMENTATION_FIELDS = tuple(option.name for option in fields(Augmentation))
 
 
@@ -166,13 +167,13 @@ def resolve(catalog: Catalog, layers: Sequence[Mapping[str, Any]]) -> Recipe:
     user: dict[str, Any] = {}
     for layer in layers:
         _check_keys(layer)
-        user = _merge(user, _normal_form(layer))
+        user = _lay_over(user, _normal_form(layer))
         _drop_unlisted(user, layer)
     base = str(user.get("recipe") or "medssl")
     method, dataset = _named(user, "method"), _named(user, "dataset")
     below = _normal_form(catalog.recipe(base, method, dataset))
     below.setdefault("evaluators", {}).setdefault("*", [name for name in below["evaluators"] if name != "*"])
-    values = _merge(below, user)
+    values = _lay_over(below, user)
     choices = {kind: choose(kind, name, values.get(kind, {}), catalog) for kind, name in _pair(method, dataset)}
     scalars = options.build(_Scalars, {k: values[k] for k in ("seed", "precision") if k in values}, "recipe")
     views, augmentation, overridden = _resolve_views(catalog, values, choices["dataset"])
@@ -217,6 +218,15 @@ def _normal_form(layer: Mapping[str, Any]) -> dict[str, Any]:
         if key in values and not isinstance(values[key], Mapping):
             raise OptionError(f"the section '{key}' must hold settings by name, but is {values[key]!r}.")
     return values
+
+
+def _lay_over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """Merge two layers; a learning rate below holds for its optimizer, and until a rate is given in either way."""
+    train, given = below.get("train", {}), above.get("train", {})
+    optimizer = train.get("optimizer", TrainSettings.optimizer)
+    if given.get("optimizer", optimizer) != optimizer or any(given.get(rate) is not None for rate in _RATES):
+        below = {**below, "train": {key: value for key, value in train.items() if key not in _RATES}}
+    return _merge(below, above)
 
 
 def _merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:

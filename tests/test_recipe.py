@@ -27,6 +27,26 @@ def test_defaults_below_catalogue_below_file_below_flags(catalog):
     assert (both.views.image_size, both.train.epochs, both.train.batch_size) == (48, 4, 16)
 
 
+@pytest.mark.parametrize(
+    ("layers", "expected"),
+    [
+        ([{}], ("adamw", 0.001, None)),  # the catalogue's word on supervised
+        ([{"train": {"optimizer": "adamw", "epochs": 3}}], ("adamw", 0.001, None)),
+        ([{"train": {"optimizer": "sgd"}}], ("sgd", None, None)),  # Adam's rate is none of SGD's
+        ([{"train": {"base_learning_rate": 0.004}}], ("adamw", None, 0.004)),  # what is given is not passed over
+        ([{"train": {"base_learning_rate": 0.004}}, {"train": {"learning_rate": 0.01}}], ("adamw", 0.01, None)),
+        (
+            [{"train": {"learning_rate": 0.1, "optimizer": "sgd"}}, {"train": {"optimizer": "lars"}}],
+            ("lars", None, None),
+        ),
+        ([{"train": {"learning_rate": None, "base_learning_rate": None}}], ("adamw", None, None)),
+    ],
+)
+def test_a_learning_rate_holds_for_its_optimizer_and_until_another_is_given(catalog, layers, expected):
+    train = resolve(catalog, [{**NAMED, "method": "supervised"}, *layers]).train
+    assert (train.optimizer, train.learning_rate, train.base_learning_rate) == expected
+
+
 def test_options_of_plugins_are_typed_from_text(catalog):
     recipe = resolve(catalog, [NAMED, {"method": {"temperature": "0.2"}}, {"evaluators": {"knn": {"ks": "[1, 5]"}}}])
     assert recipe.method.config.temperature == 0.2
