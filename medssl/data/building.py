@@ -25,7 +25,7 @@ from medssl.contracts import Dataset, Sample
 from medssl.data.decoding import Decoded, Unreadable, decode_all
 from medssl.errors import DataError
 
-__all__ = ["FORMAT", "build_store", "store_name"]
+__all__ = ["FORMAT", "build_store", "is_of", "store_name"]
 
 FORMAT = 1
 _LISTED = 20  # unreadable images named in one message
@@ -35,6 +35,11 @@ _ABANDONED_SECONDS = 24 * 3600
 def store_name(content: str, reader: str, limit: int | str) -> str:
     """Name the folder of a store; ``*`` as the limit makes it a pattern for every limit."""
     return f"{content[:32]}-{reader[:8]}-{limit}"
+
+
+def is_of(key: str, content: str) -> bool:
+    """Whether a store's key says that it was made of this content, reduced or not."""
+    return key.partition("-")[0] == content[:32]
 
 
 def build_store(

@@ -5,6 +5,8 @@ A label beyond the classes would otherwise be found after the pre-training, hour
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable, Sequence
 from typing import Any, get_args
 
@@ -13,7 +15,7 @@ import numpy as np
 from medssl.contracts import Dataset, Part, Sample
 from medssl.errors import DataError, PluginError
 
-__all__ = ["list_samples"]
+__all__ = ["list_samples", "samples_key"]
 
 _SHOWN = 3
 
@@ -42,6 +44,12 @@ def list_samples(dataset: Dataset, name: str) -> list[Sample]:
             "Name the folder that holds its files with --data-dir."
         )
     return list(samples)
+
+
+def samples_key(samples: Sequence[Sample]) -> str:
+    """Hash what a dataset lists: every id with its label, group and official part, whatever their order."""
+    rows = sorted([s.id, None if s.label is None else int(s.label), s.group, s.part] for s in samples)
+    return hashlib.sha256(json.dumps(rows).encode()).hexdigest()
 
 
 def _wrong_classes(classes: Sequence[str]) -> str | None:

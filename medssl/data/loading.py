@@ -15,15 +15,17 @@ from torch import Tensor
 from medssl.catalog import Catalog
 from medssl.contracts import Dataset, Sample
 from medssl.data.audit import Audit, audit
+from medssl.data.building import is_of
+from medssl.data.contents import content_key
 from medssl.data.labels import choose_labels
-from medssl.data.listing import list_samples
+from medssl.data.listing import list_samples, samples_key
 from medssl.data.splits import Split, make_split
 from medssl.data.store import Store, default_cache, open_store
 from medssl.errors import DataError, OptionError
 from medssl.files import checksum
 from medssl.recipe import Choice, Recipe
 
-__all__ = ["Data", "Part", "data_folder", "load_data", "open_dataset"]
+__all__ = ["Data", "Part", "data_folder", "load_data", "open_dataset", "what_changed"]
 
 OnBadImage = Literal["fail", "skip"]
 _NOTABLE = 0.1  # a share of labels that is missed by more of itself is worth a sentence
@@ -56,6 +58,26 @@ def open_dataset(choice: Choice, catalog: Catalog, data_dir: Path | None) -> Dat
     return dataset
 
 
+def what_changed(made_from: Mapping[str, Any], choice: Choice, dataset: Dataset) -> str | None:
+    """Say what is no longer as it was when a result was made, in a sentence; ``None``: nothing that can be seen.
+
+    Args:
+        made_from: The ``data`` section of the result.
+        choice: The dataset as its recipe names it.
+        dataset: The same, over its folder as it is today.
+
+    Raises:
+        DataError: The images cannot be listed any more.
+    """
+    samples = list_samples(dataset, choice.name)
+    if made_from.get("samples_sha256") not in (None, samples_key(samples)):  # earlier versions left none
+        return "Images were added, taken away or renamed since, or have other labels, groups or parts."
+    content = content_key(dataset, samples, default_cache())
+    if content is not None and not is_of(made_from["store"]["key"], content):
+        return "Some files have another content now."
+    return None
+
+
 def load_data(
     recipe: Recipe,
     dataset: Dataset,
@@ -75,6 +97,7 @@ def load_data(
         DataError: Images or labels are missing, unreadable, or too few for the split.
     """
     samples = list_samples(dataset, recipe.dataset.name)
+    listed = samples_key(samples)
     split = _split(recipe, dataset, samples)  # before the images are read: what cannot be split fails at once
     store = open_store(
         dataset,
@@ -88,7 +111,7 @@ def load_data(
         readable = set(store.ids)
         samples = [sample for sample in samples if sample.id in readable]
         split = _split(recipe, dataset, samples)
-    return Data(recipe, dataset, samples, split, store, audit(dataset, samples, store, split))
+    return Data(recipe, dataset, samples, split, store, audit(dataset, samples, store, split), listed)
 
 
 def _split(recipe: Recipe, dataset: Dataset, samples: Sequence[Sample], seed: int | None = None) -> Split:
@@ -150,6 +173,7 @@ class Data:
         pretrained_on: Ids of the images to pre-train on: the training part, unless the recipe lets others leak in.
         fingerprint: Changes when what decides the encoder does: a setting, the split, a pixel, weights to start from.
         audit: What was found out about the images.
+        listed: Checksum of what the dataset listed, see :func:`medssl.data.listing.samples_key`.
     """
 
     def __init__(
@@ -160,12 +184,14 @@ class Data:
         split: Split,
         store: Store,
         audit: Audit,
+        listed: str,
     ) -> None:
         self.dataset = dataset
         self.classes = tuple(dataset.classes)
         self.split = split
         self.store = store
         self.audit = audit
+        self.listed = listed
         self.pretrained_on = _pretrained_on(recipe, dataset, samples, split)
         self.fingerprint = f"{recipe.pretraining_hash}:{split.sha256}:{store.key}{_content_of_weights(recipe)}"
         self._samples = {sample.id: sample for sample in samples}
@@ -239,6 +265,7 @@ class Data:
                 "train": len(self.part("train")),
                 "val": len(self.part("val")),
             },
+            "samples_sha256": self.listed,
             "seen_before": self.audit.seen_before,
             "store": {"key": self.store.key, "reduced": self.store.reduced, "bytes": self.store.nbytes},
             "warnings": [
