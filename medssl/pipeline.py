@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 from medssl.catalog import Catalog, load_catalog
 from medssl.contracts import Dataset
-from medssl.data.loading import Data, data_folder, load_data, open_dataset, what_changed
+from medssl.data.loading import Data, Source, load_data, open_dataset
 from medssl.errors import CheckpointError, OptionError
 from medssl.files import checksum
 from medssl.locks import hold
@@ -40,7 +40,7 @@ from medssl.train.device import describe_environment
 from medssl.train.memory import kept_memory
 from medssl.train.trainer import EpochRecord
 
-__all__ = ["Place", "collect_warnings", "execute", "fetch_dataset", "run"]
+__all__ = ["Place", "collect_warnings", "execute", "fetch_dataset", "require_origin", "run"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,7 +102,7 @@ def execute(recipe: Recipe, *, catalog: Catalog, place: Place, listener: Listene
     _require_weights(recipe)
     with _open_directory(recipe, place) as directory:
         if finished := directory.finished():
-            return _same_origin(finished, recipe, catalog, place)
+            return require_origin(finished, recipe, Source.of(recipe.dataset, catalog, place.data_dir))
         with collect_warnings() as warnings, naming_the_plugin(recipe):
             start = time.perf_counter()
             listener.stage("data")
@@ -168,21 +168,15 @@ def _open_directory(recipe: Recipe, place: Place) -> Iterator[RunDirectory]:
             raise
 
 
-def _same_origin(result: RunResult, recipe: Recipe, catalog: Catalog, place: Place) -> RunResult:
-    """Return a finished run if it was made from the images and the weights that the recipe names today."""
+def require_origin(result: RunResult, recipe: Recipe, source: Source) -> RunResult:
+    """Return a finished run if it was made from the images and the weights that there are today.
+
+    Raises:
+        CheckpointError: It was made from others.
+    """
     way_out = "Give another --output, or --force to start over here."
-    folder = str(data_folder(recipe.dataset.name, place.data_dir))
-    made_from = result.values["data"]["directory"]
-    if made_from != folder:
-        raise CheckpointError(
-            f"{result.path} holds this recipe's result for other images. They lay in {made_from}, not in {folder}. "
-            f"{way_out}"
-        )
-    dataset = open_dataset(recipe.dataset, catalog, place.data_dir)
-    if change := what_changed(result.values["data"], recipe.dataset, dataset):
-        raise CheckpointError(
-            f"{result.path} holds this recipe's result for the images as they were in {folder}. {change} {way_out}"
-        )
+    if change := source.change_since(result.values["data"]):
+        raise CheckpointError(f"{result.path} holds this recipe's result for other images. {change} {way_out}")
     weights, init = recipe.encoder.weights, result.values["pretrain"]["init"]
     if isinstance(weights, Path) and weights.is_file() and init and init["sha256"] != checksum(weights):
         raise CheckpointError(

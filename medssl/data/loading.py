@@ -25,7 +25,7 @@ from medssl.errors import DataError, OptionError
 from medssl.files import checksum
 from medssl.recipe import Choice, Recipe
 
-__all__ = ["Data", "Part", "data_folder", "load_data", "open_dataset", "what_changed"]
+__all__ = ["Data", "Part", "Source", "data_folder", "load_data", "open_dataset"]
 
 OnBadImage = Literal["fail", "skip"]
 _NOTABLE = 0.1  # a share of labels that is missed by more of itself is worth a sentence
@@ -58,24 +58,47 @@ def open_dataset(choice: Choice, catalog: Catalog, data_dir: Path | None) -> Dat
     return dataset
 
 
-def what_changed(made_from: Mapping[str, Any], choice: Choice, dataset: Dataset) -> str | None:
-    """Say what is no longer as it was when a result was made, in a sentence; ``None``: nothing that can be seen.
+@dataclass(frozen=True)
+class Source:
+    """What a dataset's folder holds today, to hold a result against.
 
-    Args:
-        made_from: The ``data`` section of the result.
-        choice: The dataset as its recipe names it.
-        dataset: The same, over its folder as it is today.
-
-    Raises:
-        DataError: The images cannot be listed any more.
+    Attributes:
+        folder: Where it lies.
+        listed: Checksum of what the dataset lists.
+        content: Checksum of the files' contents; ``None``: the dataset names none.
     """
-    samples = list_samples(dataset, choice.name)
-    if made_from.get("samples_sha256") not in (None, samples_key(samples)):  # earlier versions left none
-        return "Images were added, taken away or renamed since, or have other labels, groups or parts."
-    content = content_key(dataset, samples, default_cache())
-    if content is not None and not is_of(made_from["store"]["key"], content):
-        return "Some files have another content now."
-    return None
+
+    folder: str
+    listed: str
+    content: str | None
+
+    @classmethod
+    def of(cls, choice: Choice, catalog: Catalog, data_dir: Path | None) -> Source:
+        """Look at a recipe's dataset.
+
+        Raises:
+            DataError: The images cannot be listed.
+        """
+        dataset = open_dataset(choice, catalog, data_dir)
+        samples = list_samples(dataset, choice.name)
+        return cls(str(dataset.root), samples_key(samples), content_key(dataset, samples, default_cache()))
+
+    def change_since(self, made_from: Mapping[str, Any]) -> str | None:
+        """Say in a sentence what is no longer as it was; ``None``: nothing that can be seen.
+
+        Args:
+            made_from: The ``data`` section of a result.
+        """
+        if made_from["directory"] != self.folder:
+            return f"They lay in {made_from['directory']}, not in {self.folder}."
+        if made_from.get("samples_sha256") not in (None, self.listed):  # earlier versions left none
+            return (
+                f"Since then images were added, taken away or renamed in {self.folder}, or have other labels, groups "
+                "or parts."
+            )
+        if self.content is not None and not is_of(made_from["store"]["key"], self.content):
+            return f"Since then files in {self.folder} have been changed."
+        return None
 
 
 def load_data(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -9,7 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from medssl.catalog import Catalog, load_catalog
-from medssl.pipeline import Place
+from medssl.data.loading import Source
+from medssl.errors import CheckpointError, DataError
+from medssl.pipeline import Place, require_origin
+from medssl.recipe import Recipe
 from medssl.record import RunDirectory, RunResult
 from medssl.study.crew import Crew
 from medssl.study.grid import Cell, expand
@@ -104,9 +108,11 @@ def carry_out(
         listener: Hears what is going on.
 
     Raises:
-        MedsslError: The study's folder cannot be written to.
+        MedsslError: The study's folder cannot be written to, or holds results of other images.
     """
     RunDirectory(place.output).make()
+    if not place.force:
+        _require_origins(cells, catalog, place)
     crew = Crew(
         cells,
         place=place,
@@ -120,3 +126,29 @@ def carry_out(
     write_state(place.output, plan, layers, outcomes)
     done = [RunDirectory(place.output / o.cell.recipe.slug) for o in outcomes if o.state == "done"]
     return Study(outcomes, [directory.load() for directory in done], catalog)
+
+
+def _require_origins(cells: Sequence[Cell], catalog: Catalog, place: Place) -> None:
+    """Refuse a folder with results of other images: one table would hold both."""
+    sources: dict[str, Source | None] = {}
+    for recipe in (cell.recipe for cell in cells):
+        result = _finished(RunDirectory(place.output / recipe.slug))
+        dataset = json.dumps(recipe.dataset.to_dict())
+        if result is not None and dataset not in sources:
+            sources[dataset] = _source(recipe, catalog, place)
+        if result is not None and (source := sources[dataset]) is not None:
+            require_origin(result, recipe, source)
+
+
+def _finished(directory: RunDirectory) -> RunResult | None:
+    try:
+        return directory.finished()
+    except CheckpointError:
+        return None  # damaged: the cell will say so, and stop no other
+
+
+def _source(recipe: Recipe, catalog: Catalog, place: Place) -> Source | None:
+    try:
+        return Source.of(recipe.dataset, catalog, place.data_dir)
+    except DataError:
+        return None  # the images are gone, or no longer whole; what was made of them is still there

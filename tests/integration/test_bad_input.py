@@ -136,11 +136,11 @@ def test_images_that_were_changed_since_do_not_return_the_old_result(call, image
     some = images / "benign" / "benign (3).png"
     before = some.read_bytes()
     draw(some, 77)
-    refused(call(), "Some files have another content now", "--force")
+    refused(call(), "files in", "have been changed", "--force")
     some.write_bytes(before)
     assert call().exit_code == 0  # what it was made of is there again
     some.rename(images / "malignant" / f"moved-{some.name}")
-    refused(call(), "as they were in", "or have other labels", "--force")
+    refused(call(), "holds this recipe's result for other images", "or have other labels", "--force")
 
 
 def test_a_full_disk_while_results_are_written_is_said_and_the_run_can_go_on(call, images, monkeypatch):

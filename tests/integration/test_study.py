@@ -7,8 +7,10 @@ import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
+from PIL import Image
 
 from medssl.cli import main
 from medssl.locks import is_held
@@ -132,3 +134,30 @@ def test_label_fractions_use_one_encoder(folder, cache, monkeypatch):
     }
     reused = [json.loads(path.read_text())["pretrain"]["reused"] for path in folder.glob("runs/*-dcl-*/result.json")]
     assert sorted(name is not None for name in reused) == [False, True]
+
+
+def test_a_study_does_not_take_results_of_other_images_for_its_own(folder, cache, monkeypatch):
+    monkeypatch.setenv("MEDSSL_CACHE", str(cache))
+    monkeypatch.chdir(folder)
+    rng = np.random.default_rng(0)
+    for path in [f"{place}/{label}/{i}.png" for place in "AB" for label in ("ill", "well") for i in range(12)]:
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(rng.integers(0, 256, (24, 24), np.uint8)).save(folder / path)
+    words = ["bench", "--method", "random", "--dataset", "folder", "--evaluator", "knn", "--image-size", "24"]
+    words += ["--backbone", "resnet10t", "--set", "encoder.stem=standard", "--set", "evaluate.bootstrap=50"]
+
+    def call(*more):
+        return CliRunner().invoke(main, [*words, *more])
+
+    assert call("--data-dir", "A").exit_code == 0
+    before = results(folder)
+    assert call("--data-dir", "A").exit_code == 0
+    other = call("--data-dir", "B")
+    assert other.exit_code == 1
+    assert "holds this recipe's result for other images" in other.output
+    assert "--force" in other.output
+    (folder / "A" / "ill" / "0.png").rename(folder / "A" / "well" / "moved.png")
+    assert "have other labels" in call("--data-dir", "A").output
+    assert results(folder) == before
+    assert call("--data-dir", "A", "--force").exit_code == 0
+    assert results(folder) != before
