@@ -21,7 +21,7 @@ from typing import Any
 from medssl.report.study import find_runs, write_report
 from medssl.report.wording import interval_text, short, signed
 
-DOCS = Path(__file__).parent
+DOCS = Path(__file__).resolve().parent
 KEPT = DOCS / "results"
 KEPT_OF_RUN = ("result.json", "recipe.yaml")
 KEPT_OF_REPORT = ("report.html", "rows.csv", "comparisons.csv")
