@@ -100,10 +100,10 @@ def execute(recipe: Recipe, *, catalog: Catalog, place: Place, listener: Listene
         MedsslError: Something the user can put right.
     """
     _require_weights(recipe)
-    with _open_directory(recipe, place) as directory:
+    with _open_directory(recipe, place) as directory, naming_the_plugin(recipe):
         if finished := directory.finished():
             return require_origin(finished, recipe, Source.of(recipe.dataset, catalog, place.data_dir))
-        with collect_warnings() as warnings, naming_the_plugin(recipe):
+        with collect_warnings() as warnings:
             start = time.perf_counter()
             listener.stage("data")
             dataset = open_dataset(recipe.dataset, catalog, place.data_dir)

@@ -48,8 +48,8 @@ def list_samples(dataset: Dataset, name: str) -> list[Sample]:
 
 def samples_key(samples: Sequence[Sample]) -> str:
     """Hash what a dataset lists: every id with its label, group and official part, whatever their order."""
-    rows = sorted([s.id, None if s.label is None else int(s.label), s.group, s.part] for s in samples)
-    return hashlib.sha256(json.dumps(rows).encode()).hexdigest()
+    rows = [json.dumps([s.id, None if s.label is None else int(s.label), s.group, s.part]) for s in samples]
+    return hashlib.sha256("\n".join(sorted(rows)).encode()).hexdigest()
 
 
 def _wrong_classes(classes: Sequence[str]) -> str | None:

@@ -11,10 +11,11 @@ from typing import Any
 
 from medssl.catalog import Catalog, load_catalog
 from medssl.data.loading import Source
-from medssl.errors import CheckpointError, DataError
+from medssl.errors import CheckpointError, MedsslError
 from medssl.pipeline import Place, require_origin
 from medssl.recipe import Recipe
 from medssl.record import RunDirectory, RunResult
+from medssl.stages.blame import naming_the_plugin
 from medssl.study.crew import Crew
 from medssl.study.grid import Cell, expand
 from medssl.study.plan import Plan, read_plan
@@ -149,6 +150,7 @@ def _finished(directory: RunDirectory) -> RunResult | None:
 
 def _source(recipe: Recipe, catalog: Catalog, place: Place) -> Source | None:
     try:
-        return Source.of(recipe.dataset, catalog, place.data_dir)
-    except DataError:
+        with naming_the_plugin(recipe):
+            return Source.of(recipe.dataset, catalog, place.data_dir)
+    except MedsslError:
         return None  # the images are gone, or no longer whole; what was made of them is still there

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from medssl.contracts import Dataset, Sample
-from medssl.data.listing import list_samples
+from medssl.data.listing import list_samples, samples_key
 from medssl.errors import DataError, PluginError
 
 GOOD = [Sample(id=f"{i}.png", label=i % 2, group=f"p{i}", part="train") for i in range(4)]
@@ -59,3 +59,11 @@ def test_what_breaks_the_contract_is_named(samples, classes, message):
 def test_a_dataset_without_images_says_where_it_looked():
     with pytest.raises(DataError, match=r"dataset 'own' lists no image. It looked in /images. .*--data-dir"):
         list_samples(dataset([]), "own")
+
+
+@pytest.mark.parametrize("change", [{"id": "9.png"}, {"label": 0}, {"label": None}, {"group": None}, {"part": "test"}])
+def test_the_key_sees_every_change_of_a_sample_and_no_order(change):
+    key = samples_key(GOOD)
+    assert samples_key([replace(GOOD[0], label=np.int64(0)), *GOOD[:0:-1]]) == key
+    assert samples_key([*GOOD[:3], replace(GOOD[3], **change)]) != key
+    assert samples_key([*GOOD, GOOD[0], replace(GOOD[0], label=None)]) != key  # a dataset that lists one id twice
