@@ -24,7 +24,7 @@ from medssl.report.wording import interval_text, short, signed
 DOCS = Path(__file__).resolve().parent
 KEPT = DOCS / "results"
 KEPT_OF_RUN = ("result.json", "recipe.yaml")
-KEPT_OF_REPORT = ("report.html", "rows.csv", "comparisons.csv")
+KEPT_OF_REPORT = ("report.html", "rows.csv", "runs.csv", "comparisons.csv")
 METRICS = {"accuracy": "Accuracy", "balanced_accuracy": "Balanced accuracy", "auroc": "AUROC"}
 TESTED = {"accuracy": "accuracy", "auroc": "AUROC"}
 HEAD = """# Results on real images

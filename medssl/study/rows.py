@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -156,12 +155,14 @@ def _labelled(rows: Sequence[Row]) -> list[Row]:
     for row in rows:
         others = [other for other in rows if other.dataset == row.dataset]
         named.append((row, ", ".join([row.method, *_distinctions(row, others)])))
-    count = Counter((row.dataset, label) for row, label in named)
     result = []
     for row, label in named:
         alike = [other for other, its in named if other.dataset == row.dataset and its == label]
-        words = [label, *_other_settings(row, alike)] if count[row.dataset, label] > 1 else [label]
-        result.append(replace(row, label=", ".join(words)))
+        words = _other_settings(row, alike)
+        same = [other for other in alike if _other_settings(other, alike) == words]
+        if len(same) > 1:  # nothing to be seen in their settings: they were made of other images
+            words.append(f"data {same.index(row) + 1}")
+        result.append(replace(row, label=", ".join([label, *words])))
     return result
 
 
@@ -181,18 +182,22 @@ def _distinctions(row: Row, others: Sequence[Row]) -> Iterator[str]:
 
 
 def _other_settings(row: Row, alike: Sequence[Row]) -> list[str]:
-    """Name the settings in which rows with one label differ, or number the rows when none can be seen."""
+    """Name the settings in which rows with one label differ.
+
+    A setting that only some of them have (a field of the views that was changed) is named where it is.
+    """
     settings = [dict(_flat(_settings(other.runs[0]))) for other in alike]
     own = settings[alike.index(row)]
     words = [
         f"{_short_name(key)} {value}"
         for key, value in own.items()
-        if all(key in other for other in settings) and any(other[key] != value for other in settings)
+        if any(other.get(key) != value for other in settings)
+        and (not key.startswith("evaluators.") or all(key in other for other in settings))  # those are named below
     ]
     evaluators = [" ".join(other.runs[0].evaluations) for other in alike]
     if len(set(evaluators)) > 1:
         words.append(f"by {evaluators[alike.index(row)]}")
-    return words or [f"data {alike.index(row) + 1}"]
+    return words
 
 
 def _short_name(key: str) -> str:

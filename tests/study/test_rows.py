@@ -41,6 +41,19 @@ def test_rows_that_differ_in_a_setting_are_named_by_it(make_run, setting, value,
     assert rows[0].label != label
 
 
+def test_a_view_setting_that_one_row_alone_has_names_it(make_run):
+    rows = rows_of(
+        make_run(n=9),
+        make_run(n=9, views__crop_scale=[0.08, 0.1]),
+        make_run(n=9, train__momentum=0.0),
+    )
+    (first, second, third) = (row.label for row in rows)
+    assert "crop_scale [0.08, 0.1]" in second
+    assert "crop_scale" not in first
+    assert "momentum 0.0" in third
+    assert len({first, second, third}) == 3
+
+
 def test_a_row_alone_is_named_by_its_method(make_run):
     assert [row.label for row in rows_of(make_run(n=9), make_run(method="simclr", n=9))] == ["dcl", "simclr"]
 
