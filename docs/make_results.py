@@ -1,10 +1,10 @@
 """Make ``docs/results.md`` from finished runs.
 
-    python docs/make_results.py collect STUDY RUNS --data-dir DATA    keep a study's runs: docs/results/STUDY
-    python docs/make_results.py                                       write docs/results.md from what is kept
+    python docs/make_results.py collect STUDY RUNS    keep a study's runs: docs/results/STUDY
+    python docs/make_results.py                       write docs/results.md from what is kept
 
-Of a run its result and its recipe are kept, of a study its report. Every number in the page is read from the tables of
-these reports; ``notes.md`` of a study holds its words.
+Of a run its result and its recipe are kept, of a study its report, without the images: they are not ours to give. Every
+number in the page is read from the tables of these reports; ``notes.md`` of a study holds its words.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ untrained encoder: what a method must beat.
 Table = Sequence[Mapping[str, str]]
 
 
-def collect(study: str, runs: Path, data_dir: Path) -> None:
+def collect(study: str, runs: Path) -> None:
     """Keep a study's results, recipes and report, folders of this machine reduced to their names."""
     kept = KEPT / study
     for old in [folder for folder in kept.glob("*") if folder.is_dir()]:
@@ -49,7 +49,8 @@ def collect(study: str, runs: Path, data_dir: Path) -> None:
         for run in [path.parent for path in sorted(runs.glob("*/result.json"))]:
             _link(run, found / run.name)
         results, _ = find_runs([found])
-        write_report(results, found / "report", data_dir=data_dir)
+        nowhere = Path("images-are-not-kept")  # a report leaves out what it does not find, and names the folder
+        write_report(results, found / "report", data_dir=nowhere)
         for folder, names in [*((run.path, KEPT_OF_RUN) for run in results), (found / "report", KEPT_OF_REPORT)]:
             (kept / folder.name).mkdir(parents=True)
             for name in names:
@@ -80,9 +81,7 @@ def section(study: Path) -> list[str]:
     rows = [row for row in rows if row["source"] == "measured here"]
     results = [json.loads(file.read_text()) for file in sorted(study.glob("*/result.json"))]
     lines = [(study / "notes.md").read_text().rstrip(), "", _facts(results), ""]
-    lines.append(
-        f"The whole of it, with figures and images: {{download}}`report <results/{study.name}/report/report.html>`."
-    )
+    lines.append(f"The whole of it, with figures: {{download}}`report <results/{study.name}/report/report.html>`.")
     for metric, title in METRICS.items():
         lines += ["", f"### {title}", "", *_scores([row for row in rows if row["metric"] == metric])]
     baselines = dict.fromkeys(row["row"] for row in rows if row["baseline"] == "True")
@@ -149,10 +148,9 @@ def main() -> None:
     keep = verbs.add_parser("collect")
     keep.add_argument("study")
     keep.add_argument("runs", type=Path)
-    keep.add_argument("--data-dir", type=Path, required=True)
     words = parser.parse_args()
     if words.verb == "collect":
-        collect(words.study, words.runs, words.data_dir)
+        collect(words.study, words.runs)
     (DOCS / "results.md").write_text(page())
 
 

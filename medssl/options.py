@@ -38,7 +38,7 @@ def build(config_class: type[ConfigT], values: Mapping[str, Any] | None, where: 
     Args:
         config_class: A dataclass; annotations may use ``annotated_types`` bounds, ``Literal``, tuples, ``| None``.
         values: Options by name; those left out keep their defaults. ``None`` is an empty section.
-        where: What the options belong to, for messages: ``train``, ``method 'dcl'``.
+        where: What the options belong to, for messages: ``train``, ``method 'NAME'``.
 
     Raises:
         OptionError: An unknown name, a wrong type, a value out of range, or what the dataclass itself refuses with a

@@ -71,8 +71,8 @@ class Outcome:
 
     Attributes:
         selected: What was chosen on the validation part, and what came of it there: plain numbers and texts.
-        also: Further outcomes to score beside this one, by a short suffix; ``{"k200": ...}`` of the evaluator ``knn``
-            is reported as ``knn_k200``.
+        also: Further outcomes to score beside this one, by a short suffix: what ``{"k200": ...}`` holds is reported
+            under the evaluator's name, ``_`` and ``k200``.
         notes: Sentences the reader of the result must see ("k=200 is larger than the training part ...").
     """
 

@@ -70,7 +70,7 @@ def bench(
         registry: A catalogue of the user's own, laid over medssl's.
         listener: Hears what is going on.
         settings: Recipe layers over the plan's settings, weakest first: ``[{"train": {"epochs": 30}}]``.
-        **varied: Keys of a plan that take the place of its own: ``methods=["dcl"], datasets=["phantom"], seeds=3``.
+        **varied: Keys of a plan that take the place of its own: ``methods=[...], datasets=[...], seeds=3``.
 
     Raises:
         MedsslError: The plan cannot be carried out at all. A cell that fails is an outcome instead.

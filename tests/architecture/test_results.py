@@ -57,3 +57,5 @@ def test_what_is_kept_names_no_folder_of_a_machine(study: Path) -> None:
     assert all("/" not in folder for folder in folders)
     report = (study / "report" / "report.html").read_text(encoding="utf-8")
     assert f"From {folders[0]}." in report
+    assert "/tmp/" not in report
+    assert "data:image" not in report  # the images of a set are not ours to give
