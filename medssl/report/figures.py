@@ -51,7 +51,7 @@ def _scores(
     lines = len(rows) + len(published)
     figure, [axes] = make_figure(0.55 + 0.2 * lines)
     for place, (row, estimate) in enumerate(rows):
-        style = styles[row.method]
+        style = styles[row.variant]
         _interval(axes, place, estimate.value or 0.0, estimate.low, estimate.high, style.colour, style.mark)
     for place, (_, cell) in enumerate(published, start=len(rows)):
         _interval(axes, place, cell.value, cell.low, cell.high, SOFT, "o", hollow=True)
@@ -145,14 +145,14 @@ def _series(
     styles: Mapping[str, Style],
 ) -> list[_Series]:
     found: dict[str, dict[float, Estimate]] = {}
-    methods: dict[str, str] = {}
+    variants: dict[str, str] = {}
     for row in rows:
         estimate = row.scores.get(evaluator, {}).get("accuracy")
         if estimate and estimate.value is not None:
             found.setdefault(name(row), {})[place(row)] = estimate
-            methods[name(row)] = row.method
+            variants[name(row)] = row.variant
     return [
-        _Series(name=key, style=styles[methods[key]], points=tuple(sorted(points.items())))
+        _Series(name=key, style=styles[variants[key]], points=tuple(sorted(points.items())))
         for key, points in found.items()
     ]
 
@@ -177,7 +177,7 @@ def _draw_curves(
         axes.plot(xs, ys, one.style.line, color=one.style.colour, marker=one.style.mark, markersize=5, linewidth=1.6)
         ends.append((ys[-1], one.name, one.style.colour))
     for row, estimate in flat:
-        style = styles[row.method]
+        style = styles[row.variant]
         axes.axhline(float(estimate.value or 0.0), color=style.colour, linestyle=style.line, linewidth=1.4)
         ends.append((float(estimate.value or 0.0), named(row), style.colour))
     axes.set_xscale("log")

@@ -1,7 +1,7 @@
 """The colours of a report: told apart by colour-blind readers, readable on white and on black.
 
 Hues follow Okabe & Ito (2008, Color Universal Design), darkened until they stand out from white by 3 to 1 (WCAG 2.2,
-1.4.11), with a lighter twin for dark pages. No figure relies on colour alone: each method has a mark of its own too.
+1.4.11), with a lighter twin for dark pages. No figure relies on colour alone: each has a mark of its own too.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _MARKS = ("o", "s", "^", "D", "v", "P", "X", "p", "h", "*")  # of matplotlib
 
 @dataclass(frozen=True, kw_only=True)
 class Style:
-    """How a method is drawn everywhere.
+    """How a method, or a variant of it, is drawn everywhere.
 
     Attributes:
         role: Name in :data:`ROLES`.
@@ -52,14 +52,14 @@ class Style:
         return ROLES[self.role][0]
 
 
-def styles(methods: Iterable[tuple[str, bool]]) -> dict[str, Style]:
-    """Give every method a style of its own, in the order of its first appearance.
+def styles(variants: Iterable[tuple[str, bool]]) -> dict[str, Style]:
+    """Give every variant of a method a style of its own, in the order of its first appearance.
 
     Args:
-        methods: Names, and whether each is a baseline.
+        variants: Names, and whether each is a baseline.
     """
     found: dict[str, Style] = {}
-    for name, baseline in dict(methods).items():
+    for name, baseline in dict(variants).items():
         roles = _BASELINES if baseline else SERIES
         place = sum((style.line != "-") == baseline for style in found.values())
         line = _BROKEN[place % len(_BROKEN)] if baseline else "-"

@@ -119,7 +119,7 @@ def write_report(
     """
     catalog = catalog or load_catalog()
     sections = make_sections(summarise(results, catalog))
-    looks = styles((row.method, row.baseline) for section in sections for row in section.rows)
+    looks = styles((row.variant, row.baseline) for section in sections for row in section.rows)
     words = _baseline_words(catalog)
     parts = [_make_part(section, looks, words, catalog, data_dir) for section in sections]
     files: dict[str, str] = {"report.html": _render(parts, directory, unfinished)}

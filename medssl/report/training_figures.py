@@ -27,7 +27,7 @@ Epochs = Sequence[Mapping[str, Any]]
 
 
 def training_figures(section: Section, styles: Mapping[str, Style]) -> Iterator[Drawing]:
-    """Draw loss by method, then validation and effective rank of all methods together."""
+    """Draw loss by variant of a method, then validation and effective rank of all methods together."""
     histories = {row.label: [_read_history(run) for run in row.runs] for row in section.main_rows}
     rows = [row for row in section.main_rows if any(len(epochs) > 1 for epochs in histories[row.label])]
     if not rows:
@@ -57,20 +57,20 @@ def _validation(epoch: Mapping[str, Any]) -> Any:
 def _losses(
     section: Section, rows: Sequence[Row], histories: Mapping[str, Sequence[Epochs]], styles: Mapping[str, Style]
 ) -> Drawing:
-    """Draw a panel per method: losses of different methods have different units."""
-    methods = list(dict.fromkeys(row.method for row in rows))[:_MAY]
-    lines = -(-len(methods) // _COLUMNS)
-    columns = min(_COLUMNS, len(methods))
+    """Draw a panel per variant of a method: losses of different methods have different units."""
+    variants = list(dict.fromkeys(row.variant for row in rows))[:_MAY]
+    lines = -(-len(variants) // _COLUMNS)
+    columns = min(_COLUMNS, len(variants))
     figure, panels = make_figure(0.4 + 1.35 * lines, lines, columns)
-    for axes, method in zip(panels, methods, strict=False):
+    for axes, variant in zip(panels, variants, strict=False):
         for row in rows:
-            if row.method == method:
+            if row.variant == variant:
                 for epochs in histories[row.label]:
-                    _thin_line(axes, epochs, lambda epoch: epoch.get("loss"), styles[method].colour)
-        axes.set_title(method, loc="left")
+                    _thin_line(axes, epochs, lambda epoch: epoch.get("loss"), styles[variant].colour)
+        axes.set_title(variant, loc="left")
         _epochs(axes)
         plain_axes(axes)
-    for axes in panels[len(methods) :]:
+    for axes in panels[len(variants) :]:
         axes.set_visible(False)
     figure.supxlabel("epoch", color=SOFT, fontsize=10)
     return finish(
@@ -91,21 +91,21 @@ def _by_epoch(
     axis: str,
     value: Callable[[Mapping[str, Any]], Any],
 ) -> Drawing | None:
-    """Draw one measure of all methods; ``None`` where fewer than two epochs have it."""
+    """Draw one measure of all variants; ``None`` where fewer than two epochs have it."""
     figure, [axes] = make_figure(CURVES)
     ends: dict[str, list[float]] = {}
     for row in rows:
         for epochs in histories[row.label]:
-            last = _thin_line(axes, epochs, value, styles[row.method].colour, styles[row.method].line)
+            last = _thin_line(axes, epochs, value, styles[row.variant].colour, styles[row.variant].line)
             if last is not None:
-                ends.setdefault(row.method, []).append(last)
+                ends.setdefault(row.variant, []).append(last)
     if not ends:
         return None
     axes.set_xlabel("epoch")
     _epochs(axes)
     axes.set_ylabel(axis)
     plain_axes(axes)
-    name_ends(axes, [(sum(ys) / len(ys), m, styles[m].colour) for m, ys in ends.items()], CURVES)
+    name_ends(axes, [(sum(ys) / len(ys), name, styles[name].colour) for name, ys in ends.items()], CURVES)
     caption = "One line per run."
     if key == "rank":
         caption += " Measured on the last batch of each epoch (RankMe), which it cannot exceed; near 1: collapsed."

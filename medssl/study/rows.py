@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,9 @@ from medssl.record import RunResult
 
 __all__ = ["Estimate", "Row", "group_rows", "repeats"]
 
+# what the curves of a report run over
+_OF_A_CURVE = ("batch_size", "label_fraction")
+_KEYS_OF_A_CURVE = ("train.batch_size", "split.label_fraction")
 # where a recipe says which repetition it is: seeds of everything random, and the fold that was left out
 _REPEATED = (("seed",), ("split", "label_seed"), ("split", "fold"))
 
@@ -54,6 +57,7 @@ class Row:
         runs: The finished runs, by seed and fold.
         scores: Estimates by evaluator and metric.
         label: Short name, unique among the rows of a dataset.
+        variant: The name without batch size and share of the labels: rows of one variant look alike in figures.
         notes: What the reader of this row must know.
     """
 
@@ -70,6 +74,7 @@ class Row:
     runs: tuple[RunResult, ...]
     scores: Mapping[str, Mapping[str, Estimate]] = field(default_factory=dict)
     label: str = ""
+    variant: str = ""
     notes: tuple[str, ...] = ()
 
 
@@ -154,19 +159,23 @@ def _labelled(rows: Sequence[Row]) -> list[Row]:
     named = []
     for row in rows:
         others = [other for other in rows if other.dataset == row.dataset]
-        named.append((row, ", ".join([row.method, *_distinctions(row, others)])))
+        distinct = dict(_distinctions(row, others))
+        variant = [row.method, *(text for name, text in distinct.items() if name not in _OF_A_CURVE)]
+        named.append((replace(row, variant=", ".join(variant)), ", ".join([row.method, *distinct.values()])))
     result = []
     for row, label in named:
         alike = [other for other, its in named if other.dataset == row.dataset and its == label]
-        words = _other_settings(row, alike)
-        same = [other for other in alike if _other_settings(other, alike) == words]
+        words = [*_other_settings(row, alike), *_other_evaluators(row, alike)]
+        same = [other for other in alike if [*_other_settings(other, alike), *_other_evaluators(other, alike)] == words]
         if len(same) > 1:  # nothing to be seen in their settings: they were made of other images
             words.append(f"data {same.index(row) + 1}")
-        result.append(replace(row, label=", ".join([label, *words])))
+        curves = [other for other, _ in named if (other.dataset, other.variant) == (row.dataset, row.variant)]
+        variant = [row.variant, *_other_settings(row, curves, besides=_KEYS_OF_A_CURVE)]
+        result.append(replace(row, label=", ".join([label, *words]), variant=", ".join(variant)))
     return result
 
 
-def _distinctions(row: Row, others: Sequence[Row]) -> Iterator[str]:
+def _distinctions(row: Row, others: Sequence[Row]) -> Iterator[tuple[str, str]]:
     """Name the row's value of each field in which rows of its dataset differ; batch size where something is trained."""
     for name, text in (
         ("init", f"from {Path(row.init).stem}" if row.init else ""),
@@ -178,26 +187,29 @@ def _distinctions(row: Row, others: Sequence[Row]) -> Iterator[str]:
         ("recipe", f"recipe {row.recipe}"),
     ):
         if text and len({getattr(other, name) for other in others}) > 1:
-            yield text
+            yield name, text
 
 
-def _other_settings(row: Row, alike: Sequence[Row]) -> list[str]:
-    """Name the settings in which rows with one label differ.
+def _other_settings(row: Row, alike: Sequence[Row], besides: Collection[str] = ()) -> list[str]:
+    """Name the settings in which rows with one label differ, ``besides`` some.
 
     A setting that only some of them have (a field of the views that was changed) is named where it is.
     """
     settings = [dict(_flat(_settings(other.runs[0]))) for other in alike]
     own = settings[alike.index(row)]
-    words = [
+    return [
         f"{_short_name(key)} {value}"
         for key, value in own.items()
-        if any(other.get(key) != value for other in settings)
-        and (not key.startswith("evaluators.") or all(key in other for other in settings))  # those are named below
+        if key not in besides
+        and any(other.get(key) != value for other in settings)
+        and (not key.startswith("evaluators.") or all(key in other for other in settings))  # else named as a whole
     ]
+
+
+def _other_evaluators(row: Row, alike: Sequence[Row]) -> list[str]:
+    """Name the evaluators of a row where rows with one label have different ones."""
     evaluators = [" ".join(other.runs[0].evaluations) for other in alike]
-    if len(set(evaluators)) > 1:
-        words.append(f"by {evaluators[alike.index(row)]}")
-    return words
+    return [f"by {evaluators[alike.index(row)]}"] if len(set(evaluators)) > 1 else []
 
 
 def _short_name(key: str) -> str:

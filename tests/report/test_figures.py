@@ -18,7 +18,7 @@ def study(make_run):
         summary = summarise([make_run(**one) for one in options])
         summary = Summary(**{**vars(summary), "published": {"phantom": published}})
         [section] = make_sections(summary)
-        return section, styles((row.method, row.baseline) for row in section.rows)
+        return section, styles((row.variant, row.baseline) for row in section.rows)
 
     return make
 
@@ -73,6 +73,14 @@ def test_training_is_drawn_for_what_was_trained(study):
     assert all("random" not in texts(drawing) for drawing in drawings)
     section, looks = study(RANDOM, {**RANDOM, "seed": 3})
     assert list(training_figures(section, looks)) == []
+
+
+def test_variants_of_a_method_are_told_apart(study):
+    section, looks = study({"epochs": 4}, {"epochs": 6})
+    names = [row.variant for row in section.rows]
+    assert len({looks[name].colour for name in names}) == 2
+    loss, *_ = training_figures(section, looks)
+    assert set(names) <= set(texts(loss))
 
 
 def test_a_measure_that_no_epoch_has_is_left_out(study):

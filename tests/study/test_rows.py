@@ -54,6 +54,21 @@ def test_a_view_setting_that_one_row_alone_has_names_it(make_run):
     assert len({first, second, third}) == 3
 
 
+def test_rows_of_one_curve_are_of_one_variant(make_run):
+    rows = rows_of(
+        make_run(n=9),
+        make_run(n=9, train__batch_size=16),
+        make_run(n=9, split__label_fraction=0.05),
+        make_run(n=9, method__temperature=0.5),
+        make_run(n=9, method__temperature=0.5, train__batch_size=16),
+    )
+    first, second = rows[0].variant, rows[3].variant
+    assert [row.variant for row in rows] == [first, first, first, second, second]
+    assert second == "dcl, temperature 0.5"
+    assert "batch" not in first
+    assert "labels" not in first
+
+
 def test_a_row_alone_is_named_by_its_method(make_run):
     assert [row.label for row in rows_of(make_run(n=9), make_run(method="simclr", n=9))] == ["dcl", "simclr"]
 
