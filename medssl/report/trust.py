@@ -7,7 +7,7 @@ from statistics import median
 
 from medssl.record import RunResult
 from medssl.report.sections import Section
-from medssl.report.wording import count, level_text, listed, named, short
+from medssl.report.wording import count, level_text, listed, named, named_together, short
 from medssl.study.rows import repeats
 from medssl.study.summary import Comparison, Estimate, Row
 
@@ -23,6 +23,7 @@ def trust_text(section: Section) -> Iterator[str]:
     yield from _tests(section)
     yield from too_few_units(section)
     yield from _seeds(section)
+    yield from _lengths(section)
     for row, kind in collapsed_rows(section):
         yield f"{named(row)} has collapsed ({kind}): its encoder can hardly tell images apart."
     labelled = [named(row) for row in section.main_rows if _uses_labels(row) and not row.baseline]
@@ -161,6 +162,22 @@ def _seeds(section: Section) -> Iterator[str]:
         f"Rows are means over {seeds}; their intervals cover the chance in training and in the choice of test "
         f"{section.test.unit}s.{' Few seeds say little about other seeds.' if fewest < 5 else ''}"
     )
+
+
+def _lengths(section: Section) -> Iterator[str]:
+    """Say for how long rows were trained, the most common length first."""
+    rows: dict[int, list[Row]] = {}
+    for row in section.main_rows:
+        if epochs := row.runs[0].values["pretrain"]["epochs"]:
+            rows.setdefault(epochs, []).append(row)
+    said = []
+    for epochs, alike in sorted(rows.items(), key=lambda item: -len(item[1])):
+        steps = sorted({row.runs[0].values["pretrain"]["steps"] for row in alike})
+        span = f"{steps[0]:,} to {steps[-1]:,} steps" if len(steps) > 1 else count(steps[0], "step")
+        words = f"{count(epochs, 'epoch')} ({span})"
+        said.append(f"{named_together(alike)} for {words}" if said else words)
+    if said:
+        yield f"Trained for {listed(said)}."
 
 
 def _accuracies(row: Row) -> Iterator[Estimate]:

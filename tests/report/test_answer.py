@@ -17,7 +17,18 @@ ESTIMATE = Estimate(value=0.8, low=0.75, high=0.85, std=None, runs=1)
 
 
 def made_result(
-    method, *, seed=0, images=600, units=300, grouped=True, copies=0, warnings=(), collapsed=None, evaluators=("knn",)
+    method,
+    *,
+    seed=0,
+    images=600,
+    units=300,
+    grouped=True,
+    copies=0,
+    warnings=(),
+    collapsed=None,
+    evaluators=("knn",),
+    epochs=0,
+    steps=0,
 ):
     scores = {
         "bootstrap": {"unit": "group" if grouped else "sample"},
@@ -35,7 +46,7 @@ def made_result(
             "seen_before": {"test": {"images": images, "equal": 0, "near": copies, "either": copies}},
             "warnings": list(warnings),
         },
-        "pretrain": {},
+        "pretrain": {"epochs": epochs, "steps": steps},
         "evaluations": {
             name: {**scores, "confusion_matrix": [[300 - i, 100 + i], [50, 150]]} for i, name in enumerate(evaluators)
         },
@@ -207,6 +218,19 @@ def test_one_seed_is_told_from_several():
     several = lines(answer(section([row("dcl", 0.8, seeds=3)]), WORDS), "How far")
     assert any("one seed" in line for line in one)
     assert any("means over 3 seeds" in line for line in several)
+
+
+def test_the_length_of_training_is_said_where_something_was_trained():
+    trained = {"epochs": 2, "steps": 1142}
+    rows = [
+        row("supervised", 0.8, epochs=4, steps=284),
+        row("dcl", 0.8, **trained, batch=16, label="dcl, batch 16"),
+        row("dcl", 0.8, epochs=2, steps=142, label="dcl, batch 64"),
+        row("random", 0.7),
+    ]
+    said = lines(answer(section(rows), WORDS), "How far")
+    assert "Trained for 2 epochs (142 to 1,142 steps) and supervised for 4 epochs (284 steps)." in said
+    assert not any("Trained" in line for line in lines(answer(section([row("random", 0.8)]), WORDS), "How far"))
 
 
 def test_a_collapse_is_called_by_its_name():
