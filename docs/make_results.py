@@ -15,6 +15,7 @@ import json
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,10 @@ KEPT = DOCS / "results"
 KEPT_OF_RUN = ("result.json", "recipe.yaml")
 KEPT_OF_REPORT = ("report.html", "rows.csv", "runs.csv", "comparisons.csv")
 METRICS = {"accuracy": "Accuracy", "balanced_accuracy": "Balanced accuracy", "auroc": "AUROC"}
+METHODS = ("random", "supervised")  # stand first
+BATCH_SIZE = "64"
+GLANCE = (("knn", "accuracy"), ("linear", "auroc"))
+BY_SHARE = "auroc"
 TESTED = {"accuracy": "accuracy", "auroc": "AUROC"}
 HEAD = """# Results on real images
 
@@ -71,26 +76,114 @@ def _link(run: Path, to: Path) -> None:
 
 def page() -> str:
     """Write the page from what is kept."""
-    studies = sorted((path.parent for path in KEPT.glob("*/notes.md")), reverse=True)
-    return "\n".join([HEAD, *(line for study in studies for line in section(study))]).rstrip() + "\n"
+    studies = [Study.read(path.parent) for path in sorted(KEPT.glob("*/notes.md"))]
+    return (
+        "\n".join([HEAD, *overview(studies), *(line for study in studies for line in section(study))]).rstrip() + "\n"
+    )
 
 
-def section(study: Path) -> list[str]:
+@dataclass(frozen=True, kw_only=True)
+class Study:
+    """What is kept of a study.
+
+    Attributes:
+        name: Of its folder.
+        notes: Its words, a heading first.
+        rows: Lines of ``rows.csv`` that were measured here.
+        comparisons: Lines of ``comparisons.csv``.
+        results: Of each run.
+    """
+
+    name: str
+    notes: str
+    rows: Table
+    comparisons: Table
+    results: Sequence[Mapping[str, Any]]
+
+    @classmethod
+    def read(cls, folder: Path) -> Study:
+        """Read a study's folder."""
+        rows, comparisons = (_read(folder / "report" / f"{name}.csv") for name in ("rows", "comparisons"))
+        return cls(
+            name=folder.name,
+            notes=(folder / "notes.md").read_text().rstrip(),
+            rows=[row for row in rows if row["source"] == "measured here"],
+            comparisons=comparisons,
+            results=[json.loads(file.read_text()) for file in sorted(folder.glob("*/result.json"))],
+        )
+
+    @property
+    def title(self) -> str:
+        """The heading of its words."""
+        return self.notes.partition("\n")[0].lstrip("# ")
+
+    @property
+    def main(self) -> Table:
+        """Rows with all the labels that some row has."""
+        most = max(float(row["label_fraction"]) for row in self.rows)
+        return [row for row in self.rows if float(row["label_fraction"]) == most]
+
+
+def overview(studies: Sequence[Study]) -> list[str]:
+    """Write the studies of several methods side by side, at the batch size of :data:`BATCH_SIZE`."""
+    lines: list[str] = []
+    for evaluator, metric in GLANCE:
+        columns: dict[str, None] = {}
+        cells: dict[str, dict[str, str]] = {}
+        for study in studies:
+            found: dict[str, list[str]] = {}
+            for row in study.main:
+                chosen = row["baseline"] == "True" or row["batch_size"] == BATCH_SIZE
+                if chosen and (row["evaluator"], row["metric"]) == (evaluator, metric):
+                    found.setdefault(row["method"], []).append(_value(row))
+            if all(len(values) == 1 for values in found.values()):  # not a study of one method's options
+                columns |= dict.fromkeys(found)
+                cells[study.title] = {method: value for method, [value] in found.items()}
+        order = [name for name in METHODS if name in columns] + [name for name in columns if name not in METHODS]
+        table = [[title, *(known.get(name, "") for name in order)] for title, known in cells.items()]
+        lines += ["", f"{METRICS[metric]} by `{evaluator}`, at batch size {BATCH_SIZE}:", ""]
+        lines += _table(["", *order], table)
+    return ["## At a glance", *lines, ""]
+
+
+def section(study: Study) -> list[str]:
     """Write one study: its words, its tables, its differences."""
-    rows, comparisons = (_read(study / "report" / f"{name}.csv") for name in ("rows", "comparisons"))
-    rows = [row for row in rows if row["source"] == "measured here"]
-    results = [json.loads(file.read_text()) for file in sorted(study.glob("*/result.json"))]
-    lines = [(study / "notes.md").read_text().rstrip(), "", _facts(results), ""]
+    lines = [study.notes, "", _facts(study.results), ""]
     lines.append(f"The whole of it, with figures: {{download}}`report <results/{study.name}/report/report.html>`.")
     for metric, title in METRICS.items():
-        lines += ["", f"### {title}", "", *_scores([row for row in rows if row["metric"] == metric])]
-    baselines = dict.fromkeys(row["row"] for row in rows if row["baseline"] == "True")
-    for baseline in baselines:
+        lines += ["", f"### {title}", "", *_scores([row for row in study.main if row["metric"] == metric])]
+    lines += _by_share_of_labels(study)
+    names = {row["row"]: row for row in study.main}
+    for baseline in [name for name, row in names.items() if row["baseline"] == "True"]:
         for metric, words in TESTED.items():
-            tested = [c for c in comparisons if c["second"] == baseline and c["metric"] == metric]
+            tested = [c for c in study.comparisons if c["second"] == baseline and c["metric"] == metric]
             if tested:
-                lines += ["", f"### Difference from {baseline}, {words}", "", *_differences(tested)]
+                lines += ["", f"### Difference from {_name(names[baseline])}, {words}", ""]
+                lines += _differences(tested, names)
     return [*lines, ""]
+
+
+def _by_share_of_labels(study: Study) -> list[str]:
+    """Write a table per evaluator: a line per row, a column per share of the labels."""
+    shares = sorted({float(row["label_fraction"]) for row in study.rows})
+    if len(shares) == 1:
+        return []
+    found: dict[str, dict[str, dict[float, str]]] = {}
+    for row in study.rows:
+        if row["metric"] == BY_SHARE:
+            lines = found.setdefault(row["evaluator"], {})
+            lines.setdefault(_name(row), {})[float(row["label_fraction"])] = _score(row)
+    text = []
+    for evaluator, lines in found.items():
+        several = [[name, *(cells.get(s, "") for s in shares)] for name, cells in lines.items() if len(cells) > 1]
+        text += ["", f"### {METRICS[BY_SHARE]} by share of labels, {evaluator}", ""]
+        text += _table(["", *(f"{100 * share:g} %" for share in shares)], several)
+    return text
+
+
+def _name(row: Mapping[str, str]) -> str:
+    """A row's name, less the share of the labels, which its table or column says."""
+    return row["row"].replace(f", {100 * float(row['label_fraction']):g} % of labels", "")
 
 
 def _read(file: Path) -> list[dict[str, str]]:
@@ -109,8 +202,8 @@ def _facts(results: Sequence[Mapping[str, Any]]) -> str:
 
 def _scores(rows: Table) -> list[str]:
     """One line per row of the study, one column per evaluator."""
-    cells = {(row["row"], row["evaluator"]): _score(row) for row in rows}
-    seeds = {row["row"]: row["seeds"] for row in rows}
+    cells = {(_name(row), row["evaluator"]): _score(row) for row in rows}
+    seeds = {_name(row): row["seeds"] for row in rows}
     evaluators = list(dict.fromkeys(row["evaluator"] for row in rows))
     return _table(
         ["", "seeds", *evaluators],
@@ -123,11 +216,17 @@ def _score(row: Mapping[str, str]) -> str:
     return f"{value} ±{short(float(row['std']))}" if row["std"] else value
 
 
-def _differences(tested: Table) -> list[str]:
+def _value(row: Mapping[str, str]) -> str:
+    value = short(float(row["value"]))
+    return f"{value} ±{short(float(row['std']))}" if row["std"] else value
+
+
+def _differences(tested: Table, names: Mapping[str, Mapping[str, str]]) -> list[str]:
     """One line per row of the study, one column per evaluator; a number where a difference is shown."""
     cells = {(c["first"], c["evaluator"]): _difference(c) for c in tested}
-    names, evaluators = (list(dict.fromkeys(c[key] for c in tested)) for key in ("first", "evaluator"))
-    return _table(["", *evaluators], [[name, *(cells.get((name, e), "") for e in evaluators)] for name in names])
+    firsts, evaluators = (list(dict.fromkeys(c[key] for c in tested)) for key in ("first", "evaluator"))
+    table = [[_name(names[first]), *(cells.get((first, e), "") for e in evaluators)] for first in firsts]
+    return _table(["", *evaluators], table)
 
 
 def _difference(found: Mapping[str, str]) -> str:
