@@ -277,7 +277,7 @@ def _few_labels(section: Section) -> Iterator[Statement]:
                 other = next((row for row in rows if row.baseline and row.method == method), None)
                 found = _sorted_out(section, _trained(rows), other, name) if other else None
                 if found and found.total:
-                    by_verdict.setdefault(_one_word(found), []).append(f"{100 * share:g} %")
+                    by_verdict.setdefault(_verdict(found), []).append(f"{100 * share:g} %")
             if by_verdict:
                 text = "; ".join(f"{verdict} at {listed(shares)}" for verdict, shares in by_verdict.items())
                 lines.append(f"{name}, against {method}: {text} of the labels.")
@@ -293,10 +293,16 @@ def _with_several_shares(rows: Sequence[Row]) -> list[Row]:
     return [row for row in rows if counts[setting(row)] > 1]
 
 
-def _one_word(found: _Sorted) -> str:
-    words = [word for some, word in ((found.better, "better"), (found.worse, "worse")) if some]
-    partly = len(found.better) + len(found.worse) < found.total or len(words) > 1
-    return " and ".join(f"{'some ' * partly}{word}" for word in words) or "no difference shown"
+def _verdict(found: _Sorted) -> str:
+    """Say which rows are better, and which worse: by method and variant, the rest of their names being shared."""
+    words = []
+    for some, word in ((found.better, "better"), (found.worse, "worse")):
+        names = [row.variant or row.method for row, _ in some]
+        if len(some) == found.total:
+            words.append(f"{'all ' * (found.total > 1)}{word}")
+        elif some:
+            words.append(f"{listed(names) if len(names) <= _FEW else f'{len(names)} of {found.total}'} {word}")
+    return " and ".join(words) or "no difference shown"
 
 
 def _trained(rows: Sequence[Row]) -> list[Row]:

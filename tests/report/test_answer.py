@@ -272,3 +272,18 @@ def test_shares_of_labels_are_sorted_by_what_is_shown():
         comparisons.append(differs("dcl" + suffix, "random" + suffix, 0.1, shown=shown))
     [line] = lines(answer(section(rows, comparisons), WORDS), "With fewer labels?")
     assert line == "knn, against random: better at 10 %; no difference shown at 100 % of the labels."
+
+
+def test_of_several_methods_those_that_are_better_with_few_labels_are_named():
+    rows, comparisons = [], []
+    for share, by in ((1.0, {"dcl": 0.1, "simclr": 0.1}), (0.1, {"dcl": 0.1, "simclr": -0.1}), (0.01, {"dcl": 0.1})):
+        suffix = f", {100 * share:g} % of labels"
+        rows += [row(m, 0.8, fraction=share, label=m + suffix) for m in ("dcl", "simclr", "random")]
+        comparisons += [
+            differs(m + suffix, "random" + suffix, by.get(m, 0.0), shown=m in by) for m in ("dcl", "simclr")
+        ]
+    [line] = lines(answer(section(rows, comparisons), WORDS), "With fewer labels?")
+    assert line == (
+        "knn, against random: dcl better at 1 %; dcl better and simclr worse at 10 %; "
+        "all better at 100 % of the labels."
+    )
