@@ -93,7 +93,7 @@ def _by_epoch(
 ) -> Drawing | None:
     """Draw one measure of all variants; ``None`` where fewer than two epochs have it."""
     figure, [axes] = make_figure(CURVES)
-    ends: dict[str, list[float]] = {}
+    ends: dict[str, list[tuple[float, float]]] = {}
     for row in rows:
         for epochs in histories[row.label]:
             last = _thin_line(axes, epochs, value, styles[row.variant].colour, styles[row.variant].line)
@@ -101,11 +101,18 @@ def _by_epoch(
                 ends.setdefault(row.variant, []).append(last)
     if not ends:
         return None
+    edge = max(x for points in ends.values() for x, _ in points)
+    names = []
+    for name, points in ends.items():
+        mean = sum(y for _, y in points) / len(points)
+        x, y = min(points, key=lambda point: abs(point[1] - mean))  # one line of several carries the name
+        names.append((y, name, styles[name].colour))
+        axes.plot([x, edge], [y, y], color=styles[name].colour, linewidth=0.6)  # where others go on
     axes.set_xlabel("epoch")
     _epochs(axes)
     axes.set_ylabel(axis)
     plain_axes(axes)
-    name_ends(axes, [(sum(ys) / len(ys), name, styles[name].colour) for name, ys in ends.items()], CURVES)
+    name_ends(axes, names, CURVES)
     caption = "One line per run."
     if key == "rank":
         caption += " Measured on the last batch of each epoch (RankMe), which it cannot exceed; near 1: collapsed."
@@ -120,14 +127,14 @@ def _epochs(axes: Axes) -> None:
 
 def _thin_line(
     axes: Axes, epochs: Epochs, value: Callable[[Mapping[str, Any]], Any], colour: str, line: str = "-"
-) -> float | None:
-    """Draw a run's values and return the last; draw nothing where there are fewer than two."""
+) -> tuple[float, float] | None:
+    """Draw a run's values and return the last point; draw nothing where there are fewer than two."""
     points = [(epoch["epoch"] + 1, y) for epoch in epochs if (y := value(epoch)) is not None and math.isfinite(y)]
     if len(points) < 2:
         return None
     xs, ys = zip(*points, strict=True)
     axes.plot(xs, ys, line, color=colour, linewidth=1.2, alpha=0.85)
-    return float(ys[-1])
+    return float(xs[-1]), float(ys[-1])
 
 
 # -------------------------------------------------------------------------------------------------------- reliability

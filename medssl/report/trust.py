@@ -170,7 +170,7 @@ def _lengths(section: Section) -> Iterator[str]:
     for row in section.main_rows:
         if epochs := row.runs[0].values["pretrain"]["epochs"]:
             rows.setdefault(epochs, []).append(row)
-    said = []
+    said: list[str] = []
     for epochs, alike in sorted(rows.items(), key=lambda item: -len(item[1])):
         steps = sorted({row.runs[0].values["pretrain"]["steps"] for row in alike})
         span = f"{steps[0]:,} to {steps[-1]:,} steps" if len(steps) > 1 else count(steps[0], "step")
