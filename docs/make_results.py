@@ -76,10 +76,11 @@ def _link(run: Path, to: Path) -> None:
 
 def page() -> str:
     """Write the page from what is kept."""
-    studies = [Study.read(path.parent) for path in sorted(KEPT.glob("*/notes.md"))]
-    return (
-        "\n".join([HEAD, *overview(studies), *(line for study in studies for line in section(study))]).rstrip() + "\n"
-    )
+    folders = sorted(path.parent for path in KEPT.glob("*/notes.md"))
+    folders.sort(key=lambda folder: folder.name.partition("-")[0], reverse=True)  # the ablations last
+    studies = [Study.read(folder) for folder in folders]
+    lines = [HEAD, *overview(studies), *(line for study in studies for line in section(study))]
+    return "\n".join(lines).rstrip() + "\n"
 
 
 @dataclass(frozen=True, kw_only=True)
