@@ -22,7 +22,7 @@ extensions = [
     "sphinx_copybutton",
     "plugins",  # docs/_ext/plugins.py: a page per method and evaluator, option tables
 ]
-exclude_patterns = ["results/*", "_build", "reference/generated/*.inc"]
+exclude_patterns = ["results/*/notes.md", "_build", "reference/generated/*.inc"]
 suppress_warnings: list[str] = []
 
 myst_enable_extensions = ["colon_fence", "deflist", "dollarmath"]

@@ -1,10 +1,10 @@
-"""Make ``docs/results.md`` from finished runs.
+"""Make ``docs/results.md``, and a page of tables for every study, from finished runs.
 
     python docs/make_results.py collect STUDY RUNS    keep a study's runs: docs/results/STUDY
-    python docs/make_results.py                       write docs/results.md from what is kept
+    python docs/make_results.py                       write the pages from what is kept
 
 Of a run its result and its recipe are kept, of a study its report, without the images: they are not ours to give. Every
-number in the page is read from the tables of these reports; ``notes.md`` of a study holds its words.
+number in the pages is read from the tables of these reports; ``notes.md`` of a study holds its words.
 """
 
 from __future__ import annotations
@@ -37,9 +37,13 @@ HEAD = """# Results on real images
 Every number in the tables is read from files under `docs/results/` by `python docs/make_results.py`; none is typed by
 hand. Test images were scored once, all settings were chosen on the validation part. Brackets hold 95 % intervals over
 patients, or over whatever the groups are, and over seeds where there are several; ± is the standard deviation over
-seeds. Differences are paired, tested, and corrected for the number of comparisons of the study (Holm). `random` is the
-untrained encoder: what a method must beat.
+seeds. `random` is the untrained encoder: what a method must beat.
 """
+TABLES_HEAD = """
+Brackets hold 95 % intervals; ± is the standard deviation over seeds. Differences are paired, tested, and corrected for
+the number of comparisons of a table (Holm): a number stands where one is shown. The words are on the
+[page of results](../../results.md).
+""".strip()
 
 Table = Sequence[Mapping[str, str]]
 
@@ -74,12 +78,18 @@ def _link(run: Path, to: Path) -> None:
     (to / "result.json").write_text(json.dumps(values, indent=1) + "\n")
 
 
-def page() -> str:
-    """Write the page from what is kept."""
+def pages() -> dict[Path, str]:
+    """Write every page from what is kept, by its file."""
     folders = sorted(path.parent for path in KEPT.glob("*/notes.md"))
     folders.sort(key=lambda folder: folder.name.partition("-")[0], reverse=True)  # the ablations last
     studies = [Study.read(folder) for folder in folders]
-    lines = [HEAD, *overview(studies), *(line for study in studies for line in section(study))]
+    found = {KEPT / study.name / "tables.md": tables(study) for study in studies}
+    hidden = ["```{toctree}", ":hidden:", "", *(f"results/{study.name}/tables" for study in studies), "```"]
+    lines = [HEAD, *overview(studies), *(line for study in studies for line in section(study)), *hidden]
+    return {DOCS / "results.md": _text(lines), **found}
+
+
+def _text(lines: Sequence[str]) -> str:
     return "\n".join(lines).rstrip() + "\n"
 
 
@@ -148,20 +158,34 @@ def overview(studies: Sequence[Study]) -> list[str]:
 
 
 def section(study: Study) -> list[str]:
-    """Write one study: its words, its tables, its differences."""
-    lines = [study.notes, "", _facts(study.results), ""]
-    lines.append(f"The whole of it, with figures: {{download}}`report <results/{study.name}/report/report.html>`.")
+    """Write one study: its words, its accuracies."""
+    return [
+        study.notes,
+        "",
+        _facts(study.results),
+        "",
+        f"[Every table](results/{study.name}/tables.md), differences and shares of labels among them. The whole of it, "
+        f"with figures: {{download}}`report <results/{study.name}/report/report.html>`.",
+        "",
+        *_scores([row for row in study.main if row["metric"] == "accuracy"]),
+        "",
+    ]
+
+
+def tables(study: Study) -> str:
+    """Write a study's page: its tables, its differences."""
+    lines = [f"# {study.title}: all tables", "", TABLES_HEAD]
     for metric, title in METRICS.items():
-        lines += ["", f"### {title}", "", *_scores([row for row in study.main if row["metric"] == metric])]
+        lines += ["", f"## {title}", "", *_scores([row for row in study.main if row["metric"] == metric])]
     lines += _by_share_of_labels(study)
     names = {row["row"]: row for row in study.main}
     for baseline in [name for name, row in names.items() if row["baseline"] == "True"]:
         for metric, words in TESTED.items():
             tested = [c for c in study.comparisons if c["second"] == baseline and c["metric"] == metric]
             if tested:
-                lines += ["", f"### Difference from {_name(names[baseline])}, {words}", ""]
+                lines += ["", f"## Difference from {_name(names[baseline])}, {words}", ""]
                 lines += _differences(tested, names)
-    return [*lines, ""]
+    return _text(lines)
 
 
 def _by_share_of_labels(study: Study) -> list[str]:
@@ -177,7 +201,7 @@ def _by_share_of_labels(study: Study) -> list[str]:
     text = []
     for evaluator, lines in found.items():
         several = [[name, *(cells.get(s, "") for s in shares)] for name, cells in lines.items() if len(cells) > 1]
-        text += ["", f"### {METRICS[BY_SHARE]} by share of labels, {evaluator}", ""]
+        text += ["", f"## {METRICS[BY_SHARE]} by share of labels, {evaluator}", ""]
         text += _table(["", *(f"{100 * share:g} %" for share in shares)], several)
     return text
 
@@ -251,7 +275,8 @@ def main() -> None:
     words = parser.parse_args()
     if words.verb == "collect":
         collect(words.study, words.runs)
-    (DOCS / "results.md").write_text(page())
+    for file, text in pages().items():
+        file.write_text(text)
 
 
 if __name__ == "__main__":

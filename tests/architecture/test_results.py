@@ -22,8 +22,11 @@ def maker() -> Iterator[ModuleType]:
         yield importlib.import_module("make_results")
 
 
-def test_the_page_is_what_the_script_makes_of_the_kept_results(maker: ModuleType) -> None:
-    assert (DOCS / "results.md").read_text(encoding="utf-8") == maker.page()
+def test_the_pages_are_what_the_script_makes_of_the_kept_results(maker: ModuleType) -> None:
+    pages = maker.pages()
+    assert len(pages) == 1 + len(STUDIES)
+    for file, text in pages.items():
+        assert file.read_text(encoding="utf-8") == text
 
 
 def read(file: Path) -> list[dict[str, str]]:
