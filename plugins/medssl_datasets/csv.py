@@ -91,7 +91,7 @@ class Csv(FileDataset):
             for path, text, group, part in zip(paths, texts, groups, parts, strict=True)
         ]
         self.default_split, self.split_reason = own_split(samples)
-        self.group_kind = (self.config.group_column or "group") if any(groups) else None
+        self.group_kind = (self.config.group_column or "group").replace("_", " ") if any(groups) else None
         return sorted(samples, key=lambda sample: sample.id)
 
     def _file(self) -> Path:

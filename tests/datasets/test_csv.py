@@ -56,6 +56,12 @@ def test_order_of_the_rows_does_not_matter(table):
     assert build(table("\n".join([header, *reversed(rows)]))).samples() == first
 
 
+def test_groups_are_called_what_their_column_is_called(table):
+    dataset = build(table("path,label,source_tile\n1.png,a,t1\n2.png,b,t2\n"), group_column="source_tile")
+    dataset.samples()
+    assert dataset.group_kind == "source tile"
+
+
 def test_only_path_and_label_are_needed(table):
     dataset = build(table("path,label\n1.png,a\n2.png,b\n"))
     assert {(s.group, s.part) for s in dataset.samples()} == {(None, None)}
