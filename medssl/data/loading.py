@@ -278,6 +278,7 @@ class Data:
             "classes": list(self.classes),
             "groups": dict(split.group_count) if split.grouped else None,
             "group_kind": dataset.group_kind,
+            "shared_groups": dict(split.shared) if split.groups else None,
             "split": split.protocol,
             "split_reason": dataset.split_reason if split.protocol == dataset.default_split else "chosen by the user",
             "split_sha256": split.sha256,

@@ -80,6 +80,12 @@ class Split:
         return bool(self.groups) and sum(self.group_count.values()) == len(set().union(*self._groups_of_parts.values()))
 
     @cached_property
+    def shared(self) -> dict[str, int]:
+        """Test and validation images of a group that an image to train on belongs to too."""
+        known = {self.groups[name] for name in self.train if name in self.groups}
+        return {part: sum(self.groups.get(name) in known for name in getattr(self, part)) for part in ("test", "val")}
+
+    @cached_property
     def _groups_of_parts(self) -> dict[str, set[str]]:
         return {part: {self.groups.get(name, f"\0{name}") for name in getattr(self, part)} for part in PARTS}
 
@@ -317,10 +323,9 @@ def _warnings(split: Split, kind: str) -> Iterator[str]:
         "loso": f"one {kind} left out",
     }[split.protocol]
     for part, adjective in (("test", "test"), ("val", "validation")):
-        ids, known = getattr(split, part), {split.groups.get(name) for name in split.train} - {None}
-        shared = sum(split.groups.get(name) in known for name in ids)
-        if shared:
-            yield f"{means}: {shared} of {len(ids)} {adjective} images share a {kind} with a training image"
+        if shared := split.shared[part]:
+            count = len(getattr(split, part))
+            yield f"{means}: {shared} of {count} {adjective} images share a {kind} with a training image"
         for name, count in split.class_count[part].items():
             if not count:
                 yield f"{means}: there is no image of class '{name}' in the {adjective} part"

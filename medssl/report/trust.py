@@ -19,6 +19,7 @@ _FEW_UNITS = 30  # clustered intervals mislead with fewer than five to thirty cl
 def trust_text(section: Section) -> Iterator[str]:
     """Yield sentences on how far the numbers can be trusted."""
     yield from _size(section)
+    yield from _shared_groups(section)
     yield from _copies(section)
     yield from _tests(section)
     yield from too_few_units(section)
@@ -98,6 +99,20 @@ def _size(section: Section) -> Iterator[str]:
         yield (
             f"{count(test.units, test.unit)[0].upper()}{count(test.units, test.unit)[1:]} are few: with fewer than "
             f"{_FEW_UNITS} an interval is rough, and more often too narrow than too wide (Cameron et al. 2008)."
+        )
+
+
+def _shared_groups(section: Section) -> Iterator[str]:
+    """Say how many test images are no test, because their patient was trained on."""
+    folds = [run.values["data"] for run in repeats(section.rows[0])[0]]
+    shared = sum((fold.get("shared_groups") or {}).get("test", 0) for fold in folds)
+    if shared:
+        images, kind = sum(fold["test"] for fold in folds), folds[0]["group_kind"] or "group"
+        verb = "shares" if shared == 1 else "share"
+        protocol = "grouped-kfold" if folds[0]["split"] == "kfold" else "grouped"
+        yield (
+            f"{shared} of {count(images, 'test image')} {verb} a {kind} with a training image: they flatter every row. "
+            f"`--split {protocol}` keeps every {kind} on one side."
         )
 
 

@@ -279,6 +279,7 @@ def test_a_random_split_of_a_dataset_with_groups_says_how_many_test_images_have_
     shared = sum(groups[name] in train for name in split.test)
     assert split.warnings[0] == f"image-level split: {shared} of 24 test images share a slide with a training image"
     assert shared > 12
+    assert split.shared == {"test": shared, "val": sum(groups[name] in train for name in split.val)}
     assert split_of([replace(s, group=None) for s in samples], "random").warnings == ()
 
 

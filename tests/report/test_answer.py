@@ -24,6 +24,8 @@ def made_result(
     units=300,
     grouped=True,
     copies=0,
+    shared=0,
+    split="grouped",
     warnings=(),
     collapsed=None,
     evaluators=("knn",),
@@ -43,6 +45,8 @@ def made_result(
             "test": images,
             "classes": ["ill", "well"],
             "group_kind": "patient",
+            "shared_groups": {"test": shared, "val": 0} if grouped else None,
+            "split": split,
             "seen_before": {"test": {"images": images, "equal": 0, "near": copies, "either": copies}},
             "warnings": list(warnings),
         },
@@ -204,6 +208,17 @@ def test_six_patients_are_enough_for_one_test():
 def test_images_of_unknown_patients_are_called_so():
     found = answer(section([row("dcl", 0.8, grouped=False)]), WORDS)
     assert any("is not known" in line and "600 test images" in line for line in lines(found, "How far"))
+
+
+@pytest.mark.parametrize(("split", "cure"), [("random", "grouped"), ("kfold", "grouped-kfold")])
+def test_test_images_of_patients_that_were_trained_on_are_told_with_the_cure(split, cure):
+    said = lines(answer(section([row("dcl", 0.8, shared=590, split=split, seeds=2)]), WORDS), "How far")
+    assert (
+        "590 of 600 test images share a patient with a training image: they flatter every row. "
+        f"`--split {cure}` keeps every patient on one side."
+    ) in said
+    for none in (row("dcl", 0.8), row("dcl", 0.8, grouped=False)):
+        assert not any("share a patient" in line for line in lines(answer(section([none]), WORDS), "How far"))
 
 
 def test_copies_of_test_images_in_training_are_counted_once_however_many_seeds_there_are():
