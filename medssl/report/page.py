@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 
 import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 
 from medssl.files import write_atomic
 from medssl.metrics_table import METRICS, metric_text
@@ -18,6 +20,7 @@ from medssl.record import RunDirectory, RunResult
 __all__ = ["curve_svg", "render_page", "template_environment", "write_page"]
 
 _WIDTH, _HEIGHT, _LEFT, _BOTTOM = 460, 180, 52, 26
+_BETWEEN_BACKTICKS = re.compile(r"`([^`]+)`")
 
 
 def write_page(result: RunResult) -> Path:
@@ -55,7 +58,15 @@ def render_page(result: RunResult, history: Sequence[Mapping[str, Any]]) -> str:
 
 def template_environment() -> Environment:
     """Return what fills every page's template: text is escaped, a name that is not given is an error."""
-    return Environment(loader=PackageLoader("medssl.report"), autoescape=True, undefined=StrictUndefined)
+    environment = Environment(loader=PackageLoader("medssl.report"), autoescape=True, undefined=StrictUndefined)
+    environment.filters["coded"] = _coded
+    return environment
+
+
+def _coded(text: str) -> Markup:
+    """Escape a sentence, and set what stands between backticks as code."""
+    parts = _BETWEEN_BACKTICKS.split(text)
+    return Markup("").join(Markup("<code>{}</code>").format(part) if i % 2 else part for i, part in enumerate(parts))
 
 
 def _answer(values: Mapping[str, Any]) -> str:

@@ -8,7 +8,7 @@ import pytest
 
 from medssl.metrics_table import metric_text
 from medssl.record import RunResult
-from medssl.report.page import curve_svg, render_page
+from medssl.report.page import curve_svg, render_page, template_environment
 from medssl.report.tables import result_rows
 
 METRIC = {"value": 0.5, "low": 0.25, "high": 0.75}
@@ -50,6 +50,12 @@ def result():
             "evaluations": {"knn": evaluation, "linear": evaluation},
         },
     )
+
+
+def test_what_a_sentence_sets_between_backticks_is_code_and_nothing_else_is_markup():
+    page = template_environment().from_string("{{ text | coded }}")
+    assert page.render(text="`a --b` keeps <b> & `c`") == "<code>a --b</code> keeps &lt;b&gt; &amp; <code>c</code>"
+    assert page.render(text="it's a lone ` one") == "it&#39;s a lone ` one"
 
 
 HISTORY = [
