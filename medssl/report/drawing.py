@@ -12,10 +12,11 @@ from typing import Any
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from medssl.report.palette import ROLES
 
-__all__ = ["Drawing", "finish", "make_figure", "plain_axes", "spread_labels"]
+__all__ = ["Drawing", "finish", "make_figure", "plain_axes", "spread_labels", "steady_ticks"]
 
 INK, SOFT, LINE = (ROLES[name][0] for name in ("ink", "soft", "line"))
 
@@ -86,6 +87,14 @@ def plain_axes(axes: Axes, *, grid: str = "y") -> None:
     """Leave grid lines across one direction only."""
     axes.grid(visible=False)
     axes.grid(visible=True, axis=grid)  # type: ignore[arg-type]
+
+
+def steady_ticks(axes: Axes) -> None:
+    """Choose the ticks of the y axis by its range alone.
+
+    matplotlib's own choice goes by the height too, which the layout changes after it has made room for the labels.
+    """
+    axes.yaxis.set_major_locator(MaxNLocator(8, steps=[1, 2, 5, 10]))
 
 
 def finish(figure: Figure, *, name: str, title: str, caption: str = "") -> Drawing:

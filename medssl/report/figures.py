@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from medssl.report.drawing import LINE, SOFT, Drawing, finish, make_figure, plain_axes, spread_labels
+from medssl.report.drawing import LINE, SOFT, Drawing, finish, make_figure, plain_axes, spread_labels, steady_ticks
 from medssl.report.palette import Style
 from medssl.report.sections import Section
 from medssl.report.wording import level_text, named
@@ -185,6 +185,7 @@ def _draw_curves(
     axes.set_xticks([], minor=True)
     axes.set_xlim(places[0] / 1.25, places[-1] * 1.25)
     axes.set_ylabel("accuracy on the test part")
+    steady_ticks(axes)
     plain_axes(axes)
     name_ends(axes, ends, CURVES)
 

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from medssl.record import RunDirectory, RunResult
-from medssl.report.drawing import LINE, SOFT, Drawing, finish, make_figure, plain_axes
+from medssl.report.drawing import LINE, SOFT, Drawing, finish, make_figure, plain_axes, steady_ticks
 from medssl.report.figures import CURVES, name_ends
 from medssl.report.palette import Style
 from medssl.report.sections import Section
@@ -111,6 +111,7 @@ def _by_epoch(
     axes.set_xlabel("epoch")
     _epochs(axes)
     axes.set_ylabel(axis)
+    steady_ticks(axes)
     plain_axes(axes)
     name_ends(axes, names, CURVES)
     caption = "One line per run."

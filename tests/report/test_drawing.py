@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from medssl.report.drawing import finish, make_figure, spread_labels
+from medssl.report.drawing import finish, make_figure, spread_labels, steady_ticks
 from medssl.report.palette import ROLES
 
 
@@ -63,3 +63,13 @@ def test_labels_with_room_stay_where_they_are():
 
 def test_labels_at_one_place_spread_around_it():
     assert spread_labels([1.0, 1.0, 1.0], 2.0) == [-1.0, 1.0, 3.0]
+
+
+def test_steady_ticks_are_drawn_as_the_layout_measured_them():
+    figure, [axes] = make_figure(3.0)
+    axes.plot([0, 1], [0.766, 0.914])
+    axes.set_xlabel("epoch")
+    steady_ticks(axes)
+    measured = axes.get_yticks().tolist()
+    finish(figure, name="f", title="t")
+    assert axes.get_yticks().tolist() == measured
