@@ -147,7 +147,8 @@ def overview(studies: Sequence[Study]) -> list[str]:
                 chosen = row["baseline"] == "True" or row["batch_size"] == BATCH_SIZE
                 if chosen and (row["evaluator"], row["metric"]) == (evaluator, metric):
                     found.setdefault(row["method"], []).append(_value(row))
-            if all(len(values) == 1 for values in found.values()):  # not a study of one method's options
+            several = len(found.keys() - METHODS) > 1
+            if several and all(len(values) == 1 for values in found.values()):  # not a study of one method's options
                 columns |= dict.fromkeys(found)
                 cells[study.title] = {method: value for method, [value] in found.items()}
         order = [name for name in METHODS if name in columns] + [name for name in columns if name not in METHODS]
