@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import csv
 import json
+import re
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -26,12 +27,18 @@ DOCS = Path(__file__).resolve().parent
 KEPT = DOCS / "results"
 KEPT_OF_RUN = ("result.json", "recipe.yaml")
 KEPT_OF_REPORT = ("report.html", "rows.csv", "runs.csv", "comparisons.csv")
+FIGURES = {  # by the end of their names, with what they show
+    "-batch-knn.svg": "Accuracy by `knn` against batch size; bars are 95 % intervals, level lines the baselines.",
+    "-labels-linear.svg": "Accuracy by `linear` against the share of labels; bars are 95 % intervals, broken lines the "
+    "baselines.",
+}
 METRICS = {"accuracy": "Accuracy", "balanced_accuracy": "Balanced accuracy", "auroc": "AUROC"}
 METHODS = ("random", "supervised")  # stand first
 BATCH_SIZE = "64"
 GLANCE = (("knn", "accuracy"), ("linear", "auroc"))
 BY_SHARE = "auroc"
 TESTED = {"accuracy": "accuracy", "auroc": "AUROC"}
+NO_BREAK = "\u00a0"
 HEAD = """# Results on real images
 
 Every number in the tables is read from files under `docs/results/` by `python docs/make_results.py`; none is typed by
@@ -54,16 +61,20 @@ def collect(study: str, runs: Path) -> None:
     for old in [folder for folder in kept.glob("*") if folder.is_dir()]:
         shutil.rmtree(old)
     with tempfile.TemporaryDirectory() as temporary:
-        found = Path(temporary) / study
+        found = Path(temporary).resolve() / study
         for run in [path.parent for path in sorted(runs.glob("*/result.json"))]:
             _link(run, found / run.name)
         results, _ = find_runs([found])
         nowhere = Path("images-are-not-kept")  # a report leaves out what it does not find, and names the folder
         write_report(results, found / "report", data_dir=nowhere)
-        for folder, names in [*((run.path, KEPT_OF_RUN) for run in results), (found / "report", KEPT_OF_REPORT)]:
-            (kept / folder.name).mkdir(parents=True)
-            for name in names:
-                shutil.copyfile(folder / name, kept / folder.name / name)
+        report = found / "report"
+        files = [run.path / name for run in results for name in KEPT_OF_RUN]
+        files += [report / name for name in KEPT_OF_REPORT]
+        files += [file for end in FIGURES for file in sorted(report.glob(f"figures/*{end}"))]
+        for file in files:
+            to = kept / file.relative_to(found)
+            to.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(file, to)
 
 
 def _link(run: Path, to: Path) -> None:
@@ -103,6 +114,7 @@ class Study:
         rows: Lines of ``rows.csv`` that were measured here.
         comparisons: Lines of ``comparisons.csv``.
         results: Of each run.
+        figures: Files, with what they show.
     """
 
     name: str
@@ -110,6 +122,7 @@ class Study:
     rows: Table
     comparisons: Table
     results: Sequence[Mapping[str, Any]]
+    figures: Mapping[Path, str]
 
     @classmethod
     def read(cls, folder: Path) -> Study:
@@ -121,6 +134,9 @@ class Study:
             rows=[row for row in rows if row["source"] == "measured here"],
             comparisons=comparisons,
             results=[json.loads(file.read_text()) for file in sorted(folder.glob("*/result.json"))],
+            figures={
+                file: words for end, words in FIGURES.items() for file in sorted(folder.glob(f"report/figures/*{end}"))
+            },
         )
 
     @property
@@ -159,7 +175,7 @@ def overview(studies: Sequence[Study]) -> list[str]:
 
 
 def section(study: Study) -> list[str]:
-    """Write one study: its words, its accuracies."""
+    """Write one study: its words, its accuracies, its curves."""
     return [
         study.notes,
         "",
@@ -170,7 +186,13 @@ def section(study: Study) -> list[str]:
         "",
         *_scores([row for row in study.main if row["metric"] == "accuracy"]),
         "",
+        *(line for file, words in study.figures.items() for line in _figure(file, words)),
     ]
+
+
+def _figure(file: Path, words: str) -> list[str]:
+    alternative = words.partition(";")[0].replace("`", "")
+    return [f"```{{figure}} {file.relative_to(DOCS).as_posix()}", f":alt: {alternative}", "", words, "```", ""]
 
 
 def tables(study: Study) -> str:
@@ -263,7 +285,14 @@ def _difference(found: Mapping[str, str]) -> str:
 
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    return [f"| {' | '.join(cells)} |" for cells in (header, ["---"] * len(header), *rows)]
+    lines = [[_unbroken(cell) for cell in cells] for cells in (header, ["---"] * len(header), *rows)]
+    return [f"| {' | '.join(cells)} |" for cells in lines]
+
+
+def _unbroken(cell: str) -> str:
+    """Keep together what is read together: an interval, a batch size."""
+    cell = re.sub(r"(?<=\[)[^]]*", lambda inside: inside[0].replace(" ", NO_BREAK), cell)
+    return re.sub(r"batch (?=\d)", f"batch{NO_BREAK}", cell)
 
 
 def main() -> None:
