@@ -81,19 +81,18 @@ class Row:
 def group_rows(results: Sequence[RunResult], catalog: Catalog) -> list[Row]:
     """Sort results into rows without scores, in the order in which the first run of each was given.
 
-    A run that was made twice (same recipe, same images) counts once.
+    A run that was made twice (same recipe, same images) counts once; where nothing was trained, whatever its settings
+    for training are.
 
     Args:
         results: Finished runs.
         catalog: Says which methods are baselines.
     """
-    unique: dict[tuple[str, ...], RunResult] = {}
+    rows: dict[tuple[str, ...], dict[tuple[int, ...], RunResult]] = {}
     for result in results:
-        unique.setdefault((str(result.values["recipe"].get("hash", result.path)), _images(result)), result)
-    rows: dict[tuple[str, ...], list[RunResult]] = {}
-    for result in unique.values():
-        rows.setdefault((json.dumps(_settings(result), sort_keys=True), _images(result)), []).append(result)
-    return _labelled([_row(runs, catalog) for runs in rows.values()])
+        row = rows.setdefault((json.dumps(_settings(result), sort_keys=True), _images(result)), {})
+        row.setdefault(_repetition(result), result)
+    return _labelled([_row(list(runs.values()), catalog) for runs in rows.values()])
 
 
 def repeats(row: Row) -> list[list[RunResult]]:
@@ -110,9 +109,11 @@ def _images(result: RunResult) -> str:
 
 
 def _settings(result: RunResult) -> dict[str, Any]:
-    """The recipe without what tells one repetition from another."""
+    """The recipe without what tells one repetition from another, and without what had no effect."""
     settings = json.loads(json.dumps(result.values["recipe"]))
     settings.pop("hash", None)
+    if not result.values["pretrain"]["epochs"]:
+        settings.pop("train")
     for *sections, name in _REPEATED:
         section = settings
         for key in sections:

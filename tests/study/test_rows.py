@@ -106,6 +106,17 @@ def test_a_run_that_was_made_twice_counts_once(make_run):
     assert len(row.runs) == 1
 
 
+def test_an_untrained_encoder_is_one_row_whatever_the_settings_for_training(make_run):
+    """A study goes on with other batch sizes, or more epochs: nothing of its random encoder is another."""
+    first = [make_run(method="random", n=9, seed=seed) for seed in (0, 1)]
+    again = make_run(method="random", n=9, train__batch_size=16, train__learning_rate=0.1)
+    trained = [make_run(n=9), make_run(n=9, train__batch_size=16)]
+    for run in (*first, again):
+        run.values["pretrain"]["epochs"] = 0
+    rows = rows_of(*first, again, *trained)
+    assert [(row.label, len(row.runs)) for row in rows] == [("random", 2), ("dcl, batch 64", 1), ("dcl, batch 16", 1)]
+
+
 def test_baselines_are_those_of_the_catalogue_and_those_trained_with_labels(make_run):
     run = make_run(method="dcl", n=9)
     labelled = make_run(method="simclr", n=9)
