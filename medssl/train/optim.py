@@ -42,7 +42,11 @@ def build_optimizer(modules: Iterable[nn.Module], settings: TrainSettings) -> to
 
         lars: torch.optim.Optimizer = LARS(groups, lr=rate, momentum=settings.momentum)
         return lars
-    return torch.optim.SGD(groups, lr=rate, momentum=settings.momentum, fused=fused)
+    sgd = torch.optim.SGD(groups, lr=rate, momentum=settings.momentum, fused=fused)
+    if settings.momentum:  # the fused step fails on a parameter that a method thaws later than the others
+        for parameter in (p for group in groups for p in group["params"]):
+            sgd.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
+    return sgd
 
 
 def parameter_groups(modules: Iterable[nn.Module], weight_decay: float) -> list[dict[str, Any]]:

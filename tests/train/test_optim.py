@@ -64,6 +64,21 @@ def test_sgd_takes_the_textbook_step(network):
         torch.testing.assert_close(p2.detach(), p1 - 0.1 * v2, rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.parametrize("name", ["sgd", "adamw", "lars"])
+def test_a_parameter_that_is_thawed_later_is_trained_from_then_on(network, name):
+    """As DINO's last layer is after its first epoch."""
+    optimizer = build_optimizer([network], settings(optimizer=name, momentum=0.5))
+    start = network[3].weight.detach().clone()
+    for thawed in (False, False, True, True):
+        network[3].weight.requires_grad_(thawed)
+        optimizer.zero_grad(set_to_none=True)
+        network(
+            torch.ones(2, 3, 3, 3, dtype=torch.float64) * torch.tensor([1.0, 2.0]).view(2, 1, 1, 1)
+        ).sum().backward()
+        optimizer.step()
+        assert torch.equal(network[3].weight, start) is not thawed
+
+
 def test_adamw_takes_the_textbook_step(network):
     before, after, gradients = step_twice(network, settings(optimizer="adamw"))
     for p0, p2, g in zip(before, after, gradients, strict=True):
