@@ -109,7 +109,7 @@ def execute(recipe: Recipe, *, catalog: Catalog, place: Place, listener: Listene
             dataset = open_dataset(recipe.dataset, catalog, place.data_dir)
             data = load_data(recipe, dataset, on_bad_image=place.on_bad_image, progress=listener.progress)
             data.split.save(directory.splits)
-            machine = Machine.choose(place.device, recipe.precision)
+            machine = Machine.choose(place.device, recipe.precision, recipe.views.image_size)
             listener.note(machine.reasons)
             listener.stage("pre-training")
             source = None if place.force else find_pretrained(directory, data.fingerprint)
