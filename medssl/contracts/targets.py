@@ -1,0 +1,375 @@
+"""What is to be predicted: the four kinds of targets.
+
+A target knows how a table's cell becomes a value, how values become the array ``y`` that evaluators and methods learn
+from, how wide a prediction is and what makes it valid, and what a split balances. Nothing else asks which kind it is.
+
+==========  ============================  ===========================  =================================
+kind        value of one sample           ``y`` of N samples           prediction
+==========  ============================  ===========================  =================================
+classes     ``int``                       ``(N,)`` int64, -1 unknown   ``(N, K)``, rows sum to one
+grades      ``int``                       ``(N,)`` int64, -1 unknown   ``(N, K)``, rows sum to one
+findings    ``K`` of ``0, 1, None``       ``(N, K)`` float32, NaN      ``(N, K)``, each from 0 to 1
+quantity    ``float``                     ``(N,)`` float32, NaN        ``(N, 1)``, in the unit
+==========  ============================  ===========================  =================================
+
+Unknown is a value of its own everywhere and never counts as negative: ``None`` for a sample, -1 or NaN in ``y``.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from itertools import pairwise
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["TARGETS", "Classes", "Findings", "Grades", "Quantity", "Target", "Value", "target_from_dict"]
+
+Value = int | float | tuple[int | None, ...]
+"""The target's value of one sample; ``None`` stands for an unknown one."""
+
+Array = NDArray[Any]
+
+_SUM = 1e-3  # how far from one the probabilities of a row may sum: float32 over some hundred classes
+_BINS = 5  # quantity: fifths hold enough of a small part to be balanced
+_UNKNOWN = frozenset({"", "na", "n/a", "nan", "none", "null", "unknown", "?"})
+
+
+class Target(ABC):
+    """What a dataset's samples are labelled with.
+
+    Attributes:
+        kind: ``classes``, ``grades``, ``findings`` or ``quantity``.
+        every_stratum: Whether each part of a split must hold a sample of each stratum.
+    """
+
+    kind: ClassVar[str]
+    every_stratum: ClassVar[bool]
+
+    @property
+    @abstractmethod
+    def outputs(self) -> int:
+        """O, the width of a prediction."""
+
+    @property
+    @abstractmethod
+    def output_names(self) -> tuple[str, ...]:
+        """O names: of the classes, grades or findings, or the unit."""
+
+    @property
+    @abstractmethod
+    def strata_names(self) -> tuple[str, ...]:
+        """S names of what a split balances."""
+
+    @abstractmethod
+    def parse(self, cell: str) -> Value | None:
+        """Read a value from the text of a table's cell; ``None`` where it is unknown.
+
+        Raises:
+            ValueError: The text is no value; the message says what is expected.
+        """
+
+    @abstractmethod
+    def violation(self, value: object) -> str | None:
+        """Say what a known value must be, if this is none; ``None`` where it is one."""
+
+    @abstractmethod
+    def encode(self, values: Sequence[Value | None]) -> Array:
+        """Return ``y`` of N values; see the table above for shape, dtype and what unknown becomes."""
+
+    @abstractmethod
+    def known(self, y: Array) -> NDArray[np.bool_]:
+        """Return ``(N,)``: whether anything is known about a sample."""
+
+    @abstractmethod
+    def strata(self, values: Sequence[Value]) -> NDArray[np.int64]:
+        """Return ``(N, S)`` of 0 and 1: the strata that each sample counts in. A split balances the columns' sums."""
+
+    @abstractmethod
+    def prediction_error(self, prediction: Array) -> str | None:
+        """Say what is wrong with the values of a prediction ``(n, O)``; ``None`` where nothing is."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values from which :func:`target_from_dict` builds an equal target."""
+        return {"kind": self.kind, **{name: _plain(value) for name, value in asdict(self).items()}}  # type: ignore[call-overload]
+
+
+@dataclass(frozen=True)
+class Classes(Target):
+    """One of K classes.
+
+    Attributes:
+        names: K names in their fixed order; a value counts into them.
+    """
+
+    names: tuple[str, ...]
+
+    kind: ClassVar[str] = "classes"
+    every_stratum: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        _require_names(self.names, self.kind)
+        object.__setattr__(self, "names", tuple(self.names))
+
+    @property
+    def outputs(self) -> int:
+        """K."""
+        return len(self.names)
+
+    @property
+    def output_names(self) -> tuple[str, ...]:
+        """The classes."""
+        return self.names
+
+    @property
+    def strata_names(self) -> tuple[str, ...]:
+        """The classes."""
+        return self.names
+
+    def parse(self, cell: str) -> int | None:
+        """Read a class by its name."""
+        text = cell.strip()
+        if text in self.names:
+            return self.names.index(text)
+        if text.lower() in _UNKNOWN:
+            return None
+        raise ValueError(f"'{text}' is not one of {', '.join(self.names)}")
+
+    def violation(self, value: object) -> str | None:
+        """Values are whole numbers from 0 to K - 1."""
+        right = isinstance(value, int | np.integer) and not isinstance(value, bool) and 0 <= int(value) < self.outputs
+        return None if right else f"a whole number from 0 to {self.outputs - 1}"
+
+    def encode(self, values: Sequence[Value | None]) -> Array:
+        """Return ``(N,)`` int64, -1 for unknown."""
+        return np.array([-1 if value is None else value for value in values], dtype=np.int64)
+
+    def known(self, y: Array) -> NDArray[np.bool_]:
+        """Return ``(N,)``."""
+        return np.asarray(y >= 0)
+
+    def strata(self, values: Sequence[Value]) -> NDArray[np.int64]:
+        """Return ``(N, K)``, one 1 in each row."""
+        return np.eye(self.outputs, dtype=np.int64)[np.array(values, dtype=np.int64).reshape(-1)]
+
+    def prediction_error(self, prediction: Array) -> str | None:
+        """Rows are probabilities that sum to one."""
+        if error := _probability_error(prediction):
+            return error
+        sums = prediction.sum(axis=1)
+        if not np.allclose(sums, 1, atol=_SUM):
+            worst = float(sums[np.abs(sums - 1).argmax()])
+            return f"the probabilities of each sample must sum to one, but one row sums to {worst:.4g}"
+        return None
+
+
+@dataclass(frozen=True)
+class Grades(Classes):
+    """One of K ordered classes, from the lowest to the highest.
+
+    Attributes:
+        names: K names, ascending; a value counts into them.
+    """
+
+    kind: ClassVar[str] = "grades"
+
+
+@dataclass(frozen=True)
+class Findings(Target):
+    """K findings, each present (1), absent (0) or unknown (``None``), independently of the others.
+
+    Attributes:
+        names: K names in their fixed order.
+    """
+
+    names: tuple[str, ...]
+
+    kind: ClassVar[str] = "findings"
+    every_stratum: ClassVar[bool] = False  # a rare finding may be missing in a part; the split warns of it
+
+    def __post_init__(self) -> None:
+        _require_names(self.names, self.kind)
+        object.__setattr__(self, "names", tuple(self.names))
+
+    @property
+    def outputs(self) -> int:
+        """K."""
+        return len(self.names)
+
+    @property
+    def output_names(self) -> tuple[str, ...]:
+        """The findings."""
+        return self.names
+
+    @property
+    def strata_names(self) -> tuple[str, ...]:
+        """The findings, and having none."""
+        return (*self.names, "no finding")
+
+    def parse(self, cell: str) -> tuple[int | None, ...] | None:
+        """Read the findings that are present, joined by a bar; a word that is no finding and stands alone means none.
+
+        ChestX-ray14 writes ``Effusion|Infiltration`` and ``No Finding``.
+        """
+        text = cell.strip()
+        if text.lower() in _UNKNOWN:
+            return None
+        present = {part.strip() for part in text.split("|") if part.strip()}
+        if strangers := sorted(present - set(self.names)):
+            if len(present) == 1 and strangers[0].lower() in ("no finding", "no findings", "normal"):
+                return (0,) * self.outputs
+            raise ValueError(f"'{strangers[0]}' is not one of {', '.join(self.names)}")
+        return tuple(int(name in present) for name in self.names)
+
+    def violation(self, value: object) -> str | None:
+        """Values are K of 0, 1 and ``None``."""
+        right = isinstance(value, tuple) and len(value) == self.outputs and all(part in (0, 1, None) for part in value)
+        return None if right else f"a tuple of {self.outputs} values, each 0, 1 or None"
+
+    def encode(self, values: Sequence[Value | None]) -> Array:
+        """Return ``(N, K)`` float32 of 0, 1 and NaN for unknown."""
+        blank = (None,) * self.outputs
+        rows = [blank if value is None else value for value in values]
+        return np.array(rows, dtype=np.float32).reshape(len(rows), self.outputs)
+
+    def known(self, y: Array) -> NDArray[np.bool_]:
+        """Return ``(N,)``: whether any finding is known."""
+        return np.asarray(~np.isnan(y).all(axis=1))
+
+    def strata(self, values: Sequence[Value]) -> NDArray[np.int64]:
+        """Return ``(N, K + 1)``: the findings that are present; the last column where none is."""
+        present = np.nan_to_num(self.encode(values)).astype(np.int64)
+        return np.concatenate([present, 1 - present.max(axis=1, keepdims=True, initial=0)], axis=1)
+
+    def prediction_error(self, prediction: Array) -> str | None:
+        """Each value is a probability."""
+        return _probability_error(prediction)
+
+
+@dataclass(frozen=True)
+class Quantity(Target):
+    """A number with a unit, such as an age in years.
+
+    Attributes:
+        unit: Of values and predictions.
+        low: Smallest value there can be; ``None`` for no bound.
+        high: Largest.
+        edges: Where a split's strata meet, ascending; set by the dataset with :meth:`with_edges`.
+    """
+
+    unit: str
+    low: float | None = None
+    high: float | None = None
+    edges: tuple[float, ...] = ()
+
+    kind: ClassVar[str] = "quantity"
+    every_stratum: ClassVar[bool] = False
+
+    def with_edges(self, values: Sequence[Value | None]) -> Quantity:
+        """Return the same quantity with strata of equal size: fifths of the known values."""
+        known = np.array([value for value in values if value is not None], dtype=np.float64)
+        edges = np.quantile(known, np.arange(1, _BINS) / _BINS) if len(known) else np.empty(0)
+        return Quantity(self.unit, self.low, self.high, tuple(float(edge) for edge in np.unique(edges)))
+
+    @property
+    def outputs(self) -> int:
+        """1."""
+        return 1
+
+    @property
+    def output_names(self) -> tuple[str, ...]:
+        """The unit."""
+        return (self.unit,)
+
+    @property
+    def strata_names(self) -> tuple[str, ...]:
+        """Ranges of values."""
+        ends = [f"{edge:g}" for edge in self.edges]
+        if not ends:
+            return (f"any {self.unit}",)
+        between = [f"{low} to {high}" for low, high in pairwise(ends)]
+        return (f"up to {ends[0]}", *between, f"above {ends[-1]}")
+
+    def parse(self, cell: str) -> float | None:
+        """Read a number."""
+        text = cell.strip()
+        if text.lower() in _UNKNOWN:
+            return None
+        try:
+            value = float(text)
+        except ValueError as error:
+            raise ValueError(f"'{text}' is not a number in {self.unit}") from error
+        if problem := self.violation(value):
+            raise ValueError(f"{text} must be {problem}")
+        return value
+
+    def violation(self, value: object) -> str | None:
+        """Values are finite numbers within the bounds."""
+        low, high = (-math.inf if self.low is None else self.low), (math.inf if self.high is None else self.high)
+        number = isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
+        if number and math.isfinite(value) and low <= value <= high:  # type: ignore[arg-type,operator]  # a number
+            return None
+        ends = f" from {low:g} to {high:g}" if (self.low, self.high) != (None, None) else ""
+        return f"a finite number{ends} in {self.unit}"
+
+    def encode(self, values: Sequence[Value | None]) -> Array:
+        """Return ``(N,)`` float32, NaN for unknown."""
+        return np.array([math.nan if value is None else value for value in values], dtype=np.float32)
+
+    def known(self, y: Array) -> NDArray[np.bool_]:
+        """Return ``(N,)``."""
+        return np.asarray(~np.isnan(y))
+
+    def strata(self, values: Sequence[Value]) -> NDArray[np.int64]:
+        """Return ``(N, S)``, one 1 in each row: the range that the value lies in."""
+        place = np.searchsorted(np.array(self.edges), np.array(values, dtype=np.float64), side="left")
+        return np.eye(len(self.edges) + 1, dtype=np.int64)[place]
+
+    def prediction_error(self, prediction: Array) -> str | None:
+        """Values are finite."""
+        return None if np.isfinite(prediction).all() else "predicted numbers must be finite, but some are not"
+
+
+TARGETS: Mapping[str, type[Target]] = {each.kind: each for each in (Classes, Grades, Findings, Quantity)}
+"""The kinds of targets by name."""
+
+
+def target_from_dict(values: Mapping[str, Any]) -> Target:
+    """Build the target that :meth:`Target.to_dict` described.
+
+    Raises:
+        ValueError: The kind is unknown, or a value is missing.
+    """
+    given = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+    kind = str(given.pop("kind", None))
+    if kind not in TARGETS:
+        raise ValueError(f"a target is one of {', '.join(TARGETS)}, not '{kind}'")
+    try:
+        return TARGETS[kind](**given)
+    except TypeError as error:
+        raise ValueError(f"a target of kind '{kind}' cannot be built from {values}: {error}") from error
+
+
+def _plain(value: object) -> object:
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _require_names(names: Sequence[str], kind: str) -> None:
+    if isinstance(names, str) or not names or not all(isinstance(name, str) and name for name in names):
+        raise ValueError(f"{kind} must be names in a fixed order, not {names!r}")
+    twice = sorted({name for name in names if list(names).count(name) > 1})
+    if twice:
+        raise ValueError(f"{kind} name '{twice[0]}' twice: {', '.join(names)}")
+
+
+def _probability_error(prediction: Array) -> str | None:
+    if not np.isfinite(prediction).all():
+        return "probabilities must be finite, but some are not"
+    low, high = (float(prediction.min()), float(prediction.max())) if prediction.size else (0.0, 0.0)
+    if low < 0 or high > 1 + _SUM:
+        return f"probabilities must be between 0 and 1, but they go from {low:.4g} to {high:.4g}"
+    return None
