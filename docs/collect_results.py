@@ -6,8 +6,7 @@ import json
 import shutil
 import tempfile
 import zipfile
-from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 from kept_results import (
@@ -30,8 +29,8 @@ from medssl.report.study import find_runs, write_report
 FIGURES = {  # by the end of their names, with their captions
     "-batch-knn.svg": "Accuracy of `knn` by batch size. Bars are 95 % confidence intervals; horizontal lines are the "
     "baselines.",
-    "-labels-linear.svg": "Accuracy of `linear` by share of labels. Bars are 95 % confidence intervals; dashed lines are "
-    "the baselines.",
+    "-labels-linear.svg": "Accuracy of `linear` by share of labels. Bars are 95 % confidence intervals; dashed lines "
+    "are the baselines.",
 }
 OLDEST = (1980, 1, 1, 0, 0, 0)  # the first date that a zip file can hold: the same report makes the same file
 
@@ -68,31 +67,32 @@ def collect(study: str, folder: Path, kept: Path = KEPT, *, anew: bool = False) 
         write_report(results, report, data_dir=Path("images-are-not-kept"))
         places = {Path(line["result"]).parent.name: line for line in read_table(report / "runs.csv")}
         new = [
-            KeptRun(
-                name=run.path.name,
-                section=places[run.path.name]["section"],
-                row=places[run.path.name]["row"],
-                result=run.values,
-            )
+            KeptRun(name=name, section=places[name]["section"], row=places[name]["row"], result=run.values)
             for run in results
+            if (name := run.path.name) in places
         ]
-        names = {run.name for run in new}
-        others = [] if anew else [run for run in read_runs(place / RUNS) if run.name not in names]
+        given = {run.path.name for run in results}
+        others = [] if anew else [run for run in read_runs(place / RUNS) if run.name not in given]
+        _check(new, others)
         rows, comparisons = _merge_tables(place, report, others)
-        _check(rows, [*others, *new])
         place.mkdir(parents=True, exist_ok=True)
         write_runs(place / RUNS, [*others, *new])
         write_table(place / ROWS, rows)
         write_table(place / COMPARISONS, comparisons)
         if not others:
             _keep_report(report, place)
-    if not others:
-        return []
-    return [
-        f"{len(others)} runs of {study} are not in {folder}. Their rows stay as they are. The differences between them "
-        "and the new runs are not tested, because a test needs the predictions of both. The report and the figures "
-        "stay as they are. Give a folder with all runs to renew everything."
-    ]
+    return list(_remarks(study, folder, sorted(given - places.keys()), len(others)))
+
+
+def _remarks(study: str, folder: Path, twice: Sequence[str], others: int) -> Iterator[str]:
+    for name in twice:
+        yield f"{name} is left out: another run has the same recipe, seed and images, and a run counts once."
+    if others:
+        yield (
+            f"{others} runs of {study} are not in {folder}. Their rows stay as they are. The differences between them "
+            "and the new runs are not tested, because a test needs the predictions of both. The report and the "
+            "figures stay as they are. Give a folder with all runs to renew everything."
+        )
 
 
 def _link(run: Path, to: Path) -> None:
@@ -103,7 +103,9 @@ def _link(run: Path, to: Path) -> None:
             (to / file.name).symlink_to(file.resolve())
     values = json.loads((run / "result.json").read_text(encoding="utf-8"))
     values["data"]["directory"] = Path(values["data"]["directory"]).name
-    values["environment"]["platform"] = values["environment"]["platform"].partition("-")[0]
+    environment = values["environment"]
+    if "platform" in environment:
+        environment["platform"] = environment["platform"].partition("-")[0]  # without the version of the kernel
     (to / "result.json").write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
 
 
@@ -119,9 +121,7 @@ def _merge_tables(place: Path, report: Path, others: Sequence[KeptRun]) -> tuple
         if (_row(line) in stay - renewed if line["source"] == MEASURED else line["section"] not in published)
     ]
     old_comparisons = [
-        line
-        for line in (read_table(place / COMPARISONS) if others else [])
-        if _both_in(line, stay - renewed)
+        line for line in (read_table(place / COMPARISONS) if others else []) if _both_in(line, stay - renewed)
     ]
     return [*old_rows, *new_rows], [*old_comparisons, *new_comparisons]
 
@@ -134,20 +134,18 @@ def _both_in(line: Line, rows: Collection[tuple[str, str]]) -> bool:
     return all((line["section"], line[end]) in rows for end in ("first", "second"))
 
 
-def _check(rows: Sequence[Line], runs: Sequence[KeptRun]) -> None:
-    """Refuse tables that do not cover every run.
+def _check(new: Sequence[KeptRun], others: Sequence[KeptRun]) -> None:
+    """Refuse to split a row.
 
     Raises:
-        CollectError: A row was computed from fewer runs than the study has of it.
+        CollectError: A row has new runs and other ones.
     """
-    counts = Counter((run.section, run.row) for run in runs)
-    computed = {_row(line): int(line["seeds"]) for line in rows if line["source"] == MEASURED}
-    wrong = [row for (section, row), count in counts.items() if computed.get((section, row)) != count]
-    if wrong:
+    split = {(run.section, run.row) for run in new} & {(run.section, run.row) for run in others}
+    if split:
         raise CollectError(
-            f"these rows have runs that the folder lacks: {'; '.join(wrong)}. A row is computed from the predictions "
-            "of all its runs, and predictions are not kept. Give a folder with all runs of these rows, or --anew to "
-            "forget the runs that the study has."
+            f"these rows have runs that the folder lacks: {'; '.join(sorted(row for _, row in split))}. A row is "
+            "computed from the predictions of all its runs, and predictions are not kept. Give a folder with all runs "
+            "of these rows, or --anew to forget the runs that the study has."
         )
 
 

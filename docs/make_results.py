@@ -1,37 +1,29 @@
-"""Make ``docs/results.md``, and a page of tables for every study, from finished runs.
+"""Make ``docs/results.md``, and a page of tables for every study, from the runs kept in ``docs/results``.
 
-    python docs/make_results.py collect STUDY RUNS    keep a study's runs: docs/results/STUDY
-    python docs/make_results.py                       write the pages from what is kept
+    python docs/make_results.py                           write the pages
+    python docs/make_results.py collect STUDY RUNS        add the runs in the folder RUNS to a study, write the pages
+    python docs/make_results.py restore STUDY FOLDER      write every run of a study as a run directory again
 
-Of a run its result and its recipe are kept, of a study its report, without the images: they are not ours to give. Every
-number in the pages is read from the tables of these reports; ``notes.md`` of a study holds its words.
+``docs/results/README.md`` describes the files. ``notes.md`` of a study holds its text; every number in a table is read.
 """
 
 from __future__ import annotations
 
 import argparse
-import csv
-import json
 import re
-import shutil
-import tempfile
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from medssl.report.study import find_runs, write_report
+from collect_results import FIGURES, CollectError, collect
+from kept_results import COMPARISONS, KEPT, MEASURED, REPORT, ROWS, RUNS, Line, read_runs, read_table
+
+from medssl.errors import MedsslError
 from medssl.report.wording import interval_text, short, signed
 
 DOCS = Path(__file__).resolve().parent
-KEPT = DOCS / "results"
-KEPT_OF_RUN = ("result.json", "recipe.yaml")
-KEPT_OF_REPORT = ("report.html", "rows.csv", "runs.csv", "comparisons.csv")
-FIGURES = {  # by the end of their names, with what they show
-    "-batch-knn.svg": "Accuracy by `knn` against batch size; bars are 95 % intervals, level lines the baselines.",
-    "-labels-linear.svg": "Accuracy by `linear` against the share of labels; bars are 95 % intervals, broken lines the "
-    "baselines.",
-}
 METRICS = {"accuracy": "Accuracy", "balanced_accuracy": "Balanced accuracy", "auroc": "AUROC"}
 METHODS = ("random", "supervised")  # stand first
 BATCH_SIZE = "64"
@@ -39,64 +31,37 @@ GLANCE = (("knn", "accuracy"), ("linear", "auroc"))
 BY_SHARE = "auroc"
 TESTED = {"accuracy": "accuracy", "auroc": "AUROC"}
 NO_BREAK = "\u00a0"
-HEAD = """# Results on real images
+PREFACE = """
+`python docs/make_results.py` reads every number in the tables from the files in `docs/results/`.
+[The description of these files](results/README.md) says how to check a number.
 
-Every number in the tables is read from files under `docs/results/` by `python docs/make_results.py`; none is typed by
-hand. Test images were scored once, all settings were chosen on the validation part. Brackets hold 95 % intervals over
-patients, or over whatever the groups are, and over seeds where there are several; ± is the standard deviation over
-seeds. `random` is the untrained encoder: what a method must beat.
-"""
-TABLES_HEAD = """
-Brackets hold 95 % intervals; ± is the standard deviation over seeds. Differences are paired, tested, and corrected for
-the number of comparisons of a table (Holm): a number stands where one is shown. The words are on the
-[page of results](../../results.md).
+The test images were scored once. All settings were chosen on the validation part. Brackets contain 95 % confidence
+intervals. An interval covers the choice of test patients, and the choice of seeds if a row has several seeds. If a data
+set does not name patients, its groups of images take their place. ± is the standard deviation over seeds. `random` is
+the untrained encoder: a method is useful only if it is better than this baseline.
+
+A difference is called significant if a paired test over patients is significant after the Holm correction for several
+comparisons, and if the confidence interval of the difference excludes zero.
+""".strip()
+TABLES_PREFACE = """
+Brackets contain 95 % confidence intervals. ± is the standard deviation over seeds. The tests of differences are paired,
+with the Holm correction for the number of comparisons. A cell contains a difference only if it is significant. The
+[page of results](../../results.md) explains the study.
 """.strip()
 
-Table = Sequence[Mapping[str, str]]
-
-
-def collect(study: str, runs: Path) -> None:
-    """Keep a study's results, recipes and report, folders of this machine reduced to their names."""
-    kept = KEPT / study
-    for old in [folder for folder in kept.glob("*") if folder.is_dir()]:
-        shutil.rmtree(old)
-    with tempfile.TemporaryDirectory() as temporary:
-        found = Path(temporary).resolve() / study
-        for run in [path.parent for path in sorted(runs.glob("*/result.json"))]:
-            _link(run, found / run.name)
-        results, _ = find_runs([found])
-        nowhere = Path("images-are-not-kept")  # a report leaves out what it does not find, and names the folder
-        write_report(results, found / "report", data_dir=nowhere)
-        report = found / "report"
-        files = [run.path / name for run in results for name in KEPT_OF_RUN]
-        files += [report / name for name in KEPT_OF_REPORT]
-        files += [file for end in FIGURES for file in sorted(report.glob(f"figures/*{end}"))]
-        for file in files:
-            to = kept / file.relative_to(found)
-            to.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(file, to)
-
-
-def _link(run: Path, to: Path) -> None:
-    """Make a run directory that is like another one, but for the places named in its result."""
-    to.mkdir(parents=True)
-    for file in run.iterdir():
-        if file.name != "result.json":
-            (to / file.name).symlink_to(file.resolve())
-    values = json.loads((run / "result.json").read_text())
-    values["data"]["directory"] = Path(values["data"]["directory"]).name
-    values["environment"]["platform"] = values["environment"]["platform"].partition("-")[0]
-    (to / "result.json").write_text(json.dumps(values, indent=1) + "\n")
+Table = Sequence[Line]
 
 
 def pages() -> dict[Path, str]:
-    """Write every page from what is kept, by its file."""
+    """Write the text of every page, by its file."""
     folders = sorted(path.parent for path in KEPT.glob("*/notes.md"))
     folders.sort(key=lambda folder: folder.name.partition("-")[0], reverse=True)  # the ablations last
     studies = [Study.read(folder) for folder in folders]
     found = {KEPT / study.name / "tables.md": tables(study) for study in studies}
-    hidden = ["```{toctree}", ":hidden:", "", *(f"results/{study.name}/tables" for study in studies), "```"]
-    lines = [HEAD, *overview(studies), *(line for study in studies for line in section(study)), *hidden]
+    sections = [line for study in studies for line in section(study)]
+    below = ["results/README", *(f"results/{study.name}/tables" for study in studies)]
+    hidden = ["```{toctree}", ":hidden:", "", *below, "```"]
+    lines = ["# Results on real images", "", PREFACE, "", *overview(studies), *sections, *hidden]
     return {DOCS / "results.md": _text(lines), **found}
 
 
@@ -109,12 +74,12 @@ class Study:
     """What is kept of a study.
 
     Attributes:
-        name: Of its folder.
-        notes: Its words, a heading first.
+        name: Name of its folder.
+        notes: Its text, a heading first.
         rows: Lines of ``rows.csv`` that were measured here.
         comparisons: Lines of ``comparisons.csv``.
-        results: Of each run.
-        figures: Files, with what they show.
+        results: Content of the ``result.json`` of each run.
+        figures: Files with their captions.
     """
 
     name: str
@@ -127,32 +92,29 @@ class Study:
     @classmethod
     def read(cls, folder: Path) -> Study:
         """Read a study's folder."""
-        rows, comparisons = (_read(folder / "report" / f"{name}.csv") for name in ("rows", "comparisons"))
         return cls(
             name=folder.name,
-            notes=(folder / "notes.md").read_text().rstrip(),
-            rows=[row for row in rows if row["source"] == "measured here"],
-            comparisons=comparisons,
-            results=[json.loads(file.read_text()) for file in sorted(folder.glob("*/result.json"))],
-            figures={
-                file: words for end, words in FIGURES.items() for file in sorted(folder.glob(f"report/figures/*{end}"))
-            },
+            notes=(folder / "notes.md").read_text(encoding="utf-8").rstrip(),
+            rows=[row for row in read_table(folder / ROWS) if row["source"] == MEASURED],
+            comparisons=read_table(folder / COMPARISONS),
+            results=[run.result for run in read_runs(folder / RUNS)],
+            figures={file: words for end, words in FIGURES.items() for file in sorted(folder.glob(f"*{end}"))},
         )
 
     @property
     def title(self) -> str:
-        """The heading of its words."""
+        """The heading of its text."""
         return self.notes.partition("\n")[0].lstrip("# ")
 
     @property
     def main(self) -> Table:
-        """Rows with all the labels that some row has."""
+        """Rows with the largest share of labels."""
         most = max(float(row["label_fraction"]) for row in self.rows)
         return [row for row in self.rows if float(row["label_fraction"]) == most]
 
 
 def overview(studies: Sequence[Study]) -> list[str]:
-    """Write the studies of several methods side by side, at the batch size of :data:`BATCH_SIZE`."""
+    """Write the studies of several methods side by side, at batch size :data:`BATCH_SIZE`."""
     lines: list[str] = []
     for evaluator, metric in GLANCE:
         columns: dict[str, None] = {}
@@ -169,20 +131,22 @@ def overview(studies: Sequence[Study]) -> list[str]:
                 cells[study.title] = {method: value for method, [value] in found.items()}
         order = [name for name in METHODS if name in columns] + [name for name in columns if name not in METHODS]
         table = [[title, *(known.get(name, "") for name in order)] for title, known in cells.items()]
-        lines += ["", f"{METRICS[metric]} by `{evaluator}`, at batch size {BATCH_SIZE}:", ""]
+        lines += ["", f"{METRICS[metric]} of `{evaluator}` at batch size {BATCH_SIZE}:", ""]
         lines += _table(["", *order], table)
     return ["## At a glance", *lines, ""]
 
 
 def section(study: Study) -> list[str]:
-    """Write one study: its words, its accuracies, its curves."""
+    """Write one study: its text, its accuracies, its figures."""
     return [
         study.notes,
         "",
         _facts(study.results),
         "",
-        f"[Every table](results/{study.name}/tables.md), differences and shares of labels among them. The whole of it, "
-        f"with figures: {{download}}`report <results/{study.name}/report/report.html>`.",
+        f"[All tables](results/{study.name}/tables.md) of this study, with differences and shares of labels. "
+        f"[The report with all figures](results/{study.name}/{REPORT}) (zip).",
+        "",
+        "Accuracy:",
         "",
         *_scores([row for row in study.main if row["metric"] == "accuracy"]),
         "",
@@ -196,8 +160,8 @@ def _figure(file: Path, words: str) -> list[str]:
 
 
 def tables(study: Study) -> str:
-    """Write a study's page: its tables, its differences."""
-    lines = [f"# {study.title}: all tables", "", TABLES_HEAD]
+    """Write the page of a study's tables."""
+    lines = [f"# {study.title}: all tables", "", TABLES_PREFACE]
     for metric, title in METRICS.items():
         lines += ["", f"## {title}", "", *_scores([row for row in study.main if row["metric"] == metric])]
     lines += _by_share_of_labels(study)
@@ -230,21 +194,17 @@ def _by_share_of_labels(study: Study) -> list[str]:
 
 
 def _name(row: Mapping[str, str]) -> str:
-    """A row's name, less the share of the labels, which its table or column says."""
+    """A row's name without the share of labels, which its table or column gives."""
     return row["row"].replace(f", {100 * float(row['label_fraction']):g} % of labels", "")
-
-
-def _read(file: Path) -> list[dict[str, str]]:
-    with file.open(newline="") as lines:
-        return list(csv.DictReader(lines))
 
 
 def _facts(results: Sequence[Mapping[str, Any]]) -> str:
     data, environment = results[0]["data"], results[0]["environment"]
     groups = data["groups"] and f" ({data['groups']['test']} {data['group_kind']}s)"
     return (
-        f"{data['train']} training, {data['val']} validation and {data['test']} test images{groups or ''}; "
-        f"{len(results)} runs; torch {environment['torch']}, {environment['device']}, {environment['precision']}."
+        f"Images: {data['train']} for training, {data['val']} for validation, {data['test']} for the test"
+        f"{groups or ''}. Runs: {len(results)}, with torch {environment['torch']} on {environment['device']} in "
+        f"{environment['precision']}."
     )
 
 
@@ -270,7 +230,7 @@ def _value(row: Mapping[str, str]) -> str:
 
 
 def _differences(tested: Table, names: Mapping[str, Mapping[str, str]]) -> list[str]:
-    """One line per row of the study, one column per evaluator; a number where a difference is shown."""
+    """One line per row of the study, one column per evaluator; a number where the difference is significant."""
     cells = {(c["first"], c["evaluator"]): _difference(c) for c in tested}
     firsts, evaluators = (list(dict.fromkeys(c[key] for c in tested)) for key in ("first", "evaluator"))
     table = [[_name(names[first]), *(cells.get((first, e), "") for e in evaluators)] for first in firsts]
@@ -279,7 +239,7 @@ def _differences(tested: Table, names: Mapping[str, Mapping[str, str]]) -> list[
 
 def _difference(found: Mapping[str, str]) -> str:
     if found["shown"] != "True":
-        return "not shown"
+        return "not significant"
     difference, low, high = (signed(float(found[key])) for key in ("difference", "low", "high"))
     return f"{difference} [{low}, {high}]"
 
@@ -290,23 +250,40 @@ def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
 
 
 def _unbroken(cell: str) -> str:
-    """Keep together what is read together: an interval, a batch size."""
+    """Prevent line breaks inside an interval and inside a batch size."""
     cell = re.sub(r"(?<=\[)[^]]*", lambda inside: inside[0].replace(" ", NO_BREAK), cell)
     return re.sub(r"batch (?=\d)", f"batch{NO_BREAK}", cell)
 
 
+def restore(study: str, folder: Path) -> None:
+    """Write every run of a study as a run directory: its ``result.json`` and its ``recipe.yaml``."""
+    for run in read_runs(KEPT / study / RUNS):
+        run.restore(folder / run.name)
+
+
 def main() -> None:
-    """Collect or write."""
+    """Collect runs, restore them, or write the pages."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     verbs = parser.add_subparsers(dest="verb")
-    keep = verbs.add_parser("collect")
+    keep = verbs.add_parser("collect", help="add the runs of a folder to a study")
     keep.add_argument("study")
     keep.add_argument("runs", type=Path)
+    keep.add_argument("--anew", action="store_true", help="forget the runs that the study has")
+    back = verbs.add_parser("restore", help="write every run of a study as a run directory")
+    back.add_argument("study")
+    back.add_argument("folder", type=Path)
     words = parser.parse_args()
+    if words.verb == "restore":
+        restore(words.study, words.folder)
+        return
     if words.verb == "collect":
-        collect(words.study, words.runs)
+        try:
+            remarks = collect(words.study, words.runs, anew=words.anew)
+        except (CollectError, MedsslError) as error:
+            parser.error(str(error))
+        sys.stdout.writelines(f"{remark}\n" for remark in remarks)
     for file, text in pages().items():
-        file.write_text(text)
+        file.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":
