@@ -30,7 +30,7 @@ import torch
 from medssl.errors import DataError, PluginError
 from medssl.settings import EvaluateSettings
 
-__all__ = ["METRICS", "Table", "chunk", "draw_weights", "ranked_classes", "score"]
+__all__ = ["METRICS", "Table", "chunk", "draw_weights", "majority", "ranked_classes", "score"]
 
 METRICS = ("accuracy", "f1_weighted", "f1_macro", "balanced_accuracy", "auroc", "mcc", "ece")
 
@@ -107,6 +107,19 @@ def _checked(proba: Array, labels: Array) -> tuple[Array, Array]:
             "Check predict_proba of the evaluator."
         )
     return proba, labels
+
+
+def majority(train: Array, test: Array) -> tuple[int, float | None]:
+    """Return the most frequent class in training, and the accuracy on the test part of predicting it for every sample.
+
+    Args:
+        train: Labels of the training part, integers from 0; at least one.
+        test: Labels of the test part; without any there is no accuracy.
+
+    Of equally frequent classes the first counts.
+    """
+    frequent = int(np.bincount(train).argmax())
+    return frequent, float((test == frequent).mean()) if len(test) else None
 
 
 def chunk(table: Table) -> int:

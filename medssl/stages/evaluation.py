@@ -17,7 +17,7 @@ from medssl.data.loading import Data, Part
 from medssl.errors import PluginError
 from medssl.evaluate.ranking import score_ranking
 from medssl.evaluate.reliability import reliability
-from medssl.evaluate.scoring import score
+from medssl.evaluate.scoring import majority, score
 from medssl.files import write_atomic_with
 from medssl.recipe import Choice, Recipe
 from medssl.record import RunDirectory
@@ -38,8 +38,8 @@ class Findings:
 
     Attributes:
         evaluations: Scores of predictions by evaluator, for the result.
-        diagnostics: Scores of rankings, and what observers saw, by evaluator, for the result; and of the features
-            themselves, as ``features``.
+        diagnostics: Scores of rankings, and what observers saw, by evaluator, for the result; of the features
+            themselves, as ``features``; and the accuracy of the most frequent class, as ``majority``.
         predictions: Class probabilities ``(n, K)`` by evaluator.
         arrays: Observers' arrays, n rows each, by ``<evaluator>_<name>``.
     """
@@ -69,6 +69,7 @@ def evaluate(
     work = _Work(recipe, data, encoder, features, machine)
     found = Findings()
     found.diagnostics["features"] = measure_features(recipe, data, encoder, features["train"], machine, listener)
+    found.diagnostics["majority"] = work.majority
     for choice in recipe.evaluators:
         evaluator: Evaluator = choice.plugin(choice.config, recipe.seed)
         for name, outcome in _outcomes(choice.name, evaluator.fit(*work.parts(evaluator.needs))):
@@ -104,6 +105,8 @@ class _Work:
         self._features = features
         self._test, self._x = features["test"]
         self._groups = self._test.groups.numpy() if self._test.grouped else None
+        frequent, accuracy = majority(features["train"][0].labels.numpy(), self._test.labels.numpy())
+        self.majority: dict[str, Any] = {"class": data.classes[frequent], "accuracy": accuracy, "notes": []}
 
     def parts(self, needs: str) -> tuple[Features, Features] | tuple[Images, Images]:
         """Return the training and the validation part in the form that an evaluator needs."""
@@ -139,7 +142,9 @@ class _Work:
             labels, settings = self._test.labels.numpy(), self._recipe.evaluate
             scores = score(proba, labels, self._groups, settings, self._recipe.seed)
             shown = {"reliability": reliability(proba, labels)}
-            found.evaluations[name] = {**scores, **shown, **_remarks(outcome)}
+            remarks = _remarks(outcome)
+            remarks["notes"] += self._below_majority(scores["accuracy"]["value"])
+            found.evaluations[name] = {**scores, **shown, **remarks}
             found.predictions[name] = proba
         elif choice.plugin.needs == "images":
             raise PluginError(
@@ -157,6 +162,15 @@ class _Work:
                 f"evaluator '{choice.name}' gives a {type(outcome).__name__}. fit() must return a Predictor, a Ranker "
                 "or an Observer of medssl.contracts."
             )
+
+    def _below_majority(self, accuracy: float) -> list[str]:
+        frequent = self.majority
+        if accuracy >= frequent["accuracy"]:
+            return []
+        return [
+            f"Its accuracy of {accuracy:.3f} is below {frequent['accuracy']:.3f}, which predicting the most frequent "
+            f"training class ('{frequent['class']}') for every image reaches."
+        ]
 
     def _predict(self, predictor: Predictor, needs: str) -> Tensor:
         if needs == "features":

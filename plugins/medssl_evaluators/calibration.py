@@ -64,6 +64,7 @@ class Calibration(Evaluator):
 
         Attributes:
             c_values: Grid of ``C`` as the evaluator ``linear`` has it.
+            choose_by: Score on the validation part that chooses C, as the evaluator ``linear`` has it.
         """
 
     config: Config

@@ -4,7 +4,7 @@ What a user does in the end. AdamW with a short warm-up and half a cosine; the h
 step leaves the encoder alone (ViT, Dosovitskiy et al. 2021, arXiv 2010.11929, section 3.2), and learns faster than it.
 
 Two things are chosen on the validation part: the encoder's learning rate from a grid, one training each, and the epoch,
-both by balanced accuracy and then by the lower log loss. With one view an image and two learning rates, it takes about
+both by log loss (``_choice.py``). With one view an image and two learning rates, it takes about
 as long as a pre-training of as many epochs.
 
 Images are views drawn with the recipe's augmentation in training, and plain otherwise. An untrained encoder
@@ -16,6 +16,7 @@ N images, K classes, S side of an image in pixels.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -25,8 +26,9 @@ from torch import Tensor
 
 from medssl.contracts import Evaluator, Images, NonNegative, Positive, PositiveInt, Predictor
 from medssl.errors import DataError
-from medssl_evaluators._choice import ConstantPredictor, Scores, best, only_class, score
+from medssl_evaluators._choice import ChooseBy, ConstantPredictor, Rule, choose, only_class
 from medssl_evaluators._finetuning import Network, Plan, train_network
+from medssl_evaluators._scores import Score, score
 
 __all__ = ["Finetune"]
 
@@ -46,8 +48,10 @@ class Finetune(Evaluator):
             batch_size: Images per step; a rest of an epoch that fills no batch is left out of it, a new one each time.
             weight_decay: Not on biases and normalisation layers.
             warmup_epochs: Linear, from zero.
-            select_epoch: ``best``: the weights of the epoch that the validation part likes best, the later among
+            select_epoch: ``best``: the weights of the epoch that the validation part likes best, the earlier among
                 equals; ``last``.
+            choose_by: Score on the validation part that chooses learning rate and epoch: ``log_loss``; ``auroc``, the
+                order of the images only, where classes are rare; ``balanced_accuracy``, of the predicted class.
         """
 
         learning_rates: tuple[Positive, ...] = (1e-4, 1e-3)  # ours: for good weights, and for hardly any
@@ -58,6 +62,7 @@ class Finetune(Evaluator):
         weight_decay: NonNegative = 0.05  # DeiT (arXiv 2012.12877), table 9
         warmup_epochs: NonNegative = 1.0  # ours: a thirtieth of the training; DeiT has a sixtieth
         select_epoch: Literal["best", "last"] = "best"  # small sets overfit before the last
+        choose_by: ChooseBy = "log_loss"  # a strictly proper score: Gneiting & Raftery 2007, sec. 4.1
 
     needs: ClassVar[Literal["features", "images"]] = "images"
     config: Config
@@ -77,14 +82,21 @@ class Finetune(Evaluator):
                 "Epochs are never chosen on the test part. Give the validation part images, or set select_epoch=last."
             )
         rates = sorted(set(config.learning_rates))
-        kept = [self._train(rate, train, val) for rate in rates]
-        chosen = best([k.balanced for k in kept], [-k.log_loss for k in kept], "learning_rates")
-        network = Network(train)
-        network.load_state_dict(kept[chosen].weights)
-        selected = {"learning_rate": rates[chosen], "epoch": kept[chosen].epoch + 1}
-        return _Tuned(network.eval(), {**selected, **kept[chosen].scores.selected(0)})
+        rule = Rule(config.choose_by, val.label)
+        kept: dict[float, _Kept] = {}
 
-    def _train(self, rate: float, train: Images, val: Images) -> _Kept:
+        def measure(some: Sequence[float]) -> list[Score]:
+            kept.update({rate: self._train(rate, train, val, rule) for rate in some})
+            return [kept[rate].score for rate in some]
+
+        choice = choose(rates, measure, rule=rule, val=val, name="learning rate", option="learning_rates")
+        best = kept[choice.value]
+        network = Network(train)
+        network.load_state_dict(best.weights)
+        selected = {"learning_rate": choice.value, "epoch": best.epoch + 1, **choice.selected, **best.score.selected()}
+        return _Tuned(network.eval(), selected, choice.notes)
+
+    def _train(self, rate: float, train: Images, val: Images, rule: Rule) -> _Kept:
         config = self.config
         plan = Plan(
             encoder_rate=rate,
@@ -103,10 +115,10 @@ class Finetune(Evaluator):
         def after_epoch(epoch: int, network: Network) -> None:
             if config.select_epoch == "last" and epoch + 1 < passes:
                 return
-            scores = score(network.predict_part(val)[None], val.label)
-            if not kept or kept[0].is_no_better_than(scores):
+            (reached,) = score(network.predict_part(val)[None], val.label)
+            if not kept or rule.better(reached, kept[0].score):
                 weights = {name: value.detach().cpu().clone() for name, value in network.state_dict().items()}
-                kept[:] = [_Kept(epoch, scores, weights)]
+                kept[:] = [_Kept(epoch, reached, weights)]
 
         train_network(train, plan, after_epoch)
         return kept[0]
@@ -117,28 +129,17 @@ class _Kept:
     """A network as it was after its best epoch so far."""
 
     epoch: int
-    scores: Scores
+    score: Score
     weights: dict[str, Tensor]
-
-    @property
-    def balanced(self) -> float:
-        return self.scores.balanced_accuracy.item()
-
-    @property
-    def log_loss(self) -> float:
-        return self.scores.log_loss.item()
-
-    def is_no_better_than(self, scores: Scores) -> bool:
-        later = scores.balanced_accuracy.item(), -scores.log_loss.item()
-        return later >= (self.balanced, -self.log_loss)
 
 
 class _Tuned(Predictor):
     """The chosen network."""
 
-    def __init__(self, network: Network, selected: dict[str, Any]) -> None:
+    def __init__(self, network: Network, selected: dict[str, Any], notes: tuple[str, ...]) -> None:
         self.network = network
         self.selected = selected
+        self.notes = notes
 
     @torch.no_grad()
     def predict_proba(self, x: Tensor) -> Tensor:

@@ -9,14 +9,16 @@ One matrix product and one top-k, at the largest k, serve every k; the neighbour
   ICIP 2023 study, scikit-learn's default on raw features.
 
 k = 200 comes from the 1.28 million images of ImageNet. In a set of some hundred it reaches past the smaller classes,
-so k is chosen on the validation part, and k = 200 is reported beside it.
+so k is chosen on the validation part, and k = 200 is reported beside it. The choice is by log loss, see ``_choice.py``.
+A class without a vote among k neighbours would make it infinite, so for the choice alone each vote is mixed with the
+classes' frequencies in training (``_scores.smooth``). Predictions stay the plain vote.
 
 N queries, M training samples, F features, K classes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -27,10 +29,12 @@ from torch import Tensor
 
 from medssl.contracts import Evaluator, Features, Positive, PositiveInt, Predictor
 from medssl.errors import OptionError
-from medssl_evaluators._choice import best, one_class_note, only_class, score
+from medssl_evaluators._choice import ChooseBy, Rule, choose, one_class_note, only_class, steps
+from medssl_evaluators._scores import Score, score, smooth
 
 __all__ = ["KNN"]
 
+_LARGEST_K = 5000  # ours: the default list is extended no further; more neighbours are slow to sort
 _CHUNK = 2**24  # similarities held at a time: 64 MiB, so that 100,000 queries against 100,000 samples fit
 
 
@@ -47,7 +51,11 @@ class KNN(Evaluator):
                 distance, which on unit vectors is the cosine less one: the same weights. On raw features set the
                 temperature to their scale.
             temperature: Of the softmax; smaller values give the nearest neighbours more of the vote.
-            ks: Candidates. Those larger than the training part are left out, and the result says so.
+            ks: Candidates. Those larger than the training part are left out, and the result says so. Where the best
+                one is the largest of the default list, 500, 1000, 2000, 5000 are tried in turn, as far as the training
+                part reaches, and at last its size; a list of your own is never extended.
+            choose_by: Score on the validation part that chooses k: ``log_loss``; ``auroc``, the order of
+                the images only, where classes are rare; ``balanced_accuracy``, of the predicted class.
             report: Values of k that are scored on the test part beside the chosen one, whatever came of them.
         """
 
@@ -55,13 +63,14 @@ class KNN(Evaluator):
         weights: Literal["softmax", "uniform"] = "softmax"  # Wu et al. sec. 3.4
         temperature: Positive = 0.07  # Wu et al. sec. 4.1; DINO's evaluation
         ks: tuple[PositiveInt, ...] = (1, 5, 10, 20, 50, 100, 200)  # DINO's and lightly's 10, 20, 100, 200, and smaller
+        choose_by: ChooseBy = "log_loss"  # a strictly proper score: Gneiting & Raftery 2007, sec. 4.1
         report: tuple[PositiveInt, ...] = (200,)  # the literature's, ICIP 2023 study sec. 3.2
 
     config: Config
     online: ClassVar[bool] = True
 
     def fit(self, train: Features, val: Features) -> Predictor:
-        """Keep the training part; choose k on ``val``, the larger among equals: it gives finer probabilities.
+        """Keep the training part; choose k on ``val``, the larger among equals.
 
         Raises:
             OptionError: Every k is larger than the training part.
@@ -75,17 +84,40 @@ class KNN(Evaluator):
                 f"Give ks at least one value up to {len(train)}."
             )
         bank = _Bank(train, self.config)
-        ks = sorted(reported.union(candidates))
-        scores = score(bank.vote(val.x, ks), val.label)
-        chosen = best([scores.balanced_accuracy[ks.index(k)].item() for k in candidates], candidates, "ks")
+        frequency = train.label.bincount(minlength=train.num_classes) / len(train)  # (K,)
+        scores: dict[int, Score] = {}
 
-        def predictor(k: int) -> _Neighbours:
-            return _Neighbours(bank, k, {"k": k, **scores.selected(ks.index(k))})
+        def measure(ks: Sequence[int]) -> list[Score]:
+            if missing := sorted(set(ks).difference(scores)):
+                proba = bank.vote(val.x, missing)
+                smoothed = smooth(proba, frequency, len(train))
+                scores.update(zip(missing, score(proba, val.label, smoothed), strict=True))
+            return [scores[k] for k in ks]
 
-        result = predictor(candidates[chosen])
-        result.also = {f"k{k}": predictor(k) for k in sorted(reported)}
-        result.notes = self._notes(train)
+        measure([*candidates, *reported])  # one search serves all of them
+        choice = choose(
+            candidates[::-1],
+            measure,
+            rule=Rule(self.config.choose_by, val.label),
+            val=val,
+            name="k",
+            option="ks",
+            beyond=self._beyond(candidates, len(train)),
+            ends=(1, len(train)),
+        )
+        result = _Neighbours(
+            bank, choice.value, {"k": choice.value, **choice.selected, **scores[choice.value].selected()}
+        )
+        result.also = {f"k{k}": _Neighbours(bank, k, {"k": k, **scores[k].selected()}) for k in sorted(reported)}
+        result.notes = (*self._notes(train), *choice.notes)
         return result
+
+    def _beyond(self, candidates: Sequence[int], count: int) -> Callable[[int], int | None] | None:
+        """Return how the list of k goes on; ``None`` for a list that the user gave."""
+        if self.config.ks != KNN.Config.ks:
+            return None
+        following = steps(candidates, (1, 2, 5), 1, min(count, _LARGEST_K))
+        return lambda k: None if (more := following(k)) is None else int(more)
 
     def _notes(self, train: Features) -> tuple[str, ...]:
         notes = []

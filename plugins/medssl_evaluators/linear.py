@@ -2,8 +2,8 @@
 
 The standard question to a representation: are the classes linearly separable in it? The whole grid of regularisation
 strengths is solved at once, exactly (``_logistic.py``), and one is chosen on the validation part, as in CLIP (Radford
-et al. 2021, arXiv 2103.00020, appendix A.3). The optimum is unique: no learning rate, no epochs, no seed. It equals
-``sklearn.linear_model.LogisticRegression`` behind a ``StandardScaler``.
+et al. 2021, arXiv 2103.00020, appendix A.3), here by log loss (``_choice.py``). The optimum is unique: no learning
+rate, no epochs, no seed. It equals ``sklearn.linear_model.LogisticRegression`` behind a ``StandardScaler``.
 
 Features are standardised with the training part's mean and deviation, so that one grid fits encoders of any scale.
 The "linear" probe of the ICIP 2023 study has a hidden layer: that is the evaluator ``mlp``.
@@ -13,6 +13,7 @@ N samples, F features, S strengths, K classes, P of them in the training part.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,10 +21,13 @@ import torch
 from torch import Tensor
 
 from medssl.contracts import Evaluator, Features, Positive, Predictor
-from medssl_evaluators._choice import ConstantPredictor, best, score
+from medssl_evaluators._choice import ChooseBy, ConstantPredictor, Rule, choose, steps
 from medssl_evaluators._logistic import fit_logistic
+from medssl_evaluators._scores import Score, score
 
 __all__ = ["Linear", "LinearHead"]
+
+_SMALLEST_C, _LARGEST_C = 1e-8, 1e4  # ours: how far the default grid is extended
 
 
 class Linear(Evaluator):
@@ -35,16 +39,20 @@ class Linear(Evaluator):
 
         Attributes:
             c_values: Grid of ``C`` as scikit-learn counts it: the weight of the summed cross-entropy against half the
-                squared weights. Larger is less regularised.
+                squared weights. Larger is less regularised. Where the best one lies at the edge of the default grid,
+                the grid goes on in half decades, down to 1e-8 and up to 1e4; a grid of your own is never extended.
+            choose_by: Score on the validation part that chooses C: ``log_loss``; ``auroc``, the order of
+                the images only, where classes are rare; ``balanced_accuracy``, of the predicted class.
         """
 
         # ours: from almost no weight to almost no penalty on 500 to 10,000 samples; two per decade, CLIP has eight
         c_values: tuple[Positive, ...] = (1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
+        choose_by: ChooseBy = "log_loss"  # a strictly proper score: Gneiting & Raftery 2007, sec. 4.1
 
     config: Config
 
     def fit(self, train: Features, val: Features) -> Predictor:
-        """Solve for every strength on ``train``; choose one on ``val``, the lower log loss among equals.
+        """Solve for every strength on ``train``; choose one on ``val``, the smaller C among equals.
 
         Raises:
             DataError: There are several strengths and the validation part is empty.
@@ -52,32 +60,60 @@ class Linear(Evaluator):
         present, label = torch.unique(train.label, return_inverse=True)  # (P,), (N,)
         if len(present) == 1:
             return ConstantPredictor(int(present), train.num_classes)
-        x = train.x.float()
-        mean, deviation = x.mean(dim=0), x.std(dim=0, correction=0)
-        deviation[deviation == 0] = 1  # a constant feature stays zero
-        strengths = torch.tensor(sorted(set(self.config.c_values)), dtype=x.dtype, device=x.device)
-        penalty = 1 / (strengths * len(train))
-        if len(present) == 2:
-            penalty = 2 * penalty  # for two classes scikit-learn has one weight vector, the difference of our two
-        weight, intercept = fit_logistic((x - mean) / deviation, label, len(present), penalty)  # (S, P, F), (S, P)
+        problem = _Problem(train, present, label)
+        heads: dict[float, LinearHead] = {}
+        scores: dict[float, Score] = {}
 
-        heads = [
-            LinearHead(mean, deviation, w, b, present, train.num_classes)
-            for w, b in zip(weight, intercept, strict=True)
-        ]
-        scores = score(torch.stack([head.predict_proba(val.x) for head in heads]), val.label)
-        chosen = best(scores.balanced_accuracy, -scores.log_loss, "c_values")
-        head = heads[chosen]
-        head.selected = {"c": sorted(set(self.config.c_values))[chosen], **scores.selected(chosen)}
-        head.notes = _notes(chosen, len(heads))
+        def measure(strengths: Sequence[float]) -> list[Score]:
+            solved = problem.solve(strengths)
+            found = score(torch.stack([head.predict_proba(val.x) for head in solved]), val.label)
+            heads.update(zip(strengths, solved, strict=True))
+            scores.update(zip(strengths, found, strict=True))
+            return found
+
+        c_values = sorted(set(self.config.c_values))
+        default = self.config.c_values == Linear.Config.c_values
+        choice = choose(
+            c_values,
+            measure,
+            rule=Rule(self.config.choose_by, val.label),
+            val=val,
+            name="C",
+            option="c_values",
+            beyond=steps(c_values, (1, 3), _SMALLEST_C, _LARGEST_C) if default else None,
+        )
+        head = heads[choice.value]
+        head.selected = {"c": choice.value, **choice.selected, **scores[choice.value].selected()}
+        head.notes = choice.notes
         return head
 
 
-def _notes(chosen: int, count: int) -> tuple[str, ...]:
-    if count == 1 or 0 < chosen < count - 1:
-        return ()
-    edge = "largest" if chosen else "smallest"
-    return (f"The chosen C is the {edge} of c_values; the best one may lie beyond.",)
+class _Problem:
+    """The training part, standardised: the regression of any strength.
+
+    Args:
+        train: Features ``(N, F)``.
+        present: ``(P,)`` the classes in it.
+        label: ``(N,)`` positions in ``present``.
+    """
+
+    def __init__(self, train: Features, present: Tensor, label: Tensor) -> None:
+        x = train.x.float()
+        self.mean, self.deviation = x.mean(dim=0), x.std(dim=0, correction=0)
+        self.deviation[self.deviation == 0] = 1  # a constant feature stays zero
+        self.x = (x - self.mean) / self.deviation
+        self.present, self.label, self.num_classes = present, label, train.num_classes
+
+    def solve(self, strengths: Sequence[float]) -> list[LinearHead]:
+        """Return the probe of each strength."""
+        penalty = 1 / (torch.tensor(strengths, dtype=self.x.dtype, device=self.x.device) * len(self.x))
+        if len(self.present) == 2:
+            penalty = 2 * penalty  # for two classes scikit-learn has one weight vector, the difference of our two
+        solved = fit_logistic(self.x, self.label, len(self.present), penalty)  # (S, P, F), (S, P)
+        return [
+            LinearHead(self.mean, self.deviation, weight, intercept, self.present, self.num_classes)
+            for weight, intercept in zip(*solved, strict=True)
+        ]
 
 
 class LinearHead(Predictor):

@@ -4,7 +4,7 @@ Linear layer to 512, BatchNorm, LeakyReLU, linear layer to the classes; 100 epoc
 every 25 (section 3.1). The study calls it linear evaluation; with its hidden layer it can separate what no linear probe
 can, so it is an evaluator of its own here. Its Table 1 lists the tuned learning rates and batch sizes, which may have
 been tuned on the test part: here every learning rate of the table is trained, side by side in one stacked batch (in
-``_stacked.py``), and one is chosen on the validation part.
+``_stacked.py``), and one is chosen on the validation part, by log loss (``_choice.py``).
 
 Where the study's code differs from its text, this follows the text: the learning rate is halved after epochs 25, 50 and
 75 (the code: 50 and 75), and the backbone's BatchNorm is frozen with the rest (the code lets it adapt to the probe).
@@ -14,15 +14,18 @@ N samples, L learning rates, R seeds, S = L x R heads, K classes.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
+import torch
 from annotated_types import Ge
 from torch import Tensor
 
 from medssl.contracts import Evaluator, Features, Positive, PositiveInt, Predictor
 from medssl.errors import DataError
-from medssl_evaluators._choice import ConstantPredictor, best, only_class, score
+from medssl_evaluators._choice import ChooseBy, ConstantPredictor, Rule, choose, only_class
+from medssl_evaluators._scores import Score, score
 from medssl_evaluators._stacked import StackedHeads, train_heads
 
 __all__ = ["MLP"]
@@ -43,11 +46,13 @@ class MLP(Evaluator):
             learning_rates: Grid for Adam's learning rate.
             hold_epochs: Epochs before the schedule, which halves the rate every 25, begins to count.
             seeds: Initialisations and orders per learning rate. With several, a learning rate is chosen by its mean
-                balanced accuracy, the first seed is the result, and the others are scored beside it (``mlp_seed2``
+                score, the first seed is the result, and the others are scored beside it (``mlp_seed2``
                 ...), so that the spread shows.
             select_epoch: ``last``: the weights after the last epoch, when by default the learning rate has fallen to an
-                eighth. ``best``: those of the epoch with the best balanced accuracy on the validation part, the later
-                among equals; it picks the luckiest of 100 epochs on what may be a hundred images.
+                eighth. ``best``: those of the epoch that the validation part likes best, the earlier among equals; it
+                picks the luckiest of 100 epochs on what may be a hundred images.
+            choose_by: Score on the validation part that chooses learning rate and epoch: ``log_loss``; ``auroc``, the
+                order of the images only, where classes are rare; ``balanced_accuracy``, of the predicted class.
         """
 
         hidden: PositiveInt = 512  # the study's code; its text says "2-layered"
@@ -57,11 +62,12 @@ class MLP(Evaluator):
         hold_epochs: Annotated[int, Ge(0)] = 0  # sec. 3.1; the study's code has 25
         seeds: PositiveInt = 1  # as the study, which reports one
         select_epoch: Literal["last", "best"] = "last"  # what the study's code did; its "best" was never updated
+        choose_by: ChooseBy = "log_loss"  # a strictly proper score: Gneiting & Raftery 2007, sec. 4.1
 
     config: Config
 
     def fit(self, train: Features, val: Features) -> Predictor:
-        """Train every learning rate and seed on ``train``; choose a rate on ``val``, the lower log loss among equals.
+        """Train every learning rate and seed on ``train``; choose a rate on ``val``, the lower among equals.
 
         Raises:
             DataError: There are several learning rates or epochs to choose from, and the validation part is empty.
@@ -70,7 +76,8 @@ class MLP(Evaluator):
             return ConstantPredictor(label, train.num_classes)
         config = self.config
         rates = sorted(set(config.learning_rates))
-        keep = _KeepBest(val) if config.select_epoch == "best" else None
+        rule = Rule(config.choose_by, val.label)
+        keep = _KeepBest(val, rule) if config.select_epoch == "best" else None
         heads = train_heads(
             train.x.float(),
             train.label,
@@ -85,17 +92,20 @@ class MLP(Evaluator):
         )
         heads = keep.heads if keep and keep.heads else heads
         scores = score(heads.predict_proba(val.x), val.label)
-        balanced, log_loss = (
-            s.view(len(rates), config.seeds).mean(dim=1) for s in (scores.balanced_accuracy, scores.log_loss)
-        )
-        chosen = best(balanced, -log_loss, "learning_rates")
+        of_rate = {rate: scores[i * config.seeds : (i + 1) * config.seeds] for i, rate in enumerate(rates)}
+
+        def measure(some: Sequence[float]) -> list[Score]:
+            return [Score.mean(of_rate[rate]) for rate in some]
+
+        choice = choose(rates, measure, rule=rule, val=val, name="learning rate", option="learning_rates")
+        selected = {"learning_rate": choice.value, "batch_size": min(config.batch_size, len(train)), **choice.selected}
 
         def predictor(seed: int) -> _Head:
-            index = chosen * config.seeds + seed
-            selected = {"learning_rate": rates[chosen], "batch_size": min(config.batch_size, len(train))}
-            return _Head(heads.take([index]), {**selected, **scores.selected(index)})
+            head = heads.take([rates.index(choice.value) * config.seeds + seed])
+            return _Head(head, {**selected, **of_rate[choice.value][seed].selected()})
 
         result = predictor(0)
+        result.notes = choice.notes
         result.also = {f"seed{r + 1}": predictor(r) for r in range(1, config.seeds)}
         return result
 
@@ -103,23 +113,23 @@ class MLP(Evaluator):
 class _KeepBest:
     """Called after each epoch: keeps every head as it was at its best epoch."""
 
-    def __init__(self, val: Features) -> None:
+    def __init__(self, val: Features, rule: Rule) -> None:
         if not len(val):
             raise DataError(
                 "the validation part is empty, so select_epoch=best has nothing to go by. "
                 "Epochs are never chosen on the test part. Give the validation part images, or set select_epoch=last."
             )
-        self.val = val
+        self.val, self.rule = val, rule
         self.heads: StackedHeads | None = None
 
     def __call__(self, heads: StackedHeads) -> None:
-        reached = score(heads.predict_proba(self.val.x), self.val.label).balanced_accuracy
+        reached = score(heads.predict_proba(self.val.x), self.val.label)
         if self.heads is None:
             self.heads, self.reached = heads.take(range(len(heads))), reached
             return
-        better = reached >= self.reached
-        self.heads.copy_where(better, heads)
-        self.reached = reached.where(better, self.reached)
+        better = [self.rule.better(new, old) for new, old in zip(reached, self.reached, strict=True)]
+        self.heads.copy_where(torch.tensor(better, device=self.val.x.device), heads)
+        self.reached = [new if won else old for new, old, won in zip(reached, self.reached, better, strict=True)]
 
 
 class _Head(Predictor):

@@ -13,7 +13,7 @@ N images, F features, K classes, L learning rates, S side of an image in pixels.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -23,7 +23,8 @@ from annotated_types import Ge
 from torch import Tensor, nn
 
 from medssl.contracts import Evaluator, Images, Positive, PositiveInt, Predictor
-from medssl_evaluators._choice import ConstantPredictor, best, only_class, score
+from medssl_evaluators._choice import ChooseBy, ConstantPredictor, Rule, choose, only_class
+from medssl_evaluators._scores import Score, score
 
 __all__ = ["MLPTrainMode"]
 
@@ -44,6 +45,8 @@ class MLPTrainMode(Evaluator):
             batch_size: Images per step; decides the backbone's statistics too.
             learning_rates: Grid for Adam's learning rate.
             hold_epochs: Epochs before the schedule, which halves the rate every 25, begins to count.
+            choose_by: Score on the validation part that chooses the learning rate: ``log_loss``; ``auroc``, the order
+                of the images only, where classes are rare; ``balanced_accuracy``, of the predicted class.
         """
 
         hidden: PositiveInt = 512  # the study's code
@@ -51,12 +54,13 @@ class MLPTrainMode(Evaluator):
         batch_size: Annotated[int, Ge(2)] = 64  # Table 1 has 16 and 64
         learning_rates: tuple[Positive, ...] = (0.005, 0.01, 0.1, 0.5)  # every value of Table 1
         hold_epochs: Annotated[int, Ge(0)] = 25  # the study's code, linear.py:143
+        choose_by: ChooseBy = "log_loss"  # a strictly proper score: Gneiting & Raftery 2007, sec. 4.1
 
     needs: ClassVar[Literal["features", "images"]] = "images"
     config: Config
 
     def fit(self, train: Images, val: Images) -> Predictor:
-        """Train every learning rate on ``train``; choose one on ``val``, the lower log loss among equals.
+        """Train every learning rate on ``train``; choose one on ``val``, the lower among equals.
 
         Raises:
             DataError: There are several learning rates to choose from, and the validation part is empty.
@@ -74,10 +78,17 @@ class MLPTrainMode(Evaluator):
         found = [_Probe(encoder, head.eval(), train, rate) for head, rate in zip(heads, rates, strict=True)]
         features = list(_features(encoder, val))
         proba = [torch.cat([head(x).softmax(dim=1).cpu() for x in features]) for head in heads] if features else []
-        scores = score(torch.stack(proba) if proba else torch.empty(len(rates), 0, train.num_classes), val.label)
-        chosen = best(scores.balanced_accuracy, -scores.log_loss, "learning_rates")
-        probe = found[chosen]
-        probe.selected = {**probe.selected, **scores.selected(chosen)}
+        stacked = torch.stack(proba) if proba else torch.empty(len(rates), 0, train.num_classes)
+        scores = dict(zip(rates, score(stacked, val.label), strict=True))
+
+        def measure(some: Sequence[float]) -> list[Score]:
+            return [scores[rate] for rate in some]
+
+        rule = Rule(self.config.choose_by, val.label)
+        choice = choose(rates, measure, rule=rule, val=val, name="learning rate", option="learning_rates")
+        probe = found[rates.index(choice.value)]
+        probe.selected = {**probe.selected, **choice.selected, **scores[choice.value].selected()}
+        probe.notes = choice.notes
         return probe
 
     def _head(self, images: Images) -> nn.Sequential:
