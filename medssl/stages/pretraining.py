@@ -117,7 +117,12 @@ def views_of(method: Method, recipe: Recipe) -> ViewSpec:
 def _online_validation(
     recipe: Recipe, data: Data, encoder: Encoder, machine: Machine, watch: CollapseWatch
 ) -> Callable[[], Mapping[str, float]] | None:
-    """Score the first quick evaluator on the validation part, against a fixed sample of the training part."""
+    """Score the first quick evaluator on the validation part, against a fixed sample of the training part.
+
+    It is fitted with the options of the final one, so it chooses its settings by the same score. What is shown is the
+    accuracy of its choice on the validation part: ``selected.val_accuracy`` of the final one, where the training part
+    holds no more images than the sample.
+    """
     quick = next((c for c in recipe.evaluators if c.plugin.online and c.plugin.needs == "features"), None)
     if quick is None:
         return None

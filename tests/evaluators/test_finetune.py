@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from sklearn.metrics import log_loss
 from torch import nn
 
 from medssl.conformance import toy
@@ -126,17 +127,21 @@ def test_learning_rate_is_chosen_on_validation():
 
 def test_best_epoch_is_the_best_of_all_and_last_is_the_last():
     train, val = toy.image_part(24, 0), toy.image_part(30, 1)
-    reached = []
+    reached, losses = [], []
 
     def after_epoch(epoch, network):
-        right = network.predict_part(val).argmax(dim=1) == val.label
-        reached.append(right.double().mean().item())  # the classes are equally frequent
+        proba = network.predict_part(val)
+        reached.append((proba.argmax(dim=1) == val.label).double().mean().item())  # the classes are equally frequent
+        losses.append(log_loss(val.label, proba.numpy(), labels=range(toy.CLASSES)))
 
     plan = replace(PLAN, encoder_rate=0.003, head_rate=0.03, epochs=6, batch_size=16, warmup_epochs=1.0)
     train_network(train, plan, after_epoch)
     best, last = (fit(train, val, select_epoch=which) for which in ("best", "last"))
-    assert best.selected["val_balanced_accuracy"] == pytest.approx(max(reached))
-    assert reached[best.selected["epoch"] - 1] == pytest.approx(max(reached))
+    assert best.selected["val_log_loss"] == pytest.approx(min(losses), rel=1e-5)
+    assert losses[best.selected["epoch"] - 1] == min(losses)
+    other = fit(train, val, select_epoch="best", choose_by="balanced_accuracy")
+    assert other.selected["val_balanced_accuracy"] == pytest.approx(max(reached))
+    assert other.selected["epoch"] - 1 == reached.index(max(reached))  # the earlier of equals
     assert last.selected["epoch"] == 6
     assert last.selected["val_accuracy"] == pytest.approx(reached[-1])
 

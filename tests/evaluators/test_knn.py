@@ -100,28 +100,62 @@ def test_k_is_chosen_on_validation() -> None:
     assert fit(train, line([-0.1, 4.9], [1, 0]), **options).selected["k"] == 1
 
 
-def test_k_is_chosen_by_balanced_accuracy() -> None:
+def test_k_is_chosen_by_log_loss_and_by_another_score_where_asked() -> None:
     train = line([0.0, 1.0, 1.0, 1.0, 1.0], [1, 0, 0, 0, 0])
     val = line([0.1, 0.2, 0.2, 1.0, 1.0, 1.0], [1, 0, 0, 0, 0, 0])  # k=5 says 0 always: right in five of six
-    predictor = fit(train, val, distance="euclidean", weights="uniform", ks=(1, 5), report=(5,))
+    options = {"distance": "euclidean", "weights": "uniform", "ks": (1, 5), "report": (5,)}
+    # for the choice, five samples vote and a sixth has the frequencies .8 and .2; k=1 votes 1 1 1 0 0 0
+    true = np.array([5 + 0.2, 0.8, 0.8, 5 + 0.8, 5 + 0.8, 5 + 0.8]) / 6
+    losses = {1: -np.log(true).mean(), 5: -(5 * np.log(0.8) + np.log(0.2)) / 6}
+    predictor = fit(train, val, **options)
+    assert losses[5] < losses[1]
     assert predictor.selected == {
-        "k": 1,
-        "val_accuracy": pytest.approx(4 / 6),
-        "val_balanced_accuracy": pytest.approx(0.8),
+        "k": 5,
+        "chosen_by": "log_loss",
+        "tried": [1, 5],
+        "val_accuracy": pytest.approx(5 / 6),
+        "val_balanced_accuracy": 0.5,
+        "val_log_loss": pytest.approx(losses[5], rel=1e-6),
+        "val_auroc": 0.5,
     }
-    assert predictor.also["k5"].selected["val_accuracy"] == pytest.approx(5 / 6)
+    for by in ("balanced_accuracy", "auroc"):
+        other = fit(train, val, choose_by=by, **options)
+        assert other.selected["k"] == 1
+        assert other.selected["val_balanced_accuracy"] == pytest.approx(0.8)
+        assert other.selected["val_log_loss"] == pytest.approx(losses[1], rel=1e-6)
+        assert other.also["k5"].selected["val_accuracy"] == pytest.approx(5 / 6)
+
+
+def test_predictions_are_the_plain_vote(blobs: Blobs) -> None:
+    train, test = blobs(60, 0), blobs(20, 1)
+    predictor = fit(train, blobs(30, 2, distance=0.0), report=())  # noise: many neighbours
+    expected = loop(train, test.x, predictor.selected["k"], "cosine", "softmax", 0.07)
+    np.testing.assert_allclose(predictor.predict_proba(test.x), expected, atol=2e-5)
+
+
+def test_the_default_list_is_extended_to_the_training_part_and_no_further(blobs: Blobs) -> None:
+    train, val = blobs(900, 0, distance=0.0), blobs(300, 1, distance=0.0)  # nothing to learn: the more the better
+    predictor = fit(train, val)
+    assert predictor.selected["tried"] == [1, 5, 10, 20, 50, 100, 200, 500, 900]
+    assert predictor.selected["k"] in (500, 900)
+    assert predictor.notes == ("The best k lay at the edge of ks, so the list was extended by 500, 900.",)
+    assert list(predictor.also) == ["k200"]
+    given = fit(train, val, ks=(1, 200))
+    assert given.selected["tried"] == [1, 200]
+    assert given.notes == ("The chosen k is the largest that was tried; the best one may lie beyond.",)
 
 
 def test_among_equals_the_larger_k_is_chosen(blobs: Blobs) -> None:
     easy = [blobs(60, seed, distance=100) for seed in range(2)]
-    assert fit(*easy, ks=(1, 5, 10)).selected["k"] == 10
+    for by in ("log_loss", "auroc", "balanced_accuracy"):
+        assert fit(*easy, ks=(1, 5, 10), choose_by=by).selected["k"] == 10
 
 
 def test_k_larger_than_the_training_part_is_left_out_and_said(blobs: Blobs) -> None:
     predictor = fit(blobs(30, 0), blobs(30, 1), ks=(1, 5, 50), report=(5, 200))
     assert predictor.selected["k"] in (1, 5)
     assert list(predictor.also) == ["k5"]
-    assert predictor.notes == ("Left out, being larger than the training part of 30 samples: k=50, k=200.",)
+    assert predictor.notes[0] == "Left out, being larger than the training part of 30 samples: k=50, k=200."
 
 
 def test_no_fitting_k_is_an_error_that_says_what_would_fit(blobs: Blobs) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import log_loss
 from sklearn.preprocessing import StandardScaler
 
 from medssl.contracts import Evaluator, Features
@@ -87,18 +88,52 @@ def test_strength_is_chosen_on_validation(blobs: Blobs) -> None:
     assert fit(train, turned, **options).selected["c"] == 1e-9  # half right beats all wrong
 
 
-def test_among_equals_the_lower_log_loss_is_chosen(blobs: Blobs) -> None:
+def test_strength_is_chosen_by_the_lowest_log_loss_of_scikit_learn(blobs: Blobs) -> None:
+    train, val = blobs(120, 0, distance=0.7), blobs(90, 1, distance=0.7)
+    cs = (1e-3, 1e-2, 0.1, 1.0)
+    losses = {c: log_loss(val.label, oracle(train, val.x, c)) for c in cs}
+    predictor = fit(train, val, c_values=cs)
+    assert predictor.selected["c"] == min(losses, key=losses.__getitem__)
+    assert predictor.selected["val_log_loss"] == pytest.approx(losses[predictor.selected["c"]], abs=1e-3)
+
+
+def test_where_all_are_right_the_log_loss_still_chooses_and_other_scores_take_the_simplest(blobs: Blobs) -> None:
     train, val = (blobs(60, seed, distance=20) for seed in range(2))  # any strength gets all of them right
     predictor = fit(train, val, c_values=(1e-3, 1.0, 0.1))
-    assert predictor.selected == {"c": 1.0, "val_accuracy": 1.0, "val_balanced_accuracy": 1.0}
+    assert predictor.selected["c"] == 1.0
+    assert predictor.selected["tried"] == [1e-3, 0.1, 1.0]
+    for by in ("auroc", "balanced_accuracy"):
+        assert fit(train, val, c_values=(1e-3, 1.0, 0.1), choose_by=by).selected["c"] == 1e-3
 
 
-def test_choice_at_the_edge_of_the_grid_is_said(blobs: Blobs) -> None:
+def test_choice_at_the_edge_of_a_given_grid_is_said(blobs: Blobs) -> None:
     train, val = (blobs(60, seed, distance=20) for seed in range(2))
     assert fit(train, val, c_values=(0.1, 1.0)).notes == (
-        "The chosen C is the largest of c_values; the best one may lie beyond.",
+        "The chosen C is the largest that was tried; the best one may lie beyond.",
     )
     assert fit(train, val, c_values=(1.0,)).notes == ()
+
+
+def test_the_default_grid_is_extended_in_half_decades(blobs: Blobs) -> None:
+    train, val = (blobs(60, seed, distance=20) for seed in range(2))
+    selected = fit(train, val).selected
+    added = selected["tried"][len(Linear.Config().c_values) :]
+    assert added == [30.0, 100.0, 300.0, 1e3, 3e3, 1e4][: len(added)]
+    assert len(added) >= 1
+    assert selected["c"] in selected["tried"][-2:]
+
+
+def test_the_default_grid_is_extended_downwards_where_weights_only_harm(blobs: Blobs) -> None:
+    train, val, test = (blobs(60, seed) for seed in range(3))
+    turned = Features(x=val.x, label=(val.label + 1) % 3, num_classes=3)
+    predictor = fit(train, turned)
+    assert predictor.selected["tried"][:7] == [1e-8, 3e-8, 1e-7, 3e-7, 1e-6, 3e-6, 1e-5]
+    assert predictor.selected["c"] == 1e-8
+    assert predictor.notes == (
+        "The best C lay at the edge of c_values, so the list was extended by 1e-08, 3e-08, 1e-07, 3e-07, 1e-06, 3e-06.",
+        "The chosen C is the smallest that was tried; the best one may lie beyond.",
+    )
+    torch.testing.assert_close(predictor.predict_proba(test.x), torch.full((60, 3), 1 / 3), atol=1e-3, rtol=0)
 
 
 def test_scale_and_offset_of_features_do_not_matter(blobs: Blobs) -> None:

@@ -139,12 +139,12 @@ def test_learning_rate_is_chosen_by_the_mean_over_seeds(blobs: Blobs) -> None:
     def reached(rate: float, seed: int) -> float:
         selected = fit(train, val, seeds=seed, **(options | {"learning_rates": (rate,)}))
         last = selected.also[f"seed{seed}"] if seed > 1 else selected
-        return last.selected["val_balanced_accuracy"]
+        return last.selected["val_log_loss"]
 
     means = {rate: sum(reached(rate, seed) for seed in (1, 2, 3)) / 3 for rate in (1e-4, 0.1)}
     predictor = fit(train, val, seeds=3, **options)
     assert list(predictor.also) == ["seed2", "seed3"]
-    assert predictor.selected["learning_rate"] == max(means, key=means.__getitem__)
+    assert predictor.selected["learning_rate"] == min(means, key=means.__getitem__)
     assert means[1e-4] != means[0.1]
 
 
@@ -152,17 +152,21 @@ def test_best_epoch_is_the_best_of_all_last_epochs(blobs: Blobs) -> None:
     train, val = blobs(40, 0, distance=1), blobs(40, 1, distance=1)
     options = {"learning_rates": (0.01,)}
     by_epoch = [fit(train, val, epochs=e, **options) for e in range(1, 9)]
-    reached = [predictor.selected["val_balanced_accuracy"] for predictor in by_epoch]
+    reached = [predictor.selected["val_log_loss"] for predictor in by_epoch]
     best = fit(train, val, epochs=8, select_epoch="best", **options)
-    assert best.selected["val_balanced_accuracy"] == max(reached) > reached[-1]
-    torch.testing.assert_close(best.predict_proba(val.x), by_epoch[reached.index(max(reached))].predict_proba(val.x))
+    assert best.selected["val_log_loss"] == pytest.approx(min(reached), rel=1e-5)
+    assert min(reached) < reached[-1]
+    torch.testing.assert_close(best.predict_proba(val.x), by_epoch[reached.index(min(reached))].predict_proba(val.x))
 
 
-def test_among_equal_epochs_the_later_is_the_best(blobs: Blobs) -> None:
+def test_among_equal_epochs_the_earlier_is_the_best(blobs: Blobs) -> None:
     train, val = (blobs(40, seed, distance=20) for seed in range(2))
-    last, best = (fit(train, val, learning_rates=(0.01,), select_epoch=which) for which in ("last", "best"))
-    assert fit(train, val, learning_rates=(0.01,), epochs=5).selected["val_accuracy"] == 1
-    assert torch.equal(best.predict_proba(val.x), last.predict_proba(val.x))
+    options = {"learning_rates": (0.01,), "choose_by": "balanced_accuracy"}
+    by_epoch = [fit(train, val, epochs=e, **options) for e in range(1, 11)]
+    reached = [predictor.selected["val_balanced_accuracy"] for predictor in by_epoch]
+    assert reached.count(1) > 1
+    best = fit(train, val, select_epoch="best", **options)
+    torch.testing.assert_close(best.predict_proba(val.x), by_epoch[reached.index(1)].predict_proba(val.x))
 
 
 def test_batch_larger_than_the_training_part_is_one_batch(blobs: Blobs) -> None:

@@ -116,6 +116,15 @@ def test_a_run_leaves_every_file_and_a_valid_result(finished):
     assert len((directory / "history.jsonl").read_text().splitlines()) == 3
 
 
+def test_knn_while_training_follows_the_rule_of_the_final_one(finished):
+    directory, _ = finished
+    selected = json.loads((directory / "result.json").read_text())["evaluations"]["knn"]["selected"]
+    last = json.loads(history(directory)[-1])
+    assert selected["chosen_by"] == "log_loss"
+    # the training part is smaller than the bank, so both see the same neighbours
+    assert last["validation"]["val_knn"] == pytest.approx(selected["val_accuracy"], abs=1e-6)
+
+
 def test_the_result_can_be_recomputed_from_the_predictions(finished):
     directory, _ = finished
     result = json.loads((directory / "result.json").read_text())

@@ -93,7 +93,7 @@ def test_every_outcome_lands_under_its_name(run, scene, tmp_path):
     found = run(Plain)
     test = scene.data.part("test")
     assert set(found.evaluations) == {"plain", "plain_twin"}
-    assert set(found.diagnostics) == {"features", "plain_back", "plain_back_count"}
+    assert set(found.diagnostics) == {"features", "majority", "plain_back", "plain_back_count"}
     proba = np.tile([0.1, 0.2, 0.3, 0.4], (len(test), 1)).astype(np.float32)
     expected = score(proba, test.labels.numpy(), test.groups.numpy(), scene.recipe.evaluate, scene.recipe.seed)
     scores = found.evaluations["plain"]
@@ -104,6 +104,39 @@ def test_every_outcome_lands_under_its_name(run, scene, tmp_path):
     seen = found.diagnostics["plain_back_count"]
     assert seen == {"rows": len(test), "odd": None, "selected": {}, "notes": [f"{len(test)} rows"]}
     json.dumps([found.evaluations, found.diagnostics], allow_nan=False)
+
+
+def test_the_most_frequent_training_class_is_scored_and_what_is_below_it_is_said(run, scene):
+    train, test = (scene.data.part(name).labels.numpy() for name in ("train", "test"))
+    frequent = np.bincount(train).argmax()
+
+    class Always(Evaluator):
+        def fit(self, train, val):
+            wanted = int(np.bincount(train.label.numpy()).argmax())
+
+            class One(Predictor):
+                def predict_proba(self, x):
+                    return torch.nn.functional.one_hot(torch.full((len(x),), wanted), 4).float()
+
+            return One()
+
+    class Wrong(Evaluator):
+        def fit(self, train, val):
+            class Spread(Predictor):
+                def predict_proba(self, x):  # no sample gets the class that it has
+                    return torch.nn.functional.one_hot((torch.from_numpy(test) + 1) % 4, 4).float()
+
+            return Spread()
+
+    found = run(Always, Wrong)
+    accuracy = float((test == frequent).mean())
+    assert found.diagnostics["majority"] == {"class": scene.data.classes[frequent], "accuracy": accuracy, "notes": []}
+    assert found.evaluations["always"]["accuracy"]["value"] == accuracy
+    assert found.evaluations["always"]["notes"] == []
+    assert found.evaluations["wrong"]["notes"] == [
+        f"Its accuracy of 0.000 is below {accuracy:.3f}, which predicting the most frequent training class "
+        f"('{scene.data.classes[frequent]}') for every image reaches."
+    ]
 
 
 def test_predictions_and_arrays_are_kept_with_the_ids_of_the_test_part(run, scene, tmp_path):
