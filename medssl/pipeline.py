@@ -38,6 +38,7 @@ from medssl.stages import (
 from medssl.train.backbones import Encoder
 from medssl.train.device import describe_environment
 from medssl.train.memory import kept_memory
+from medssl.train.small_maps import REASON
 from medssl.train.trainer import EpochRecord
 
 __all__ = ["Place", "collect_warnings", "execute", "fetch_dataset", "require_origin", "run"]
@@ -109,7 +110,7 @@ def execute(recipe: Recipe, *, catalog: Catalog, place: Place, listener: Listene
             dataset = open_dataset(recipe.dataset, catalog, place.data_dir)
             data = load_data(recipe, dataset, on_bad_image=place.on_bad_image, progress=listener.progress)
             data.split.save(directory.splits)
-            machine = Machine.choose(place.device, recipe.precision, recipe.views.image_size)
+            machine = Machine.choose(place.device, recipe.precision)
             listener.note(machine.reasons)
             listener.stage("pre-training")
             source = None if place.force else find_pretrained(directory, data.fingerprint)
@@ -119,7 +120,7 @@ def execute(recipe: Recipe, *, catalog: Catalog, place: Place, listener: Listene
             features = extract_features(recipe, data, encoder, machine, directory)
             listener.stage("evaluation")
             findings = evaluate(recipe, data, encoder, features, machine, directory, listener)
-        environment = {**describe_environment(), **machine.describe()}
+        environment = {**describe_environment(), **machine.describe(), **_describe_float32(encoder)}
         seconds = time.perf_counter() - start
         training = {
             **_describe_training(recipe, len(data.pretrained_on), history),
@@ -150,6 +151,11 @@ def _encoder(
         return pretrain(recipe, data, machine, directory, listener)
     listener.note(f"the encoder of {source.path.name}: only the evaluation differs")
     return adopt(source, directory, machine)
+
+
+def _describe_float32(encoder: Encoder) -> dict[str, object]:
+    layers = list(encoder.float32_layers)
+    return {"float32_layers": layers, "float32_layers_reason": REASON if layers else None}
 
 
 @contextlib.contextmanager

@@ -6,6 +6,7 @@ N samples, V views, F features.
 from __future__ import annotations
 
 import copy
+import math
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -19,10 +20,12 @@ from medssl.conformance.running import Check, Subject, require, without_global_d
 from medssl.contracts import Augmentation, Batch, Method, Task, ViewSpec
 from medssl.train.batchnorm import JointEncode
 from medssl.train.device import Precision
+from medssl.train.small_maps import protect
 
 __all__ = ["CHECKS", "TOTAL_STEPS", "Rig", "build", "make_batch", "one_batch"]
 
 TOTAL_STEPS = 100
+_DEEP = 5  # convolutions of stride 2, as in a ResNet
 _PRECISIONS = {"float32": Precision(None, ""), "bfloat16": Precision(torch.bfloat16, "")}
 
 
@@ -42,6 +45,7 @@ class Rig:
     ) -> tuple[Tensor, ...]:
         """Encode V tensors ``(N, 3, S, S)`` as the core does, in separate forwards."""
         network = self.encoder if encoder is None else encoder
+        protect(network)
         with self.precision.autocast():
             found = [network.dense(view) if dense else network(view) for view in views]  # type: ignore[operator]
         return tuple(features.float() for features in found)
@@ -59,11 +63,17 @@ class Rig:
 
 
 def build(
-    subject: Subject, *, seed: int = 0, feature_dim: int = toy.FEATURES, samples: int = 64, batch_size: int = 8
+    subject: Subject,
+    *,
+    seed: int = 0,
+    feature_dim: int = toy.FEATURES,
+    samples: int = 64,
+    batch_size: int = 8,
+    depth: int = 2,
 ) -> Rig:
     """Build the method on a toy encoder, both from a seed."""
     torch.manual_seed(seed)
-    encoder = toy.encoder_for(subject.plugin, feature_dim)
+    encoder = toy.encoder_for(subject.plugin, feature_dim, depth)
     task = Task(
         feature_dim=encoder.feature_dim,
         num_samples=samples,
@@ -155,6 +165,28 @@ def check_gradients_reach_the_encoder(subject: Subject) -> None:
         gradients |= {n: p.grad for n, p in rig.method.named_parameters() if p.grad is not None}
         wrong = [n for n, gradient in gradients.items() if not bool(gradient.isfinite().all())]
         require(not wrong, f"gradients must be finite, but in {name} those of {', '.join(wrong[:3])} are not")
+
+
+def check_maps_of_one_pixel_are_trained_on(subject: Subject) -> None:
+    """Small images, whose last maps have one pixel: loss and gradients are finite, and the same in every precision.
+
+    Of 16 px all views end in one pixel, of 32 px those of half the side. The sizes of gradients agree to a factor of
+    ten, far above rounding; where a processor computes one of them wrongly, it is off by many powers of ten.
+    """
+    for side in (16, 32):
+        sizes = {}
+        for name, precision in _PRECISIONS.items():
+            rig = replace(build(subject, depth=_DEEP), precision=precision)
+            loss = rig.loss(one_batch(rig, scale=side / toy.SIDE))
+            seen = f"for images of {side} px in {name}"
+            require(bool(loss.isfinite()), f"loss() must be finite, but {seen}, in maps of one pixel, it is {loss}")
+            torch.autograd.backward(loss)
+            gradients = [p.grad.flatten() for p in rig.encoder.parameters() if p.grad is not None]
+            sizes[name] = float(torch.cat(gradients).norm())
+            require(math.isfinite(sizes[name]), f"gradients must be finite, but {seen}, in maps of one pixel, are not")
+        small, large = sorted(sizes.values())
+        text = f"gradients must not depend on the precision, but for images of {side} px their norms are"
+        require(large <= 10 * small + 1e-3, f"{text} {', '.join(f'{v:.3g} in {k}' for k, v in sizes.items())}")
 
 
 def check_what_is_not_trained_asks_for_no_gradient(subject: Subject) -> None:
@@ -257,6 +289,7 @@ CHECKS: tuple[Check, ...] = (
     check_views_can_be_drawn,
     check_loss_is_a_finite_scalar,
     check_gradients_reach_the_encoder,
+    check_maps_of_one_pixel_are_trained_on,
     check_what_is_not_trained_asks_for_no_gradient,
     check_heads_fit_any_encoder,
     check_leaves_the_batch_alone,

@@ -44,19 +44,21 @@ _CAST, _CONTRAST, _NOISE = 0.5, 0.4, 0.6
 
 
 class Encoder(nn.Module):
-    """Two convolutions with BatchNorm: ``(N, 3, H, W)`` of any size to ``(N, F)``.
+    """Convolutions of stride 2 with BatchNorm: ``(N, 3, H, W)`` of any size to ``(N, F)``.
 
     Args:
         feature_dim: F.
+        depth: How many convolutions, at least 2.
     """
 
-    def __init__(self, feature_dim: int = FEATURES) -> None:
+    def __init__(self, feature_dim: int = FEATURES, depth: int = 2) -> None:
         super().__init__()
         self.feature_dim = feature_dim
-        self.layers = nn.Sequential(*_block(3, 16), *_block(16, feature_dim))
+        middle = [part for _ in range(depth - 2) for part in _block(16, 16)]
+        self.layers = nn.Sequential(*_block(3, 16), *middle, *_block(16, feature_dim))
 
     def dense(self, images: Tensor) -> Tensor:
-        """Return the feature maps ``(N, F, H / 4, W / 4)`` whose mean is the pooled output."""
+        """Return the feature maps, ``(N, F, H / 4, W / 4)`` at depth 2, whose mean is the pooled output."""
         maps: Tensor = self.layers(images)
         return maps
 
@@ -69,15 +71,16 @@ def _block(inputs: int, outputs: int) -> tuple[nn.Module, ...]:
     return nn.Conv2d(inputs, outputs, 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU()
 
 
-def encoder_for(method: type[Method], feature_dim: int = FEATURES) -> Encoder | Backbone:
+def encoder_for(method: type[Method], feature_dim: int = FEATURES, depth: int = 2) -> Encoder | Backbone:
     """Build an encoder that a method can work on; its weights follow torch's global seed.
 
     Args:
         method: The method's class.
         feature_dim: F of a convolutional encoder; a transformer is twice as wide.
+        depth: Of a convolutional encoder.
     """
     if not method.transformer_only:
-        return Encoder(feature_dim)
+        return Encoder(feature_dim, depth)
     from timm.models.vision_transformer import VisionTransformer  # noqa: PLC0415  (seconds that most methods save)
 
     from medssl.train.backbones import Encoder as Wrapped  # noqa: PLC0415  (it imports timm)

@@ -19,10 +19,10 @@ class Machine:
     precision: Precision
 
     @classmethod
-    def choose(cls, device: str, precision: str, image_size: int | None = None) -> Machine:
-        """Take what the user asks for, else the best there is for training on images of that size, or without."""
+    def choose(cls, device: str, precision: str) -> Machine:
+        """Take what the user asks for, else the best there is."""
         chosen = choose_device(device)
-        return cls(chosen, choose_precision(precision, chosen, image_size))
+        return cls(chosen, choose_precision(precision, chosen))
 
     @property
     def reasons(self) -> str:

@@ -22,6 +22,7 @@ from medssl.stages.machine import Machine
 from medssl.train.backbones import Encoder, build_encoder
 from medssl.train.checkpoint import save_encoder
 from medssl.train.seeding import derive_seed
+from medssl.train.small_maps import REASON, find_small_maps
 from medssl.train.trainer import EpochRecord, Trainer
 
 __all__ = ["build_method", "pretrain", "save", "views_of"]
@@ -42,21 +43,28 @@ def pretrain(
     """
     encoder = build_encoder(recipe.encoder, recipe.views.image_size, recipe.seed)
     encoder.to(machine.device)
+    full = recipe.views.image_size
     if not recipe.method.plugin.trains:
+        encoder.float32_layers = find_small_maps(encoder.network, [full], machine.precision)
         listener.note(f"{recipe.method.name} trains nothing: the encoder is evaluated as it is")
         return encoder, []
     part = data.pretraining_part()
     method = build_method(recipe, encoder, num_samples=len(part), num_classes=len(data.classes))
+    spec = views_of(method, recipe)
     views = Views(
         data.store,
         part.rows,
-        views_of(method, recipe),
+        spec,
         replace(recipe.augmentation, **recipe.overridden),
-        image_size=recipe.views.image_size,
+        image_size=full,
         seed=recipe.seed,
         device=machine.device,
         normalisation=recipe.views.normalisation,
     )
+    sides = [full, *(round(full * group.scale) for group in spec.groups)]
+    encoder.float32_layers = find_small_maps(encoder.network, sides, machine.precision)
+    if encoder.float32_layers:
+        listener.note(f"in float32: {', '.join(encoder.float32_layers)}; {REASON}")
     trainer = Trainer(
         encoder,
         method,
@@ -85,6 +93,8 @@ def save(encoder: Encoder, recipe: Recipe, data: Data, directory: RunDirectory) 
     }
     if (window := replace(recipe.augmentation, **recipe.overridden).window) is not None:
         header["window"] = json.dumps(window)
+    if encoder.float32_layers:
+        header["float32_layers"] = json.dumps(encoder.float32_layers)
     save_encoder(directory.encoder, encoder, header)
 
 

@@ -40,7 +40,7 @@ def adopt(source: RunDirectory, directory: RunDirectory, machine: Machine) -> tu
     Raises:
         CheckpointError: The other run's files are damaged.
     """
-    encoder, _ = load_encoder(source.encoder)
+    encoder, header = load_encoder(source.encoder)
     choose_layout(machine.device).apply(encoder, machine.device)
     try:
         text = source.history.read_text(encoding="utf-8")
@@ -50,4 +50,5 @@ def adopt(source: RunDirectory, directory: RunDirectory, machine: Machine) -> tu
             f"{source.history} cannot be read. {error}. Run that recipe again, or give another --output."
         ) from error
     write_atomic(directory.history, text.encode())
+    encoder.float32_layers = tuple(json.loads(header.get("float32_layers", "[]")))
     return encoder, history

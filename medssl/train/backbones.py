@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from medssl.errors import OptionError, did_you_mean
 from medssl.settings import EncoderSettings
+from medssl.train.small_maps import protect
 from medssl.train.weights import Weights, find_weights, has_small_stem, load_weights
 
 __all__ = ["Encoder", "build_encoder"]
@@ -30,6 +31,8 @@ class Encoder(nn.Module):
         stem: ``standard``, or ``small`` where the first convolution was replaced.
         image_size: Side of the full-size images that it was built for, in pixels.
         origin: ``source`` and ``sha256`` of the weights that it started from; empty for random ones.
+        float32_layers: Convolutions that the run's smallest images keep in float32, see :mod:`medssl.train.small_maps`;
+            set by the run.
     """
 
     def __init__(
@@ -49,6 +52,8 @@ class Encoder(nn.Module):
         self.image_size = image_size
         self.feature_dim = feature_dim
         self.origin = dict(origin or {})
+        self.float32_layers: tuple[str, ...] = ()
+        protect(network)
 
     def forward(self, images: Tensor) -> Tensor:
         """Encode ``(N, 3, H, W)`` into ``(N, F)``."""

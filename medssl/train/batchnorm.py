@@ -20,6 +20,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from medssl.errors import TrainingError
 from medssl.train.device import Precision
+from medssl.train.small_maps import protect
 
 __all__ = ["JointEncode", "PerView"]
 
@@ -136,6 +137,7 @@ class JointEncode:
         return features.float()
 
     def _prepare(self, encoder: nn.Module, dense: bool) -> Callable[[Tensor], Tensor]:
+        protect(encoder)
         forward: Any = encoder.dense if dense else encoder
         self._forwards[encoder, dense] = compiled(forward) if self._compiled else forward
         return self._forwards[encoder, dense]

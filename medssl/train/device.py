@@ -126,11 +126,7 @@ def _require_present(kind: str, number: int) -> None:
         )
 
 
-#: In pixels. Seen at 16 and 24: now and then oneDNN (PyTorch 2.15) has a NaN in a gradient of a 1 x 1 map.
-_SMALLEST_IN_BFLOAT16 = 32
-
-
-def choose_precision(name: str, device: torch.device, image_size: int | None = None) -> Precision:
+def choose_precision(name: str, device: torch.device) -> Precision:
     """Choose the encoder's number format.
 
     ``auto`` takes bfloat16 where the hardware multiplies it natively, float16 with loss scaling on GPUs that have only
@@ -139,7 +135,6 @@ def choose_precision(name: str, device: torch.device, image_size: int | None = N
     Args:
         name: ``auto``, ``float32``, ``bfloat16`` or ``float16``.
         device: Where the encoder will run.
-        image_size: Side of the views that it is trained on, in pixels; ``None``: it is not trained.
 
     Raises:
         OptionError: No such precision, or float16 away from CUDA.
@@ -148,7 +143,7 @@ def choose_precision(name: str, device: torch.device, image_size: int | None = N
     if name not in known:
         raise OptionError(f"no precision named '{name}'.{did_you_mean(name, known)} Precisions are {', '.join(known)}.")
     if name == "auto":
-        return _best_precision(device, image_size)
+        return _best_precision(device)
     if name == "float16" and device.type != "cuda":
         raise OptionError(
             f"float16 does not run on {device.type}. Its range is too small to train in without the loss scaling that "
@@ -160,7 +155,7 @@ def choose_precision(name: str, device: torch.device, image_size: int | None = N
     return Precision(_DTYPES.get(name), reason, device.type)
 
 
-def _best_precision(device: torch.device, image_size: int | None) -> Precision:
+def _best_precision(device: torch.device) -> Precision:
     if device.type == "cuda":
         gpu = torch.cuda.get_device_name(device)
         major, minor = torch.cuda.get_device_capability(device)
@@ -172,8 +167,6 @@ def _best_precision(device: torch.device, image_size: int | None) -> Precision:
     if device.type == "mps":
         return Precision(None, "reduced precision is not measured on Apple GPUs", "mps")
     if instructions := native_bfloat16():
-        if image_size is not None and image_size < _SMALLEST_IN_BFLOAT16:
-            return Precision(None, f"bfloat16 gradients of images of {image_size} px may be NaN on a processor", "cpu")
         return Precision(torch.bfloat16, f"the processor has {instructions}", "cpu")
     return Precision(None, "the processor has no bfloat16 instructions (avx512_bf16 or amx_bf16)", "cpu")
 

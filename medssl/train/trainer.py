@@ -6,6 +6,7 @@ epochs only. n samples, V views, N samples per step.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
@@ -31,6 +32,7 @@ from medssl.train.selection import BestEpoch
 __all__ = ["EpochRecord", "StepRecord", "Trainer", "ViewSource"]
 
 _CHECK_EVERY = 20  # steps between two looks at the loss on a GPU, where each look waits for the device
+_LARGEST_WEIGHT = torch.finfo(torch.float16).max  # 65,504: in float16, which mixed precision casts to, more is infinite
 _SAVING_SHARE = 0.05  # of the time: ResNet-18's 90 MB took 0.5 to 2 s to write, and epochs of small sets take no longer
 
 
@@ -128,7 +130,7 @@ class Trainer:
             One record per epoch, those of earlier calls included.
 
         Raises:
-            TrainingError: The loss or a weight is no longer finite; the message names the step.
+            TrainingError: The loss or a weight is no longer finite, or a weight is above 65,504; the message says when.
             CheckpointError: The directory's state is of another recipe, damaged, or cannot be written.
         """
         if self._best is not None and (validate is None or not self._settings.validate_every):
@@ -175,7 +177,7 @@ class Trainer:
             images += sum(len(view) for view in batch.views)
             if progress is not None and looked:
                 progress(self._describe_step(epoch, step, float(losses[i]), rate))
-        self._require_finite_weights(epoch)
+        self._require_sound_weights(epoch)
         mean = float(losses.cpu().double().mean())
         seconds = time.perf_counter() - start
         features = self._encode.latest
@@ -250,14 +252,14 @@ class Trainer:
                 f"{self._learning_rate(step):.4g}. {self._advice()}"
             )
 
-    def _require_finite_weights(self, epoch: int) -> None:
-        """Catch what the last step's gradient broke, before it is saved."""
+    def _require_sound_weights(self, epoch: int) -> None:
+        """Catch what a gradient broke, before it is saved; BatchNorm hides weights of any size from the loss."""
         for module in (self._encoder, self._method):
             for name, value in module.named_parameters():
-                if not bool(value.isfinite().all()):
-                    raise TrainingError(
-                        f"the weights {name} are no longer finite at the end of epoch {epoch}. {self._advice()}"
-                    )
+                largest = float(value.detach().abs().max()) if value.numel() else 0.0
+                if not largest <= _LARGEST_WEIGHT:  # nor is NaN
+                    what = f"are as large as {largest:.3g}" if math.isfinite(largest) else "are no longer finite"
+                    raise TrainingError(f"the weights {name} {what} at the end of epoch {epoch}. {self._advice()}")
 
     def _advice(self) -> str:
         precision = "" if self._precision.dtype is None else ", or --precision float32"
