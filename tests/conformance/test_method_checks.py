@@ -74,6 +74,18 @@ class NotFiniteGradient(Good):
         return super().loss(batch, encode) + 0 * (encode(batch.views)[0].detach() @ self.head.weight.T * 0).sqrt().sum()
 
 
+class DeviatesOverPixels(Good):
+    def loss(self, batch, encode):
+        maps = encode(batch.views, dense=True)[2]
+        return super().loss(batch, encode) + maps.flatten(2).std(dim=2).mean()  # of one pixel: not a number
+
+
+class DiffersByPrecision(Good):
+    def loss(self, batch, encode):
+        rounded = bool((encode(batch.views)[0].bfloat16().float() == encode(batch.views)[0]).all())
+        return super().loss(batch, encode) * (1000 if rounded and batch.views[0].shape[2] == 32 else 1)
+
+
 class UntrainedTeacher(Good):
     def __init__(self, config, encoder, task):
         super().__init__(config, encoder, task)
@@ -183,6 +195,8 @@ def test_a_good_method_passes_every_check():
         (NotAScalar, "loss is a finite scalar"),
         (IgnoresTheEncoder, "gradients reach the encoder"),
         (NotFiniteGradient, "gradients reach the encoder"),
+        (DeviatesOverPixels, "maps of one pixel are trained on"),
+        (DiffersByPrecision, "maps of one pixel are trained on"),
         (UntrainedTeacher, "what is not trained asks for no gradient"),
         (FixedWidth, "heads fit any encoder"),
         (WritesIntoItsViews, "leaves the batch alone"),

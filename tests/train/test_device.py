@@ -77,17 +77,6 @@ def test_processor_gets_bfloat16_only_where_it_is_native(monkeypatch, flag, expe
     assert (flag if expected else "no bfloat16 instructions") in chosen.reason
 
 
-@pytest.mark.parametrize(
-    ("image_size", "dtype"), [(16, None), (31, None), (32, torch.bfloat16), (None, torch.bfloat16)]
-)
-def test_processor_trains_on_small_images_in_float32(monkeypatch, image_size, dtype):
-    monkeypatch.setattr(module, "native_bfloat16", lambda: "avx512_bf16")
-    chosen = choose_precision("auto", CPU, image_size)
-    assert chosen.dtype == dtype
-    assert (f"{image_size} px" in chosen.reason) is (dtype is None)
-    assert choose_precision("bfloat16", CPU, image_size).dtype == torch.bfloat16
-
-
 def test_older_pytorch_reads_the_flags_of_the_system(monkeypatch, tmp_path):
     file = tmp_path / "cpuinfo"
     file.write_text("processor\t: 0\nflags\t\t: fpu avx512_bf16 sse2\n\nprocessor\t: 1\nflags\t\t: fpu\n")

@@ -365,6 +365,31 @@ def test_weights_that_the_very_last_step_breaks_are_not_saved(start, tmp_path):
     assert len(torch.load(tmp_path / "state.pt", weights_only=True)["history"]) < 3
 
 
+@pytest.mark.parametrize("part", ["encoder", "method"])
+@pytest.mark.parametrize(("value", "stops"), [(65_504.0, False), (-65_505.0, True), (1e26, True), (-math.inf, True)])
+def test_weights_that_no_training_reaches_stop_the_run(start, tmp_path, part, value, stops):
+    class Plants(Contrast):
+        def __init__(self, config, encoder, task=TASK):
+            super().__init__(config, encoder, task)
+            self.modules_by_name = {"encoder": [encoder], "method": [self]}  # in lists: no submodules
+            self.scale = nn.Parameter(torch.zeros(2), requires_grad=False)
+
+        def after_step(self, step, total_steps):
+            if step == 6:  # the last step of the second epoch
+                (module,) = self.modules_by_name[part]
+                module.get_parameter("0.bias" if part == "encoder" else "scale").data[1] = value
+
+    if not stops:
+        start(Plants, epochs=2).fit()
+        return
+    said = "are no longer finite" if math.isinf(value) else rf"are as large as {abs(value):.3g}".replace("+", r"\+")
+    with pytest.raises(TrainingError, match=rf"weights (0\.bias|scale) {said} at the end of epoch 1.*learning-rate"):
+        start(Plants, epochs=2).fit()
+    state = torch.load(tmp_path / "state.pt", weights_only=True)
+    assert len(state["history"]) == 1
+    assert all(float(v.abs().max()) < 100 for v in state["encoder"].values())
+
+
 def test_advice_names_float32_only_where_it_would_change_something(start, tmp_path):
     for precision, named in ((FLOAT32, False), (Precision(torch.bfloat16, "test"), True)):
         run = start(Breaks, directory=tmp_path / precision.name, precision=precision)
