@@ -21,6 +21,7 @@ from medssl.train.small_maps import find_small_maps
 from medssl.train.trainer import Trainer
 
 IMAGES, BATCH, EPOCHS, SIZES = 16, 8, 2, (28, 32, 48, 64)
+RATES = {"BarlowTwins": 0.00001}  # its loss is a sum over millions of entries, some 500 here
 PRECISIONS = [Precision(None, "test"), Precision(torch.bfloat16, "test")]
 METHODS = sorted(
     point.name
@@ -76,7 +77,13 @@ def train(kind, side, precision, folder):
         encoder,
         method,
         Views(method, side),
-        settings=TrainSettings(epochs=EPOCHS, batch_size=BATCH, learning_rate=0.001, warmup_epochs=0, validate_every=0),
+        settings=TrainSettings(
+            epochs=EPOCHS,
+            batch_size=BATCH,
+            learning_rate=RATES.get(kind.__name__, 0.001),
+            warmup_epochs=0,
+            validate_every=0,
+        ),
         seed=0,
         device=torch.device("cpu"),
         precision=precision,
@@ -102,15 +109,7 @@ def test_bfloat16_trains_as_float32_does(name, tmp_path):
             folder.mkdir()
             found.append(train(kind, side, precision, folder))
         (losses, weights, _), (rounded_losses, rounded, layers) = found
-        print(
-            name,
-            side,
-            layers,
-            losses,
-            rounded_losses,
-            max(float(w.abs().max()) for w in rounded.values()),
-            max(float((w - weights[k]).abs().max()) for k, w in rounded.items()),
-        )
         for key, value in rounded.items():
-            assert float(value.abs().max()) <= 2 * float(weights[key].abs().max()) + 0.1, (side, key)
+            assert float((value - weights[key]).abs().max()) < 0.05, (side, key)
         assert rounded_losses == pytest.approx(losses, rel=0.1, abs=0.02), side
+        assert bool(layers) == (name in {"dino", "lejepa", "swav"} and side <= 32)  # small views of 14 and 16 px

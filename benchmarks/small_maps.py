@@ -1,0 +1,69 @@
+"""Whether this processor computes weight gradients of convolutions on small maps: ``python -m benchmarks.small_maps``.
+
+One convolution at a time, in bfloat16 under autocast, against the gradient in float64 of the same rounded numbers. A
+gradient that is off by more than a twentieth of its largest value is counted as wrong. Exit code 1 if any is.
+:mod:`medssl.train.small_maps` computes such layers in float32.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import sys
+
+import torch
+from torch import nn
+
+from medssl.train.device import native_bfloat16
+
+KERNELS, STRIDES = (1, 3, 7), (1, 2, 4)
+SIDES = ((1, 1), (1, 4), (4, 1), (2, 2), (3, 3), (4, 4), (8, 8))
+TOLERANCE = 0.05  # of the largest value; bfloat16 keeps 8 bits, a step of 0.004
+
+
+def count_wrong(kernel: int, stride: int, sides: tuple[int, int], trials: int) -> int:
+    """Count the trials in which the weight gradient is wrong.
+
+    Args:
+        kernel: Side of the kernel in pixels; half of it is padded.
+        stride: In pixels.
+        sides: Height and width of the map.
+        trials: How many, each with weights and images of its own.
+    """
+    wrong, how = 0, {"stride": stride, "padding": kernel // 2}
+    for seed in range(trials):
+        torch.manual_seed(seed)
+        layer = nn.Conv2d(64, 128, kernel, bias=False, **how).to(memory_format=torch.channels_last)
+        x = torch.randn(32, 64, *sides).to(memory_format=torch.channels_last)
+        with torch.autocast("cpu", torch.bfloat16):
+            y = layer(x)
+        gradient = torch.randn_like(y)
+        y.backward(gradient)
+        rounded = x.bfloat16().double()
+        exact = torch.nn.grad.conv2d_weight(rounded, layer.weight.shape, gradient.double(), **how)
+        assert layer.weight.grad is not None
+        error = (layer.weight.grad - exact).abs().max() / exact.abs().max()
+        wrong += not bool(error < TOLERANCE)  # NaN is wrong too
+    return wrong
+
+
+def main() -> int:
+    """Print one line for each shape that is wrong; return the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--trials", type=int, default=10)
+    trials = parser.parse_args().trials
+    print(
+        f"torch {torch.__version__}; {native_bfloat16() or 'no bfloat16 instructions'}; {trials} trials of each shape"
+    )
+    found = False
+    for kernel, stride, sides in itertools.product(KERNELS, STRIDES, SIDES):
+        if wrong := count_wrong(kernel, stride, sides, trials):
+            found = True
+            below = " (a side below the stride)" if min(sides) < stride else ""
+            print(f"kernel {kernel}, stride {stride}, map {sides[0]} x {sides[1]}{below}: {wrong} of {trials} wrong")
+    print("Some gradients are wrong." if found else "Every gradient is right.")
+    return int(found)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
