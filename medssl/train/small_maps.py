@@ -1,10 +1,10 @@
 """Convolutions whose maps are smaller than their stride: in float32 where the rest of an encoder is in bfloat16.
 
 On processors with bfloat16 instructions oneDNN computes a wrong weight gradient for a convolution in bfloat16 whose
-input is narrower than its stride: for a stride of 2, a map of one pixel. The values are those of memory that it should
-not have read: not a number, huge, or plausible. ``benchmarks/small_maps.py`` checks a processor. On two of them (one
-with AVX-512, one with AMX; PyTorch 2.14) such gradients were wrong in 1 to 20 of 20 trials, and no other shape was:
-outputs, gradients of inputs, kernels of one pixel and wider maps are right.
+input is narrower than its stride: for a stride of 2, a map of one pixel. The values are not numbers, huge, or
+plausible. ``benchmarks/small_maps.py`` checks a processor. With AVX-512 and with AMX instructions (PyTorch 2.14) such
+gradients were wrong in most trials. Outputs, gradients of inputs, kernels of one pixel and maps as wide as the stride
+were right in all.
 
 A ResNet with its standard stem gets such maps from views of up to 16 px, and methods with small views draw those from
 images of 32 px.
