@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +12,9 @@ from typing import BinaryIO
 
 from medssl.errors import CheckpointError
 
-__all__ = ["checksum", "write_atomic", "write_atomic_with"]
+__all__ = ["checksum", "read_header", "write_atomic", "write_atomic_with"]
+
+_LONGEST_HEADER = 2**26  # bytes; an encoder's has some ten thousand, and 120 for each image that it was trained on
 
 
 def checksum(path: Path) -> str:
@@ -22,6 +25,17 @@ def checksum(path: Path) -> str:
     """
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def read_header(path: Path) -> dict[str, str]:
+    """Read the entries beside the weights of a safetensors file; empty for any other file."""
+    try:
+        with path.open("rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+            entries = json.loads(file.read(min(length, _LONGEST_HEADER))).get("__metadata__", {})
+        return {str(name): str(value) for name, value in entries.items()}
+    except (OSError, ValueError, AttributeError, RecursionError):
+        return {}
 
 
 def write_atomic(path: Path, content: bytes) -> None:

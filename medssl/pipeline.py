@@ -25,12 +25,14 @@ from medssl.recipe import Choice, Recipe, choose, resolve
 from medssl.record import SCHEMA, RunDirectory, RunResult
 from medssl.stages import (
     Findings,
+    Judged,
     Listener,
     Machine,
     adopt,
     evaluate,
     extract_features,
     find_pretrained,
+    hold_against,
     naming_the_plugin,
     pretrain,
     save,
@@ -109,6 +111,7 @@ def execute(recipe: Recipe, *, catalog: Catalog, place: Place, listener: Listene
             listener.stage("data")
             dataset = open_dataset(recipe.dataset, catalog, place.data_dir)
             data = load_data(recipe, dataset, on_bad_image=place.on_bad_image, progress=listener.progress)
+            seen = hold_against(recipe, data)
             data.split.save(directory.splits)
             machine = Machine.choose(place.device, recipe.precision)
             listener.note(machine.reasons)
@@ -127,7 +130,7 @@ def execute(recipe: Recipe, *, catalog: Catalog, place: Place, listener: Listene
             "init": encoder.origin or None,
             "reused": source and source.path.name,
         }
-        return directory.finish(_describe_run(recipe, data, environment, training, findings, warnings, seconds))
+        return directory.finish(_describe_run(recipe, data, seen, environment, training, findings, warnings, seconds))
 
 
 def _require_weights(recipe: Recipe) -> None:
@@ -233,6 +236,7 @@ def collect_warnings() -> Iterator[list[str]]:
 def _describe_run(
     recipe: Recipe,
     data: Data,
+    seen: Judged,
     environment: Mapping[str, Any],
     training: Mapping[str, Any],
     findings: Findings,
@@ -244,6 +248,7 @@ def _describe_run(
     Args:
         recipe: What was run.
         data: On what.
+        seen: What of it the encoder had seen before this run.
         environment: With which versions, on which device, in which precision and why.
         training: What came of the pre-training.
         findings: What the evaluators came to.
@@ -251,7 +256,8 @@ def _describe_run(
         seconds: Wall time of this call.
     """
     described = dict(data.describe())
-    described["warnings"] = list(dict.fromkeys([*described["warnings"], *warnings]))
+    described["encoder_seen"] = seen.values
+    described["warnings"] = list(dict.fromkeys([*seen.warnings, *described["warnings"], *warnings]))
     return {
         "schema": SCHEMA,
         "method": recipe.method.name,

@@ -109,6 +109,8 @@ class SplitSettings:
             pre-training. Someone with few labels has few to choose settings with too (Oliver et al. 2018, arXiv
             1804.09170, sec. 4.6).
         label_seed: Of the choice of those labels.
+        of: Folder of an earlier run, or its ``splits.json``: its images keep their parts, new ones are placed by its
+            protocol. ``protocol``, ``fractions``, ``seed``, ``folds`` and ``fold`` are not read then.
         pretrain_seed: Pre-train on the training part of the split with this seed instead: a leak, since test images are
             among it, which the result says. Only to measure what the ICIP 2023 study's unseeded splits are worth.
     """
@@ -120,6 +122,7 @@ class SplitSettings:
     fold: Annotated[int, Ge(0)] | None = None
     label_fraction: Annotated[float, Gt(0), Le(1)] = 1.0
     label_seed: int = 0
+    of: Path | None = None
     pretrain_seed: int | None = None
 
 
@@ -130,7 +133,10 @@ class EvaluateSettings:
     Attributes:
         bootstrap: Resamples for the intervals; 0 for none.
         confidence: Of the intervals.
+        allow_seen: Test also on images that the encoder was trained on before this run, or that are nearly the same or
+            of the same group; the result says so. Otherwise they are an error.
     """
 
     bootstrap: Annotated[int, Ge(0)] = 2000  # two stable digits of a percentile (Efron & Tibshirani 1993, ch. 13)
     confidence: Annotated[float, Ge(0.5), Lt(1)] = 0.95
+    allow_seen: bool = False  # such a number measures memory

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +17,25 @@ __all__ = ["evaluate"]
 
 # what decides an evaluation; the rest of `run` is about training
 _SHARED = (
-    *("dataset", "data_dir", "recipe", "backbone", "image_size", "split", "evaluator", "seed", "precision"),
+    *(
+        "dataset",
+        "data_dir",
+        "recipe",
+        "backbone",
+        "image_size",
+        "split",
+        "split_of",
+        "allow_seen",
+        "evaluator",
+        "seed",
+    ),
+    "precision",
     *("settings", "device", "registry", "on_bad_image", "output", "force", "as_json"),
 )
+
+_DRAWN = tuple(
+    f"split.{name}" for name in ("protocol", "fractions", "seed", "folds", "fold", "of")
+)  # what draws a split
 
 
 def _evaluate(ctx: click.Context, /, encoder: str, **words: Any) -> None:
@@ -26,8 +44,11 @@ def _evaluate(ctx: click.Context, /, encoder: str, **words: Any) -> None:
     ENCODER is the folder of a run, its encoder.safetensors, any timm-format weights (with --backbone), or the word
     `pretrained` for timm's own.
 
-    A run's encoder is evaluated on the run's own split where the dataset is the same, so that its test images are none
-    that it was trained on. What other encoders were trained on is not known here.
+    On the run's own dataset, the run's dataset options and its split are taken again, unless you give others: images that
+    were added since find a part, the others keep theirs. An encoder of medssl knows the images that it was trained
+    on, under any name: where one of them, a nearly equal one or another one of the same patient is in the test or
+    validation part, that is an error. --split-of RUN takes the split of the run that trained it; --allow-seen evaluates
+    all the same, and the result says so. What other encoders were trained on is not known; the result says that too.
     """
     method = load_catalog(words["registry"]).marked("method", "as_given")
     if not method:
@@ -49,39 +70,82 @@ def _from_file(encoder: str, words: dict[str, Any]) -> dict[str, Any]:
         raise CheckpointError(
             f"there is no encoder at {path}. Give a run's folder, a weights file, or `pretrained` for timm's own."
         )
-    header = _header(path)
+    from medssl.files import read_header
+
+    header = read_header(path)
+    own = _own_split(path, words)
     if "backbone" not in header:
         if not words["backbone"]:
             raise OptionError(f"{path} does not say what network it belongs to. Name it with --backbone.")
-        return {"init": str(path), "settings": ()}
+        return {"init": str(path), "settings": own}
     return {
         "init": str(path),
         "backbone": words["backbone"] or header["backbone"],
         "image_size": words["image_size"] or header["image_size"],
         "settings": (
             *(f"views.{name}={header[name]}" for name in ("normalisation", "window") if name in header),
-            *_split(path, words),
+            *own,
         ),
     }
 
 
-def _header(path: Path) -> dict[str, str]:
-    from medssl.train.checkpoint import read_header
+def _own_split(path: Path, words: dict[str, Any]) -> tuple[str, ...]:
+    """Take over dataset options and split of the run that trained the encoder, if it was on this dataset.
 
-    return read_header(path)
+    They go below the user's own settings.
+    """
+    run = words["split_of"] or path.parent
+    run = run.parent if run.is_file() else run
+    recipe = _recipe_of(run)
+    if recipe is None or recipe["dataset"]["plugin"] != words["dataset"]:
+        return ()
+    named = bool(words["split_of"])
+    if not (named or _is_folder_of(run, words)):
+        return _settings("split", {} if words["split"] else recipe["split"])
+    options = _settings("dataset", {key: value for key, value in recipe["dataset"].items() if key != "plugin"})
+    if words["split"]:
+        return options
+    split = {key: value for key, value in recipe["split"].items() if key != "of"}
+    chosen = any(text.split("=")[0].strip() in _DRAWN for text in words["settings"])
+    if not (named or chosen) and (run / "splits.json").is_file():
+        split["of"] = str(run)
+    return (*options, *_settings("split", split))
 
 
-def _split(path: Path, words: dict[str, Any]) -> list[str]:
-    """Take over the split of the run that trained the encoder, if it was on this dataset."""
+def _recipe_of(run: Path) -> Mapping[str, Any] | None:
     import yaml
 
-    recipe = path.with_name("recipe.yaml")
-    if words["split"] or not recipe.is_file():
-        return []
-    values = yaml.safe_load(recipe.read_text(encoding="utf-8"))
-    if values["dataset"]["plugin"] != words["dataset"]:
-        return []
-    return [f"split.{key}={'null' if value is None else value}" for key, value in values["split"].items()]
+    file = run / "recipe.yaml"
+    if not file.is_file():
+        return None
+    try:
+        values = yaml.safe_load(file.read_text(encoding="utf-8"))
+        if isinstance(values["dataset"]["plugin"], str) and isinstance(values["split"], dict):
+            return values  # type: ignore[no-any-return]
+        cause = "its dataset or its split is not there"
+    except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError) as error:
+        cause = " ".join(str(error).split())
+    raise CheckpointError(
+        f"{file} cannot be read as the recipe of a run: {cause}. The split of that run is not known without it. Give "
+        "the encoder.safetensors from another folder, and your own --split."
+    )
+
+
+def _is_folder_of(run: Path, words: dict[str, Any]) -> bool:
+    """Whether the images lie in the folder that the run took them from."""
+    from medssl.data.loading import data_folder
+
+    try:
+        directory = str(json.loads((run / "result.json").read_text(encoding="utf-8"))["data"]["directory"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+    return str(data_folder(words["dataset"], words["data_dir"])) == directory
+
+
+def _settings(section: str, values: Mapping[str, Any]) -> tuple[str, ...]:
+    """Write values as ``--set`` takes them."""
+    texts = {key: value if isinstance(value, str) else json.dumps(value) for key, value in values.items()}
+    return tuple(f"{section}.{key}={text}" for key, text in texts.items())
 
 
 #: Shares its options with `run`, where each is defined.

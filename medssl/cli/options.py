@@ -26,6 +26,8 @@ _PLACES = {
     "image_size": ("views", "image_size"),
     "augmentation": ("views", "augmentation"),
     "split": ("split", "protocol"),
+    "split_of": ("split", "of"),
+    "allow_seen": ("evaluate", "allow_seen"),
 }
 
 _PATH = click.Path(path_type=Path)
@@ -48,6 +50,18 @@ _OPTIONS = (
         "--split",
         metavar="PROTOCOL",
         help="random, grouped, official, kfold, grouped-kfold or loso (leave one group out).  [default: the dataset's]",
+    ),
+    click.option(
+        "--split-of",
+        type=_PATH,
+        metavar="RUN",
+        help="Take over the split of an earlier run: its images keep their parts, new ones are placed by its protocol.",
+    ),
+    click.option(
+        "--allow-seen",
+        is_flag=True,
+        default=None,
+        help="Test also on images that the encoder was trained on; the result says so.  [default: an error]",
     ),
     click.option("--evaluator", multiple=True, metavar="NAME", help="Evaluator plugin; may be repeated."),
     click.option("--seed", metavar="N", help="Seed of weights, order, views and evaluators."),
@@ -81,6 +95,10 @@ def recipe_layers(words: Mapping[str, Any]) -> list[dict[str, Any]]:
     Raises:
         OptionError: ``--set`` without ``=``, a recipe file that cannot be read.
     """
+    if words.get("split") is not None and words.get("split_of") is not None:
+        raise OptionError(
+            "--split and --split-of were both given. A split is drawn or taken over. Leave one of them out."
+        )
     flags: dict[str, Any] = {}
     for word, (section, key) in _PLACES.items():
         if words.get(word) is not None:

@@ -86,6 +86,10 @@ class Audit:
             found[part] = {"images": len(getattr(self.split, part)), **counts}
         return found
 
+    def copies_of(self, part: str) -> frozenset[str]:
+        """Return the test or validation images that equal, or nearly so, one that was seen before them."""
+        return frozenset().union(*(self._seen_before(part, pairs) for pairs in (self._equal_pairs, self._near_pairs)))
+
     @cached_property
     def joined_groups(self) -> Mapping[str, str]:
         """Group by id, copies in one group: see :func:`medssl.data.duplicates.join_copies`."""

@@ -22,7 +22,7 @@ from typing import Any
 from medssl.contracts import Dataset, Sample
 from medssl.data.decoding import thread_count
 
-__all__ = ["content_key", "reader_key"]
+__all__ = ["content_key", "file_keys", "reader_key"]
 
 #: A file changed less than this long before it was read may change again without a trace in its time of change.
 _SETTLED_NS = 2_000_000_000
@@ -52,6 +52,19 @@ def content_key(dataset: Dataset, samples: Sequence[Sample], cache: Path) -> str
         content = "" if path is None else hashes[path]
         key.update(f"{sample.id}\0{content}\n".encode(errors="surrogateescape"))
     return key.hexdigest()
+
+
+def file_keys(dataset: Dataset, samples: Sequence[Sample], cache: Path) -> dict[str, bytes]:
+    """Return the sha256 of each sample's file, 32 bytes, by the sample's id; samples without a file are not in it.
+
+    Args:
+        dataset: Asked for :meth:`~medssl.contracts.Dataset.path`.
+        samples: Of the dataset.
+        cache: Folder that remembers the checksums of files.
+    """
+    paths = {s.id: str(path.absolute()) for s in samples if (path := dataset.path(s)) is not None}
+    hashes = _file_hashes(set(paths.values()), dataset, cache)
+    return {name: bytes.fromhex(hashes[path]) for name, path in paths.items() if hashes[path]}
 
 
 def reader_key(dataset: Dataset) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -19,6 +19,7 @@ from medssl.data.building import is_of
 from medssl.data.contents import content_key
 from medssl.data.labels import choose_labels
 from medssl.data.listing import list_samples, samples_key
+from medssl.data.split_of import continue_split
 from medssl.data.splits import Split, make_split
 from medssl.data.store import Store, default_cache, open_store
 from medssl.errors import DataError, OptionError
@@ -138,6 +139,8 @@ def load_data(
 
 
 def _split(recipe: Recipe, dataset: Dataset, samples: Sequence[Sample], seed: int | None = None) -> Split:
+    if recipe.split.of is not None and seed is None:
+        return continue_split(dataset, samples, recipe.split.of, default_cache())
     protocol = recipe.split.protocol or dataset.default_split
     settings = recipe.split if seed is None else replace(recipe.split, seed=seed)
     return make_split(samples, settings, protocol, group_kind=dataset.group_kind, classes=dataset.classes)
@@ -235,6 +238,15 @@ class Data:
     def pretraining_part(self) -> Part:
         """Gather what to pre-train on, with -1 for a label that is missing or hidden."""
         return self._gather(self.pretrained_on, labelled=False)
+
+    def samples(self, names: Iterable[str]) -> list[Sample]:
+        """Return the samples with these ids, as the dataset lists them."""
+        return [self._samples[name] for name in names]
+
+    def siblings_of(self, part: Literal["val", "test"]) -> frozenset[str]:
+        """Return the images of a part that share a group with an image to train on."""
+        groups, known = self.split.groups, {self.split.groups.get(name) for name in self.split.train} - {None}
+        return frozenset(name for name in getattr(self.split, part) if groups.get(name) in known)
 
     def _gather(self, names: Sequence[str], *, labelled: bool) -> Part:
         chosen = [self._shown(name) for name in names]

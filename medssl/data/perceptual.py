@@ -16,7 +16,7 @@ N images, P pairs.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -25,13 +25,13 @@ from PIL import Image
 
 from medssl.data.store import Store
 
-__all__ = ["SIDE", "NearPair", "near_pairs", "thumbnails"]
+__all__ = ["PLAIN", "SIDE", "NearPair", "details", "near_pairs", "thumbnails", "turn"]
 
 SIDE = 64  # of a thumbnail, in pixels
 _FEW_BITS = 10  # see above
 _ALIKE = 0.85  # see above
 _SURROUNDINGS = 9  # side of the square whose mean is taken away, in pixels of a thumbnail; odd, so it has a middle
-_PLAIN = 1.0  # deviation of the details, in grey levels of 255: below it there is only noise to compare
+PLAIN = 1.0  #: deviation of the details, in grey levels of 255: below it there is only noise to compare
 _BLOCK = 256  # images compared with all others at a time
 _PAIRS = 1024  # pairs correlated at a time: 32 MiB
 _GREY = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601
@@ -55,15 +55,24 @@ class NearPair(NamedTuple):
     turned: bool
 
 
-def thumbnails(store: Store) -> Floats:
-    """Shrink every image to ``SIDE x SIDE`` grey pixels, black at 0 and white at 255: ``(N, SIDE, SIDE)``."""
-    found = np.empty((len(store), SIDE, SIDE), np.float32)
-    for i in range(len(store)):
+def thumbnails(store: Store, rows: Sequence[int] | None = None) -> Floats:
+    """Shrink every image to ``SIDE x SIDE`` grey pixels, black at 0 and white at 255.
+
+    Args:
+        store: The images.
+        rows: Those to shrink, N of them; ``None``: all.
+
+    Returns:
+        ``(N, SIDE, SIDE)``.
+    """
+    rows = range(len(store)) if rows is None else rows
+    found = np.empty((len(rows), SIDE, SIDE), np.float32)
+    for place, i in enumerate(rows):
         image = store.image(i).astype(np.float32)
         grey = image[..., 0] if store.channels == 1 else image @ _GREY
         shrunk = Image.fromarray(np.ascontiguousarray(grey)).resize((SIDE, SIDE), Image.Resampling.BOX)
         low, high = (0.0, 255.0) if store.levels is None else store.levels[i]
-        found[i] = (np.asarray(shrunk) - low) * (255 / (high - low))
+        found[place] = (np.asarray(shrunk) - low) * (255 / (high - low))
     return found
 
 
@@ -79,14 +88,14 @@ def near_pairs(thumbs: Floats) -> list[NearPair]:
         Pairs, each once, in the order of their positions. The time grows with the square of N: 2 s of one core for
         5,000 images.
     """
-    details = _details(thumbs)
+    fine = details(thumbs)
     frequencies = _low_frequencies(thumbs)
-    kept = np.flatnonzero(details.std(axis=(1, 2)) >= _PLAIN)
+    kept = np.flatnonzero(fine.std(axis=(1, 2)) >= PLAIN)
     best: dict[tuple[int, int], NearPair] = {}
     for way in range(8):
         for i, j in _candidates(frequencies[kept], _turn_frequencies(frequencies[kept], way)):
             first, second = kept[i], kept[j]
-            likeness = _correlation(details[first], _turn(details[second], way))
+            likeness = _correlation(fine[first], turn(fine[second], way))
             for k in np.flatnonzero(likeness >= _ALIKE).tolist():
                 pair = NearPair(int(first[k]), int(second[k]), round(float(likeness[k]), 4), way > 0)
                 known = best.get(pair[:2])
@@ -95,7 +104,7 @@ def near_pairs(thumbs: Floats) -> list[NearPair]:
     return sorted(best.values())
 
 
-def _details(thumbs: Floats) -> Floats:
+def details(thumbs: Floats) -> Floats:
     """Take the mean of the square around each pixel away, edges repeated: ``(N, SIDE, SIDE)``."""
     found = np.empty_like(thumbs)
     reach = _SURROUNDINGS // 2
@@ -117,7 +126,7 @@ def _low_frequencies(thumbs: Floats) -> Floats:
     return found
 
 
-def _turn(x: Floats, way: int) -> Floats:
+def turn(x: Floats, way: int) -> Floats:
     """Turn or mirror images ``(N, S, S)``, one of eight ways: reverse columns, reverse rows, swap them."""
     if way & 1:
         x = x[:, :, ::-1]

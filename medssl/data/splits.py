@@ -23,7 +23,7 @@ from medssl.data.protocols import PARTS, Words, draw, official, place_unlabelled
 from medssl.errors import DataError, OptionError, did_you_mean
 from medssl.settings import SplitSettings
 
-__all__ = ["FOLDED", "PROTOCOLS", "Split", "fold_count", "load_split", "make_split"]
+__all__ = ["FOLDED", "PROTOCOLS", "Drawn", "Split", "fold_count", "load_split", "make_split", "write_down"]
 
 PROTOCOLS = ("random", "grouped", "official", "kfold", "grouped-kfold", "loso")
 _Counts = dict[str, dict[str, int]]
@@ -231,21 +231,55 @@ def make_split(
     else:
         grouped = protocol == "grouped"
         part_of = draw(labelled, PARTS, settings.fractions, settings.seed, words, grouped=grouped)
+    wanted = _wanted(settings, protocol, _count_classes(labelled, part_of, words))
+    folds = count_folds(labelled, settings, protocol) if protocol in FOLDED else None
+    drawn = Drawn(protocol, settings.seed, wanted, settings.fold, folds)
+    if protocol in FOLDED and any(sample.part for sample in labelled):
+        notes.append(f"the dataset's official parts are not kept by the split protocol '{protocol}'")
+    return write_down(samples, part_of, drawn, words, notes)
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """How the parts of a split came to be; see :class:`Split`."""
+
+    protocol: str
+    seed: int
+    fractions: tuple[float, float, float]
+    fold: int | None
+    folds: int | None
+
+
+def write_down(
+    samples: Sequence[Sample], part_of: Mapping[str, str], drawn: Drawn, words: Words, notes: Iterable[str]
+) -> Split:
+    """Make a split of the part of each labelled sample; those without a label find their place by themselves.
+
+    Args:
+        samples: All samples.
+        part_of: Part of each labelled one.
+        drawn: How.
+        words: For messages.
+        notes: Warnings beside the usual ones.
+
+    Raises:
+        DataError: A class has no image to train on.
+    """
+    samples = sorted(samples, key=lambda sample: sample.id)
+    labelled = [sample for sample in samples if sample.label is not None]
     class_count = _count_classes(labelled, part_of, words)
-    part_of |= place_unlabelled(samples, part_of, by_makers=protocol == "official")
+    part_of = {**part_of, **place_unlabelled(samples, part_of, by_makers=drawn.protocol == "official")}
     split = Split(
-        protocol=protocol,
-        seed=settings.seed,
-        fractions=_wanted(settings, protocol, class_count),
-        fold=settings.fold,
-        folds=count_folds(labelled, settings, protocol) if protocol in FOLDED else None,
+        protocol=drawn.protocol,
+        seed=drawn.seed,
+        fractions=drawn.fractions,
+        fold=drawn.fold,
+        folds=drawn.folds,
         **{part: tuple(s.id for s in samples if part_of[s.id] == part) for part in (*PARTS, "unused")},
         groups={sample.id: sample.group for sample in samples if sample.group},
         class_count=class_count,
         warnings=(),
     )
-    if protocol in FOLDED and any(sample.part for sample in labelled):
-        notes.append(f"the dataset's official parts are not kept by the split protocol '{protocol}'")
     return replace(split, warnings=(*_warnings(split, words.group_kind), *notes))
 
 

@@ -10,15 +10,18 @@ from medssl.stages.listener import Listener
 from medssl.stages.machine import Machine
 from medssl.stages.pretraining import pretrain, save
 from medssl.stages.reuse import adopt, find_pretrained
+from medssl.stages.seen import Judged, hold_against
 
 __all__ = [
     "Findings",
+    "Judged",
     "Listener",
     "Machine",
     "adopt",
     "evaluate",
     "extract_features",
     "find_pretrained",
+    "hold_against",
     "naming_the_plugin",
     "pretrain",
     "save",

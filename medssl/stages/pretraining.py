@@ -19,6 +19,7 @@ from medssl.stages.collapse import CollapseWatch
 from medssl.stages.features import features_of
 from medssl.stages.listener import Listener
 from medssl.stages.machine import Machine
+from medssl.stages.seen import seen_by
 from medssl.train.backbones import Encoder, build_encoder
 from medssl.train.checkpoint import save_encoder
 from medssl.train.seeding import derive_seed
@@ -90,6 +91,7 @@ def save(encoder: Encoder, recipe: Recipe, data: Data, directory: RunDirectory) 
         "image_size": str(recipe.views.image_size),
         "recipe": recipe.hash,
         "pretraining": data.fingerprint,
+        "seen": seen_by(recipe, data).to_text(),
     }
     if (window := replace(recipe.augmentation, **recipe.overridden).window) is not None:
         header["window"] = json.dumps(window)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 
 from medssl.errors import CheckpointError
-from medssl.files import write_atomic
+from medssl.files import read_header, write_atomic
 from medssl.record import RunDirectory
 from medssl.stages.machine import Machine
 from medssl.train.backbones import Encoder
-from medssl.train.checkpoint import load_encoder, read_header
+from medssl.train.checkpoint import load_encoder
 from medssl.train.device import choose_layout
 from medssl.train.records import EpochRecord
 

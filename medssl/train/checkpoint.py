@@ -20,9 +20,7 @@ from medssl.settings import EncoderSettings
 from medssl.train.backbones import Encoder, build_encoder
 from medssl.train.weights import load_weights
 
-__all__ = ["load_encoder", "load_state", "read_header", "save_encoder", "save_state"]
-
-_LONGEST_HEADER = 2**24  # bytes; an encoder's has some ten thousand
+__all__ = ["load_encoder", "load_state", "save_encoder", "save_state"]
 
 
 def save_state(path: Path, state: Mapping[str, Any]) -> None:
@@ -84,17 +82,6 @@ def _with_sorted_header(content: bytes) -> bytes:
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)  # the format aligns the tensors
     return len(text).to_bytes(8, "little") + text + content[start:]
-
-
-def read_header(path: Path) -> dict[str, str]:
-    """Read what :func:`save_encoder` wrote beside the weights; empty for a file that it did not write."""
-    try:
-        with path.open("rb") as file:
-            length = int.from_bytes(file.read(8), "little")
-            entries = json.loads(file.read(min(length, _LONGEST_HEADER))).get("__metadata__", {})
-    except (OSError, ValueError, AttributeError):
-        return {}
-    return {str(name): str(value) for name, value in entries.items()}
 
 
 def load_encoder(path: Path | str) -> tuple[Encoder, dict[str, str]]:

@@ -115,7 +115,7 @@ def test_frequencies_are_those_of_scipys_cosine_transform():
 @pytest.mark.parametrize("way", range(8))
 def test_frequencies_of_a_turned_picture_are_the_turned_frequencies(way):
     some = thumbs(texture(0), texture(1))
-    turned = perceptual._low_frequencies(np.ascontiguousarray(perceptual._turn(some, way)))
+    turned = perceptual._low_frequencies(np.ascontiguousarray(perceptual.turn(some, way)))
     ours = perceptual._turn_frequencies(perceptual._low_frequencies(some), way)
     np.testing.assert_allclose(ours, turned, atol=0.5)
 
@@ -123,7 +123,7 @@ def test_frequencies_of_a_turned_picture_are_the_turned_frequencies(way):
 def test_details_are_what_a_mean_over_nine_pixels_leaves():
     some = thumbs(*(texture(seed) for seed in range(3)))
     theirs = some - uniform_filter(some, (0, 9, 9), mode="nearest")
-    np.testing.assert_allclose(perceptual._details(some), theirs, atol=0.02)
+    np.testing.assert_allclose(perceptual.details(some), theirs, atol=0.02)
 
 
 def test_candidates_are_all_pairs_that_differ_in_ten_bits_at_most():
