@@ -6,6 +6,7 @@ N images, S side of an image in pixels, F features.
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -19,8 +20,10 @@ from torch import Tensor, nn
 from torchvision.transforms import v2
 
 from medssl.contracts import IMAGE_SUFFIXES, Dataset, Sample, read_image
+from medssl.data.overlap import find_overlap
 from medssl.data.render import Normalisation, statistics
-from medssl.data.store import open_store
+from medssl.data.seen import Seen, read_seen
+from medssl.data.store import Store, open_store
 from medssl.data.views import PlainViews
 from medssl.errors import CheckpointError, DataError
 from medssl.evaluate.features import extract
@@ -31,6 +34,8 @@ from medssl.train.device import choose_layout
 from medssl.train.memory import kept_memory
 
 __all__ = ["TrainedEncoder", "embed", "find_images", "load_encoder"]
+
+_log = logging.getLogger("medssl")
 
 #: A file, a Pillow image, or an array ``(H, W)`` or ``(H, W, 1 or 3)`` of uint8 or uint16.
 Picture = str | Path | Image.Image | NDArray[Any]
@@ -47,9 +52,10 @@ class TrainedEncoder(nn.Module):
         window: Grey levels that are black and white where the recipe fixed them; see
             :attr:`medssl.contracts.Augmentation.window`.
         header: What the file says of itself: backbone, stem, recipe and so on.
+        seen: Keys of the images that it was trained on; see :mod:`medssl.data.seen`.
     """
 
-    def __init__(self, encoder: Encoder, header: dict[str, str]) -> None:
+    def __init__(self, encoder: Encoder, header: dict[str, str], seen: Seen) -> None:
         super().__init__()
         self.network = encoder.network
         self.feature_dim = encoder.feature_dim
@@ -57,6 +63,7 @@ class TrainedEncoder(nn.Module):
         self.normalisation: Normalisation = "half" if header["normalisation"] == "half" else "imagenet"
         self.window: tuple[float, float] | None = tuple(json.loads(header["window"])) if "window" in header else None
         self.header = header
+        self.seen = seen
 
     def forward(self, images: Tensor) -> Tensor:
         """Encode ``(N, 3, S, S)`` into ``(N, F)``."""
@@ -96,13 +103,16 @@ def load_encoder(path: Path | str) -> TrainedEncoder:
         CheckpointError: The file is missing, broken, not written by medssl, or does not fit the installed timm.
     """
     path = Path(path)
-    encoder, header = checkpoint.load_encoder(path / "encoder.safetensors" if path.is_dir() else path)
+    file = path / "encoder.safetensors" if path.is_dir() else path
+    encoder, header = checkpoint.load_encoder(file)
+    seen = read_seen(file)
     if "normalisation" not in header:
         raise CheckpointError(
             f"{path} does not say how its images were normalised. Another program changed its header. "
             "Use the file that the run wrote."
         )
-    return TrainedEncoder(encoder, header).eval()
+    header.pop("seen", None)  # a megabyte for ten thousand images
+    return TrainedEncoder(encoder, header, seen).eval()
 
 
 @kept_memory()
@@ -115,6 +125,9 @@ def embed(
     progress: Callable[[int, int], None] | None = None,
 ) -> NDArray[np.float32]:
     """Turn images into features, exactly as a run does.
+
+    A warning of the logger ``medssl`` says how many of the images the encoder was trained on, or that its file does not
+    tell: a classifier that is tested on such features measures memory.
 
     Args:
         encoder: What :func:`load_encoder` gave, or its path.
@@ -149,7 +162,21 @@ def embed(
             window=trained.window,
         )
         features: NDArray[np.float32] = extract(trained, views, len(store), precision=machine.precision).numpy()
+        _say_what_was_seen(trained.seen, dataset, samples, store, Path(cache))
     return features
+
+
+def _say_what_was_seen(seen: Seen, dataset: Dataset, samples: Sequence[Sample], store: Store, cache: Path) -> None:
+    overlap = find_overlap(seen, dataset, samples, store, judged=frozenset(store.ids), cache=cache)
+    if known := len(overlap.either):
+        _log.warning(
+            "%d of %d images, or nearly equal ones, are among those that the encoder was trained on. Test nothing on "
+            "their features.",
+            known,
+            len(store),
+        )
+    if not seen.known:
+        _log.warning("which images the encoder, or the weights it started from, were trained on is not known.")
 
 
 def find_images(paths: Iterable[Path]) -> list[Path]:

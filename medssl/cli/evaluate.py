@@ -44,11 +44,13 @@ def _evaluate(ctx: click.Context, /, encoder: str, **words: Any) -> None:
     ENCODER is the folder of a run, its encoder.safetensors, any timm-format weights (with --backbone), or the word
     `pretrained` for timm's own.
 
-    On the run's own dataset, the run's dataset options and its split are taken again, unless you give others: images that
-    were added since find a part, the others keep theirs. An encoder of medssl knows the images that it was trained
-    on, under any name: where one of them, a nearly equal one or another one of the same patient is in the test or
-    validation part, that is an error. --split-of RUN takes the split of the run that trained it; --allow-seen evaluates
-    all the same, and the result says so. What other encoders were trained on is not known; the result says that too.
+    On the run's own dataset, the run's dataset options and its split are taken again, unless you give others: every
+    image keeps its part, and images that were added since are placed.
+
+    The encoder of a run knows the images that it was trained on, under any file name. It is an error if the test or
+    the validation part holds one of them, a nearly equal image, or another image of the same patient. --split-of RUN
+    takes the split of the run that trained it. --allow-seen evaluates all the same, and the result says so. What other
+    encoders were trained on is not known, and the result says that too.
     """
     method = load_catalog(words["registry"]).marked("method", "as_given")
     if not method:

@@ -1,9 +1,9 @@
 """A key of 32 bytes for what an image looks like: it tells copies that were re-encoded from other images.
 
-The key of an image is the signs of 256 sums over the details of its thumbnail (:mod:`medssl.data.perceptual`), each with
-random signs. Two keys differ in a share of their bits that grows with the angle between the details: random
-hyperplanes, Charikar 2002, "Similarity estimation techniques from rounding algorithms", section 3. No picture can be made
-from a key, so that it may lie in a file that leaves the hospital.
+The key of an image is the signs of 256 sums over the details of its thumbnail (:mod:`medssl.data.perceptual`), each
+with random signs. Two keys differ in a share of their bits that grows with the angle between the details: random
+hyperplanes, Charikar 2002, "Similarity estimation techniques from rounding algorithms", section 3. Unlike a thumbnail,
+a key says too little to draw a picture from, so it may lie in a file that leaves the hospital.
 
 Two images count as nearly the same when their keys differ in at most 30 of 256 bits, in one of the eight positions
 that mirroring and right angles give. Measured on real images (32 px views): re-encoded JPEGs of quality 75 differ in

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -46,6 +47,7 @@ def find_overlap(
     *,
     judged: Collection[str],
     parts: Sequence[str] = ("train", "val"),
+    cache: Path | None = None,
 ) -> Overlap:
     """Hold the samples of a store against what an encoder has seen.
 
@@ -56,9 +58,10 @@ def find_overlap(
         store: Their images.
         judged: Ids of those that an answer is wanted for. The others tell which groups are known.
         parts: ``train``: what it was trained on; ``val``: what chose it.
+        cache: Folder that remembers the checksums of files; ``None``: where stores are.
     """
     stages = [stage for stage in seen.stages if stage.part in parts]
-    keys = content_keys(dataset, samples, store, default_cache())
+    keys = content_keys(dataset, samples, store, cache or default_cache())
     contents = frozenset().union(*(stage.contents for stage in stages))
     equal = frozenset(name for name, some in keys.items() if not contents.isdisjoint(some))
     alike = _Alike(store)

@@ -1,10 +1,10 @@
 """What an encoder has seen: keys of its training images and their groups, which lie in its file.
 
-An encoder that is judged on an image that it was trained on shows what it remembers. The file that is evaluated is often
-all that is left of a training, so it carries the keys itself, as the entry ``seen`` of its safetensors header.
+An encoder that is judged on an image that it was trained on shows what it remembers. The encoder's file is often all
+that is left of a training, so it carries the keys itself, as the entry ``seen`` of its safetensors header.
 
-An image has two or three keys of one-way functions: of its pixels as the store holds them, of its file's content where it
-lies in a file of its own (16 bytes each), and of its looks (:mod:`medssl.data.looks`, 32 bytes). The name of the file
+An image has two or three keys: a hash of its pixels as the store holds them, a hash of its file's content where it lies
+in a file of its own (16 bytes each), and one of its looks (:mod:`medssl.data.looks`, 32 bytes). The name of the file
 plays no part. A group has the hash of its name. Names of patients are few and can be guessed, so the hash is salted
 with the images themselves: a table of hashed names that was made once fits no file, and equal names in two data
 sets have different hashes. A key of the user's own would hide the names better, but the file would then tell nothing on

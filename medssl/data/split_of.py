@@ -62,8 +62,8 @@ def continue_split(dataset: Dataset, samples: Sequence[Sample], run: Path, cache
     placed |= _draw([sample for sample in labelled if sample.id not in placed], old, whole=whole)
     if "test" not in placed.values():
         raise DataError(
-            f"no test image of the split {run} is left. Its images are not those of this dataset. Give the run that was "
-            "trained on this dataset with --split-of, or leave the option out."
+            f"no test image of the split {run} is left. Its images are not those of this dataset. Give a run on this "
+            "dataset with --split-of, or leave the option out."
         )
     notes = []
     if added := len(placed) - known:

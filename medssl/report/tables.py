@@ -55,6 +55,8 @@ def print_result(result: RunResult, stream: TextIO) -> None:
     """Print what was run, the table, what the reader must know, and the path."""
     values = result.values
     data = values["data"]
+    if leak := _leak(data):
+        print(leak, file=stream)
     print(
         f"{values['method']} on {values['dataset']}: {data['train']} training, {data['val']} validation and "
         f"{data['test']} test images, {data['split']} split",
@@ -68,6 +70,12 @@ def print_result(result: RunResult, stream: TextIO) -> None:
     for text in _remarks(result):
         print(f"note: {text}", file=stream)
     print(result.path, file=stream)
+
+
+def _leak(data: Mapping[str, Any]) -> str | None:
+    """Return the remark that must come first: the user allowed test images that the encoder was trained on."""
+    allowed = (data.get("encoder_seen") or {}).get("allowed")
+    return next((text for text in data["warnings"] if allowed and text.startswith("leak: ")), None)
 
 
 def _remarks(result: RunResult) -> list[str]:

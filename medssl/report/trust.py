@@ -18,6 +18,7 @@ _FEW_UNITS = 30  # clustered intervals mislead with fewer than five to thirty cl
 
 def trust_text(section: Section) -> Iterator[str]:
     """Yield sentences on how far the numbers can be trusted."""
+    yield from _seen_by_encoders(section)
     yield from _size(section)
     yield from _shared_groups(section)
     yield from _copies(section)
@@ -113,6 +114,28 @@ def _shared_groups(section: Section) -> Iterator[str]:
         yield (
             f"{shared} of {count(images, 'test image')} {verb} a {kind} with a training image: they flatter every row. "
             f"`--split {protocol}` keeps every {kind} on one side."
+        )
+
+
+def _seen_by_encoders(section: Section) -> Iterator[str]:
+    """Say of which rows the encoder was trained on test images before, or on unknown ones."""
+    unknown = []
+    for row in section.rows:
+        found = [seen for run in row.runs if (seen := run.values["data"].get("encoder_seen"))]
+        known = max((seen["test"]["either"] - seen["test"]["by_split"] for seen in found), default=0)
+        if known:
+            images = count(found[0]["test"]["images"], "test image")
+            yield (
+                f"{named(row)} is no fair test: its encoder knows {known} of {images} from its training "
+                "(`--allow-seen`)."
+            )
+        if any(not seen["known"] for seen in found):
+            unknown.append(row)
+    if unknown:
+        verb = "starts" if len(unknown) == 1 else "start"
+        yield (
+            f"{named_together(unknown)} {verb} from weights that do not say which images they were trained on: test "
+            "images may have been among them."
         )
 
 
