@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -102,16 +102,37 @@ def _own_split(path: Path, words: dict[str, Any]) -> tuple[str, ...]:
     if recipe is None or recipe["dataset"]["plugin"] != words["dataset"]:
         return ()
     named = bool(words["split_of"])
-    if not (named or _is_folder_of(run, words)):
-        return _settings("split", {} if words["split"] else recipe["split"])
-    options = _settings("dataset", {key: value for key, value in recipe["dataset"].items() if key != "plugin"})
-    if words["split"]:
-        return options
     split = {key: value for key, value in recipe["split"].items() if key != "of"}
-    chosen = any(text.split("=")[0].strip() in _DRAWN for text in words["settings"])
-    if not (named or chosen) and (run / "splits.json").is_file():
+    options = {key: value for key, value in recipe["dataset"].items() if key != "plugin"}
+    if not (named or _is_folder_of(run, words)):
+        return () if words["split"] else _settings("split", split)
+    if words["split"]:
+        return _settings("dataset", options)
+    drawn = _other_options(options, words["settings"]) or any(_key(text) in _DRAWN for text in words["settings"])
+    if not (named or drawn) and (run / "splits.json").is_file():
         split["of"] = str(run)
-    return (*options, *_settings("split", split))
+    return (*_settings("dataset", options), *_settings("split", split))
+
+
+def _key(text: str) -> str:
+    return text.partition("=")[0].strip()
+
+
+def _other_options(options: Mapping[str, Any], settings: Sequence[str]) -> bool:
+    """Whether the user gives the dataset an option with another value: it may list other images or groups then."""
+    import yaml
+
+    for text in settings:
+        section, _, name = _key(text).partition(".")
+        value = text.partition("=")[2].strip()
+        if section == "dataset" and options.get(name) != value:
+            try:
+                same = name in options and yaml.safe_load(value) == options[name]
+            except yaml.YAMLError:
+                same = False
+            if not same:
+                return True
+    return False
 
 
 def _recipe_of(run: Path) -> Mapping[str, Any] | None:

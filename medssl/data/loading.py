@@ -292,7 +292,7 @@ class Data:
             "group_kind": dataset.group_kind,
             "shared_groups": dict(split.shared) if split.groups else None,
             "split": split.protocol,
-            "split_reason": dataset.split_reason if split.protocol == dataset.default_split else "chosen by the user",
+            "split_reason": self._split_reason(),
             "split_sha256": split.sha256,
             "fold": split.described_fold,
             "labels": {
@@ -312,6 +312,12 @@ class Data:
                 *skipped,
             ],
         }
+
+    def _split_reason(self) -> str:
+        if (run := self._settings.of) is not None:
+            return f"taken over from {(run.parent if run.suffix else run).name}"
+        by_default = self.split.protocol == self.dataset.default_split
+        return self.dataset.split_reason if by_default else "chosen by the user"
 
     def _warn_of_leak(self) -> Iterator[str]:
         if leaked := set(self.pretrained_on).intersection(self.split.test):

@@ -147,6 +147,8 @@ def fold_layers(recipe: Recipe, catalog: Catalog, data_dir: Path | None) -> list
     Raises:
         DataError: The dataset cannot be read, or its groups make no such folds.
     """
+    if recipe.split.of is not None:
+        return []  # the run that it is taken from chose the fold
     dataset = open_dataset(recipe.dataset, catalog, data_dir)
     protocol = recipe.split.protocol or dataset.default_split
     if protocol not in FOLDED or recipe.split.fold is not None:

@@ -109,6 +109,22 @@ def test_images_keep_their_parts_when_the_folder_grows(trained, run, tmp_path):
     assert not only(tmp_path)["data"]["encoder_seen"]["test"]["either"]
 
 
+def test_other_dataset_options_are_no_reason_to_pin_parts(trained, run, tmp_path):
+    """With other groups the parts of the run would tear them: the split is drawn, and what was seen is an error."""
+    said = evaluate(run, trained / "images", tmp_path, "--set", r"dataset.group_pattern=_(\d)", code=1)
+    assert "known to the encoder" in said
+
+
+def test_folds_are_taken_over(trained, run, tmp_path):
+    words = ("--split", "grouped-kfold", "--set", "split.fold=1", "--set", "split.folds=3")
+    call("run", "--method", "dcl", "--epochs", "1", "--dataset", "folder", "--data-dir", trained / "images", *NETWORK,
+         *GROUPED, *QUICK, *words, "--output", tmp_path / "runs")  # fmt: skip
+    (fold,) = (tmp_path / "runs").iterdir()
+    evaluate(fold, trained / "images", tmp_path / "out")
+    assert parts(tmp_path / "out") == parts(tmp_path / "runs")
+    assert only(tmp_path / "out")["data"]["fold"] == {"index": 1, "count": 3, "left_out": None}
+
+
 @pytest.fixture
 def renamed(trained, tmp_path):
     """The same files, in another folder and under names that tell no patient."""
