@@ -31,7 +31,7 @@ from torchvision import transforms
 from benchmarks.measuring import Line, ratio_line, take_turns
 from benchmarks.pretraining import write_tiles
 from medssl.contracts import Features
-from medssl.evaluate.scoring import score
+from medssl.evaluation.scoring import score
 from medssl.settings import EvaluateSettings
 from medssl_evaluators._logistic import fit_logistic
 from medssl_evaluators._stacked import train_heads

@@ -32,7 +32,7 @@ from benchmarks.measuring import Line, print_table, ratio_line, take_turns, writ
 from benchmarks.pretraining import TILE, Rig, Turn, bare, fastest, ours, rates, views_of
 from benchmarks.views import Memory, make_images
 from medssl.data.views import PlainViews
-from medssl.evaluate.features import extract
+from medssl.evaluation.features import extract
 from medssl_evaluators._logistic import fit_logistic
 from medssl_evaluators._stacked import train_heads
 

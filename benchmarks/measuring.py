@@ -133,7 +133,7 @@ def _processor() -> str:
 
 
 def _has_bfloat16() -> bool:
-    from medssl.train.device import choose_precision
+    from medssl.train.machine.device import choose_precision
 
     return choose_precision("auto", torch.device("cpu")).dtype is torch.bfloat16
 

@@ -50,10 +50,10 @@ def steps(path: Path, count: int) -> dict[str, object]:
     from medssl.contracts import Augmentation, Task, ViewSpec
     from medssl.data.views import Views
     from medssl.settings import EncoderSettings, TrainSettings
-    from medssl.train.backbones import build_encoder
-    from medssl.train.device import choose_precision
-    from medssl.train.records import StepRecord
-    from medssl.train.trainer import Trainer
+    from medssl.train.encoder.backbones import build_encoder
+    from medssl.train.loop.records import StepRecord
+    from medssl.train.loop.trainer import Trainer
+    from medssl.train.machine.device import choose_precision
     from medssl_methods.simclr import SimCLR
 
     device = torch.device("cpu")

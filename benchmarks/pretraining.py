@@ -35,15 +35,15 @@ from torchvision import transforms
 from benchmarks.measuring import Line, ratio_line, take_turns
 from medssl.contracts import Augmentation, Dataset, Sample, Task, ViewSpec, read_image
 from medssl.data.pixels import ImageStore
-from medssl.data.store import Store, open_store
+from medssl.data.store.store import Store, open_store
 from medssl.data.views import Views
 from medssl.settings import EncoderSettings, TrainSettings
-from medssl.train.backbones import build_encoder
-from medssl.train.device import Precision, choose_layout, choose_precision
-from medssl.train.memory import kept_memory
-from medssl.train.optim import build_optimizer
-from medssl.train.records import StepRecord
-from medssl.train.trainer import Trainer
+from medssl.train.encoder.backbones import build_encoder
+from medssl.train.loop.optim import build_optimizer
+from medssl.train.loop.records import StepRecord
+from medssl.train.loop.trainer import Trainer
+from medssl.train.machine.device import Precision, choose_layout, choose_precision
+from medssl.train.machine.memory import kept_memory
 from medssl_methods.simclr import SimCLR
 
 TILE, TILES = 150, 512  # pixels and images: a tenth of the colorectal set

@@ -2,7 +2,7 @@
 
 One convolution at a time, in bfloat16 under autocast, against the gradient in float64 of the same rounded numbers. A
 gradient that is off by more than a twentieth of its largest value is counted as wrong. Exit code 1 if any is.
-:mod:`medssl.train.small_maps` computes such layers in float32.
+:mod:`medssl.train.machine.small_maps` computes such layers in float32.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import torch
 from torch import nn
 from torch.nn.grad import conv2d_weight
 
-from medssl.train.device import native_bfloat16
+from medssl.train.machine.device import native_bfloat16
 
 KERNELS, STRIDES = (1, 3, 7), (1, 2, 4)
 SIDES = ((1, 1), (1, 4), (4, 1), (2, 2), (3, 3), (4, 4), (8, 8))

@@ -19,7 +19,7 @@ import torch
 from benchmarks.measuring import Line, ratio_line, take_turns
 from benchmarks.pretraining import Tiles, write_tiles
 from medssl.contracts import read_image
-from medssl.data.store import open_store
+from medssl.data.store.store import open_store
 
 JPEGS, JPEG_SIDE, VIEW = 5856, 512, 64  # the pneumonia set's number of files, at a third of their side
 DISTINCT = 61  # files that are drawn; the others are copies
@@ -27,9 +27,9 @@ DISTINCT = 61  # files that are drawn; the others are copies
 _FIRST_STEP = """
 import json, sys, time
 from pathlib import Path
-import torch, medssl.pipeline, medssl.catalog, medssl.recipe
+import torch, medssl.runs.pipeline, medssl.catalog, medssl.recipe
 import medssl_methods.simclr, medssl_datasets.folder, medssl_evaluators.knn
-from medssl.stages import Listener
+from medssl.runs.listener import Listener
 
 class FirstStep(Listener):
     def step(self, record):
@@ -42,8 +42,8 @@ catalog = medssl.catalog.load_catalog()
 settings = {"method": "simclr", "dataset": "folder", "evaluators": ["knn"],
             "train": {"batch_size": 16}, "views": {"image_size": 64}, "encoder": {"backbone": "resnet18"}}
 recipe = medssl.recipe.resolve(catalog, [settings])
-place = medssl.pipeline.Place(data_dir=Path(sys.argv[1]), output=Path(sys.argv[2]), force=True)
-medssl.pipeline.execute(recipe, catalog=catalog, place=place, listener=FirstStep())
+place = medssl.runs.pipeline.Place(data_dir=Path(sys.argv[1]), output=Path(sys.argv[2]), force=True)
+medssl.runs.pipeline.execute(recipe, catalog=catalog, place=place, listener=FirstStep())
 """
 
 
@@ -137,10 +137,10 @@ def building(rounds: int) -> Line:
 def validation() -> Line:
     """Share of the validation by k nearest neighbours in pre-training, at its default interval."""
     from medssl.catalog import load_catalog
-    from medssl.pipeline import Place, execute
     from medssl.recipe import resolve
-    from medssl.stages import Listener
-    from medssl.train.records import EpochRecord
+    from medssl.runs.listener import Listener
+    from medssl.runs.pipeline import Place, execute
+    from medssl.train.loop.records import EpochRecord
 
     class Watch(Listener):
         def __init__(self) -> None:

@@ -21,7 +21,7 @@ from collect_results import FIGURES, CollectError, collect
 from kept_results import COMPARISONS, KEPT, MEASURED, REPORT, ROWS, RUNS, Line, read_runs, read_table
 
 from medssl.errors import MedsslError
-from medssl.report.wording import interval_text, short, signed
+from medssl.report.words.wording import interval_text, short, signed
 
 DOCS = Path(__file__).resolve().parent
 METRICS = {"accuracy": "Accuracy", "balanced_accuracy": "Balanced accuracy", "auroc": "AUROC"}

@@ -9,20 +9,20 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from medssl.embedding import embed, load_encoder
-    from medssl.pipeline import Place, run
-    from medssl.record import RunResult
-    from medssl.study.running import bench
+    from medssl.export.embedding import embed, load_encoder
+    from medssl.results.directory import RunResult
+    from medssl.runs.pipeline import Place, run
+    from medssl.study.schedule.running import bench
 
 __all__ = ["Place", "RunResult", "__version__", "bench", "embed", "load_encoder", "run"]
 
 _HOMES = {
-    "Place": "medssl.pipeline",
-    "RunResult": "medssl.record",
-    "bench": "medssl.study.running",
-    "embed": "medssl.embedding",
-    "load_encoder": "medssl.embedding",
-    "run": "medssl.pipeline",
+    "Place": "medssl.runs.pipeline",
+    "RunResult": "medssl.results.directory",
+    "bench": "medssl.study.schedule.running",
+    "embed": "medssl.export.embedding",
+    "load_encoder": "medssl.export.embedding",
+    "run": "medssl.runs.pipeline",
 }
 
 

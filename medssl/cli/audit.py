@@ -16,7 +16,7 @@ from medssl.cli.options import find_plugins, recipe_layers
 from medssl.errors import OptionError
 
 if TYPE_CHECKING:
-    from medssl.data.audit import Audit
+    from medssl.data.audit.findings import Audit
 
 __all__ = ["audit"]
 
@@ -75,7 +75,7 @@ def audit(data_dir: Path | None, on_bad_image: Any, groups: Path | None, as_json
 
 def _write_groups(file: Path, found: Audit) -> None:
     """Write a table of every image, which is also one that `csv` reads."""
-    from medssl.files import write_atomic
+    from medssl.io.files import write_atomic
 
     joined = found.joined_groups
     if not joined:

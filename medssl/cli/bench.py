@@ -14,10 +14,10 @@ from medssl.catalog import Catalog, load_catalog
 from medssl.cli.options import recipe_layers, recipe_options
 
 if TYPE_CHECKING:
-    from medssl.pipeline import Place
+    from medssl.runs.pipeline import Place
     from medssl.study.grid import Cell
     from medssl.study.plan import Plan
-    from medssl.study.running import Study
+    from medssl.study.schedule.running import Study
 
 __all__ = ["bench"]
 
@@ -81,7 +81,7 @@ def bench(ctx: click.Context, /, plan: str | None, output: Path, **words: Any) -
     catalog = load_catalog(words["registry"])
     chosen = _choose_plan(plan, words, catalog)
     layers = recipe_layers(words)
-    from medssl.pipeline import Place
+    from medssl.runs.pipeline import Place
     from medssl.study.grid import expand
 
     cells = expand(chosen, layers, catalog, words["data_dir"])
@@ -127,7 +127,7 @@ def _carry_out(
     words: Mapping[str, Any],
 ) -> Study:
     from medssl.cli.study_display import choose_study_display
-    from medssl.study.running import carry_out
+    from medssl.study.schedule.running import carry_out
 
     with choose_study_display(quiet=words["as_json"]) as display:
         try:
@@ -153,8 +153,8 @@ def _carry_out(
 
 def _print_cells(cells: Sequence[Cell], catalog: Catalog, output: Path, jobs: int) -> None:
     from medssl.cli.study_display import duration
-    from medssl.record import RunDirectory
-    from medssl.study.timing import learn_folder
+    from medssl.results.directory import RunDirectory
+    from medssl.study.schedule.timing import learn_folder
 
     finished = {cell.recipe.slug for cell in cells if RunDirectory(output / cell.recipe.slug).result.exists()}
     for cell in cells:
@@ -177,7 +177,7 @@ def _write_report(study: Study, output: Path, catalog: Catalog, *, quiet: bool) 
 
 def _print_study(study: Study, output: Path, *, as_json: bool) -> None:
     from medssl.cli.study_table import print_summary
-    from medssl.study.table import summary_values
+    from medssl.study.results.table import summary_values
 
     if as_json:
         state = json.loads((output / "study.json").read_text(encoding="utf-8"))

@@ -129,8 +129,8 @@ def _print(values: Mapping[str, Any], as_json: bool) -> None:
 
 
 def _show_run(path: Path, as_json: bool) -> None:
-    from medssl.record import RunDirectory
-    from medssl.report.tables import print_result
+    from medssl.report.tables.tables import print_result
+    from medssl.results.directory import RunDirectory
 
     result = RunDirectory(path).load()
     if as_json:

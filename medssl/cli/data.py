@@ -20,7 +20,7 @@ __all__ = ["fetch"]
 def fetch(dataset: str, data_dir: Path | None, settings: tuple[str, ...], registry: Path | None) -> None:
     """Download DATASET, verified by its checksum, into a folder of its own."""
     from medssl.catalog import load_catalog
-    from medssl.pipeline import fetch_dataset
+    from medssl.runs.pipeline import fetch_dataset
 
     catalog = load_catalog(registry)
     layers = recipe_layers({"dataset": dataset, "settings": settings})

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Self
 
 import click
 
-from medssl.stages import Listener
+from medssl.runs.listener import Listener
 
 if TYPE_CHECKING:
     from medssl.recipe import Recipe
-    from medssl.train.trainer import EpochRecord, StepRecord
+    from medssl.train.loop.trainer import EpochRecord, StepRecord
 
 __all__ = ["Display", "choose_display", "epoch_line"]
 

@@ -28,7 +28,7 @@ def embed(encoder: Path, images: tuple[Path, ...], output: Path, device: str, pr
     """
     if output.suffix not in (".npz", ".csv"):
         raise OptionError(f"--output {output} has no known suffix. Features are written as .npz or .csv. Give one.")
-    from medssl import embedding
+    from medssl.export import embedding
 
     paths = embedding.find_images(images)
     x = embedding.embed(encoder, paths, device=device, precision=precision)
@@ -43,7 +43,7 @@ def _write(output: Path, paths: list[str], x: Any) -> None:
 
     import numpy as np
 
-    from medssl.files import write_atomic, write_atomic_with
+    from medssl.io.files import write_atomic, write_atomic_with
 
     if output.suffix == ".npz":
         write_atomic_with(output, lambda file: np.savez(file, x=x, path=np.array(paths)))

@@ -72,7 +72,7 @@ def _from_file(encoder: str, words: dict[str, Any]) -> dict[str, Any]:
         raise CheckpointError(
             f"there is no encoder at {path}. Give a run's folder, a weights file, or `pretrained` for timm's own."
         )
-    from medssl.files import read_header
+    from medssl.io.files import read_header
 
     header = read_header(path)
     own = _own_split(path, words)

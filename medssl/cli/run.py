@@ -14,9 +14,9 @@ from medssl.catalog import Catalog, load_catalog
 from medssl.cli.options import find_plugins, recipe_layers, recipe_options
 
 if TYPE_CHECKING:
-    from medssl.pipeline import Place
     from medssl.recipe import Recipe
-    from medssl.record import RunResult
+    from medssl.results.directory import RunResult
+    from medssl.runs.pipeline import Place
 
 __all__ = ["run"]
 
@@ -32,8 +32,8 @@ def run(ctx: click.Context, /, output: Path, force: bool, as_json: bool, **words
     layers = recipe_layers(words)
     catalog = load_catalog(words["registry"])
     find_plugins(words, catalog)
-    from medssl.pipeline import Place
     from medssl.recipe import resolve
+    from medssl.runs.pipeline import Place
     from medssl.study.grid import fold_layers
 
     recipe = resolve(catalog, layers)
@@ -59,8 +59,8 @@ def run(ctx: click.Context, /, output: Path, force: bool, as_json: bool, **words
 def _carry_out(ctx: click.Context, recipe: Recipe, catalog: Catalog, place: Place, *, quiet: bool) -> RunResult:
     """Carry out one recipe with a display, and write its page."""
     from medssl.cli.display import choose_display
-    from medssl.pipeline import execute
     from medssl.report.page import write_page
+    from medssl.runs.pipeline import execute
 
     with choose_display(recipe, quiet=quiet) as display:
         try:
@@ -75,7 +75,7 @@ def _carry_out(ctx: click.Context, recipe: Recipe, catalog: Catalog, place: Plac
 
 
 def _print_one(result: RunResult, *, as_json: bool) -> None:
-    from medssl.report.tables import print_result
+    from medssl.report.tables.tables import print_result
 
     if as_json:
         click.echo(json.dumps(dict(result.values), indent=2))
@@ -86,8 +86,8 @@ def _print_one(result: RunResult, *, as_json: bool) -> None:
 def _print_folds(results: Sequence[RunResult], catalog: Catalog, *, as_json: bool) -> None:
     """Print the metrics of the pooled predictions, and where the folds are."""
     from medssl.cli.study_table import print_pooled
-    from medssl.study.summary import summarise
-    from medssl.study.table import summary_values
+    from medssl.study.results.summary import summarise
+    from medssl.study.results.table import summary_values
 
     summary = summarise(results, catalog)
     if as_json:

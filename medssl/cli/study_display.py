@@ -9,7 +9,7 @@ from typing import Self
 import click
 
 from medssl.study.grid import Cell
-from medssl.study.state import Outcome, StudyListener
+from medssl.study.schedule.state import Outcome, StudyListener
 
 __all__ = ["StudyDisplay", "choose_study_display", "duration"]
 

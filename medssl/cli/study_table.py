@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from medssl.study.summary import Summary
+    from medssl.study.results.summary import Summary
 
 __all__ = ["print_pooled", "print_summary"]
 
@@ -17,7 +17,7 @@ _METRIC = "accuracy"
 
 def print_summary(summary: Summary) -> None:
     """Print, for each dataset, the table of scores and that of differences from the best baseline."""
-    from medssl.study.table import difference_rows, score_rows
+    from medssl.study.results.table import difference_rows, score_rows
 
     for dataset in dict.fromkeys(row.dataset for row in summary.rows):
         click.echo(f"\n{dataset}: {_METRIC} on the test part")
@@ -30,7 +30,7 @@ def print_summary(summary: Summary) -> None:
 
 def print_pooled(summary: Summary) -> None:
     """Print every metric of rows whose folds were pooled."""
-    from medssl.study.table import metric_rows
+    from medssl.study.results.table import metric_rows
 
     for row in summary.rows:
         click.echo(f"{row.method} on {row.dataset}: predictions of {len(row.runs)} folds pooled, {row.split} split")

@@ -34,8 +34,8 @@ def show_views(output: Path | None, **words: Any) -> None:
     layers = recipe_layers(words)
     if not any("method" in layer for layer in layers):
         layers.insert(0, {"method": next(iter(catalog.marked("method", "as_given")), None)})
+    from medssl.preview.view_sheet import view_sheet
     from medssl.recipe import resolve
-    from medssl.report.view_sheet import view_sheet
 
     recipe = resolve(catalog, layers)
     sheet = view_sheet(recipe, catalog, words["data_dir"])

@@ -22,7 +22,7 @@ from PIL import Image
 from medssl.conformance.running import Check, NotSeen, Subject, require, without_global_draws
 from medssl.contracts import Dataset, Sample
 from medssl.errors import DataError
-from medssl.pipeline import collect_warnings
+from medssl.runs.pipeline import collect_warnings
 
 __all__ = ["CHECKS", "explains", "open_at"]
 

@@ -18,9 +18,9 @@ from medssl import options
 from medssl.conformance import toy
 from medssl.conformance.running import Check, Subject, require, without_global_draws
 from medssl.contracts import Augmentation, Batch, Method, Task, ViewSpec
-from medssl.train.batchnorm import JointEncode
-from medssl.train.device import Precision
-from medssl.train.small_maps import protect
+from medssl.train.loop.batchnorm import JointEncode
+from medssl.train.machine.device import Precision
+from medssl.train.machine.small_maps import protect
 
 __all__ = ["CHECKS", "TOTAL_STEPS", "Rig", "build", "make_batch", "one_batch"]
 

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from medssl.contracts import Features, Images, Method
 
 if TYPE_CHECKING:
-    from medssl.train.backbones import Encoder as Backbone
+    from medssl.train.encoder.backbones import Encoder as Backbone
 
 __all__ = [
     "CLASSES",
@@ -83,7 +83,7 @@ def encoder_for(method: type[Method], feature_dim: int = FEATURES, depth: int = 
         return Encoder(feature_dim, depth)
     from timm.models.vision_transformer import VisionTransformer  # noqa: PLC0415  (seconds that most methods save)
 
-    from medssl.train.backbones import Encoder as Wrapped  # noqa: PLC0415  (it imports timm)
+    from medssl.train.encoder.backbones import Encoder as Wrapped  # noqa: PLC0415  (it imports timm)
 
     width = 2 * feature_dim  # a narrower one needs many more steps to learn
     network = VisionTransformer(

@@ -21,8 +21,8 @@ from medssl.contracts.evaluators import (
 from medssl.contracts.methods import Batch, Encode, Method, Task
 from medssl.contracts.options import Fraction, NonNegative, Positive, PositiveInt
 from medssl.contracts.views import Augmentation, ViewGroup, ViewSpec
-from medssl.download import Source, download, unpack
-from medssl.images import IMAGE_SUFFIXES, read_image
+from medssl.tools.download import Source, download, unpack
+from medssl.tools.images import IMAGE_SUFFIXES, read_image
 
 __all__ = [
     "IMAGE_SUFFIXES",

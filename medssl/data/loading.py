@@ -14,16 +14,16 @@ from torch import Tensor
 
 from medssl.catalog import Catalog
 from medssl.contracts import Dataset, Sample
-from medssl.data.audit import Audit, audit
-from medssl.data.building import is_of
-from medssl.data.contents import content_key
-from medssl.data.labels import choose_labels
+from medssl.data.audit.findings import Audit, audit
 from medssl.data.listing import list_samples, samples_key
-from medssl.data.split_of import continue_split
-from medssl.data.splits import Split, make_split
-from medssl.data.store import Store, default_cache, open_store
+from medssl.data.split.labels import choose_labels
+from medssl.data.split.split_of import continue_split
+from medssl.data.split.splits import Split, make_split
+from medssl.data.store.building import is_of
+from medssl.data.store.contents import content_key
+from medssl.data.store.store import Store, default_cache, open_store
 from medssl.errors import DataError, OptionError
-from medssl.files import checksum
+from medssl.io.files import checksum
 from medssl.recipe import Choice, Recipe
 
 __all__ = ["Data", "Part", "Source", "data_folder", "load_data", "open_dataset"]

@@ -26,7 +26,7 @@ Ints = NDArray[np.int64]
 
 
 class ImageStore(Protocol):
-    """What views need of a store; see :class:`medssl.data.store.Store`."""
+    """What views need of a store; see :class:`medssl.data.store.store.Store`."""
 
     @property
     def dtype(self) -> np.dtype[Any]:

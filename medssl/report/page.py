@@ -13,9 +13,9 @@ import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from medssl.files import write_atomic
-from medssl.metrics_table import METRICS, metric_text
-from medssl.record import RunDirectory, RunResult
+from medssl.io.files import write_atomic
+from medssl.results.directory import RunDirectory, RunResult
+from medssl.results.metrics_table import METRICS, metric_text
 
 __all__ = ["curve_svg", "render_page", "template_environment", "write_page"]
 

@@ -10,9 +10,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from medssl.record import RunDirectory, RunResult
-from medssl.study.rows import repeats
-from medssl.study.summary import Comparison, Estimate, PublishedCell, Row, Summary
+from medssl.results.directory import RunDirectory, RunResult
+from medssl.study.results.rows import repeats
+from medssl.study.results.summary import Comparison, Estimate, PublishedCell, Row, Summary
 
 __all__ = ["Section", "TestPart", "make_sections"]
 

@@ -10,21 +10,22 @@ from typing import Any
 
 from medssl.catalog import Catalog, load_catalog
 from medssl.errors import CheckpointError
-from medssl.files import write_atomic
-from medssl.metrics_table import METRICS
-from medssl.record import RunDirectory, RunResult
-from medssl.report import provenance, table_files, wording
-from medssl.report.answer import Answer, answer
-from medssl.report.drawing import Drawing
-from medssl.report.figures import batch_figures, label_figures, score_figures
-from medssl.report.images import Gallery, make_gallery
-from medssl.report.maps import HEIGHT, SHAPES, WIDTH, FeatureMap, make_maps, map_file
+from medssl.io.files import write_atomic
+from medssl.report.figures.drawing import Drawing
+from medssl.report.figures.maps import HEIGHT, SHAPES, WIDTH, FeatureMap, make_maps, map_file
+from medssl.report.figures.palette import Style, css_variables, styles
+from medssl.report.figures.scores import batch_figures, label_figures, score_figures
+from medssl.report.figures.training import reliability_figure, training_figures
 from medssl.report.page import template_environment
-from medssl.report.palette import Style, css_variables, styles
+from medssl.report.pictures.images import Gallery, make_gallery
 from medssl.report.sections import Section, make_sections
-from medssl.report.training_figures import reliability_figure, training_figures
-from medssl.report.trust import findings
-from medssl.study.summary import Row, summarise
+from medssl.report.tables import table_files
+from medssl.report.words import provenance, wording
+from medssl.report.words.answer import Answer, answer
+from medssl.report.words.trust import findings
+from medssl.results.directory import RunDirectory, RunResult
+from medssl.results.metrics_table import METRICS
+from medssl.study.results.summary import Row, summarise
 
 __all__ = ["find_runs", "write_report"]
 

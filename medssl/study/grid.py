@@ -11,7 +11,7 @@ from typing import Any
 from medssl.catalog import Catalog
 from medssl.data.listing import list_samples
 from medssl.data.loading import open_dataset
-from medssl.data.splits import FOLDED, fold_count
+from medssl.data.split.splits import FOLDED, fold_count
 from medssl.errors import DataError, OptionError
 from medssl.recipe import Recipe, resolve
 from medssl.study.plan import Plan

@@ -73,7 +73,7 @@ def test_generated_page_lists_every_option_with_its_default(generator: ModuleTyp
 
 def test_generated_pages_cover_every_module_of_the_core(generator: ModuleType) -> None:
     documented = {Path(name).stem for name in generator.pages() if name.startswith("api/")}
-    assert {"medssl.contracts", "medssl.errors", "medssl.pipeline", "medssl.data.splits"} <= documented
+    assert {"medssl.contracts", "medssl.errors", "medssl.runs.pipeline", "medssl.data.split.splits"} <= documented
 
 
 def test_page_of_the_contracts_holds_each_public_name_once(generator: ModuleType) -> None:
@@ -235,7 +235,7 @@ def test_readme_method_is_the_one_that_the_tutorial_tests() -> None:
 
 
 def test_the_result_page_names_every_field_of_the_schema() -> None:
-    schema = json.loads((ROOT / "medssl" / "result.schema.json").read_text(encoding="utf-8"))
+    schema = json.loads((ROOT / "medssl" / "results" / "result.schema.json").read_text(encoding="utf-8"))
     text = (DOCS / "reference" / "result.md").read_text(encoding="utf-8")
     words = set(re.findall(r"`([\w.]+)`", text))
     top = schema["properties"]

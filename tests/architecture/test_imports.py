@@ -16,7 +16,10 @@ CLI = "from medssl.cli import main; main({arguments!r}, standalone_mode=False)"
 
 STATEMENTS = {
     "import": "import medssl",
-    "errors": "import medssl.errors, medssl.registry, medssl.catalog, medssl.options, medssl.download, medssl.images",
+    "errors": (
+        "import medssl.errors, medssl.registry, medssl.catalog, medssl.options, medssl.tools.download, "
+        "medssl.tools.images"
+    ),
     "help": CLI.format(arguments=["--help"]),
     "list": CLI.format(arguments=["list"]),
     "list as JSON": CLI.format(arguments=["list", "--json"]),

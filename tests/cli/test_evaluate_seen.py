@@ -15,7 +15,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from medssl.cli import main
-from medssl.files import read_header
+from medssl.io.files import read_header
 
 PATIENTS = [f"P{number:02}" for number in range(1, 13)]
 GROUPED = ("--set", r"dataset.group_pattern=(P\d+)_")

@@ -11,10 +11,10 @@ from sklearn.metrics import f1_score
 
 from medssl.catalog import load_catalog
 from medssl.cli import main
-from medssl.locks import BusyError, hold
-from medssl.pipeline import Place, execute
+from medssl.io.locks import BusyError, hold
 from medssl.recipe import resolve
-from medssl.stages import Listener
+from medssl.runs.listener import Listener
+from medssl.runs.pipeline import Place, execute
 
 WORDS = ["run", "--method", "random", "--dataset", "phantom", "--image-size", "24", "--backbone", "resnet10t"]
 WORDS += ["--evaluator", "knn", "--set", "encoder.stem=standard", "--set", "dataset.images_per_patient=2"]

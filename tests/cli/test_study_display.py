@@ -7,7 +7,7 @@ from medssl.cli import study_display
 from medssl.cli.study_display import PlainStudy, RichStudy, duration
 from medssl.study.grid import expand
 from medssl.study.plan import Plan
-from medssl.study.state import Outcome
+from medssl.study.schedule.state import Outcome
 
 
 @pytest.fixture(scope="module")

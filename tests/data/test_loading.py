@@ -137,7 +137,7 @@ def test_the_result_says_which_labels_were_used(load):
 def test_the_data_section_keeps_the_schema_and_names_the_fold(load, protocol, fold):
     described = load(protocol, fold=fold and fold["index"]).describe()
     assert described["fold"] == fold
-    schema = json.loads((importlib.resources.files("medssl") / "result.schema.json").read_text())
+    schema = json.loads((importlib.resources.files("medssl.results") / "result.schema.json").read_text())
     jsonschema.validate(described, {**schema["properties"]["data"], "$defs": schema["$defs"]})
 
 

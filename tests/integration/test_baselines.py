@@ -58,7 +58,7 @@ def finished(outcome):
     assert outcome.exit_code == 0, outcome.output
     (directory,) = Path("runs").iterdir()
     result = json.loads((directory / "result.json").read_text())
-    schema = json.loads((importlib.resources.files("medssl") / "result.schema.json").read_text())
+    schema = json.loads((importlib.resources.files("medssl.results") / "result.schema.json").read_text())
     jsonschema.validate(result, schema)
     return result, directory
 

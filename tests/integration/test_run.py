@@ -107,7 +107,7 @@ def test_a_run_leaves_every_file_and_a_valid_result(finished):
         "report.html",
     }
     result = json.loads((directory / "result.json").read_text())
-    schema = json.loads((importlib.resources.files("medssl") / "result.schema.json").read_text())
+    schema = json.loads((importlib.resources.files("medssl.results") / "result.schema.json").read_text())
     jsonschema.validate(result, schema)
     assert f"runs/{directory.name}" in outcome.output
     assert "accuracy" in outcome.output

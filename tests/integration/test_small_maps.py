@@ -36,7 +36,7 @@ def test_a_run_names_its_float32_layers(tmp_path, monkeypatch, method, side, pre
         done = CliRunner().invoke(main, [*options, *more, "--output", str(tmp_path / "runs")])
         assert done.exit_code == 0, done.output
     results = [json.loads(file.read_text()) for file in sorted((tmp_path / "runs").glob("*/result.json"))]
-    schema = json.loads((importlib.resources.files("medssl") / "result.schema.json").read_text())
+    schema = json.loads((importlib.resources.files("medssl.results") / "result.schema.json").read_text())
     assert len(results) == 2
     for result in results:
         jsonschema.validate(result, schema)

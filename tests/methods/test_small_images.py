@@ -1,7 +1,7 @@
 """Every self-supervised method trains on small images alike in float32 and in bfloat16.
 
 With a ResNet's standard stem the smallest views end in maps of one pixel, on which some processors compute wrong
-gradients in bfloat16, see :mod:`medssl.train.small_maps`.
+gradients in bfloat16, see :mod:`medssl.train.machine.small_maps`.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from timm.models.vision_transformer import VisionTransformer
 from medssl.conformance import toy
 from medssl.contracts import Task
 from medssl.settings import EncoderSettings, TrainSettings
-from medssl.train.backbones import Encoder, build_encoder
-from medssl.train.device import Precision
-from medssl.train.small_maps import find_small_maps
-from medssl.train.trainer import Trainer
+from medssl.train.encoder.backbones import Encoder, build_encoder
+from medssl.train.loop.trainer import Trainer
+from medssl.train.machine.device import Precision
+from medssl.train.machine.small_maps import find_small_maps
 
 IMAGES, BATCH, EPOCHS, SIZES = 16, 8, 2, (28, 32, 48, 64)
 RATES = {"BarlowTwins": 0.00001}  # its loss is a sum over millions of entries, some 500 here

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from medssl.catalog import load_catalog
-from medssl.data.splits import make_split
-from medssl.evaluate.reliability import reliability
-from medssl.evaluate.scoring import score
+from medssl.data.split.splits import make_split
+from medssl.evaluation.reliability import reliability
+from medssl.evaluation.scoring import score
 from medssl.recipe import resolve
-from medssl.record import SCHEMA, RunDirectory
+from medssl.results.directory import SCHEMA, RunDirectory
 
 METHOD = "mae"  # a method whose module is quick to import
 

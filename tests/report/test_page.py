@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from medssl.metrics_table import metric_text
-from medssl.record import RunResult
 from medssl.report.page import curve_svg, render_page, template_environment
-from medssl.report.tables import result_rows
+from medssl.report.tables.tables import result_rows
+from medssl.results.directory import RunResult
+from medssl.results.metrics_table import metric_text
 
 METRIC = {"value": 0.5, "low": 0.25, "high": 0.75}
 

@@ -3,7 +3,7 @@
 import dataclasses
 
 from medssl.report.sections import make_sections
-from medssl.study.summary import PublishedCell, summarise
+from medssl.study.results.summary import PublishedCell, summarise
 
 
 def sections_of(*runs):

@@ -9,8 +9,8 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from medssl.errors import CheckpointError
-from medssl.metrics_table import metric_text
 from medssl.report.study import find_runs, write_report
+from medssl.results.metrics_table import metric_text
 
 VOID = {"meta", "img", "br"}
 EVERYTHING = [

@@ -6,8 +6,8 @@ import json
 import numpy as np
 import pytest
 
-from medssl.evaluate.scoring import score
-from medssl.record import SCHEMA, RunDirectory
+from medssl.evaluation.scoring import score
+from medssl.results.directory import SCHEMA, RunDirectory
 from medssl.settings import EvaluateSettings
 
 CLASSES = 3

@@ -1,0 +1,1 @@
+"""What a reader of a result must know about the images."""

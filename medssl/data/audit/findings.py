@@ -1,0 +1,240 @@
+"""The audit: what a reader of a result must know about the images before the first number.
+
+Copies of an image on both sides of a split, images with two labels, groups in two parts, and how many of what there
+are. It knows what the split does, so the same copies are a remark under one split and a leak under another.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from medssl.contracts import Dataset, Sample
+from medssl.data.audit.duplicates import Duplicates, find_duplicates, join_copies
+from medssl.data.audit.perceptual import NearPair
+from medssl.data.split.protocols import PARTS
+from medssl.data.split.splits import Split
+from medssl.data.store.store import Store, default_cache
+
+__all__ = ["Audit", "audit"]
+
+_SEEN_BEFORE = {"test": ("train", "val"), "val": ("train",)}  # part -> where its images must not be too
+
+
+def audit(
+    dataset: Dataset, samples: Sequence[Sample], store: Store, split: Split, *, cache: Path | None = None
+) -> Audit:
+    """Look for copies, contradictions and leaks.
+
+    Args:
+        dataset: Names classes and groups.
+        samples: The samples of the store.
+        store: Their images; decoded once, here they are only compared.
+        split: Which part each is in.
+        cache: Where findings that hold for every split are kept; ``None``: where stores are.
+    """
+    by_id = {sample.id: sample for sample in samples}
+    return Audit(
+        samples=tuple(by_id[name] for name in store.ids),
+        classes=tuple(dataset.classes),
+        group_kind=dataset.group_kind or "group",
+        store=store,
+        split=split,
+        duplicates=find_duplicates(store, cache or default_cache()),
+    )
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Audit:
+    """What was found.
+
+    Attributes:
+        samples: In the order of the store.
+        classes: Class names.
+        group_kind: What a group is.
+        store: The images.
+        split: Which part each is in.
+        duplicates: What is there more than once, whatever the split.
+    """
+
+    samples: tuple[Sample, ...]
+    classes: tuple[str, ...]
+    group_kind: str
+    store: Store
+    split: Split
+    duplicates: Duplicates
+
+    @cached_property
+    def warnings(self) -> tuple[str, ...]:
+        """Sentences for the reader of a result. Shared groups are not among them: the split's own say that."""
+        return tuple(self._warn())
+
+    @cached_property
+    def seen_before(self) -> Mapping[str, Mapping[str, int]]:
+        """Of the test and of the validation images: all, those that equal one seen before, nearly so, either."""
+        found = {}
+        for part in _SEEN_BEFORE:
+            equal, near = (self._seen_before(part, pairs) for pairs in (self._equal_pairs, self._near_pairs))
+            counts = {"equal": len(equal), "near": len(near), "either": len(equal.keys() | near.keys())}
+            found[part] = {"images": len(getattr(self.split, part)), **counts}
+        return found
+
+    def copies_of(self, part: str) -> frozenset[str]:
+        """Return the test or validation images that equal, or nearly so, one that was seen before them."""
+        return frozenset().union(*(self._seen_before(part, pairs) for pairs in (self._equal_pairs, self._near_pairs)))
+
+    @cached_property
+    def joined_groups(self) -> Mapping[str, str]:
+        """Group by id, copies in one group: see :func:`medssl.data.audit.duplicates.join_copies`."""
+        return join_copies(self.samples, self.duplicates)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything as plain values."""
+        return {
+            "images": len(self.samples),
+            "without_label": sum(sample.label is None for sample in self.samples),
+            "split": self.split.protocol,
+            "split_sha256": self.split.sha256,
+            "parts": {part: dict(counts) for part, counts in self.split.class_count.items()},
+            "unused": len(self.split.unused),
+            "sizes": self._sizes(),
+            "groups": self._groups() if self.split.groups else None,
+            "equal": [[self._describe(i) for i in images] for images in self.duplicates.equal],
+            "near": [
+                {
+                    "images": [self._describe(pair.first), self._describe(pair.second)],
+                    "similarity": pair.similarity,
+                    "turned": pair.turned,
+                }
+                for pair in self._near
+            ],
+            "near_searched": self.duplicates.near is not None,
+            "seen_before": self.seen_before,
+            "warnings": [*self.split.warnings, *self.warnings],
+        }
+
+    # --------------------------------------------------------------------------------------------------------- counts
+
+    def _sizes(self) -> dict[str, Any]:
+        heights, widths = self.store.shapes[:, 0], self.store.shapes[:, 1]
+        return {
+            "height": _range(heights),
+            "width": _range(widths),
+            "shapes": len(np.unique(self.store.shapes, axis=0)),
+            "channels": self.store.channels,
+            "dtype": self.store.dtype.name,
+            "reduced": self.store.reduced,
+        }
+
+    def _groups(self) -> dict[str, Any]:
+        members: dict[str, list[Sample]] = defaultdict(list)
+        for sample in self.samples:
+            if sample.group:
+                members[sample.group].append(sample)
+        labels = {group: {s.label for s in some if s.label is not None} for group, some in members.items()}
+        parts = {group: {self._part[s.id] for s in some} for group, some in members.items()}
+        return {
+            "kind": self.group_kind,
+            "count": len(members),
+            "images": _range([len(some) for some in members.values()]),
+            "images_without": sum(not sample.group for sample in self.samples),
+            "with_several_classes": sum(len(found) > 1 for found in labels.values()),
+            "per_part": {part: sum(part in found for found in parts.values()) for part in PARTS},
+            "per_class": {
+                name: sum(label in found for found in labels.values()) for label, name in enumerate(self.classes)
+            },
+            "in_two_parts": {
+                f"{a}, {b}": sum({a, b} <= found for found in parts.values()) for a, b in combinations(PARTS, 2)
+            },
+        }
+
+    def _describe(self, i: int) -> dict[str, Any]:
+        sample = self.samples[i]
+        label = None if sample.label is None else self.classes[sample.label]
+        return {"id": sample.id, "label": label, "group": sample.group, "part": self._part[sample.id]}
+
+    # ------------------------------------------------------------------------------------------------------- findings
+
+    @cached_property
+    def _part(self) -> Mapping[str, str]:
+        return {name: part for part in (*PARTS, "unused") for name in getattr(self.split, part)}
+
+    @property
+    def _near(self) -> Sequence[NearPair]:
+        return self.duplicates.near or ()
+
+    @cached_property
+    def _near_pairs(self) -> list[tuple[int, int]]:
+        return [pair[:2] for pair in self._near]
+
+    @cached_property
+    def _equal_pairs(self) -> list[tuple[int, int]]:
+        return [pair for images in self.duplicates.equal for pair in combinations(images, 2)]
+
+    def _seen_before(self, part: str, pairs: Iterable[tuple[int, int]]) -> dict[str, str]:
+        """Map images of a part to a copy that was trained on, or chosen with."""
+        found = {}
+        for pair in pairs:
+            for i, j in (pair, pair[::-1]):
+                one, other = self.samples[i].id, self.samples[j].id
+                if self._part[one] == part and self._part[other] in _SEEN_BEFORE[part]:
+                    found[one] = other
+        return found
+
+    def _warn(self) -> Iterator[str]:
+        yield from self._warn_of_equal_images()
+        for part, adjective in (("test", "test"), ("val", "validation")):
+            for pairs, what in ((self._equal_pairs, "identical to"), (self._near_pairs, "nearly identical to")):
+                if seen := self._seen_before(part, pairs):
+                    before = "a training or validation image" if part == "test" else "a training image"
+                    one, other = next(iter(seen.items()))
+                    yield (
+                        f"audit: {len(seen)} of {len(getattr(self.split, part))} {adjective} images "
+                        f"{'is' if len(seen) == 1 else 'are'} {what} {before}"
+                        f", for instance '{one}' and '{other}'"
+                    )
+        contradicting = [pair for pair in self._near_pairs if self._contradict(pair)]
+        if contradicting:
+            yield (
+                f"audit: {_count(len(contradicting), 'pair')} of nearly identical images with two labels: "
+                f"{self._example(contradicting[0])}"
+            )
+        if self.duplicates.near is None:
+            yield f"audit: nearly identical images were not looked for, because {len(self.samples)} images are too many"
+
+    def _warn_of_equal_images(self) -> Iterator[str]:
+        equal = self.duplicates.equal
+        if not equal:
+            return
+        yield f"audit: {_count(len(equal), 'set')} of identical images ({sum(map(len, equal))} images)"
+        if contradicting := [images for images in equal if self._contradict(images)]:
+            example = self._example(contradicting[0])
+            yield f"audit: {_count(len(contradicting), 'set')} of identical images with several labels: {example}"
+        strangers = [images for images in equal if len({self.samples[i].group for i in images} - {None}) > 1]
+        if strangers:
+            yield (
+                f"audit: {_count(len(strangers), 'set')} of identical images of several {self.group_kind}s: "
+                f"{self._example(strangers[0], groups=True)}"
+            )
+
+    def _contradict(self, images: Iterable[int]) -> bool:
+        return len({self.samples[i].label for i in images} - {None}) > 1
+
+    def _example(self, images: Iterable[int], *, groups: bool = False) -> str:
+        described = [self._describe(i) for i in images]
+        return " and ".join(f"'{one['id']}' ({one['group' if groups else 'label']})" for one in described)
+
+
+def _range(values: Sequence[int] | np.ndarray) -> dict[str, float]:
+    return {"min": int(np.min(values)), "median": float(np.median(values)), "max": int(np.max(values))}
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"

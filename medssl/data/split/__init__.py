@@ -1,0 +1,1 @@
+"""Which images are trained on, chosen with, and tested on."""

@@ -1,0 +1,101 @@
+"""The split of an earlier run, carried on: its images keep their parts, and images that are new find theirs.
+
+A grouped split that is drawn anew after patients were added is another split, and tests on images that the earlier run
+was trained on. So what is known stays where it is, and only the rest is drawn.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from medssl.contracts import Dataset, Sample
+from medssl.data.audit.seen import Seen, file_key, read_seen
+from medssl.data.split.protocols import PARTS, Words, assign, rest_shares
+from medssl.data.split.splits import Drawn, Split, load_split, write_down
+from medssl.data.store.contents import file_keys
+from medssl.errors import DataError
+
+__all__ = ["continue_split"]
+
+_WHOLE = ("grouped", "grouped-kfold", "loso")  # protocols that keep groups together
+
+
+def continue_split(dataset: Dataset, samples: Sequence[Sample], run: Path, cache: Path) -> Split:
+    """Divide samples as an earlier run did.
+
+    An image that the run knew, by its id, keeps its part. A renamed file that the run's encoder was trained on is a
+    training image. Where the protocol keeps groups together, a new image follows its group: into the training part
+    where any image of the group is there, or where the encoder was trained on a group of that name. What is left is
+    drawn by the protocol of the run, with its shares and its seed; under ``official`` the makers' part counts, and
+    under ``loso`` the test part stays the one group that it is.
+
+    Args:
+        dataset: Of the samples.
+        samples: All samples.
+        run: Folder of the run, or its ``splits.json``.
+        cache: Folder that remembers the checksums of files.
+
+    Raises:
+        DataError: There is no split, or a class has no image to train on, or no image to test on is left.
+    """
+    folder = run if run.is_dir() else run.parent
+    old = load_split(run / "splits.json" if run.is_dir() else run)
+    labelled = sorted((sample for sample in samples if sample.label is not None), key=lambda sample: sample.id)
+    part_of = {name: part for part in PARTS for name in getattr(old, part)}
+    placed = {sample.id: part_of[sample.id] for sample in labelled if sample.id in part_of}
+    known = len(placed)
+    new = [sample for sample in samples if sample.id not in part_of]
+    seen = read_seen(folder / "encoder.safetensors") if new else Seen()
+    trained_on = _trained_on(seen, dataset, new, cache)
+    home = _homes(seen, samples, {**part_of, **dict.fromkeys(trained_on, "train")}, bool(known or trained_on))
+    whole = old.protocol in _WHOLE or (old.protocol == "official" and bool(home))
+    for sample in labelled:
+        if sample.id in placed:
+            continue
+        if sample.id in trained_on:
+            placed[sample.id] = "train"
+        elif whole and sample.group in home:
+            placed[sample.id] = home[sample.group]
+        elif old.protocol == "official" and sample.part:
+            placed[sample.id] = sample.part
+    placed |= _draw([sample for sample in labelled if sample.id not in placed], old, whole=whole)
+    if "test" not in placed.values():
+        raise DataError(
+            f"no test image of the split {run} is left. Its images are not those of this dataset. Give a run on this "
+            "dataset with --split-of, or leave the option out."
+        )
+    notes = []
+    if added := len(placed) - known:
+        notes.append(
+            f"{added} labelled images are new since the split of {folder.name} was made; the others keep their parts"
+        )
+    drawn = Drawn(old.protocol, old.seed, old.fractions, old.fold, old.folds)
+    return write_down(samples, placed, drawn, Words(dataset.group_kind or "group", dataset.classes), notes)
+
+
+def _trained_on(seen: Seen, dataset: Dataset, new: Sequence[Sample], cache: Path) -> set[str]:
+    """Return the new samples whose files the encoder has seen under other names."""
+    contents = frozenset().union(*(stage.contents for stage in seen.stages))
+    return {name for name, sha256 in file_keys(dataset, new, cache).items() if file_key(sha256) in contents}
+
+
+def _homes(seen: Seen, samples: Sequence[Sample], part_of: Mapping[str, str], related: bool) -> dict[str, str]:
+    """Return the part of each group that has one: training before validation before test."""
+    home: dict[str, str] = {}
+    for sample in samples:
+        part = part_of.get(sample.id)
+        if sample.group and part and PARTS.index(part) <= PARTS.index(home.get(sample.group, "test")):
+            home[sample.group] = part
+    if related:  # names mean the same groups only where the images are the same collection
+        names = {sample.group for sample in samples if sample.group}
+        known = {name for name in names if any(stage.group_key(name) in stage.groups for stage in seen.stages)}
+        home |= dict.fromkeys(known, "train")
+    return home
+
+
+def _draw(samples: Sequence[Sample], old: Split, *, whole: bool) -> dict[str, str]:
+    if not samples:
+        return {}
+    shares = rest_shares(old.fractions) if old.protocol == "loso" else old.fractions
+    return {name: PARTS[part] for name, part in assign(samples, shares, old.seed, grouped=whole).items()}

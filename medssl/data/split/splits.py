@@ -1,0 +1,372 @@
+"""Splits: which images are trained on, chosen with, and tested on; seeded, stratified, written down.
+
+Three protocols make one split. ``random`` draws single images. ``grouped`` keeps the images of a patient, slide or
+source together, so that no test image has a sibling in training. ``official`` takes the parts that the dataset's makers
+published. Three more take several runs, each tested on another part of the images: see :mod:`medssl.data.split.folds`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from medssl.contracts import Sample
+from medssl.data.split.folds import FOLDED, check_fold, count_folds, draw_fold, refuse_undivided
+from medssl.data.split.protocols import PARTS, Words, draw, official, place_unlabelled, rest_shares
+from medssl.errors import DataError, OptionError, did_you_mean
+from medssl.settings import SplitSettings
+
+__all__ = ["FOLDED", "PROTOCOLS", "Drawn", "Split", "fold_count", "load_split", "make_split", "write_down"]
+
+PROTOCOLS = ("random", "grouped", "official", "kfold", "grouped-kfold", "loso")
+_Counts = dict[str, dict[str, int]]
+_TOLERANCE = 0.02  # a part that misses its share by more than this is worth a warning
+
+
+@dataclass(frozen=True, kw_only=True)
+class Split:
+    """Sample ids per part, sorted, and what a reader needs to judge them.
+
+    Attributes:
+        protocol: One of :data:`PROTOCOLS`.
+        seed: What the draw was seeded with.
+        fractions: Wanted shares of the three parts; under ``official`` only those of a validation part that had to be
+            made.
+        fold: Which fold the test part is, from 0; ``None`` where the protocol makes none.
+        folds: How many there are; ``None`` likewise.
+        train: Ids to train on, those without a label included.
+        val: Ids to choose with; all have labels.
+        test: Ids to report on; all have labels.
+        unused: Ids without a label that belong with validation or test images.
+        groups: Group of each id that has one.
+        class_count: Labelled images per part and class.
+        warnings: Sentences that the reader of a result must see.
+    """
+
+    protocol: str
+    seed: int
+    fractions: tuple[float, float, float]
+    fold: int | None = None
+    folds: int | None = None
+    train: tuple[str, ...]
+    val: tuple[str, ...]
+    test: tuple[str, ...]
+    unused: tuple[str, ...]
+    groups: Mapping[str, str]
+    class_count: Mapping[str, Mapping[str, int]]
+    warnings: tuple[str, ...]
+
+    @cached_property
+    def sha256(self) -> str:
+        """Checksum of the ids per part, without ``unused``."""
+        parts = {part: list(getattr(self, part)) for part in PARTS}
+        return hashlib.sha256(json.dumps(parts, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+    @cached_property
+    def group_count(self) -> dict[str, int]:
+        """Groups per part; an image without a group is one of its own."""
+        return {part: len(groups) for part, groups in self._groups_of_parts.items()}
+
+    @cached_property
+    def grouped(self) -> bool:
+        """Whether groups are known and none has images in two parts."""
+        return bool(self.groups) and sum(self.group_count.values()) == len(set().union(*self._groups_of_parts.values()))
+
+    @cached_property
+    def shared(self) -> dict[str, int]:
+        """Test and validation images of a group that an image to train on belongs to too."""
+        known = {self.groups[name] for name in self.train if name in self.groups}
+        return {part: sum(self.groups.get(name) in known for name in getattr(self, part)) for part in ("test", "val")}
+
+    @cached_property
+    def _groups_of_parts(self) -> dict[str, set[str]]:
+        return {part: {self.groups.get(name, f"\0{name}") for name in getattr(self, part)} for part in PARTS}
+
+    @property
+    def described_fold(self) -> dict[str, int | str | None] | None:
+        """Number, count and left-out group of the fold, for the result; ``None`` where the protocol makes none."""
+        if self.fold is None:
+            return None
+        left_out = self.groups[self.test[0]] if self.protocol == "loso" else None
+        return {"index": self.fold, "count": self.folds, "left_out": left_out}
+
+    @property
+    def shares(self) -> tuple[float, ...]:
+        """What the three parts hold of all labelled images in use."""
+        sizes = [sum(self.class_count[part].values()) for part in PARTS]
+        return tuple(size / sum(sizes) for size in sizes)
+
+    def save(self, path: str | Path) -> None:
+        """Write it as JSON, whole or not at all."""
+        path = Path(path)
+        values = {
+            "protocol": self.protocol,
+            "seed": self.seed,
+            "fractions": self.fractions,
+            "fold": self.fold,
+            "folds": self.folds,
+            "sha256": self.sha256,
+            "grouped": self.grouped,
+            "group_count": self.group_count,
+            "class_count": self.class_count,
+            "warnings": self.warnings,
+            "parts": {part: getattr(self, part) for part in (*PARTS, "unused")},
+            "groups": self.groups,
+        }
+        unfinished = path.with_name(path.name + ".tmp")
+        unfinished.write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
+        unfinished.replace(path)
+
+
+def load_split(path: str | Path) -> Split:
+    """Read what :meth:`Split.save` wrote.
+
+    Raises:
+        DataError: There is no such file, it is no split, or its ids are not those it was saved with.
+    """
+    try:
+        values = json.loads(Path(path).read_text(encoding="utf-8"))
+        split = Split(
+            protocol=values["protocol"],
+            seed=values["seed"],
+            fractions=tuple(values["fractions"]),
+            fold=values.get("fold"),  # as is the next, not in splits that were made before there were folds
+            folds=values.get("folds"),
+            groups=values["groups"],
+            class_count=values["class_count"],
+            warnings=tuple(values["warnings"]),
+            **{part: tuple(values["parts"][part]) for part in (*PARTS, "unused")},
+        )
+        recorded = values["sha256"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{path} cannot be read as a split ({type(error).__name__}: {error}). Make it anew.") from error
+    if split.sha256 != recorded:
+        raise DataError(f"the split {path} was changed: its ids do not match its sha256. Make it anew.")
+    return split
+
+
+def fold_count(
+    samples: Iterable[Sample],
+    settings: SplitSettings,
+    protocol: str,
+    *,
+    group_kind: str | None = None,
+    classes: Sequence[str] = (),
+) -> int:
+    """Count the runs that test on every image once; 1 for a protocol that makes one split.
+
+    Args:
+        samples: All samples of a dataset; none will do where the settings alone say how many folds there are.
+        settings: ``settings.fold`` is not read.
+        protocol: One of :data:`PROTOCOLS`.
+        group_kind: What a group is ("patient"), for messages.
+        classes: Class names, for messages.
+
+    Raises:
+        DataError: The folds cannot be made: too few images or groups of a class, no groups.
+        OptionError: The protocol is unknown.
+    """
+    _check_protocol(protocol)
+    if protocol not in FOLDED:
+        return 1
+    labelled = [sample for sample in samples if sample.label is not None]
+    if labelled:
+        refuse_undivided(labelled, settings, protocol, Words(group_kind or "group", classes))
+    return count_folds(labelled, settings, protocol)
+
+
+def make_split(
+    samples: Sequence[Sample],
+    settings: SplitSettings,
+    protocol: str,
+    *,
+    group_kind: str | None = None,
+    classes: Sequence[str] = (),
+) -> Split:
+    """Divide samples into training, validation and test part.
+
+    The result depends on the samples and the settings, not on the samples' order. Classes keep their proportions in
+    each part: under ``random`` within one image; under ``grouped`` as nearly as whole groups allow
+    (:mod:`medssl.data.split.stratify`), where a sample without a group is a group of its own. ``official`` keeps the
+    makers' parts; when they made no validation part, one is drawn from their training part, in whole groups where
+    groups are known. ``kfold`` and ``grouped-kfold`` deal images or whole groups to folds in the same way, ``loso``
+    makes each group a fold; the fold of the settings is the test part, and the validation part is drawn from the
+    others.
+
+    Samples without a label are trained on, unless their group or official part is a validation or test part's: then
+    nobody uses them.
+
+    Args:
+        samples: All samples of a dataset.
+        settings: Fractions, seed and fold; ``settings.protocol`` is not read.
+        protocol: One of :data:`PROTOCOLS`.
+        group_kind: What a group is ("patient"), for messages.
+        classes: Class names, for messages and counts; a class without any image is an error then.
+
+    Raises:
+        DataError: There are no samples, two have one id, all labels are equal, a class has too few images or groups for
+            the parts, or the dataset has no groups or official parts.
+        OptionError: The protocol is unknown, the fractions are not three positive numbers that sum to one, or the fold
+            is missing, too large, or set where there are none.
+    """
+    _check(samples, settings, protocol)
+    samples = sorted(samples, key=lambda sample: sample.id)
+    labelled = [sample for sample in samples if sample.label is not None]
+    words = Words(group_kind or "group", classes)
+    _refuse_one_class(labelled, words)
+    if protocol in FOLDED:
+        refuse_undivided(labelled, settings, protocol, words)
+    check_fold(labelled, settings, protocol)
+    notes: list[str] = []
+    if protocol in FOLDED:
+        part_of, notes = draw_fold(labelled, settings, protocol, words)
+    elif protocol == "official":
+        part_of = official(labelled, settings.fractions, settings.seed, words)
+    else:
+        grouped = protocol == "grouped"
+        part_of = draw(labelled, PARTS, settings.fractions, settings.seed, words, grouped=grouped)
+    wanted = _wanted(settings, protocol, _count_classes(labelled, part_of, words))
+    folds = count_folds(labelled, settings, protocol) if protocol in FOLDED else None
+    drawn = Drawn(protocol, settings.seed, wanted, settings.fold, folds)
+    if protocol in FOLDED and any(sample.part for sample in labelled):
+        notes.append(f"the dataset's official parts are not kept by the split protocol '{protocol}'")
+    return write_down(samples, part_of, drawn, words, notes)
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """How the parts of a split came to be; see :class:`Split`."""
+
+    protocol: str
+    seed: int
+    fractions: tuple[float, float, float]
+    fold: int | None
+    folds: int | None
+
+
+def write_down(
+    samples: Sequence[Sample], part_of: Mapping[str, str], drawn: Drawn, words: Words, notes: Iterable[str]
+) -> Split:
+    """Make a split of the part of each labelled sample; those without a label find their place by themselves.
+
+    Args:
+        samples: All samples.
+        part_of: Part of each labelled one.
+        drawn: How.
+        words: For messages.
+        notes: Warnings beside the usual ones.
+
+    Raises:
+        DataError: A class has no image to train on.
+    """
+    samples = sorted(samples, key=lambda sample: sample.id)
+    labelled = [sample for sample in samples if sample.label is not None]
+    class_count = _count_classes(labelled, part_of, words)
+    part_of = {**part_of, **place_unlabelled(samples, part_of, by_makers=drawn.protocol == "official")}
+    split = Split(
+        protocol=drawn.protocol,
+        seed=drawn.seed,
+        fractions=drawn.fractions,
+        fold=drawn.fold,
+        folds=drawn.folds,
+        **{part: tuple(s.id for s in samples if part_of[s.id] == part) for part in (*PARTS, "unused")},
+        groups={sample.id: sample.group for sample in samples if sample.group},
+        class_count=class_count,
+        warnings=(),
+    )
+    return replace(split, warnings=(*_warnings(split, words.group_kind), *notes))
+
+
+def _wanted(settings: SplitSettings, protocol: str, class_count: _Counts) -> tuple[float, float, float]:
+    """Return the shares that the parts should have: as set, but of what a fold leaves where it is the test part."""
+    if protocol not in FOLDED:
+        return settings.fractions
+    sizes = {part: sum(counts.values()) for part, counts in class_count.items()}
+    test = sizes["test"] / sum(sizes.values()) if protocol == "loso" else 1 / settings.folds
+    train, val = rest_shares(settings.fractions)
+    return train * (1 - test), val * (1 - test), test
+
+
+def _check_protocol(protocol: str) -> None:
+    if protocol not in PROTOCOLS:
+        known = ", ".join(PROTOCOLS)
+        raise OptionError(
+            f"there is no split protocol '{protocol}'.{did_you_mean(protocol, PROTOCOLS)} Known: {known}."
+        )
+
+
+def _check(samples: Sequence[Sample], settings: SplitSettings, protocol: str) -> None:
+    _check_protocol(protocol)
+    fractions = settings.fractions
+    if len(fractions) != 3 or min(fractions) <= 0 or abs(sum(fractions) - 1) > 1e-6:
+        raise OptionError(
+            f"the split fractions {list(fractions)} cannot be used. Training, validation and test part each need a "
+            "positive share, and the shares must sum to 1. Change split.fractions."
+        )
+    if not samples:
+        raise DataError("there is nothing to split. The dataset lists no sample. Check the data folder.")
+    twice = [name for name, count in Counter(sample.id for sample in samples).items() if count > 1]
+    if twice:
+        raise DataError(f"{len(twice)} ids name several samples, '{twice[0]}' among them. Correct the dataset's list.")
+
+
+def _refuse_one_class(labelled: Sequence[Sample], words: Words) -> None:
+    found = {sample.label for sample in labelled if sample.label is not None}
+    if not found:
+        raise DataError(
+            "no image has a label. Nothing could be evaluated. Check the data folder or the labels' column."
+        )
+    if len(found) == 1:
+        raise DataError(
+            f"all {len(labelled)} labelled images are of class '{words.of(found.pop())}'. An evaluation needs two "
+            "classes. Check the data folder."
+        )
+
+
+def _count_classes(labelled: Sequence[Sample], part_of: Mapping[str, str], words: Words) -> _Counts:
+    """Count labelled images per part and class.
+
+    Raises:
+        DataError: A class has no image to train on.
+    """
+    count = Counter((part_of[sample.id], sample.label) for sample in labelled)
+    labels = words.labels(label for _, label in count if label is not None)
+    for label in labels:
+        if not count["train", label]:
+            raise DataError(
+                f"class '{words.of(label)}' has no image in the training part. Nothing could be learnt about it. "
+                "Choose another --split protocol or seed, or add images."
+            )
+    return {part: {words.of(label): count[part, label] for label in labels} for part in PARTS}
+
+
+def _warnings(split: Split, kind: str) -> Iterator[str]:
+    """Say what a reader of the result must know about the split."""
+    means = {
+        "random": "image-level split",
+        "grouped": "grouped split",
+        "official": "official split",
+        "kfold": "image-level folds",
+        "grouped-kfold": "grouped folds",
+        "loso": f"one {kind} left out",
+    }[split.protocol]
+    for part, adjective in (("test", "test"), ("val", "validation")):
+        if shared := split.shared[part]:
+            count = len(getattr(split, part))
+            yield f"{means}: {shared} of {count} {adjective} images share a {kind} with a training image"
+        for name, count in split.class_count[part].items():
+            if not count:
+                yield f"{means}: there is no image of class '{name}' in the {adjective} part"
+    whole_groups = split.protocol in ("grouped", "grouped-kfold")
+    if whole_groups and max(map(abs, np.subtract(split.shares, split.fractions))) > _TOLERANCE:
+        got, wanted = (" / ".join(f"{share:.1%}" for share in shares) for shares in (split.shares, split.fractions))
+        yield f"{means}: whole {kind}s make parts of {got} of the labelled images instead of {wanted}"
+    if split.unused:
+        yield f"{len(split.unused)} images without a label belong with validation or test images and are not used"

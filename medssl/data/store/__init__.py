@@ -1,0 +1,1 @@
+"""Every image of a dataset, decoded once, in one memory-mapped file."""

@@ -1,0 +1,231 @@
+"""Writing a store: one pass over the images, then a name.
+
+Sizes, channels and depth are not known before an image is decoded, and decoding twice would double the cost. So images
+are appended in order, each in its own narrowest form; only when they turn out to be of several forms (some grey, some
+colour; some of 16 bits) is the file copied once into the widest one. Plain writes, not stores through a memory map: a
+full disk is then an error that can be reported, and not a signal that kills the process.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import json
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from medssl.contracts import Dataset, Sample
+from medssl.data.store.decoding import Decoded, Unreadable, decode_all
+from medssl.errors import DataError
+
+__all__ = ["FORMAT", "build_store", "is_of", "store_name"]
+
+FORMAT = 1
+_LISTED = 20  # unreadable images named in one message
+_ABANDONED_SECONDS = 24 * 3600
+
+
+def store_name(content: str, reader: str, limit: int | str) -> str:
+    """Name the folder of a store; ``*`` as the limit makes it a pattern for every limit."""
+    return f"{content[:32]}-{reader[:8]}-{limit}"
+
+
+def is_of(key: str, content: str) -> bool:
+    """Whether a store's key says that it was made of this content, reduced or not."""
+    return key.partition("-")[0] == content[:32]
+
+
+def build_store(
+    dataset: Dataset,
+    samples: Sequence[Sample],
+    stores: Path,
+    *,
+    content: str | None,
+    reader: str,
+    limit: int,
+    skip: bool,
+    progress: Callable[[int, int], None] | None,
+) -> Path:
+    """Decode the samples into a new store and return its folder.
+
+    It is written into a hidden folder and renamed when complete, so that an interrupted build leaves no broken store,
+    and of two processes that build the same one the later replaces the earlier's equal files.
+
+    Args:
+        dataset: Where the images come from.
+        samples: What to store, in this order.
+        stores: Folder of all stores.
+        content: Checksum of what the pixels depend on; ``None``: of the decoded pixels themselves.
+        reader: Checksum of the code that reads.
+        limit: Longest short side in pixels.
+        skip: Whether to leave out images that cannot be read, instead of an error that lists them.
+        progress: Called with (images done, N).
+    """
+    started = time.perf_counter()
+    _sweep(stores)
+    with tempfile.TemporaryDirectory(prefix=".building-", dir=stores, ignore_cleanup_errors=True) as hidden:
+        folder = Path(hidden) / "store"
+        folder.mkdir()
+        with contextlib.closing(decode_all(dataset, samples, limit)) as decoded:
+            images = _write(folder / "pixels", samples, decoded, skip, progress)
+        images.unify(folder / "pixels")
+        content = content or _digest(folder / "pixels", images)
+        header = {
+            "format": FORMAT,
+            "key": f"{content[:32]}-{limit if images.reduced else 'native'}",
+            "dataset": f"{type(dataset).__module__}.{type(dataset).__qualname__}",
+            "ids": images.ids,
+            "skipped": images.bad,
+            "dtype": images.dtype.name,
+            "channels": images.channels,
+            "shapes": [shape[:2] for shape in images.shapes],
+            "levels": images.levels,
+            "limit": limit,
+            "reduced": images.reduced,
+            "seconds": time.perf_counter() - started,
+        }
+        (folder / "header.json").write_text(json.dumps(header), encoding="utf-8")
+        target = stores / store_name(content, reader, limit)
+        _publish(folder, target, Path(hidden))
+    for old in stores.glob(
+        f"{content[:32]}-*"
+    ):  # the same images as an earlier version of the dataset's code read them
+        if not old.name.startswith(store_name(content, reader, "")):
+            shutil.rmtree(old, ignore_errors=True)
+    return target
+
+
+@dataclass
+class _Images:
+    """What has been written so far: N ids, shapes ``(H, W, C)`` and types."""
+
+    ids: list[str] = field(default_factory=list)
+    shapes: list[tuple[int, ...]] = field(default_factory=list)
+    dtypes: list[np.dtype] = field(default_factory=list)
+    windows: list[tuple[float, float] | None] = field(default_factory=list)
+    bad: list[Unreadable] = field(default_factory=list)
+    reduced: bool = False
+
+    @property
+    def channels(self) -> int:
+        return max(shape[2] for shape in self.shapes)
+
+    @property
+    def dtype(self) -> np.dtype:
+        return max(self.dtypes, key=lambda dtype: dtype.itemsize)
+
+    @property
+    def levels(self) -> list[tuple[float, float]] | None:
+        """Grey levels to show as black and white; an 8-bit image among finer ones keeps its whole range."""
+        if self.dtype == np.uint8:
+            return None
+        return [window or (0.0, 65535.0) for window in self.windows]
+
+    def add(self, sample: Sample, image: Decoded) -> None:
+        self.ids.append(sample.id)
+        self.shapes.append(image.pixels.shape)
+        self.dtypes.append(image.pixels.dtype)
+        self.windows.append(image.window)
+        self.reduced = self.reduced or image.reduced
+
+    def unify(self, path: Path) -> None:
+        """Give every image the same channels and type: grey repeated, 8 bits times 257 (255 becomes 65535)."""
+        channels, dtype = self.channels, self.dtype
+        if all(shape[2] == channels for shape in self.shapes) and all(each == dtype for each in self.dtypes):
+            return
+        narrow, offset = np.memmap(path, np.uint8, "r"), 0
+        wide = path.with_name("wide")
+        with wide.open("wb") as file:
+            for shape, each in zip(self.shapes, self.dtypes, strict=True):
+                size = int(np.prod(shape)) * each.itemsize
+                pixels = narrow[offset : offset + size].view(each).reshape(shape)
+                offset += size
+                if each != dtype:
+                    pixels = pixels.astype(dtype) * dtype.type(257)
+                file.write(np.ascontiguousarray(np.broadcast_to(pixels, (*shape[:2], channels))).data)
+        del narrow
+        wide.replace(path)
+
+
+def _write(
+    path: Path,
+    samples: Sequence[Sample],
+    decoded: Iterable[Decoded | Unreadable],
+    skip: bool,
+    progress: Callable[[int, int], None] | None,
+) -> _Images:
+    """Append every image to the file; after one that is an error, only look for more of them."""
+    images = _Images()
+    try:
+        with path.open("wb") as file:
+            for done, (sample, image) in enumerate(zip(samples, decoded, strict=True), start=1):
+                if isinstance(image, Unreadable):
+                    images.bad.append(image)
+                elif skip or not images.bad:
+                    file.write(image.pixels.data)
+                    images.add(sample, image)
+                if progress:
+                    progress(done, len(samples))
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise _no_space(path.parent.parent.parent, images, len(samples)) from error
+    if images.bad and (not skip or not images.ids):
+        raise _unreadable(images.bad, len(samples))
+    return images
+
+
+def _no_space(stores: Path, images: _Images, total: int) -> DataError:
+    written = sum(int(np.prod(s)) * d.itemsize for s, d in zip(images.shapes, images.dtypes, strict=True))
+    needed = written * total // max(1, len(images.ids))
+    return DataError(
+        f"there is no space left in the cache folder {stores}. About {needed:,} bytes are needed for the decoded "
+        "images. Free some, or choose another folder with the environment variable MEDSSL_CACHE."
+    )
+
+
+def _unreadable(bad: Sequence[Unreadable], total: int) -> DataError:
+    lines = [f"  {one}" for one in bad[:_LISTED]]
+    if len(bad) > _LISTED:
+        lines.append(f"  and {len(bad) - _LISTED} more")
+    listed = "\n".join(lines)
+    return DataError(
+        f"{len(bad)} of {total} images cannot be read.\n{listed}\n"
+        "Replace these files, or leave them out with --on-bad-image skip."
+    )
+
+
+def _digest(path: Path, images: _Images) -> str:
+    """Checksum of the decoded images themselves, for datasets that have no other."""
+    facts = json.dumps([images.ids, images.shapes, [dtype.name for dtype in images.dtypes]])
+    with path.open("rb") as file:
+        return hashlib.sha256(facts.encode() + hashlib.file_digest(file, "sha256").digest()).hexdigest()
+
+
+def _publish(folder: Path, target: Path, hidden: Path) -> None:
+    """Rename; where the name is taken (another process was first, or it is damaged), move that aside."""
+    for attempt in range(10):
+        try:
+            folder.rename(target)
+        except OSError:
+            if not target.exists() or attempt == 9:
+                raise
+            with contextlib.suppress(OSError):
+                target.rename(hidden / f"old-{attempt}")
+        else:
+            return
+
+
+def _sweep(stores: Path) -> None:
+    """Delete what builds that were killed left behind a day ago or earlier."""
+    for folder in stores.glob(".building-*"):
+        with contextlib.suppress(OSError):
+            if time.time() - folder.stat().st_mtime > _ABANDONED_SECONDS:
+                shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,200 @@
+"""The store: every image of a dataset, decoded once, in one memory-mapped file.
+
+Decoding and resizing a small dataset again in each epoch is most of the cost of training on it; here it happens once
+per dataset and computer. A store is a folder of two files, ``pixels`` (the images one after the other, nothing between
+them) and ``header.json`` (shapes, ids, how it was made), filed under a checksum of the contents.
+
+N images, each H x W pixels and C channels.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from pooch.utils import os_cache
+
+from medssl.contracts import Dataset, Sample
+from medssl.data.store.building import FORMAT, build_store, store_name
+from medssl.data.store.contents import content_key, reader_key
+from medssl.data.store.decoding import Unreadable
+from medssl.errors import DataError
+
+__all__ = ["Store", "default_cache", "open_store"]
+
+
+@dataclass(frozen=True, eq=False)
+class Store:
+    """Decoded images, in the order in which the samples were given.
+
+    Attributes:
+        ids: Sample ids, N of them.
+        skipped: Samples that could not be read, with the reason.
+        key: Checksum of what the pixels depend on; the same on every computer.
+        dtype: uint8, or uint16 when any image has 16 bits; 8-bit images are then scaled by 257, white to white.
+        channels: 1 when every image is grey or has three equal channels, else 3; grey images then have equal channels.
+        shapes: ``(N, 2)`` int32, heights and widths.
+        levels: ``(N, 2)`` float64, grey levels to show as black and white (:mod:`medssl.data.windows`); ``None`` for
+            uint8, where they are 0 and 255.
+        limit: An image is reduced so that its short side is at most this many pixels.
+        reduced: Whether any image was.
+        built_seconds: How long it took to build, whenever that was.
+        reused: Whether it was there already.
+        pixels: All images one after the other, flat, read-only, mapped from the file.
+    """
+
+    ids: tuple[str, ...]
+    skipped: tuple[Unreadable, ...]
+    key: str
+    dtype: np.dtype[Any]
+    channels: int
+    shapes: np.ndarray
+    levels: np.ndarray | None
+    limit: int
+    reduced: bool
+    built_seconds: float
+    reused: bool
+    pixels: np.ndarray
+
+    def __len__(self) -> int:
+        """N."""
+        return len(self.ids)
+
+    def image(self, i: int) -> np.ndarray:
+        """Return image ``i``, ``(H, W, C)``: a read-only view on the file."""
+        height, width = self.shapes[i]
+        return self.pixels[self._offsets[i] : self._offsets[i + 1]].reshape(height, width, self.channels)
+
+    @property
+    def uniform(self) -> bool:
+        """Whether all images have one size."""
+        return bool((self.shapes == self.shapes[0]).all())
+
+    @property
+    def array(self) -> np.ndarray:
+        """All images as one read-only array ``(N, H, W, C)``; only where they are :attr:`uniform`."""
+        if not self.uniform:
+            raise ValueError("images of several sizes are no one array; ask for them one by one")
+        return self.pixels.reshape(len(self), *self.shapes[0], self.channels)
+
+    @property
+    def nbytes(self) -> int:
+        """Size of all pixels in bytes."""
+        return self.pixels.nbytes
+
+    @cached_property
+    def _offsets(self) -> np.ndarray:
+        return np.concatenate([[0], np.cumsum(self.shapes.prod(axis=1, dtype=np.int64) * self.channels)])
+
+
+def default_cache() -> Path:
+    """Return the folder named by the environment variable ``MEDSSL_CACHE``, else the platform's cache folder."""
+    chosen = os.environ.get("MEDSSL_CACHE")
+    return Path(chosen).expanduser() if chosen else Path(os_cache("medssl"))
+
+
+def open_store(
+    dataset: Dataset,
+    samples: Sequence[Sample],
+    *,
+    view_size: int,
+    cache: Path,
+    on_bad_image: Literal["fail", "skip"] = "fail",
+    progress: Callable[[int, int], None] | None = None,
+) -> Store:
+    """Open the store of these samples; build it first when it is not there.
+
+    An image whose short side is more than twice ``view_size`` is reduced to that, antialiased, keeping its aspect
+    ratio. A store in which nothing had to be reduced serves every larger view size too. It is found again as long as
+    the ids, the contents of the files, the dataset's options and the source file of its ``read`` stay the same. One
+    that names neither files nor a fingerprint is decoded at each call.
+
+    Args:
+        dataset: Where the images come from.
+        samples: What to store, in this order.
+        view_size: Side of the views to be made, in pixels.
+        cache: Folder for stores; made when missing. Safe to delete, and to be used by several processes.
+        on_bad_image: ``fail``: an image that cannot be read is an error, which lists all of them; ``skip``: it is left
+            out and listed in :attr:`Store.skipped`.
+        progress: Called with (images done, N) while building.
+
+    Raises:
+        DataError: There are no samples, two have one id, images cannot be read, the dataset breaks its contract, or
+            the cache folder cannot be written or is full.
+    """
+    if not samples:
+        raise DataError("there are no images to store. The dataset lists no sample. Check the data folder.")
+    _refuse_duplicates(samples)
+    limit, skip, stores = 2 * view_size, on_bad_image == "skip", cache / "stores"
+    content, reader = content_key(dataset, samples, cache), reader_key(dataset)
+    if content and (found := _find(stores, content, reader, limit, skip=skip)):
+        return found
+    try:
+        stores.mkdir(parents=True, exist_ok=True)
+        folder = build_store(
+            dataset, samples, stores, content=content, reader=reader, limit=limit, skip=skip, progress=progress
+        )
+    except OSError as error:
+        raise DataError(
+            f"nothing can be written to the cache folder {cache}: {error.strerror or error}. Images are decoded into "
+            "it. Choose another one with the environment variable MEDSSL_CACHE."
+        ) from error
+    store = _open(folder, reused=False)
+    if store is None:
+        raise DataError(f"the store {folder} was changed or deleted while it was opened. Run the same command again.")
+    return store
+
+
+def _refuse_duplicates(samples: Sequence[Sample]) -> None:
+    twice = [name for name, count in Counter(sample.id for sample in samples).items() if count > 1]
+    if twice:
+        raise DataError(
+            f"{len(twice)} sample ids occur more than once, '{twice[0]}' among them. An id must name one image, or "
+            "labels and splits mix them up. Correct the dataset's list."
+        )
+
+
+# ------------------------------------------------------------------------------------------------- finding and opening
+
+
+def _find(stores: Path, content: str, reader: str, limit: int, *, skip: bool) -> Store | None:
+    """Open a store that fits, if there is one; one with gaps fits only those who would leave the images out too."""
+    for folder in sorted(stores.glob(store_name(content, reader, "*"))):
+        store = _open(folder, reused=True)
+        if store is None or (store.skipped and not skip):
+            continue
+        if store.limit == limit or not (store.reduced or store.shapes.min(axis=1).max() > limit):
+            return store
+    return None
+
+
+def _open(folder: Path, *, reused: bool) -> Store | None:
+    """Map a store; ``None`` when it is damaged or of another format, which makes it be built again."""
+    try:
+        header = json.loads((folder / "header.json").read_text(encoding="utf-8"))
+        if header["format"] != FORMAT:
+            return None
+        store = Store(
+            ids=tuple(header["ids"]),
+            skipped=tuple(Unreadable(*bad) for bad in header["skipped"]),
+            key=header["key"],
+            dtype=np.dtype(header["dtype"]),
+            channels=header["channels"],
+            shapes=np.array(header["shapes"], np.int32),
+            levels=None if header["dtype"] == "uint8" else np.array(header["levels"], np.float64),
+            limit=header["limit"],
+            reduced=header["reduced"],
+            built_seconds=header["seconds"],
+            reused=reused,
+            pixels=np.memmap(folder / "pixels", header["dtype"], "r").view(np.ndarray),
+        )
+        return store if store.pixels.size == store.shapes.prod(axis=1, dtype=np.int64).sum() * store.channels else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None

@@ -1,0 +1,1 @@
+"""A trained encoder outside a run."""

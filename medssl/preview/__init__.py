@@ -1,0 +1,1 @@
+"""What views look like before anything is trained."""

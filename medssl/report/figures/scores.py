@@ -1,0 +1,237 @@
+"""Figures of a section's scores: all rows with their intervals, accuracy against batch size and share of labels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
+
+from medssl.report.figures.drawing import (
+    LINE,
+    SOFT,
+    Drawing,
+    finish,
+    make_figure,
+    plain_axes,
+    spread_labels,
+    steady_ticks,
+)
+from medssl.report.figures.palette import Style
+from medssl.report.sections import Section
+from medssl.report.words.wording import level_text, named
+from medssl.study.results.summary import Estimate, Row
+
+__all__ = ["CURVES", "batch_figures", "label_figures", "name_ends", "score_figures"]
+
+_LETTER = 13.0  # points from one label to the next
+CURVES = 3.0  # inches, height of a figure of curves
+_MAY = 4  # evaluators that get a figure each
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Series:
+    """Points that belong together: one setting at several batch sizes or shares of the labels."""
+
+    name: str
+    style: Style
+    points: tuple[tuple[float, Estimate], ...]
+
+
+# ------------------------------------------------------------------------------------------------------------- scores
+
+
+def score_figures(section: Section, styles: Mapping[str, Style]) -> Iterator[Drawing]:
+    """Draw each evaluator's accuracies with their intervals, published ones below."""
+    if len(section.main_rows) < 2:
+        return
+    for name in section.judges[:_MAY]:
+        ranked = {row.label: (row, estimate) for row, estimate in section.ranked(name)}
+        rows = [ranked[row.label] for row in section.main_rows if row.label in ranked]
+        if rows:
+            yield _scores(section, name, rows, styles)
+
+
+def _scores(
+    section: Section, evaluator: str, rows: Sequence[tuple[Row, Estimate]], styles: Mapping[str, Style]
+) -> Drawing:
+    published = [(label, cells[evaluator]) for label, cells in section.published_rows() if evaluator in cells]
+    lines = len(rows) + len(published)
+    figure, [axes] = make_figure(0.55 + 0.2 * lines)
+    for place, (row, estimate) in enumerate(rows):
+        style = styles[row.variant]
+        _interval(axes, place, estimate.value or 0.0, estimate.low, estimate.high, style.colour, style.mark)
+    for place, (_, cell) in enumerate(published, start=len(rows)):
+        _interval(axes, place, cell.value, cell.low, cell.high, SOFT, "o", hollow=True)
+    axes.set_yticks(range(lines), [*(row.label for row, _ in rows), *(f"{label}, published" for label, _ in published)])
+    axes.set_ylim(lines - 0.4, -0.6)
+    axes.set_xlabel("accuracy on the test part")
+    axes.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
+    plain_axes(axes, grid="x")
+    if published:
+        axes.axhline(len(rows) - 0.5, color=LINE, linewidth=1)
+    level = level_text(section.confidence)
+    hollow = " Hollow: published, with the interval that the size of its test part implies." if published else ""
+    return finish(
+        figure,
+        name=f"{section.key}-scores-{evaluator}",
+        title=f"Accuracy by {evaluator}",
+        caption=f"{level} intervals; mean over seeds where there are several.{hollow}",
+    )
+
+
+def _interval(
+    axes: Axes,
+    place: float,
+    value: float,
+    low: float | None,
+    high: float | None,
+    colour: str,
+    mark: str,
+    *,
+    hollow: bool = False,
+) -> None:
+    if low is not None and high is not None:
+        axes.plot([low, high], [place, place], color=colour, linewidth=1.6)
+    face = "#fefefe" if hollow else colour
+    axes.plot([value], [place], marker=mark, markersize=5.5, markerfacecolor=face, markeredgecolor=colour)
+
+
+# ------------------------------------------------------------------------------------------------------------- curves
+
+
+def batch_figures(section: Section, styles: Mapping[str, Style]) -> Iterator[Drawing]:
+    """Draw accuracy against batch size, where some setting was trained at several: figure 3 of the ICIP 2023 paper."""
+
+    def without(row: Row) -> str:
+        return row.label.replace(f", batch {row.batch_size}", "")
+
+    rows = [row for row in section.main_rows if not row.baseline]
+    for name in section.judges[:_MAY]:
+        series = _series(rows, name, lambda row: float(row.batch_size), without, styles)
+        series = [one for one in series if len(one.points) > 1]
+        if series:
+            figure, [axes] = make_figure(CURVES)
+            flat = [(row, e) for row, e in section.ranked(name) if row.baseline]
+            _draw_curves(axes, series, flat, styles, lambda size: f"{size:g}")
+            axes.set_xlabel("images per step (batch size)")
+            yield finish(
+                figure,
+                name=f"{section.key}-batch-{name}",
+                title=f"Accuracy by {name} against batch size",
+                caption=f"{level_text(section.confidence)} intervals.{' Level lines: baselines.' if flat else ''}",
+            )
+
+
+def label_figures(section: Section, styles: Mapping[str, Style]) -> Iterator[Drawing]:
+    """Draw accuracy against the share of training labels, where there are several."""
+
+    def without(row: Row) -> str:
+        return row.label.replace(f", {100 * row.label_fraction:g} % of labels", "")
+
+    for name in section.judges[:_MAY]:
+        series = _series(section.rows, name, lambda row: 100 * row.label_fraction, without, styles)
+        series = [one for one in series if len(one.points) > 1]
+        if series:
+            figure, [axes] = make_figure(CURVES)
+            _draw_curves(axes, series, [], styles, lambda share: f"{share:g}")
+            axes.set_xlabel("training labels used (%)")
+            broken = " Broken lines: baselines." if any(one.style.line != "-" for one in series) else ""
+            yield finish(
+                figure,
+                name=f"{section.key}-labels-{name}",
+                title=f"Accuracy by {name} against the share of labels",
+                caption=f"{level_text(section.confidence)} intervals.{broken} All images stay in pre-training.",
+            )
+
+
+def _series(
+    rows: Sequence[Row],
+    evaluator: str,
+    place: Callable[[Row], float],
+    name: Callable[[Row], str],
+    styles: Mapping[str, Style],
+) -> list[_Series]:
+    found: dict[str, dict[float, Estimate]] = {}
+    variants: dict[str, str] = {}
+    for row in rows:
+        estimate = row.scores.get(evaluator, {}).get("accuracy")
+        if estimate and estimate.value is not None:
+            found.setdefault(name(row), {})[place(row)] = estimate
+            variants[name(row)] = row.variant
+    return [
+        _Series(name=key, style=styles[variants[key]], points=tuple(sorted(points.items())))
+        for key, points in found.items()
+    ]
+
+
+def _draw_curves(
+    axes: Axes,
+    series: Sequence[_Series],
+    flat: Sequence[tuple[Row, Estimate]],
+    styles: Mapping[str, Style],
+    tick: Callable[[float], str],
+) -> None:
+    """Draw lines with intervals, a little apart so that none hides another, and name each at its right end."""
+    places = sorted({x for one in series for x, _ in one.points})
+    ends: list[tuple[float, str, str]] = []
+    for number, one in enumerate(series):
+        apart = 1 + 0.05 * (number - (len(series) - 1) / 2)
+        xs = [x * apart for x, _ in one.points]
+        ys = [float(estimate.value or 0.0) for _, estimate in one.points]
+        for x, (_, estimate) in zip(xs, one.points, strict=True):
+            if estimate.low is not None and estimate.high is not None:
+                axes.plot([x, x], [estimate.low, estimate.high], color=one.style.colour, linewidth=1.2, alpha=0.55)
+        axes.plot(xs, ys, one.style.line, color=one.style.colour, marker=one.style.mark, markersize=5, linewidth=1.6)
+        ends.append((ys[-1], one.name, one.style.colour))
+    for row, estimate in flat:
+        style = styles[row.variant]
+        axes.axhline(float(estimate.value or 0.0), color=style.colour, linestyle=style.line, linewidth=1.4)
+        ends.append((float(estimate.value or 0.0), named(row), style.colour))
+    axes.set_xscale("log")
+    axes.set_xticks(places, [tick(x) for x in places])
+    axes.set_xticks([], minor=True)
+    axes.set_xlim(places[0] / 1.25, places[-1] * 1.25)
+    axes.set_ylabel("accuracy on the test part")
+    steady_ticks(axes)
+    plain_axes(axes)
+    name_ends(axes, ends, CURVES)
+
+
+def name_ends(axes: Axes, ends: Sequence[tuple[float, str, str]], height: float) -> None:
+    """Write each curve's name to the right of its end, moved apart where they would overlap.
+
+    Args:
+        axes: With every curve drawn.
+        ends: Height of each curve's end, its name, its colour.
+        height: Of the figure, in inches.
+    """
+    low, high = axes.get_ylim()
+    points = height * 72 - 45  # what axis label and ticks leave
+    wanted = (high - low) * _LETTER * len(ends) / points
+    if wanted > high - low:  # more names than fit beside the curves
+        low, high = low - (wanted - high + low) / 2, high + (wanted - high + low) / 2
+        axes.set_ylim(low, high)
+    places = spread_labels([y for y, _, _ in ends], (high - low) * _LETTER / points)
+    shift = max(0.0, low - min(places)) - max(0.0, max(places) - high)
+    for (y, name, colour), place in zip(ends, places, strict=True):
+        axes.annotate(
+            name,
+            xy=(1.0, y),
+            xytext=(1.04, place + shift),
+            xycoords=("axes fraction", "data"),
+            textcoords=("axes fraction", "data"),
+            color=colour,
+            fontsize=9,
+            verticalalignment="center",
+            arrowprops={
+                "arrowstyle": "-",
+                "color": colour,
+                "linewidth": 0.6,
+                "shrinkA": 0,
+                "shrinkB": 0,
+                "relpos": (0, 0.5),
+            },
+            annotation_clip=False,
+        )

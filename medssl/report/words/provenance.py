@@ -1,0 +1,136 @@
+"""Where the numbers come from: data, commands, recipes, environments."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from medssl.report.sections import Section
+from medssl.report.tables.table_files import path_from
+from medssl.results.directory import RunDirectory, RunResult
+
+__all__ = ["commands", "data_table", "environments", "features_table", "recipes"]
+
+
+def data_table(section: Section) -> tuple[list[str], list[list[str]]]:
+    """Return images, groups and images of each class by part: the header, and a row per part, of the first run."""
+    run, data = section.rows[0].runs[0], section.data
+    try:
+        split = json.loads(RunDirectory(run.path).splits.read_text(encoding="utf-8"))
+        classes: Mapping[str, Mapping[str, int]] = split["class_count"]
+    except (OSError, ValueError, KeyError):
+        classes = {}
+    groups = data["groups"]
+    header = ["part", "images", *([f"{data['group_kind'] or 'group'}s"] if groups else [])]
+    header += [str(name) for name in data["classes"]] if classes else []
+    rows = []
+    for part in ("train", "val", "test"):
+        row = [part, f"{data[part]:,}", *([f"{groups[part]:,}"] if groups else [])]
+        row += [f"{classes.get(part, {}).get(name, 0):,}" for name in data["classes"]] if classes else []
+        rows.append(row)
+    return header, rows
+
+
+def features_table(section: Section) -> tuple[list[str], list[list[str]]]:
+    """Return what was measured of the features themselves and of rankings: means over a row's runs."""
+    columns: dict[str, None] = {}
+    found: list[tuple[str, dict[str, float]]] = []
+    for row in section.main_rows:
+        values: dict[str, list[float]] = {}
+        for run in row.runs:
+            for key, value in _diagnostics(run):
+                values.setdefault(key, []).append(value)
+        means = {key: sum(some) / len(some) for key, some in values.items() if len(some) == len(row.runs)}
+        columns |= dict.fromkeys(means)
+        if means:
+            found.append((row.label, means))
+    rows = [[label, *(f"{means[c]:.3g}" if c in means else "-" for c in columns)] for label, means in found]
+    return ["", *columns], rows
+
+
+_PARTS = ("effective_rank", "feature_std", "uniformity", "alignment", "mean_average_precision", "recall_at_1")
+
+
+def _diagnostics(run: RunResult) -> Iterator[tuple[str, float]]:
+    for name, found in run.values.get("diagnostics", {}).items():
+        for key in _PARTS:
+            value = found.get(key)
+            value = value.get("value") if isinstance(value, Mapping) else value
+            if isinstance(value, int | float):
+                words = {"mean_average_precision": "mAP", "recall_at_1": "recall@1"}.get(key, key.replace("_", " "))
+                yield (words if name == "features" else f"{name}: {words}"), float(value)
+
+
+def commands(section: Section, base: Path) -> list[dict[str, str]]:
+    """Say of each run how to repeat it, and where its result lies.
+
+    Args:
+        section: Of the report.
+        base: Folder that paths are written from.
+    """
+    found = []
+    for row in section.rows:
+        for run in row.runs:
+            result = path_from(base, run)
+            recipe = str(Path(result).with_name("recipe.yaml"))
+            words = ["medssl", "run", "--recipe", recipe, "--data-dir", run.values["data"]["directory"]]
+            found.append(
+                {
+                    "row": row.label,
+                    "seed": str(run.values["seed"]),
+                    "result": result,
+                    "command": shlex.join(words),
+                    "time": _duration(float(run.values.get("seconds") or 0.0)),
+                }
+            )
+    return found
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
+
+
+def recipes(section: Section) -> list[tuple[str, str]]:
+    """Return each row's settings as YAML: everything of the first row, then what differs from it."""
+    first = _settings(section.rows[0].runs[0])
+    found = [(section.rows[0].label, yaml.safe_dump(first, sort_keys=False, allow_unicode=True))]
+    for row in section.rows[1:]:
+        other = _difference(_settings(row.runs[0]), first)
+        found.append((row.label, yaml.safe_dump(other, sort_keys=False, allow_unicode=True)))
+    return found
+
+
+def _settings(run: RunResult) -> dict[str, Any]:
+    return {key: value for key, value in run.values["recipe"].items() if key not in ("hash", "seed")}
+
+
+def _difference(values: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping) and isinstance(other.get(key), Mapping) and "plugin" not in value:
+            if inner := _difference(value, other[key]):
+                found[key] = inner
+        elif value != other.get(key):
+            found[key] = value
+    return found
+
+
+def environments(runs: Sequence[RunResult]) -> list[tuple[str, str]]:
+    """List versions and machines, every value that occurs; plugins of other distributions among them."""
+    found: dict[str, dict[str, None]] = {}
+    for run in runs:
+        for key, value in run.values["environment"].items():
+            text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+            if value not in (None, [], ""):
+                found.setdefault(key, {})[text] = None
+        plugins = run.values["plugins"]
+        for plugin in (plugins["method"], plugins["dataset"], *plugins["evaluators"]):
+            found.setdefault(str(plugin["distribution"]), {})[str(plugin["version"])] = None
+    return [(key, "; ".join(values)) for key, values in found.items()]

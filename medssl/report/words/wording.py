@@ -1,0 +1,109 @@
+"""Numbers and lists as a report writes them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from medssl.results.metrics_table import metric_text
+from medssl.study.results.summary import Comparison, Estimate, Row
+
+__all__ = [
+    "count",
+    "difference_text",
+    "estimate_text",
+    "interval_text",
+    "level_text",
+    "listed",
+    "named",
+    "named_together",
+    "p_text",
+    "run_name",
+    "seeds",
+    "short",
+    "signed",
+]
+
+MISSING = "-"
+BATCHES = "\0"  # stands in for batch sizes until all of them are known
+
+
+def short(value: float | None) -> str:
+    """Write a fraction of one: ``.872``, ``1.000``."""
+    return metric_text({"value": value})
+
+
+def signed(value: float) -> str:
+    """Write a difference: ``+.031``, ``-.004``."""
+    return f"+{short(value)}" if value >= 0 else short(value)
+
+
+def interval_text(value: float | None, low: float | None, high: float | None) -> str:
+    """Write a value with its interval: ``.872 [.845, .898]``."""
+    return metric_text({"value": value, "low": low, "high": high})
+
+
+def estimate_text(estimate: Estimate | None) -> str:
+    """Write an estimate with its interval."""
+    return MISSING if estimate is None else interval_text(estimate.value, estimate.low, estimate.high)
+
+
+def difference_text(found: Comparison) -> str:
+    """Write a difference with its interval: ``+.031 [+.010, +.052]``."""
+    if found.low is None or found.high is None:
+        return signed(found.difference)
+    return f"{signed(found.difference)} [{signed(found.low)}, {signed(found.high)}]"
+
+
+def p_text(p: float) -> str:
+    """Write a p-value: ``p = .012``, ``p < .001``."""
+    return "p < .001" if p < 0.001 else f"p = {short(p)}"
+
+
+def level_text(confidence: float) -> str:
+    """Write a confidence: ``95 %``."""
+    return f"{100 * confidence:g} %"
+
+
+def listed(words: Sequence[str]) -> str:
+    """Join words: ``a, b and c``."""
+    if len(words) < 2:
+        return "".join(words)
+    return f"{', '.join(words[:-1])} and {words[-1]}"
+
+
+def count(number: int, noun: str) -> str:
+    """Write a number with its noun: ``1 seed``, ``3 seeds``, ``1,024 images``."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def named(row: Row) -> str:
+    """Name a row inside a sentence: ``dcl (batch 64)``."""
+    head, _, rest = row.label.partition(", ")
+    return f"{head} ({rest})" if rest else head
+
+
+def run_name(row: Row) -> str:
+    """Name a row's first run, the one whose images are shown: ``dcl (batch 64), seed 0``."""
+    run = row.runs[0].values
+    fold = run["recipe"]["split"].get("fold")
+    return f"{named(row)}, seed {run['seed']}" + ("" if fold is None else f", fold {fold}")
+
+
+def seeds(row: Row) -> int:
+    """Count the seeds that a row's numbers are means over."""
+    return max((estimate.runs for scores in row.scores.values() for estimate in scores.values()), default=0)
+
+
+def named_together(rows: Sequence[Row]) -> str:
+    """Name rows inside a sentence, those that differ in nothing but their batch size together."""
+    sizes: dict[str, list[int]] = {}
+    for row in rows:
+        batch = f"batch {row.batch_size}"
+        words = [BATCHES if word == batch else word for word in row.label.split(", ")]
+        sizes.setdefault(", ".join(words), []).append(row.batch_size)
+    names = []
+    for label, some in sizes.items():
+        head, _, rest = label.partition(", ")
+        filled = rest.replace(BATCHES, f"batch {listed([str(size) for size in sorted(some)])}")
+        names.append(f"{head} ({filled})" if filled else head)
+    return listed(names)

@@ -1,0 +1,172 @@
+"""What a finished run leaves behind: its directory, ``result.json`` (schema 1), and both as a typed value."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import yaml
+from rich.table import Table
+
+from medssl.errors import CheckpointError
+from medssl.io.files import write_atomic
+from medssl.results.metrics_table import METRICS, metric_rows
+
+__all__ = ["SCHEMA", "RunDirectory", "RunResult"]
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """A finished run.
+
+    Attributes:
+        path: The run's directory.
+        values: The content of its ``result.json``.
+    """
+
+    path: Path
+    values: Mapping[str, Any]
+
+    @property
+    def evaluations(self) -> Mapping[str, Any]:
+        """Metrics by evaluator: ``result.evaluations["linear"]["accuracy"]["value"]``."""
+        return self.values["evaluations"]  # type: ignore[no-any-return]
+
+    def accuracy(self, evaluator: str) -> float:
+        """Test accuracy of one evaluator, 0 to 1."""
+        return float(self.evaluations[evaluator]["accuracy"]["value"])
+
+    def __rich__(self) -> Table:
+        """Show the metrics as a table of rich."""
+        head, *rows = metric_rows(METRICS, self.evaluations)
+        table = Table(*head, title=self._title)
+        for row in rows:
+            table.add_row(*row)
+        return table
+
+    def _repr_html_(self) -> str:
+        """Show the metrics as a table of a notebook."""
+        head, *rows = ([escape(cell) for cell in row] for row in metric_rows(METRICS, self.evaluations))
+        body = "".join(
+            f"<tr><th>{name}</th>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>" for name, *cells in rows
+        )
+        heads = "".join(f"<th>{cell}</th>" for cell in head)
+        return (
+            f"<table><caption>{escape(self._title)}</caption><thead><tr>{heads}</tr></thead>"
+            f"<tbody>{body}</tbody></table>"
+        )
+
+    @property
+    def _title(self) -> str:
+        data = self.values["data"]
+        return (
+            f"{self.values['method']} on {self.values['dataset']}, {data['test']} test images ({data['split']} split)"
+        )
+
+
+class RunDirectory:
+    """Names and guards the files of one run.
+
+    Args:
+        path: The directory; made on first write.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.recipe = path / "recipe.yaml"
+        self.splits = path / "splits.json"
+        self.history = path / "history.jsonl"
+        self.encoder = path / "encoder.safetensors"
+        self.state = path / "state.pt"
+        self.features = path / "features.npz"
+        self.predictions = path / "predictions.npz"
+        self.diagnostics = path / "diagnostics.npz"
+        self.result = path / "result.json"
+        self.report = path / "report.html"
+
+    def clear(self) -> None:
+        """Remove what an earlier run left here, and nothing else."""
+        for file in vars(self).values():
+            if isinstance(file, Path) and file != self.path:
+                file.unlink(missing_ok=True)
+
+    def claim(self, recipe: Mapping[str, Any]) -> None:
+        """Write ``recipe.yaml``, or make sure that the one here is the same.
+
+        Raises:
+            CheckpointError: The directory belongs to another recipe, or cannot be written.
+        """
+        if self.recipe.exists():
+            if self._read_yaml() == dict(recipe):
+                return
+            raise CheckpointError(
+                f"{self.path} holds a run of another recipe. Its recipe.yaml differs from the settings given now. "
+                "Give another --output, or --force to start over here."
+            )
+        self.make()
+        write_atomic(self.recipe, yaml.safe_dump(dict(recipe), sort_keys=False, allow_unicode=True).encode())
+
+    def abandon(self) -> None:
+        """Give up a run that did not come to anything: take back ``recipe.yaml`` where no other file of it is here."""
+        files = (file for file in vars(self).values() if isinstance(file, Path))
+        if not any(file.is_file() for file in files if file != self.recipe):
+            self.recipe.unlink(missing_ok=True)
+
+    def make(self) -> None:
+        """Create the directory.
+
+        Raises:
+            CheckpointError: It cannot be created.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise CheckpointError(
+                f"the run directory {self.path} cannot be made. {error}. Give a folder you may write to with --output."
+            ) from error
+
+    def _read_yaml(self) -> Any:
+        try:
+            return yaml.safe_load(self.recipe.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+            cause = " ".join(str(error).split())
+            raise CheckpointError(
+                f"{self.recipe} cannot be read. {cause}. Give --force to start over, or another --output."
+            ) from error
+
+    def finished(self) -> RunResult | None:
+        """Return the result when the run is complete."""
+        return self.load() if self.result.exists() else None
+
+    def load(self) -> RunResult:
+        """Read ``result.json``.
+
+        Raises:
+            CheckpointError: There is none, it cannot be read, or it is of another schema.
+        """
+        try:
+            values = json.loads(self.result.read_text(encoding="utf-8"))
+        except FileNotFoundError as error:
+            raise CheckpointError(
+                f"{self.path} holds no finished run. There is no result.json in it. "
+                "Run the command that made it again; it goes on where it stopped."
+            ) from error
+        except (OSError, ValueError) as error:
+            raise CheckpointError(f"{self.result} cannot be read. {error}. Run again with --force.") from error
+        if not isinstance(values, dict) or values.get("schema") != SCHEMA:
+            raise CheckpointError(
+                f"{self.result} is of another schema. This version of medssl reads schema {SCHEMA}. "
+                "Use the version that wrote it, or run again with --force."
+            )
+        return RunResult(self.path, values)
+
+    def finish(self, values: Mapping[str, Any]) -> RunResult:
+        """Write ``result.json``: the last thing a run does."""
+        write_atomic(self.result, (json.dumps(values, indent=2, allow_nan=False) + "\n").encode())
+        return self.load()

@@ -1,0 +1,1 @@
+"""One run, stage by stage; :mod:`medssl.runs.pipeline` says in which order."""

@@ -1,0 +1,208 @@
+"""Evaluators on a frozen encoder; only here do test labels meet predictions."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from medssl.contracts import Evaluator, Features, Images, Observation, Observer, Outcome, Predictor, Ranker
+from medssl.data.loading import Data, Part
+from medssl.errors import PluginError
+from medssl.evaluation.ranking import score_ranking
+from medssl.evaluation.reliability import reliability
+from medssl.evaluation.scoring import majority, score
+from medssl.io.files import write_atomic_with
+from medssl.recipe import Choice, Recipe
+from medssl.results.directory import RunDirectory
+from medssl.runs.collapse import measure_features
+from medssl.runs.features import RandomViews, plain_views
+from medssl.runs.listener import Listener
+from medssl.train.encoder.backbones import Encoder
+from medssl.train.machine.machine import Machine
+
+__all__ = ["Findings", "evaluate"]
+
+_BATCH = 256  # test images that an evaluator of images is given at a time
+
+
+@dataclass
+class Findings:
+    """What evaluators came to.
+
+    Attributes:
+        evaluations: Scores of predictions by evaluator, for the result.
+        diagnostics: Scores of rankings, and what observers saw, by evaluator, for the result; of the features
+            themselves, as ``features``; and the accuracy of the most frequent class, as ``majority``.
+        predictions: Class probabilities ``(n, K)`` by evaluator.
+        arrays: Observers' arrays, n rows each, by ``<evaluator>_<name>``.
+    """
+
+    evaluations: dict[str, Any] = field(default_factory=dict)
+    diagnostics: dict[str, Any] = field(default_factory=dict)
+    predictions: dict[str, Any] = field(default_factory=dict)
+    arrays: dict[str, Any] = field(default_factory=dict)
+
+
+def evaluate(
+    recipe: Recipe,
+    data: Data,
+    encoder: Encoder,
+    features: Mapping[str, tuple[Part, Tensor]],
+    machine: Machine,
+    directory: RunDirectory,
+    listener: Listener,
+) -> Findings:
+    """Measure the features; fit every evaluator on train and validation and hold what comes of it against the test.
+
+    Leaves ``predictions.npz``, and ``diagnostics.npz`` where observers made arrays.
+
+    Raises:
+        MedsslError: An evaluator cannot work with these images, or breaks its contract.
+    """
+    work = _Work(recipe, data, encoder, features, machine)
+    found = Findings()
+    found.diagnostics["features"] = measure_features(recipe, data, encoder, features["train"], machine, listener)
+    found.diagnostics["majority"] = work.majority
+    for choice in recipe.evaluators:
+        evaluator: Evaluator = choice.plugin(choice.config, recipe.seed)
+        for name, outcome in _outcomes(choice.name, evaluator.fit(*work.parts(evaluator.needs))):
+            if name in {**found.evaluations, **found.diagnostics}:
+                raise PluginError(f"two outcomes of this run's evaluators are called '{name}'. Leave one of them out.")
+            work.judge(choice, name, outcome, found)
+    part, _ = features["test"]
+    known: dict[str, Any] = {"id": np.array(part.ids), "label": part.labels.numpy()}
+    write_atomic_with(directory.predictions, lambda file: np.savez(file, **known, **found.predictions))
+    if found.arrays:
+        write_atomic_with(directory.diagnostics, lambda file: np.savez(file, **known, **found.arrays))
+    return found
+
+
+def _outcomes(name: str, outcome: Outcome) -> Iterator[tuple[str, Outcome]]:
+    yield name, outcome
+    for suffix, other in outcome.also.items():
+        yield from _outcomes(f"{name}_{suffix}", other)
+
+
+class _Work:
+    """What every evaluator of a run is given, and the test part that none of them sees."""
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        data: Data,
+        encoder: Encoder,
+        features: Mapping[str, tuple[Part, Tensor]],
+        machine: Machine,
+    ) -> None:
+        self._recipe, self._data, self._encoder, self._machine = recipe, data, encoder, machine
+        self._features = features
+        self._test, self._x = features["test"]
+        self._groups = self._test.groups.numpy() if self._test.grouped else None
+        frequent, accuracy = majority(features["train"][0].labels.numpy(), self._test.labels.numpy())
+        self.majority: dict[str, Any] = {"class": data.classes[frequent], "accuracy": accuracy, "notes": []}
+
+    def parts(self, needs: str) -> tuple[Features, Features] | tuple[Images, Images]:
+        """Return the training and the validation part in the form that an evaluator needs."""
+        if needs == "images":
+            encoder = copy.deepcopy(self._encoder)  # one for both: the evaluator may do with it what it likes
+            return self._images("train", encoder), self._images("val", encoder)
+        return self._known("train"), self._known("val")
+
+    def _known(self, name: str) -> Features:
+        part, x = self._features[name]
+        return Features(x=x, label=part.labels, num_classes=len(self._data.classes))
+
+    def _images(self, name: str, encoder: Encoder) -> Images:
+        part, _ = self._features[name]
+        return Images(
+            label=part.labels,
+            num_classes=len(self._data.classes),
+            plain=plain_views(self._recipe, self._data, part.rows, self._machine),
+            augmented=RandomViews(self._recipe, self._data, part.rows, self._machine),
+            encoder=encoder,
+            feature_dim=encoder.feature_dim,
+            autocast=self._machine.precision.autocast,
+        )
+
+    def judge(self, choice: Choice, name: str, outcome: Outcome, found: Findings) -> None:
+        """Hold one outcome against the test part.
+
+        Raises:
+            PluginError: It is no outcome, or one of images that is no predictor.
+        """
+        if isinstance(outcome, Predictor):
+            proba = self._predict(outcome, choice.plugin.needs).numpy()
+            labels, settings = self._test.labels.numpy(), self._recipe.evaluate
+            scores = score(proba, labels, self._groups, settings, self._recipe.seed)
+            shown = {"reliability": reliability(proba, labels)}
+            remarks = _remarks(outcome)
+            remarks["notes"] += self._below_majority(scores["accuracy"]["value"])
+            found.evaluations[name] = {**scores, **shown, **remarks}
+            found.predictions[name] = proba
+        elif choice.plugin.needs == "images":
+            raise PluginError(
+                f"evaluator '{choice.name}' gives a {type(outcome).__name__} and works on images. Only predictors do. "
+                "Rankings and observations are of features."
+            )
+        elif isinstance(outcome, Ranker):
+            found.diagnostics[name] = {**self._rank(outcome), **_remarks(outcome)}
+        elif isinstance(outcome, Observer):
+            seen = _checked(name, outcome.observe(self._x), len(self._test))
+            found.diagnostics[name] = {**{k: _plain(v) for k, v in seen.values.items()}, **_remarks(outcome)}
+            found.arrays |= {f"{name}_{key}": array for key, array in seen.arrays.items()}
+        else:
+            raise PluginError(
+                f"evaluator '{choice.name}' gives a {type(outcome).__name__}. fit() must return a Predictor, a Ranker "
+                "or an Observer of medssl.contracts."
+            )
+
+    def _below_majority(self, accuracy: float) -> list[str]:
+        frequent = self.majority
+        if accuracy >= frequent["accuracy"]:
+            return []
+        return [
+            f"Its accuracy of {accuracy:.3f} is below {frequent['accuracy']:.3f}, which predicting the most frequent "
+            f"training class ('{frequent['class']}') for every image reaches."
+        ]
+
+    def _predict(self, predictor: Predictor, needs: str) -> Tensor:
+        if needs == "features":
+            return predictor.predict_proba(self._x)
+        views = plain_views(self._recipe, self._data, self._test.rows, self._machine)
+        with torch.no_grad():
+            batches = torch.split(torch.arange(len(self._test)), _BATCH)
+            parts = [predictor.predict_proba(views(rows)).cpu() for rows in batches]
+        return torch.cat(parts)
+
+    def _rank(self, ranker: Ranker) -> dict[str, Any]:
+        ranked, _ = self._features["train"]
+        test, recipe = self._test, self._recipe
+        return score_ranking(
+            ranker.rank, self._x, test.labels, ranked.labels, self._groups, recipe.evaluate, recipe.seed
+        )
+
+
+def _remarks(outcome: Outcome) -> dict[str, Any]:
+    return {"selected": dict(outcome.selected), "notes": list(outcome.notes)}
+
+
+def _checked(name: str, seen: Observation, n: int) -> Observation:
+    for key, array in seen.arrays.items():
+        if len(array) != n:
+            raise PluginError(
+                f"the observer '{name}' gives the array '{key}' with {len(array)} rows. One row per test image is "
+                f"wanted, and there are {n}. Check observe()."
+            )
+    return seen
+
+
+def _plain(value: float) -> float | None:
+    """Write a number as JSON can hold it."""
+    return float(value) if math.isfinite(value) else None

@@ -1,0 +1,54 @@
+"""An encoder that another run has trained: runs that differ in their evaluation alone share their pre-training."""
+
+from __future__ import annotations
+
+import json
+
+from medssl.errors import CheckpointError
+from medssl.io.files import read_header, write_atomic
+from medssl.results.directory import RunDirectory
+from medssl.train.encoder.backbones import Encoder
+from medssl.train.encoder.checkpoint import load_encoder
+from medssl.train.loop.records import EpochRecord
+from medssl.train.machine.device import choose_layout
+from medssl.train.machine.machine import Machine
+
+__all__ = ["adopt", "find_pretrained"]
+
+
+def find_pretrained(directory: RunDirectory, fingerprint: str) -> RunDirectory | None:
+    """Look beside a run's directory for a run that trained the same encoder to its end.
+
+    Args:
+        directory: Of the run that needs the encoder.
+        fingerprint: Of everything that decides the encoder: settings, split, pixels.
+    """
+    for path in sorted(directory.path.parent.glob("*/encoder.safetensors")):
+        other = RunDirectory(path.parent)
+        finished = path.parent != directory.path and other.history.exists()
+        if finished and read_header(path).get("pretraining") == fingerprint:
+            return other
+    return None
+
+
+def adopt(source: RunDirectory, directory: RunDirectory, machine: Machine) -> tuple[Encoder, list[EpochRecord]]:
+    """Take over encoder and history of another run.
+
+    Returns:
+        The encoder, on the machine's device, and one record per epoch.
+
+    Raises:
+        CheckpointError: The other run's files are damaged.
+    """
+    encoder, header = load_encoder(source.encoder)
+    choose_layout(machine.device).apply(encoder, machine.device)
+    try:
+        text = source.history.read_text(encoding="utf-8")
+        history = [EpochRecord(**json.loads(line)) for line in text.splitlines()]
+    except (OSError, ValueError, TypeError) as error:
+        raise CheckpointError(
+            f"{source.history} cannot be read. {error}. Run that recipe again, or give another --output."
+        ) from error
+    write_atomic(directory.history, text.encode())
+    encoder.float32_layers = tuple(json.loads(header.get("float32_layers", "[]")))
+    return encoder, history

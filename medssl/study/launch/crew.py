@@ -1,0 +1,264 @@
+"""Works through the cells of a study, several processes at a time."""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from medssl.errors import CheckpointError
+from medssl.io.locks import is_held
+from medssl.results.directory import RunDirectory
+from medssl.runs.pipeline import Place
+from medssl.study.grid import Cell
+from medssl.study.schedule.state import LOG, Outcome, StudyListener
+from medssl.study.schedule.timing import Clock
+
+__all__ = ["Crew"]
+
+_COMMAND = (sys.executable, "-P", "-m", "medssl.study.launch.worker")  # -P: what lies in this folder is no module
+_PATIENCE = 0.5  # seconds between two looks at what has changed
+_GRACE = 5.0  # seconds that a worker has to end when it is asked to
+
+
+@dataclass
+class _Work:
+    """A cell at work."""
+
+    cell: Cell
+    process: subprocess.Popen[str]
+    log: Path
+    epochs: int = 0
+    said: str = ""  # the last word: done, failed, busy
+    message: str = ""
+
+
+class Crew:
+    """Carries out cells, each in a process of its own.
+
+    What is known of a cell lies in its run directory alone: a finished one is passed over, one that was interrupted
+    goes on, one that another process works on is waited for. Cells that share their pre-training are never at work at
+    the same time, so that the second finds the first one's encoder.
+
+    Args:
+        cells: In the order in which they are to be begun.
+        place: Where runs read and write.
+        registry: The user's own catalogue.
+        jobs: Cells at a time.
+        clock: Knows what earlier runs took.
+        listener: Hears what is going on.
+        changed: Called with all outcomes whenever one has changed.
+    """
+
+    def __init__(
+        self,
+        cells: Sequence[Cell],
+        *,
+        place: Place,
+        registry: Path | None,
+        jobs: int,
+        clock: Clock,
+        listener: StudyListener,
+        changed: Callable[[Sequence[Outcome]], None],
+    ) -> None:
+        self._place, self._registry, self._jobs = place, registry, jobs
+        self._listener, self._changed = listener, changed
+        self._outcomes = {cell.recipe.slug: Outcome(cell) for cell in cells}
+        self._pending = list(cells)
+        self._working: dict[str, _Work] = {}
+        self._events: queue.Queue[tuple[str, Mapping[str, Any]]] = queue.Queue()
+        self._clock = clock
+        self._trained: set[str] = set()
+        self._waiting: set[str] = set()
+
+    def run(self) -> list[Outcome]:
+        """Carry out every cell that is not finished; return what became of each.
+
+        Raises:
+            MedsslError: The study's folder cannot be written to.
+        """
+        self._pass_over_finished()
+        self._listener.begin(len(self._outcomes), len(self._outcomes) - len(self._pending))
+        self._changed(list(self._outcomes.values()))
+        try:
+            while self._pending or self._working:
+                while len(self._working) < self._jobs and (cell := self._next()) is not None:
+                    self._start(cell)
+                self._hear()
+        finally:
+            self._dismiss()
+        return list(self._outcomes.values())
+
+    # ------------------------------------------------------------------------------------------------ which is next
+
+    def _directory(self, cell: Cell) -> RunDirectory:
+        return RunDirectory(self._place.output / cell.recipe.slug)
+
+    def _pass_over_finished(self) -> None:
+        for cell in list(self._pending):
+            if not self._place.force and self._directory(cell).result.exists():
+                self._settle(Outcome(cell, "done"))
+
+    def _next(self) -> Cell | None:
+        busy = {work.cell.recipe.pretraining_hash for work in self._working.values()}
+        for cell in list(self._pending):
+            if is_held(self._directory(cell).path):
+                if cell.recipe.slug not in self._waiting:
+                    self._waiting.add(cell.recipe.slug)
+                    self._listener.wait(cell)
+            elif cell.recipe.slug in self._waiting and self._directory(cell).result.exists():
+                self._settle(Outcome(cell, "done"))  # by the process that was waited for
+                self._listener.end(self._outcomes[cell.recipe.slug])
+            elif cell.recipe.pretraining_hash not in busy:
+                self._waiting.discard(cell.recipe.slug)
+                return cell
+        return None
+
+    def _settle(self, outcome: Outcome) -> None:
+        cell = outcome.cell
+        if cell in self._pending:
+            self._pending.remove(cell)
+        if outcome.state == "done":
+            try:
+                self._directory(cell).load()
+                self._trained.add(cell.recipe.pretraining_hash)
+            except CheckpointError as error:
+                outcome = Outcome(cell, "failed", str(error))
+        self._outcomes[cell.recipe.slug] = outcome
+
+    # ------------------------------------------------------------------------------------------------- the processes
+
+    def _start(self, cell: Cell) -> None:
+        directory = self._directory(cell)
+        directory.make()
+        log = directory.path / LOG
+        with log.open("w", encoding="utf-8") as stderr:
+            process = subprocess.Popen(
+                _COMMAND,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=stderr,
+                text=True,
+                encoding="utf-8",
+                env=self._environment(),
+                start_new_session=True,  # Ctrl-C reaches this process alone, which then stops its workers
+            )
+        self._pending.remove(cell)
+        self._working[cell.recipe.slug] = _Work(cell, process, log)
+        self._listener.start(cell)
+        threading.Thread(target=self._listen, args=(cell, process), daemon=True).start()
+
+    def _environment(self) -> dict[str, str]:
+        """Divide the processor's cores among the workers, and let them find the same medssl."""
+        wanted = os.environ.get("OMP_NUM_THREADS", "")
+        cores = int(wanted) if wanted.isdigit() else os.cpu_count() or 1
+        root = str(Path(__file__).parents[3])
+        paths = [root, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
+        return {
+            **os.environ,
+            "OMP_NUM_THREADS": str(max(1, cores // self._jobs)),
+            "PYTHONPATH": os.pathsep.join(paths),
+        }
+
+    def _job(self, cell: Cell) -> str:
+        place = self._place
+        return json.dumps(
+            {
+                "layers": cell.layers,
+                "registry": self._registry and str(self._registry),
+                "data_dir": place.data_dir and str(place.data_dir),
+                "output": str(place.output),
+                "device": place.device,
+                "force": place.force,
+                "on_bad_image": place.on_bad_image,
+            },
+            default=str,
+        )
+
+    def _listen(self, cell: Cell, process: subprocess.Popen[str]) -> None:
+        """Pass on what a worker says, in a thread; its last event is ours."""
+        try:
+            with process:  # closes the pipes and waits for the end
+                assert process.stdin is not None
+                assert process.stdout is not None
+                process.stdin.write(self._job(cell) + "\n")
+                process.stdin.flush()
+                for line in process.stdout:
+                    self._events.put((cell.recipe.slug, json.loads(line)))
+        except (OSError, ValueError):
+            pass  # the worker is gone: how, its exit status tells
+        self._events.put((cell.recipe.slug, {"event": "ended", "code": process.wait()}))
+
+    def _dismiss(self) -> None:
+        """Stop whatever is at work; each run keeps the epochs it has done."""
+        for work in self._working.values():
+            work.process.terminate()
+        for work in self._working.values():
+            try:
+                work.process.wait(_GRACE)
+            except subprocess.TimeoutExpired:
+                work.process.kill()
+        self._working.clear()
+
+    # --------------------------------------------------------------------------------------------- what they tell us
+
+    def _hear(self) -> None:
+        try:
+            slug, event = self._events.get(timeout=_PATIENCE)
+        except queue.Empty:
+            self._listener.tick(self._left())
+            return
+        work = self._working[slug]
+        match event["event"]:
+            case "stage":
+                self._listener.stage(work.cell, event["title"])
+            case "epoch":
+                work.epochs = event["epoch"] + 1
+                self._clock.learn_epoch(work.cell.recipe, event["seconds"])
+                self._listener.epoch(work.cell, work.epochs, event["loss"])
+            case "ended":
+                self._end(work, event["code"])
+            case said:
+                work.said, work.message = said, event.get("message", "")
+
+    def _end(self, work: _Work, code: int) -> None:
+        del self._working[work.cell.recipe.slug]
+        if work.said == "busy":
+            self._pending.append(work.cell)
+            self._waiting.add(work.cell.recipe.slug)
+            self._listener.wait(work.cell)
+            return
+        if work.said == "done":
+            work.log.unlink(missing_ok=True)
+            outcome = Outcome(work.cell, "done")
+            self._clock.learn_result(work.cell.recipe, self._directory(work.cell).load())
+        else:
+            outcome = Outcome(work.cell, "failed", work.message or _last_words(code, work.log))
+        self._settle(outcome)
+        self._changed(list(self._outcomes.values()))
+        self._listener.end(self._outcomes[work.cell.recipe.slug])
+        self._listener.tick(self._left())
+
+    def _left(self) -> float | None:
+        at_work = [work.cell for work in self._working.values()]
+        done = {slug: work.epochs for slug, work in self._working.items()}
+        return self._clock.left([*at_work, *self._pending], done, self._trained, self._jobs)
+
+
+def _last_words(code: int, log: Path) -> str:
+    """Say how a process ended that did not say so itself."""
+    how = f"exit status {code}"
+    if code < 0:
+        how = f"signal {signal.Signals(-code).name}"
+    hint = " Out of memory is the usual cause; try fewer --jobs." if code == -signal.SIGKILL else ""
+    lines = log.read_text(encoding="utf-8", errors="replace").split("\n") if log.exists() else []
+    last = next((line.strip() for line in reversed(lines) if line.strip()), "")
+    return f"its process ended by {how}.{hint}{' ' + last if last else ''}"

@@ -1,0 +1,96 @@
+"""One cell in a process of its own: a job on standard input, one line of JSON per event on standard output.
+
+The parent keeps standard input open for as long as it lives. When it is gone, however it went, the worker ends too:
+nothing goes on unseen, and what the run had written is whole.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import threading
+import traceback
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, TextIO
+
+from medssl.catalog import load_catalog
+from medssl.errors import MedsslError
+from medssl.io.locks import BusyError
+from medssl.recipe import resolve
+from medssl.runs.listener import Listener
+from medssl.runs.pipeline import Place, execute
+from medssl.study.schedule.state import LOG
+from medssl.train.loop.records import EpochRecord
+
+__all__ = ["main"]
+
+
+class _Reporter(Listener):
+    """Turns what a run says into events."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def send(self, event: str, **values: Any) -> None:
+        """Write one event."""
+        self._stream.write(json.dumps({"event": event, **values}) + "\n")
+        self._stream.flush()
+
+    def stage(self, title: str) -> None:
+        """A stage begins."""
+        self.send("stage", title=title)
+
+    def epoch(self, record: EpochRecord) -> None:
+        """An epoch is done."""
+        self.send("epoch", **{k: v for k, v in asdict(record).items() if k in ("epoch", "loss", "seconds")})
+
+
+def main() -> None:
+    """Carry out one job and exit; 0 whenever the outcome could be told."""
+    reporter = _Reporter(_events())
+    job = json.loads(sys.stdin.readline())
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    try:
+        _carry_out(job, reporter)
+    except BusyError:
+        reporter.send("busy")
+    except MedsslError as error:
+        reporter.send("failed", message=str(error))
+    except Exception as error:
+        text = " ".join(str(error).split())
+        traceback.print_exc()
+        reporter.send("failed", message=f"{type(error).__name__}: {text}. Its traceback is in {LOG} there.")
+
+
+def _events() -> TextIO:
+    """Take standard output for the events; whatever else is printed goes to standard error."""
+    stream = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    return stream
+
+
+def _end_with_parent() -> None:
+    while os.read(sys.stdin.fileno(), 1024):  # not sys.stdin.read: its lock would stand in the way of a normal end
+        pass
+    os._exit(1)
+
+
+def _carry_out(job: Mapping[str, Any], reporter: _Reporter) -> None:
+    catalog = load_catalog(Path(job["registry"]) if job["registry"] else None)
+    recipe = resolve(catalog, job["layers"])
+    place = Place(
+        data_dir=Path(job["data_dir"]) if job["data_dir"] else None,
+        output=Path(job["output"]),
+        device=job["device"],
+        force=job["force"],
+        on_bad_image=job["on_bad_image"],
+    )
+    execute(recipe, catalog=catalog, place=place, listener=reporter)
+    reporter.send("done")
+
+
+if __name__ == "__main__":
+    main()

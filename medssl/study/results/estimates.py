@@ -1,0 +1,148 @@
+"""Every metric of a row with its interval and its spread over seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from medssl.evaluation.scoring import METRICS, Table, chunk, draw_weights
+from medssl.results.directory import RunResult
+from medssl.study.results.predictions import Predictions, pool, read_predictions
+from medssl.study.results.rows import Estimate, Row, repeats
+from medssl.study.results.statistics import draw_seeds, interval, spread
+
+__all__ = ["Evidence", "estimate"]
+
+_SEED = 0  # of the resamples of test units: one for all rows, so that their differences are paired
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evidence:
+    """What comparisons of a row with another are made from.
+
+    Attributes:
+        row: The row, with its scores.
+        predictions: One for each seed, on the same n test images.
+        draws: By evaluator and metric, ``(B,)``: the mean over seeds in each resample of units and seeds.
+    """
+
+    row: Row
+    predictions: tuple[Predictions, ...]
+    draws: Mapping[str, Mapping[str, Array]]
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """The test images."""
+        return self.predictions[0].ids if self.predictions else ()
+
+
+def estimate(row: Row) -> Evidence:
+    """Compute a row's scores.
+
+    A single run keeps the values and intervals of its ``result.json``. Several seeds give the mean of theirs, with
+    :func:`~medssl.study.results.statistics.draw_seeds`' interval. Folds of one seed are pooled and scored together.
+
+    Raises:
+        CheckpointError: A run's predictions are damaged.
+    """
+    seeds = repeats(row)
+    predictions = [_pooled(folds) for folds in seeds]
+    seeds, predictions, notes = _comparable(seeds, predictions)
+    usable = tuple(part for part in predictions if part is not None)
+    known = usable if len(usable) == len(seeds) else ()
+    draws = _draws(row, known)
+    scores = {
+        name: {metric: _one(row, seeds, known, name, metric, draws) for metric in metrics}
+        for name, metrics in _metrics_of(seeds)
+    }
+    return Evidence(row=replace(row, scores=scores, notes=notes), predictions=known, draws=draws)
+
+
+def _pooled(folds: Sequence[RunResult]) -> Predictions | None:
+    parts = [part for run in folds if (part := read_predictions(run)) is not None]
+    return pool(parts) if len(parts) == len(folds) else None
+
+
+def _comparable(
+    seeds: list[list[RunResult]], predictions: list[Predictions | None]
+) -> tuple[list[list[RunResult]], list[Predictions | None], tuple[str, ...]]:
+    """Keep the seeds that were tested on the most images; those that lack a fold wait until it is there."""
+    known = [part for part in predictions if part is not None]
+    if len(known) < len(seeds):
+        return seeds, predictions, ()
+    ids = max((part.ids for part in known), key=len)
+    kept = [i for i, part in enumerate(known) if part.ids == ids]
+    notes = [
+        f"seed {folds[0].values['seed']} is left out: it was tested on other images ({len(part.ids)}, not {len(ids)})"
+        for folds, part in zip(seeds, known, strict=True)
+        if part.ids != ids
+    ]
+    there, wanted = len(seeds[kept[0]]), known[kept[0]].folds
+    if wanted and there < wanted:
+        notes.append(f"{there} of {wanted} folds")
+    return [seeds[i] for i in kept], [predictions[i] for i in kept], tuple(notes)
+
+
+def _metrics_of(seeds: Sequence[Sequence[RunResult]]) -> Iterator[tuple[str, list[str]]]:
+    """Yield each evaluator that every run has, with its metrics."""
+    runs = [run for folds in seeds for run in folds]
+    for name, scores in runs[0].evaluations.items():
+        if all(name in run.evaluations for run in runs):
+            yield name, [m for m, s in scores.items() if isinstance(s, Mapping) and "value" in s]
+
+
+def _draws(row: Row, predictions: Sequence[Predictions]) -> dict[str, dict[str, Array]]:
+    resamples = int(row.runs[0].values["recipe"]["evaluate"]["bootstrap"])
+    if not predictions or not resamples or len(set(predictions[0].group)) < 2:
+        return {}
+    seed = int(min(str(run.values["recipe"].get("hash", "0")) for run in row.runs), 16)
+    found: dict[str, dict[str, Array]] = {}
+    for name in predictions[0].proba:
+        if all(name in part.proba for part in predictions):
+            tables = [Table(part.proba[name], part.label) for part in predictions]
+            weights = draw_weights(predictions[0].unit, resamples, chunk(tables[0]), _SEED)
+            parts = [[table.metrics(w) for table in tables] for w in weights]
+            found[name] = {
+                metric: draw_seeds(np.concatenate([[t[metric] for t in part] for part in parts], axis=1), seed)
+                for metric in METRICS
+            }
+    return found
+
+
+def _one(
+    row: Row,
+    seeds: Sequence[Sequence[RunResult]],
+    predictions: Sequence[Predictions],
+    name: str,
+    metric: str,
+    draws: Mapping[str, Mapping[str, Array]],
+) -> Estimate:
+    if len(row.runs) == 1:
+        own = row.runs[0].evaluations[name][metric]
+        return Estimate(value=own["value"], low=own.get("low"), high=own.get("high"), std=None, runs=1)
+    values = [_value(folds, i, predictions, name, metric) for i, folds in enumerate(seeds)]
+    defined = [value for value in values if value is not None]
+    if len(defined) < len(values):
+        return Estimate(value=None, low=None, high=None, std=None, runs=len(seeds))
+    confidence = float(row.runs[0].values["recipe"]["evaluate"]["confidence"])
+    low, high = interval(draws[name][metric], confidence) if metric in draws.get(name, {}) else (None, None)
+    return Estimate(value=float(np.mean(defined)), low=low, high=high, std=spread(defined), runs=len(seeds))
+
+
+def _value(
+    folds: Sequence[RunResult], seed: int, predictions: Sequence[Predictions], name: str, metric: str
+) -> float | None:
+    """One seed's value: of its only run, or of the pooled predictions of its folds."""
+    if len(folds) == 1:
+        value = folds[0].evaluations[name][metric]["value"]
+        return None if value is None else float(value)
+    if not predictions or name not in predictions[seed].proba or metric not in METRICS:
+        return None
+    part = predictions[seed]
+    pooled = Table(part.proba[name], part.label).metrics(np.ones((len(part.ids), 1)))[metric][0]
+    return None if np.isnan(pooled) else float(pooled)

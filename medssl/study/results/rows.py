@@ -1,0 +1,229 @@
+"""Runs become rows: those that differ in nothing but their seed or fold stand in one row of a table."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from medssl.catalog import Catalog
+from medssl.results.directory import RunResult
+
+__all__ = ["Estimate", "Row", "group_rows", "repeats"]
+
+# what the curves of a report run over
+_OF_A_CURVE = ("batch_size", "label_fraction")
+_KEYS_OF_A_CURVE = ("train.batch_size", "split.label_fraction")
+# where a recipe says which repetition it is: seeds of everything random, and the fold that was left out
+_REPEATED = (("seed",), ("split", "label_seed"), ("split", "fold"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Estimate:
+    """One metric of one row.
+
+    Attributes:
+        value: Mean over seeds; ``None`` where the metric is not defined.
+        low: Lower end of the interval (:mod:`medssl.study.results.statistics`); ``None`` where there is none.
+        high: Upper end.
+        std: Standard deviation over seeds (n - 1 in its denominator); ``None`` for one seed.
+        runs: Seeds that the mean is over; folds of one seed are pooled and count once.
+    """
+
+    value: float | None
+    low: float | None
+    high: float | None
+    std: float | None
+    runs: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """Runs that differ only in seed and fold.
+
+    Attributes:
+        dataset: Name of the dataset.
+        method: Name of the method.
+        batch_size: Images per step of pre-training.
+        split: Protocol.
+        label_fraction: Share of the training labels that the evaluators saw, 0 to 1.
+        backbone: A timm model name.
+        image_size: Side of a view in pixels.
+        init: Weights that pre-training started from; ``None``: random ones.
+        recipe: Name of the catalogue's recipe.
+        baseline: Whether other methods are to be measured against this one.
+        runs: The finished runs, by seed and fold.
+        scores: Estimates by evaluator and metric.
+        label: Short name, unique among the rows of a dataset.
+        variant: The name without batch size and share of the labels: rows of one variant look alike in figures.
+        notes: What the reader of this row must know.
+    """
+
+    dataset: str
+    method: str
+    batch_size: int
+    split: str
+    label_fraction: float
+    backbone: str
+    image_size: int
+    init: str | None
+    recipe: str
+    baseline: bool
+    runs: tuple[RunResult, ...]
+    scores: Mapping[str, Mapping[str, Estimate]] = field(default_factory=dict)
+    label: str = ""
+    variant: str = ""
+    notes: tuple[str, ...] = ()
+
+
+def group_rows(results: Sequence[RunResult], catalog: Catalog) -> list[Row]:
+    """Sort results into rows without scores, in the order in which the first run of each was given.
+
+    A run that was made twice (same recipe, same images) counts once; where nothing was trained, whatever its settings
+    for training are.
+
+    Args:
+        results: Finished runs.
+        catalog: Says which methods are baselines.
+    """
+    rows: dict[tuple[str, ...], dict[tuple[int, ...], RunResult]] = {}
+    for result in results:
+        row = rows.setdefault((json.dumps(_settings(result), sort_keys=True), _images(result)), {})
+        row.setdefault(_repetition(result), result)
+    return _labelled([_row(list(runs.values()), catalog) for runs in rows.values()])
+
+
+def repeats(row: Row) -> list[list[RunResult]]:
+    """The runs of a row by seed: one list of folds each."""
+    found: dict[tuple[Any, ...], list[RunResult]] = {}
+    for run in row.runs:
+        found.setdefault(_repetition(run)[:2], []).append(run)
+    return list(found.values())
+
+
+def _images(result: RunResult) -> str:
+    """Identify the decoded images: one dataset name may stand for several folders."""
+    return str(result.values["data"].get("store", {}).get("key", ""))
+
+
+def _settings(result: RunResult) -> dict[str, Any]:
+    """The recipe without what tells one repetition from another, and without what had no effect."""
+    settings = json.loads(json.dumps(result.values["recipe"]))
+    settings.pop("hash", None)
+    if not result.values["pretrain"]["epochs"]:
+        settings.pop("train")
+    for *sections, name in _REPEATED:
+        section = settings
+        for key in sections:
+            section = section.get(key, {})
+        section.pop(name, None)
+    return dict(settings)
+
+
+def _repetition(result: RunResult) -> tuple[int, int, int]:
+    split = result.values["recipe"]["split"]
+    return int(result.values["seed"]), int(split.get("label_seed") or 0), int(split.get("fold") or 0)
+
+
+def _row(runs: Sequence[RunResult], catalog: Catalog) -> Row:
+    values = runs[0].values
+    recipe = values["recipe"]
+    fraction = recipe["split"].get("label_fraction")
+    return Row(
+        dataset=str(values["dataset"]),
+        method=str(values["method"]),
+        batch_size=int(recipe["train"]["batch_size"]),
+        split=str(values["data"]["split"]),
+        label_fraction=1.0 if fraction is None else float(fraction),
+        backbone=str(recipe["encoder"]["backbone"]),
+        image_size=int(recipe["views"]["image_size"]),
+        init=recipe["encoder"]["weights"],
+        recipe=str(recipe["recipe"]),
+        baseline=_is_baseline(values, catalog),
+        runs=tuple(sorted(runs, key=_repetition)),
+    )
+
+
+def _is_baseline(values: Mapping[str, Any], catalog: Catalog) -> bool:
+    """What the catalogue calls one, and whatever is trained with labels."""
+    marked = bool(catalog.entry("method", str(values["method"])).get("baseline"))
+    return marked or bool(values["pretrain"].get("uses_labels"))
+
+
+# ------------------------------------------------------------------------------------------------------------ labels
+
+
+def _labelled(rows: Sequence[Row]) -> list[Row]:
+    """Give every row a name that is unique among its dataset's: the method, and what it differs in."""
+    named = []
+    for row in rows:
+        others = [other for other in rows if other.dataset == row.dataset]
+        distinct = dict(_distinctions(row, others))
+        variant = [row.method, *(text for name, text in distinct.items() if name not in _OF_A_CURVE)]
+        named.append((replace(row, variant=", ".join(variant)), ", ".join([row.method, *distinct.values()])))
+    result = []
+    for row, label in named:
+        alike = [other for other, its in named if other.dataset == row.dataset and its == label]
+        words = [*_other_settings(row, alike), *_other_evaluators(row, alike)]
+        same = [other for other in alike if [*_other_settings(other, alike), *_other_evaluators(other, alike)] == words]
+        if len(same) > 1:  # nothing to be seen in their settings: they were made of other images
+            words.append(f"data {same.index(row) + 1}")
+        curves = [other for other, _ in named if (other.dataset, other.variant) == (row.dataset, row.variant)]
+        variant = [row.variant, *_other_settings(row, curves, besides=_KEYS_OF_A_CURVE)]
+        result.append(replace(row, label=", ".join([label, *words]), variant=", ".join(variant)))
+    return result
+
+
+def _distinctions(row: Row, others: Sequence[Row]) -> Iterator[tuple[str, str]]:
+    """Name the row's value of each field in which rows of its dataset differ; batch size where something is trained."""
+    for name, text in (
+        ("init", f"from {Path(row.init).stem}" if row.init else ""),
+        ("backbone", row.backbone),
+        ("image_size", f"{row.image_size} px"),
+        ("batch_size", f"batch {row.batch_size}" if row.runs[0].values["pretrain"]["epochs"] else ""),
+        ("split", f"{row.split} split"),
+        ("label_fraction", f"{100 * row.label_fraction:g} % of labels"),
+        ("recipe", f"recipe {row.recipe}"),
+    ):
+        if text and len({getattr(other, name) for other in others}) > 1:
+            yield name, text
+
+
+def _other_settings(row: Row, alike: Sequence[Row], besides: Collection[str] = ()) -> list[str]:
+    """Name the settings in which rows with one label differ, ``besides`` some.
+
+    A setting that only some of them have (a field of the views that was changed) is named where it is.
+    """
+    settings = [dict(_flat(_settings(other.runs[0]))) for other in alike]
+    own = settings[alike.index(row)]
+    return [
+        f"{_short_name(key)} {value}"
+        for key, value in own.items()
+        if key not in besides
+        and any(other.get(key) != value for other in settings)
+        and (not key.startswith("evaluators.") or all(key in other for other in settings))  # else named as a whole
+    ]
+
+
+def _other_evaluators(row: Row, alike: Sequence[Row]) -> list[str]:
+    """Name the evaluators of a row where rows with one label have different ones."""
+    evaluators = [" ".join(other.runs[0].evaluations) for other in alike]
+    return [f"by {evaluators[alike.index(row)]}"] if len(set(evaluators)) > 1 else []
+
+
+def _short_name(key: str) -> str:
+    """The last part of a setting's name; ``split.seed`` is not the seed."""
+    return key.replace(".", " ") if key.startswith("split.") else key.rpartition(".")[2]
+
+
+def _flat(values: Any, prefix: str = "") -> Iterator[tuple[str, str]]:
+    if isinstance(values, Mapping):
+        for key, value in values.items():
+            yield from _flat(value, f"{prefix}.{key}" if prefix else str(key))
+    elif isinstance(values, list) and values and isinstance(values[0], Mapping):
+        for value in values:
+            yield from _flat(value, f"{prefix}.{value.get('plugin', '')}")
+    else:
+        yield prefix, json.dumps(values).strip('"')

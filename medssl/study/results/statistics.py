@@ -1,0 +1,216 @@
+"""Intervals and tests over groups, seeds and tables.
+
+The unit of everything here is the group (patient, slide): two images of one patient are not two observations. Where no
+groups are known, each image is a unit of its own.
+
+Legend: n samples, U units, R seeds, B resamples, M comparisons.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from statistics import NormalDist
+from typing import Any
+
+import numpy as np
+
+from medssl.evaluation.scoring import ranked_classes
+
+__all__ = [
+    "auroc_shares",
+    "draw_seeds",
+    "holm",
+    "implied_interval",
+    "interval",
+    "normal_test",
+    "sign_flip_exact",
+    "sign_flip_sampled",
+    "spread",
+    "sum_by_unit",
+]
+
+FLIPS = 20_000  # smallest p 5e-5: enough for Holm's correction over a thousand comparisons at 0.05
+
+_CHUNK = 2**21  # signs held at a time, 16 MiB
+_TIES = 1e-9  # sums that differ by rounding alone count as equal
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+def implied_interval(accuracy: float, test_size: int, confidence: float = 0.95) -> tuple[float, float]:
+    """Return the interval that a published accuracy has by the size of its test part alone.
+
+    Wilson's score interval (Wilson 1927, J. Am. Stat. Assoc. 22, 209-212), which takes the test images as independent:
+    where several are of one patient, the true interval is wider.
+
+    Args:
+        accuracy: 0 to 1.
+        test_size: Images it was measured on.
+        confidence: Of the interval.
+    """
+    z = NormalDist().inv_cdf((1 + confidence) / 2)
+    shrink = 1 + z**2 / test_size
+    centre = (accuracy + z**2 / (2 * test_size)) / shrink
+    half = z / shrink * math.sqrt(accuracy * (1 - accuracy) / test_size + z**2 / (4 * test_size**2))
+    return centre - half, centre + half
+
+
+def spread(values: Sequence[float]) -> float | None:
+    """Return the standard deviation with n - 1 in its denominator; ``None`` for a single value."""
+    return float(np.std(values, ddof=1)) if len(values) > 1 else None
+
+
+def interval(draws: Array, confidence: float) -> tuple[float | None, float | None]:
+    """Return the percentile interval of draws ``(B,)`` (Efron & Tibshirani 1993, ch. 13); undefined draws are left out.
+
+    ``None`` twice where no draw is left.
+    """
+    defined = draws[~np.isnan(draws)]
+    if not len(defined):
+        return None, None
+    low, high = np.quantile(defined, ((1 - confidence) / 2, (1 + confidence) / 2))
+    return float(low), float(high)
+
+
+def draw_seeds(draws: Array, seed: int) -> Array:
+    """Average over seeds drawn with replacement, one set of seeds for each resample of the test part.
+
+    With resamples of the test units that all seeds share, this is the pigeonhole bootstrap of a table whose rows are
+    seeds and whose columns are test units (Owen 2007, Ann. Appl. Stat. 1(2), 386-411): rows and columns are drawn
+    independently. It covers the chance in training and the chance in the choice of patients, and errs on the wide side
+    for the part that the two share. Two or three seeds say little about other seeds, whatever the method.
+
+    Args:
+        draws: ``(R, B)`` a metric of each seed in each resample of the test units.
+        seed: Of the draw.
+
+    Returns:
+        ``(B,)``.
+    """
+    count, resamples = draws.shape
+    chosen = np.random.default_rng(seed).integers(0, count, size=(count, resamples))
+    mean: Array = np.take_along_axis(draws, chosen, axis=0).mean(axis=0)
+    return mean
+
+
+def sum_by_unit(values: Array, units: Array) -> Array:
+    """Sum values ``(n, M)`` over the samples of each unit: ``(U, M)``; ``units`` is ``(n,)`` in ``0 .. U - 1``."""
+    sums = np.zeros((int(units.max()) + 1, values.shape[1]), dtype=values.dtype)
+    np.add.at(sums, units, values)
+    return sums
+
+
+def sign_flip_exact(differences: Array) -> float:
+    """Test whether two methods are equally often right, over all ways to swap them unit by unit.
+
+    If they are, a unit's difference could as well have had the other sign. The p-value is the share of the 2^U
+    assignments of signs whose sum is at least as far from zero as the one that was seen (Fisher 1935, The Design of
+    Experiments, sec. 21), counted exactly by convolution. For single runs on units of one image it is McNemar's exact
+    test (McNemar 1947, Psychometrika 12, 153-157). The trained models are taken as they are: the chance in training
+    enters through the seeds that the differences were summed over, and no other way.
+
+    Args:
+        differences: ``(U,)`` integers: how much oftener the first is right.
+
+    Returns:
+        The two-sided p-value; 1 where no unit differs.
+    """
+    sizes = np.abs(differences[differences != 0]).astype(np.int64)
+    if not len(sizes):
+        return 1.0
+    sizes //= np.gcd.reduce(sizes)
+    total = int(sizes.sum())
+    chance = np.zeros(total + 1)  # of a sum s of the positive sizes; the signed sum is 2 s - total
+    chance[0] = 1
+    reached = 0
+    for size in np.sort(sizes).tolist():
+        reached += size
+        chance[: reached + 1] /= 2
+        chance[size : reached + 1] += chance[: reached + 1 - size].copy()
+    seen = abs(int(differences.sum())) // int(np.gcd.reduce(np.abs(differences[differences != 0])))
+    far = np.abs(2 * np.arange(total + 1) - total) >= seen
+    return min(1.0, float(chance[far].sum()))
+
+
+def sign_flip_sampled(differences: Array, seed: int = 0, flips: int = FLIPS) -> Array:
+    """Do the same for differences that are no small integers, with random signs.
+
+    Every column sees the same signs. The p-value counts the observed signs among the drawn ones, so it is never zero
+    (Phipson & Smyth 2010, Stat. Appl. Genet. Mol. Biol. 9(1), 39, sec. 2).
+
+    Args:
+        differences: ``(U, M)``, a sum over units being the difference of a metric.
+        seed: Of the signs.
+        flips: Assignments drawn.
+
+    Returns:
+        ``(M,)`` two-sided p-values.
+    """
+    seen = np.abs(differences.sum(axis=0)) - _TIES
+    generator = np.random.default_rng(seed)
+    far = np.zeros(differences.shape[1], dtype=np.int64)
+    width = max(1, _CHUNK // len(differences))
+    for start in range(0, flips, width):
+        signs = generator.integers(0, 2, size=(min(width, flips - start), len(differences))) * 2.0 - 1
+        far += (np.abs(signs @ differences) >= seen).sum(axis=0)
+    p: Array = (far + 1) / (flips + 1)
+    return p
+
+
+def auroc_shares(proba: Array, labels: Array) -> Array:
+    """Return what each sample adds to the chance in an AUROC, ``(n,)``.
+
+    An AUROC is the mean, over the positives, of the share of negatives that each of them stands above, and likewise the
+    mean over the negatives. What a sample's own share differs by from that mean, over the number of its kind, is its
+    part of the AUROC's error; the squares of these sum to the variance of DeLong et al. 1988 (Biometrics 44, 837-845,
+    equations 4 to 6). With more than two classes it is the mean over the classes, each against all others.
+
+    Args:
+        proba: ``(n, K)`` class probabilities.
+        labels: ``(n,)`` integers in ``0 .. K - 1``, of two classes at least.
+    """
+    found = np.zeros(len(labels))
+    classes = ranked_classes(labels, proba.shape[1])
+    for c in classes:
+        positive, scores = labels == c, proba[:, c]
+        for own, sign in ((positive, 1), (~positive, -1)):
+            others = np.sort(sign * scores[~own])
+            mine = sign * scores[own]
+            below = (np.searchsorted(others, mine, "left") + np.searchsorted(others, mine, "right")) / (2 * len(others))
+            count = len(mine)
+            found[own] += (below - below.mean()) / np.sqrt(count * max(1, count - 1)) / len(classes)
+    return found
+
+
+def normal_test(difference: float, shares: Array) -> float:
+    """Test a difference whose error is a sum of many small parts, one for each unit.
+
+    Parts of one unit are summed before they are squared, as Obuchowski 1997 (Biometrics 53, 567-578) does for AUROCs of
+    clustered data: images of one patient are not independent. The sum is normal for many units only, so the p-value is
+    never below 2^(1 - U), the least that a test which flips signs can say of so few.
+
+    Args:
+        difference: As it was seen.
+        shares: ``(U,)``, each unit's part of its error.
+
+    Returns:
+        The two-sided p-value; 1 where nothing differs.
+    """
+    deviation = float(np.sqrt(np.square(shares).sum()))
+    p = math.erfc(abs(difference) / deviation / math.sqrt(2)) if deviation > 0 else 1.0
+    return max(p, 2.0 ** (1 - len(shares)))
+
+
+def holm(p: Sequence[float]) -> list[float]:
+    """Adjust p-values for their number by Holm's step-down method (Holm 1979, Scand. J. Stat. 6, 65-70).
+
+    Comparing an adjusted value with alpha keeps the chance of any false rejection below alpha, however the tests
+    depend on each other.
+    """
+    values = np.asarray(p, dtype=np.float64)
+    order = np.argsort(values, kind="stable")
+    stepped = np.minimum(1, np.maximum.accumulate(values[order] * np.arange(len(values), 0, -1)))
+    adjusted = np.empty_like(stepped)
+    adjusted[order] = stepped
+    return [float(value) for value in adjusted]

@@ -1,0 +1,98 @@
+"""What a study found: rows with intervals, differences that were tested, and published numbers to set beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from medssl.catalog import Catalog, load_catalog
+from medssl.results.directory import RunResult
+from medssl.study.results.comparisons import Comparison, compare
+from medssl.study.results.estimates import estimate
+from medssl.study.results.rows import Estimate, Row, group_rows
+from medssl.study.results.statistics import implied_interval
+
+__all__ = ["Comparison", "Estimate", "PublishedCell", "Row", "Summary", "summarise"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PublishedCell:
+    """One number of a publication.
+
+    Attributes:
+        method: Name of the method.
+        batch_size: Of its pre-training; ``None`` where the publication does not say.
+        evaluator: Name of the evaluator.
+        metric: ``accuracy`` or ``f1_weighted``.
+        value: As published.
+        low: Lower end of the interval that the size of its test part implies; ``None`` where that is not known.
+        high: Upper end.
+        source: Where it stands.
+    """
+
+    method: str
+    batch_size: int | None
+    evaluator: str
+    metric: str
+    value: float
+    low: float | None
+    high: float | None
+    source: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Summary:
+    """What a study found.
+
+    Attributes:
+        rows: In the order in which the runs were given.
+        comparisons: Paired differences between rows of one dataset, tested.
+        published: Published numbers by dataset.
+        confidence: Of every interval; a difference is shown at one minus this.
+    """
+
+    rows: tuple[Row, ...]
+    comparisons: tuple[Comparison, ...] = ()
+    published: Mapping[str, Sequence[PublishedCell]] = field(default_factory=dict)
+    confidence: float = 0.95
+
+
+def summarise(results: Sequence[RunResult], catalog: Catalog | None = None) -> Summary:
+    """Put finished runs together.
+
+    Args:
+        results: Finished runs, of one study or of several.
+        catalog: Baselines and published numbers; ``None``: medssl's own.
+    """
+    catalog = catalog or load_catalog()
+    evidence = [estimate(row) for row in group_rows(results, catalog)]
+    rows = tuple(item.row for item in evidence)
+    confidence = float(results[0].values["recipe"]["evaluate"]["confidence"]) if results else 0.95
+    return Summary(
+        rows=rows,
+        comparisons=tuple(compare(evidence, confidence)),
+        published={name: _published(catalog, name, confidence) for name in dict.fromkeys(row.dataset for row in rows)},
+        confidence=confidence,
+    )
+
+
+def _published(catalog: Catalog, dataset: str, confidence: float) -> list[PublishedCell]:
+    cells = []
+    for row in catalog.published(dataset):
+        for metric in ("accuracy", "f1_weighted"):
+            if metric in row:
+                known = metric == "accuracy" and "test" in row
+                low, high = implied_interval(row[metric], row["test"], confidence) if known else (None, None)
+                cells.append(
+                    PublishedCell(
+                        method=row["method"],
+                        batch_size=row.get("batch_size"),
+                        evaluator=row["evaluator"],
+                        metric=metric,
+                        value=float(row[metric]),
+                        low=low,
+                        high=high,
+                        source=row.get("source", ""),
+                    )
+                )
+    return cells

@@ -1,0 +1,133 @@
+"""A summary as rows of text, for a terminal, and as plain values, for JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from medssl.study.results.comparisons import Comparison
+from medssl.study.results.rows import Estimate, Row
+from medssl.study.results.summary import Summary
+
+__all__ = ["NOT_SHOWN", "best_baseline", "difference_rows", "metric_rows", "score_rows", "summary_values"]
+
+NOT_SHOWN = "no difference shown"
+
+
+def score_rows(summary: Summary, dataset: str, metric: str) -> list[list[str]]:
+    """One row per method, one column per evaluator, the header first.
+
+    Args:
+        summary: What was found.
+        dataset: One table holds one dataset.
+        metric: Name of the metric.
+    """
+    rows = [row for row in summary.rows if row.dataset == dataset]
+    names = _evaluators(rows)
+    table = [["", "seeds", *names]]
+    for row in rows:
+        estimates = [row.scores.get(name, {}).get(metric) for name in names]
+        seeds = max((estimate.runs for estimate in estimates if estimate), default=len(row.runs))
+        table.append([row.label, str(seeds), *(_estimate_text(estimate) for estimate in estimates)])
+    return table
+
+
+def metric_rows(row: Row) -> list[list[str]]:
+    """One row per metric, one column per evaluator, the header first: everything about one row of a study."""
+    names = list(row.scores)
+    metrics = dict.fromkeys(metric for name in names for metric in row.scores[name])
+    return [["", *names], *([m, *(_estimate_text(row.scores[n].get(m)) for n in names)] for m in metrics)]
+
+
+def difference_rows(summary: Summary, dataset: str, metric: str) -> list[list[str]]:
+    """How every method differs from the best baseline, by evaluator, the header first; empty without a baseline.
+
+    The best baseline is the one that scored best on the test part: a choice that favours the baseline.
+    """
+    rows = [row for row in summary.rows if row.dataset == dataset]
+    names = _evaluators(rows)
+    fractions = sorted({row.label_fraction for row in rows}, reverse=True)
+    best = {(n, share): best_baseline(rows, n, metric, share) for n in names for share in fractions}
+    if not any(best.values()):
+        return []
+    table = [["", *names]]
+    for row in rows:
+        if not row.baseline:
+            against = [best[name, row.label_fraction] for name in names]
+            cells = [_against(summary, row, other, name, metric) for name, other in zip(names, against, strict=True)]
+            table.append([row.label, *cells])
+    return table if len(table) > 1 else []
+
+
+def best_baseline(rows: Sequence[Row], evaluator: str, metric: str, label_fraction: float) -> Row | None:
+    """Return the baseline with the highest value among those with this share of labels; ``None`` without any."""
+    found = []
+    for row in rows:
+        estimate = row.scores.get(evaluator, {}).get(metric)
+        if row.baseline and row.label_fraction == label_fraction and estimate and estimate.value is not None:
+            found.append((estimate.value, row))
+    return max(found, key=lambda pair: pair[0])[1] if found else None
+
+
+def summary_values(summary: Summary) -> dict[str, Any]:
+    """Return a summary as what JSON can hold; runs are named by their directories."""
+    rows = []
+    for row in summary.rows:
+        scores = {name: {m: asdict(e) for m, e in metrics.items()} for name, metrics in row.scores.items()}
+        rows.append({**vars(row), "runs": [str(run.path) for run in row.runs], "scores": scores})
+    return {
+        "confidence": summary.confidence,
+        "rows": rows,
+        "comparisons": [asdict(comparison) for comparison in summary.comparisons],
+        "published": {name: [asdict(cell) for cell in cells] for name, cells in summary.published.items()},
+    }
+
+
+def _evaluators(rows: Sequence[Row]) -> list[str]:
+    """The evaluators that recipes name, in their order; what one reports beside itself is left to the report."""
+    named = [str(choice["plugin"]) for row in rows for choice in row.runs[0].values["recipe"]["evaluators"]]
+    scored = {name for row in rows for name in row.scores}
+    return [name for name in dict.fromkeys(named) if name in scored]
+
+
+def _estimate_text(estimate: Estimate | None) -> str:
+    if estimate is None or estimate.value is None:
+        return "-"
+    text = _short(estimate.value)
+    if estimate.low is not None and estimate.high is not None:
+        text += f" [{_short(estimate.low)}, {_short(estimate.high)}]"
+    return text + (f" sd {_short(estimate.std)}" if estimate.std is not None else "")
+
+
+def _against(summary: Summary, row: Row, other: Row | None, evaluator: str, metric: str) -> str:
+    if other is None:
+        return "-"
+    comparison = _find(summary.comparisons, row, other, evaluator, metric)
+    if comparison is None:
+        return "-"
+    if not comparison.shown:
+        return f"{other.label}: {NOT_SHOWN}"
+    turned = comparison.first != row.label
+    difference = -comparison.difference if turned else comparison.difference
+    ends = [value for value in (comparison.low, comparison.high) if value is not None]
+    ends = sorted(-value if turned else value for value in ends)
+    interval = f" [{_signed(ends[0])}, {_signed(ends[1])}]" if ends else ""
+    return f"{other.label}: {_signed(difference)}{interval}"
+
+
+def _find(comparisons: Sequence[Comparison], row: Row, other: Row, evaluator: str, metric: str) -> Comparison | None:
+    wanted: Mapping[str, str] = {"dataset": row.dataset, "evaluator": evaluator, "metric": metric}
+    for comparison in comparisons:
+        same = all(getattr(comparison, key) == value for key, value in wanted.items())
+        if same and {comparison.first, comparison.second} == {row.label, other.label}:
+            return comparison
+    return None
+
+
+def _short(value: float) -> str:
+    return f"{value:.3f}".replace("0.", ".", 1) if abs(value) < 1 else f"{value:.3f}"
+
+
+def _signed(value: float) -> str:
+    return ("+" if value >= 0 else "-") + _short(abs(value))

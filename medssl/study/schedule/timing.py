@@ -1,0 +1,87 @@
+"""How long a study will take yet, from the epochs and cells that are done."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from medssl.catalog import Catalog
+from medssl.errors import MedsslError
+from medssl.recipe import Recipe, resolve
+from medssl.results.directory import RunDirectory, RunResult
+from medssl.study.grid import Cell
+
+__all__ = ["Clock", "learn_folder"]
+
+
+class Clock:
+    """Learns what an epoch costs and what surrounds the epochs, and tells what is left.
+
+    A cell is expected to take as long as the most similar runs so far: first those that share its dataset, backbone,
+    image size, method and batch size, then those that share fewer of these.
+    """
+
+    def __init__(self) -> None:
+        self._epochs: dict[tuple[Any, ...], list[float]] = {}  # seconds of one epoch
+        self._around: dict[tuple[Any, ...], list[float]] = {}  # seconds of a run outside its epochs
+
+    def learn_epoch(self, recipe: Recipe, seconds: float) -> None:
+        """Remember what one epoch took."""
+        for key in _keys(recipe):
+            self._epochs.setdefault(key, []).append(seconds)
+
+    def learn_result(self, recipe: Recipe, result: RunResult) -> None:
+        """Remember what a finished run took."""
+        training = result.values["pretrain"]
+        spent = 0.0 if training.get("reused") else training["seconds"]
+        if spent:
+            self.learn_epoch(recipe, spent / training["epochs"])
+        for key in _keys(recipe):
+            self._around.setdefault(key, []).append(max(0.0, result.values["seconds"] - spent))
+
+    def left(self, cells: Iterable[Cell], done: dict[str, int], trained: set[str], jobs: int) -> float | None:
+        """Return seconds until every cell is finished; ``None`` as long as nothing like it was seen.
+
+        Args:
+            cells: Those that are not finished, the ones at work included.
+            done: Epochs done so far by directory, of cells at work.
+            trained: ``pretraining_hash`` of the encoders that are finished.
+            jobs: Cells at a time.
+        """
+        seconds = []
+        trained = set(trained)
+        for cell in cells:
+            recipe = cell.recipe
+            epochs = recipe.train.epochs if recipe.method.plugin.trains else 0
+            todo = 0 if recipe.pretraining_hash in trained else max(0, epochs - done.get(recipe.slug, 0))
+            trained.add(recipe.pretraining_hash)
+            each, around = _known(self._epochs, recipe), _known(self._around, recipe)
+            if todo and each is None:
+                return None
+            seconds.append(todo * (each or 0.0) + (around or 0.0))
+        return max([sum(seconds) / jobs, *seconds]) if self._around or self._epochs else None
+
+
+def learn_folder(output: Path, catalog: Catalog) -> Clock:
+    """Learn from every finished run in a folder."""
+    clock = Clock()
+    for path in sorted(output.glob("*/result.json")):
+        try:
+            result = RunDirectory(path.parent).load()
+            recipe = {key: value for key, value in result.values["recipe"].items() if key != "hash"}
+            clock.learn_result(resolve(catalog, [recipe]), result)
+        except (MedsslError, KeyError):
+            continue  # of another version, or with a plugin that is no longer here: no loss for an estimate
+    return clock
+
+
+def _keys(recipe: Recipe) -> list[tuple[Any, ...]]:
+    alike = (json.dumps(recipe.dataset.to_dict()), recipe.encoder.backbone, recipe.views.image_size)
+    return [(*alike, recipe.method.name, recipe.train.batch_size), (*alike, recipe.method.name), alike, ()]
+
+
+def _known(seconds: dict[tuple[Any, ...], list[float]], recipe: Recipe) -> float | None:
+    return next((fmean(seconds[key]) for key in _keys(recipe) if key in seconds), None)

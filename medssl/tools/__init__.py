@@ -1,0 +1,1 @@
+"""What a plugin may call: reading images, downloading and unpacking files."""

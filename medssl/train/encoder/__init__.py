@@ -1,0 +1,1 @@
+"""The network: building it, loading weights, writing checkpoints."""

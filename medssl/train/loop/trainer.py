@@ -1,0 +1,332 @@
+"""The training loop, and what makes a resumed run equal to a straight one.
+
+All randomness is derived from (seed, epoch) or (seed, step), so a state holds no random state and is written between
+epochs only. n samples, V views, N samples per step.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from medssl.contracts import Batch, Method
+from medssl.errors import CheckpointError, PluginError, TrainingError
+from medssl.io.files import write_atomic
+from medssl.settings import TrainSettings
+from medssl.train.encoder.checkpoint import load_state, save_state
+from medssl.train.loop.batchnorm import JointEncode
+from medssl.train.loop.monitor import effective_rank, feature_std
+from medssl.train.loop.optim import build_optimizer, peak_learning_rate, schedule
+from medssl.train.loop.records import EpochRecord, StepRecord
+from medssl.train.loop.seeding import derive_seed
+from medssl.train.loop.selection import BestEpoch
+from medssl.train.machine.device import Precision, choose_layout
+
+__all__ = ["EpochRecord", "StepRecord", "Trainer", "ViewSource"]
+
+_CHECK_EVERY = 20  # steps between two looks at the loss on a GPU, where each look waits for the device
+_LARGEST_WEIGHT = torch.finfo(torch.float16).max  # 65,504: in float16, which mixed precision casts to, more is infinite
+_SAVING_SHARE = 0.05  # of the time: ResNet-18's 90 MB took 0.5 to 2 s to write, and epochs of small sets take no longer
+
+
+class ViewSource(Protocol):
+    """Where the views come from; they depend on the epoch and the sample only."""
+
+    def start_epoch(self, epoch: int) -> None:
+        """Draw this epoch's augmentations."""
+
+    def __call__(self, positions: Tensor) -> tuple[Tensor, ...]:
+        """Return V tensors ``(N, 3, S, S)`` of the samples at ``positions``, ``(N,)`` int64 on the processor."""
+
+    def geometry(self, positions: Tensor) -> tuple[Tensor, ...] | None:
+        """Return the places of those views, see :attr:`medssl.contracts.Batch.geometry`; ``None`` if not asked for."""
+
+    def __len__(self) -> int:
+        """N."""
+
+
+class Trainer:
+    """Trains an encoder with a method.
+
+    Args:
+        encoder: Trained in place; moved to the device and its layout.
+        method: Trained in place, likewise.
+        views: The training part's views.
+        settings: Epochs, batch size, optimizer and so on.
+        seed: Of the order of samples, of the method's draws and of dropout.
+        device: Where to compute.
+        precision: Of the encoder.
+        groups: ``(n,)`` int64, equal within a group.
+        directory: Gets ``history.jsonl`` and ``state.pt``.
+        fingerprint: Of everything that decides the result; a state of another one is refused.
+        labels: ``(n,)`` int64, -1 for none; given to a method that uses labels.
+
+    Raises:
+        TrainingError: There are fewer samples than one batch takes, or labels are needed and not given.
+    """
+
+    def __init__(
+        self,
+        encoder: nn.Module,
+        method: Method,
+        views: ViewSource,
+        *,
+        settings: TrainSettings,
+        seed: int,
+        device: torch.device,
+        precision: Precision,
+        groups: Tensor,
+        directory: Path,
+        fingerprint: str,
+        labels: Tensor | None = None,
+    ) -> None:
+        if len(views) < settings.batch_size:
+            raise TrainingError(
+                f"a batch of {settings.batch_size} is larger than the training part. It has {len(views)} images. "
+                f"Give --batch-size {max(2, len(views) // 4)} or so, or more images."
+            )
+        if method.uses_labels and labels is None:
+            raise TrainingError(f"{type(method).__name__} learns from labels. None were given. Use a labelled dataset.")
+        layout = choose_layout(device)
+        for module in (encoder, method):
+            layout.apply(module, device)
+        self._encoder, self._method, self._views, self._settings = encoder, method, views, settings
+        self._seed, self._device, self._precision = seed, device, precision
+        self._groups = groups.to(device)
+        self._labels = labels.to(device) if method.uses_labels and labels is not None else None
+        self._state, self._history = directory / "state.pt", directory / "history.jsonl"
+        self._fingerprint = fingerprint
+        self._encode = JointEncode(encoder, precision, settings.batch_norm, compiled=settings.compile)
+        self._optimizer = build_optimizer([encoder, method], settings)
+        self._best = BestEpoch(encoder) if settings.keep == "best" else None
+        self._scaler = precision.scaler()
+        self._generator = torch.Generator(device)
+        self._steps = len(views) // settings.batch_size
+        self._total = self._steps * settings.epochs
+        self._check_every = 1 if device.type == "cpu" else _CHECK_EVERY
+        self._saved_at, self._saving = 0.0, 0.0
+
+    def fit(
+        self,
+        validate: Callable[[], Mapping[str, float]] | None = None,
+        report: Callable[[EpochRecord], None] | None = None,
+        progress: Callable[[StepRecord], None] | None = None,
+    ) -> list[EpochRecord]:
+        """Train to the last epoch, from where an earlier call stopped.
+
+        Args:
+            validate: Called every few epochs and after the last, the encoder in evaluation mode, without gradients.
+            report: Called after each epoch, when its line is in the history.
+            progress: Called after each step; on a GPU after every few, since the loss has to be waited for.
+
+        Returns:
+            One record per epoch, those of earlier calls included.
+
+        Raises:
+            TrainingError: The loss or a weight is no longer finite, or a weight is above 65,504; the message says when.
+            CheckpointError: The directory's state is of another recipe, damaged, or cannot be written.
+        """
+        if self._best is not None and (validate is None or not self._settings.validate_every):
+            raise TrainingError(
+                "there is no best epoch without validations. train.keep=best takes the epoch that an evaluator likes "
+                "best. Set train.validate_every above 0 and use a quick evaluator, or set train.keep=last."
+            )
+        history = self._resume()
+        with torch.random.fork_rng(devices=[self._device] if self._device.type == "cuda" else []):
+            for epoch in range(len(history), self._settings.epochs):
+                record = self._train_epoch(epoch, progress)
+                if validate is not None and self._is_validated(epoch):
+                    record = replace(record, validation=self._validate(validate))
+                    if self._best is not None:
+                        self._best.see(record.validation)
+                history.append(record)
+                self._save(history)
+                if report is not None:
+                    report(record)
+        if self._best is not None:
+            self._best.restore()
+        return history
+
+    def _train_epoch(self, epoch: int, progress: Callable[[StepRecord], None] | None) -> EpochRecord:
+        torch.manual_seed(derive_seed(self._seed, "epoch", epoch))  # dropout and the like
+        start, images = time.perf_counter(), 0
+        self._encoder.train()
+        self._method.train()
+        self._views.start_epoch(epoch)
+        losses = torch.zeros(self._steps, device=self._device)
+        for i, positions in enumerate(self._order(epoch)):
+            step = epoch * self._steps + i
+            rate = self._set_learning_rate(step)
+            batch = self._load(positions, step)
+            with self._precision.full():
+                loss = self._method(batch, self._encode)
+            self._require_loss(loss)
+            losses[i] = loss.detach()
+            looked = (i + 1) % self._check_every == 0 or i + 1 == self._steps
+            if looked:
+                self._require_finite(losses[: i + 1], epoch)
+            self._update(loss)
+            self._method.after_step(step + 1, self._total)
+            images += sum(len(view) for view in batch.views)
+            if progress is not None and looked:
+                progress(self._describe_step(epoch, step, float(losses[i]), rate))
+        self._require_sound_weights(epoch)
+        mean = float(losses.cpu().double().mean())
+        seconds = time.perf_counter() - start
+        features = self._encode.latest
+        return EpochRecord(
+            epoch=epoch,
+            loss=mean,
+            learning_rate=rate,
+            images=images,
+            seconds=seconds,
+            images_per_second=images / seconds,
+            feature_std=None if features is None else feature_std(features),
+            effective_rank=None if features is None else effective_rank(features),
+        )
+
+    # ------------------------------------------------------------------------------------------------------ one step
+
+    def _order(self, epoch: int) -> tuple[Tensor, ...]:
+        """Return the epoch's full batches of positions ``(N,)``; the samples left over change from epoch to epoch."""
+        generator = torch.Generator().manual_seed(derive_seed(self._seed, "order", epoch))
+        size = self._settings.batch_size
+        return torch.randperm(len(self._views), generator=generator)[: self._steps * size].view(-1, size).unbind()
+
+    def _learning_rate(self, step: int) -> float:
+        warmup = round(self._settings.warmup_epochs * self._steps)
+        return peak_learning_rate(self._settings) * schedule(step, self._total, warmup, self._settings.schedule)
+
+    def _set_learning_rate(self, step: int) -> float:
+        rate = self._learning_rate(step)
+        for group in self._optimizer.param_groups:
+            group["lr"] = rate
+        return rate
+
+    def _load(self, positions: Tensor, step: int) -> Batch:
+        index = positions.to(self._device, non_blocking=True)
+        return Batch(
+            views=self._views(positions),
+            index=index,
+            group=self._groups[index],
+            label=None if self._labels is None else self._labels[index],
+            generator=self._generator.manual_seed(derive_seed(self._seed, "step", step)),
+            step=step,
+            geometry=self._views.geometry(positions),
+        )
+
+    def _update(self, loss: Tensor) -> None:
+        self._optimizer.zero_grad(set_to_none=True)
+        torch.autograd.backward(self._scaler.scale(loss))
+        self._scaler.step(self._optimizer)
+        self._scaler.update()
+
+    def _describe_step(self, epoch: int, step: int, loss: float, rate: float) -> StepRecord:
+        return StepRecord(epoch=epoch, step=step, total_steps=self._total, loss=loss, learning_rate=rate)
+
+    def _require_loss(self, loss: object) -> None:
+        if isinstance(loss, Tensor) and loss.numel() == 1 and loss.requires_grad:
+            return
+        was = type(loss).__name__
+        if isinstance(loss, Tensor):
+            was = f"a tensor of shape {tuple(loss.shape)}" if loss.numel() != 1 else "a tensor without a gradient"
+        raise PluginError(
+            f"{type(self._method).__name__}.loss() must return one number with a gradient. It returned {was}. "
+            "Take the mean over the batch, and keep what is differentiable a tensor."
+        )
+
+    def _require_finite(self, losses: Tensor, epoch: int) -> None:
+        bad = (~losses.isfinite()).nonzero()
+        if len(bad):
+            i = int(bad[0])
+            step = epoch * self._steps + i
+            raise TrainingError(
+                f"the loss became {float(losses[i])} at step {step} (epoch {epoch}), at a learning rate of "
+                f"{self._learning_rate(step):.4g}. {self._advice()}"
+            )
+
+    def _require_sound_weights(self, epoch: int) -> None:
+        """Catch what a gradient broke, before it is saved; BatchNorm hides weights of any size from the loss."""
+        for module in (self._encoder, self._method):
+            for name, value in module.named_parameters():
+                largest = float(value.detach().abs().max()) if value.numel() else 0.0
+                if not largest <= _LARGEST_WEIGHT:  # nor is NaN
+                    what = f"are as large as {largest:.3g}" if math.isfinite(largest) else "are no longer finite"
+                    raise TrainingError(f"the weights {name} {what} at the end of epoch {epoch}. {self._advice()}")
+
+    def _advice(self) -> str:
+        precision = "" if self._precision.dtype is None else ", or --precision float32"
+        return (
+            "Training cannot go on from there; the last good state is kept. "
+            f"Try a lower --learning-rate, --set train.warmup_epochs=5{precision}."
+        )
+
+    # ----------------------------------------------------------------------------------------- validation and resume
+
+    def _is_validated(self, epoch: int) -> bool:
+        every = self._settings.validate_every
+        return every > 0 and ((epoch + 1) % every == 0 or epoch + 1 == self._settings.epochs)
+
+    def _validate(self, validate: Callable[[], Mapping[str, float]]) -> dict[str, float]:
+        self._encoder.eval()
+        with torch.no_grad():
+            return {name: float(value) for name, value in validate().items()}
+
+    def _save(self, history: list[EpochRecord]) -> None:
+        """Write the history, and the state unless the last writing was too short a time ago; a resume cuts it back."""
+        self._write_history(history)
+        now = time.perf_counter()
+        if len(history) < self._settings.epochs and (now - self._saved_at) * _SAVING_SHARE < self._saving:
+            return
+        save_state(self._state, self._describe(history))
+        self._saved_at = time.perf_counter()
+        self._saving = self._saved_at - now
+
+    def _describe(self, history: list[EpochRecord]) -> dict[str, Any]:
+        return {
+            "best": self._best.state_dict() if self._best is not None else None,
+            "fingerprint": self._fingerprint,
+            "encoder": self._encoder.state_dict(),
+            "method": self._method.state_dict(),
+            "optimizer": self._optimizer.state_dict(),
+            "scaler": self._scaler.state_dict(),
+            "history": [asdict(record) for record in history],
+        }
+
+    def _resume(self) -> list[EpochRecord]:
+        """Restore the last state, and the history up to it."""
+        state = self._read_state() if self._state.exists() else None
+        history = [] if state is None else [EpochRecord(**record) for record in state["history"]]
+        self._write_history(history)
+        return history
+
+    def _write_history(self, history: list[EpochRecord]) -> None:
+        write_atomic(self._history, "".join(record.to_json() for record in history).encode())
+
+    def _read_state(self) -> dict[str, Any]:
+        state = load_state(self._state)
+        if state.get("fingerprint") != self._fingerprint:
+            raise CheckpointError(
+                f"{self._state} belongs to another run. Its recipe or its images differ from this one's. "
+                "Give another --output, or --force to start over here."
+            )
+        try:
+            self._encoder.load_state_dict(state["encoder"])
+            self._method.load_state_dict(state["method"])
+            self._optimizer.load_state_dict(state["optimizer"])
+            self._scaler.load_state_dict(state["scaler"])
+            if self._best is not None:
+                self._best.load_state_dict(state["best"])
+        except (KeyError, RuntimeError, ValueError) as error:
+            raise CheckpointError(
+                f"{self._state} does not fit this method or encoder. {str(error).splitlines()[0]} "
+                "Another version of a plugin or of medssl wrote it: use that version, or --force to start over."
+            ) from error
+        return state

@@ -1,0 +1,304 @@
+"""The answer in words says what the tests carry, and no more."""
+
+import dataclasses
+import re
+from itertools import product
+from pathlib import Path
+
+import pytest
+
+from medssl.report.sections import Section
+from medssl.report.words.answer import answer
+from medssl.results.directory import RunResult
+from medssl.study.results.summary import Comparison, Estimate, Row
+
+WORDS = {"random": "the untrained encoder"}
+ESTIMATE = Estimate(value=0.8, low=0.75, high=0.85, std=None, runs=1)
+
+
+def made_result(
+    method,
+    *,
+    seed=0,
+    images=600,
+    units=300,
+    grouped=True,
+    copies=0,
+    shared=0,
+    split="grouped",
+    warnings=(),
+    collapsed=None,
+    evaluators=("knn",),
+    epochs=0,
+    steps=0,
+):
+    scores = {
+        "bootstrap": {"unit": "group" if grouped else "sample"},
+        "n_groups": units if grouped else None,
+        "notes": [],
+    }
+    values = {
+        "method": method,
+        "seed": seed,
+        "recipe": {"evaluators": [{"plugin": name} for name in evaluators], "split": {"fold": None}},
+        "data": {
+            "test": images,
+            "classes": ["ill", "well"],
+            "group_kind": "patient",
+            "shared_groups": {"test": shared, "val": 0} if grouped else None,
+            "split": split,
+            "seen_before": {"test": {"images": images, "equal": 0, "near": copies, "either": copies}},
+            "warnings": list(warnings),
+        },
+        "pretrain": {"epochs": epochs, "steps": steps},
+        "evaluations": {
+            name: {**scores, "confusion_matrix": [[300 - i, 100 + i], [50, 150]]} for i, name in enumerate(evaluators)
+        },
+        "diagnostics": {"features": {"collapsed": collapsed}},
+    }
+    return RunResult(Path(method), values)
+
+
+def row(method, accuracy, *, batch=64, fraction=1.0, label=None, evaluators=("knn",), seeds=1, **facts):
+    estimate = dataclasses.replace(ESTIMATE, value=accuracy, low=accuracy - 0.05, high=accuracy + 0.05, runs=seeds)
+    return Row(
+        dataset="d",
+        method=method,
+        batch_size=batch,
+        split="grouped",
+        label_fraction=fraction,
+        backbone="resnet18",
+        image_size=64,
+        init=None,
+        recipe="medssl",
+        baseline=method in ("random", "imagenet"),
+        runs=tuple(made_result(method, seed=s, evaluators=evaluators, **facts) for s in range(seeds)),
+        scores={name: {"accuracy": estimate} for name in evaluators},
+        label=label or method,
+    )
+
+
+def differs(first, second, by, *, shown, evaluator="knn", p=0.01, metric="accuracy"):
+    return Comparison(
+        dataset="d",
+        evaluator=evaluator,
+        metric=metric,
+        first=first,
+        second=second,
+        difference=by,
+        low=by - 0.02,
+        high=by + 0.02,
+        p=p / 2,
+        p_adjusted=p,
+        shown=shown,
+    )
+
+
+def section(rows, comparisons=()):
+    return Section(
+        key="d-grouped",
+        title="d",
+        rows=tuple(rows),
+        comparisons=tuple(comparisons),
+        published=(),
+        confidence=0.95,
+    )
+
+
+def lines(found, question):
+    return next((s.lines for s in found.statements if s.question.startswith(question)), ())
+
+
+def test_the_headline_names_the_highest_with_its_interval():
+    said = answer(section([row("dcl", 0.8), row("simclr", 0.7)]), WORDS).headline
+    assert said.startswith("On this data dcl has the highest accuracy by knn, .800 [.750, .850].")
+
+
+def test_the_headline_says_that_the_highest_is_a_baseline():
+    said = answer(section([row("dcl", 0.7), row("random", 0.8)]), WORDS).headline
+    assert "the baseline random has the highest accuracy" in said
+
+
+def test_evaluators_that_disagree_are_told_apart():
+    rows = [row("dcl", 0.8, evaluators=("knn", "linear")), row("simclr", 0.7, evaluators=("knn", "linear"))]
+    rows[1].scores["linear"]["accuracy"] = dataclasses.replace(ESTIMATE, value=0.9)
+    said = answer(section(rows), WORDS).headline
+    assert "by knn, that of dcl, .800 [.750, .850]; by linear, that of simclr, .900" in said
+
+
+def test_a_difference_that_is_shown_is_told_with_interval_and_p():
+    found = answer(section([row("dcl", 0.8), row("random", 0.7)], [differs("dcl", "random", 0.1, shown=True)]), WORDS)
+    assert "Shown to be better than random (the untrained encoder): dcl by knn." in found.headline
+    assert lines(found, "Better than random") == ("knn: better is dcl by +.100 [+.080, +.120] (p = .010).",)
+
+
+def test_a_difference_the_other_way_is_told_as_worse_however_it_was_tested():
+    rows = [row("dcl", 0.6), row("random", 0.7)]
+    for comparison in (differs("dcl", "random", -0.1, shown=True), differs("random", "dcl", 0.1, shown=True)):
+        found = answer(section(rows, [comparison]), WORDS)
+        assert "Shown to be worse than random (the untrained encoder): dcl by knn." in found.headline
+        assert lines(found, "Better than random") == ("knn: worse is dcl by -.100 [-.120, -.080] (p = .010).",)
+
+
+@pytest.mark.parametrize("by", [0.1, -0.1])
+@pytest.mark.parametrize("by_accuracy", [True, False])
+def test_what_a_threshold_hides_is_told_by_auroc(by, by_accuracy):
+    word = "better" if by > 0 else "worse"
+    both = ("knn", "linear")
+    rows = [row(method, value, evaluators=both) for method, value in (("dcl", 0.7 + by), ("random", 0.7))]
+    for each in rows:
+        for scores in each.scores.values():
+            scores["auroc"] = dataclasses.replace(scores["accuracy"], value=scores["accuracy"].value + 0.1)
+    tested = [differs("dcl", "random", by, shown=by_accuracy, evaluator="knn")]
+    tested += [differs("dcl", "random", 0.0, shown=False, evaluator="linear")]
+    tested += [differs("dcl", "random", by, shown=True, evaluator=name, metric="auroc") for name in both]
+    found = answer(section(rows, tested), WORDS)
+    also = "also better: dcl by linear." if by > 0 else "also worse: dcl by linear."
+    alone = f"{word}: dcl by knn and dcl by linear."
+    assert f"By AUROC, whatever the threshold, {also if by_accuracy else alone}" in found.headline
+    high = ("dcl", ".900", "random") if by > 0 else ("random", ".800", "dcl")
+    (knn, linear) = lines(found, "Which ranks best")
+    assert knn.startswith(f"knn: {high[0]}, {high[1]} [")
+    assert f"It is shown to be higher than {high[2]} by +.100" in linear
+
+
+def test_without_an_auroc_nothing_is_said_of_it():
+    said = answer(section([row("dcl", 0.8), row("random", 0.7)], [differs("dcl", "random", 0.1, shown=True)]), WORDS)
+    assert "AUROC" not in said.headline
+    assert lines(said, "Which ranks best") == ()
+
+
+@pytest.mark.parametrize(("by", "evaluators"), [*product((-0.3, 0.0, 0.3), (("knn",), ("knn", "linear")))])
+def test_nothing_is_better_or_worse_that_is_not_shown(by, evaluators):
+    rows = [row("dcl", 0.5 + by, evaluators=evaluators), row("random", 0.5, evaluators=evaluators)]
+    comparisons = [differs("dcl", "random", by, shown=False, evaluator=name) for name in evaluators]
+    found = answer(section(rows, comparisons), WORDS)
+    everything = " ".join([found.headline, *(line for s in found.statements for line in s.lines)])
+    assert not re.search(r"\b(better|worse|higher than)\b", everything)
+    assert "No difference to random (the untrained encoder) is shown" in found.headline
+
+
+def test_rows_that_were_not_compared_are_not_said_to_be_alike():
+    found = answer(section([row("dcl", 0.8), row("random", 0.7)]), WORDS)
+    assert "random" not in found.headline
+    assert lines(found, "Better than random") == ()
+    assert any("No differences were tested" in line for line in lines(found, "How far"))
+
+
+def test_without_a_baseline_the_answer_says_what_to_add():
+    found = answer(section([row("dcl", 0.8), row("simclr", 0.7)]), WORDS)
+    assert lines(found, "Does pre-training pay?") == (
+        "These runs cannot tell: there is no baseline among them. Add --method random.",
+    )
+
+
+def test_with_too_few_patients_the_headline_says_that_nothing_can_be_shown():
+    rows = [row("dcl", 0.9, units=5), row("random", 0.5, units=5)]
+    found = answer(section(rows, [differs("dcl", "random", 0.4, shown=False, p=0.06)]), WORDS)
+    assert found.headline.endswith("With 5 patients and 1 difference to test none can be shown, however large it is.")
+    assert any("5 patients are few" in line for line in lines(found, "How far"))
+
+
+def test_six_patients_are_enough_for_one_test():
+    rows = [row("dcl", 0.9, units=6), row("random", 0.5, units=6)]
+    found = answer(section(rows, [differs("dcl", "random", 0.4, shown=True)]), WORDS)
+    assert "none can be shown" not in found.headline  # 2 of 64 assignments of signs: p = 1 / 32
+
+
+def test_images_of_unknown_patients_are_called_so():
+    found = answer(section([row("dcl", 0.8, grouped=False)]), WORDS)
+    assert any("is not known" in line and "600 test images" in line for line in lines(found, "How far"))
+
+
+@pytest.mark.parametrize(("split", "cure"), [("random", "grouped"), ("kfold", "grouped-kfold")])
+def test_test_images_of_patients_that_were_trained_on_are_told_with_the_cure(split, cure):
+    said = lines(answer(section([row("dcl", 0.8, shared=590, split=split, seeds=2)]), WORDS), "How far")
+    assert (
+        "590 of 600 test images share a patient with a training image: they flatter every row. "
+        f"`--split {cure}` keeps every patient on one side."
+    ) in said
+    for none in (row("dcl", 0.8), row("dcl", 0.8, grouped=False)):
+        assert not any("share a patient" in line for line in lines(answer(section([none]), WORDS), "How far"))
+
+
+def test_copies_of_test_images_in_training_are_counted_once_however_many_seeds_there_are():
+    said = lines(answer(section([row("dcl", 0.8, copies=44, seeds=2)]), WORDS), "How far")
+    assert any(line.startswith("44 of 600 test images are copies, exact or nearly so, of training") for line in said)
+    none = lines(answer(section([row("dcl", 0.8)]), WORDS), "How far")
+    assert not any("copies" in line for line in none)
+
+
+def test_one_seed_is_told_from_several():
+    one = lines(answer(section([row("dcl", 0.8)]), WORDS), "How far")
+    several = lines(answer(section([row("dcl", 0.8, seeds=3)]), WORDS), "How far")
+    assert any("one seed" in line for line in one)
+    assert any("means over 3 seeds" in line for line in several)
+
+
+def test_the_length_of_training_is_said_where_something_was_trained():
+    trained = {"epochs": 2, "steps": 1142}
+    rows = [
+        row("supervised", 0.8, epochs=4, steps=284),
+        row("dcl", 0.8, **trained, batch=16, label="dcl, batch 16"),
+        row("dcl", 0.8, epochs=2, steps=142, label="dcl, batch 64"),
+        row("random", 0.7),
+    ]
+    said = lines(answer(section(rows), WORDS), "How far")
+    assert "Trained for 2 epochs (142 to 1,142 steps) and supervised for 4 epochs (284 steps)." in said
+    assert not any("Trained" in line for line in lines(answer(section([row("random", 0.8)]), WORDS), "How far"))
+
+
+def test_a_collapse_is_called_by_its_name():
+    said = lines(answer(section([row("simsiam", 0.5, collapsed="dimensional")]), WORDS), "How far")
+    assert any("simsiam has collapsed (dimensional)" in line for line in said)
+
+
+def test_warnings_are_counted():
+    said = lines(answer(section([row("dcl", 0.8, warnings=["a copy", "another"])]), WORDS), "How far")
+    assert "2 remarks about data and training are listed below." in said
+
+
+def test_the_commonest_class_sets_the_scale():
+    said = lines(answer(section([row("dcl", 0.8)]), WORDS), "Which is highest?")
+    assert "Always answering ill, the commonest class of the test part, would be right for .667." in said
+
+
+def test_many_rows_are_counted_and_few_are_named():
+    rows = [row("dcl", 0.8, batch=size, label=f"dcl, batch {size}") for size in (8, 16, 32, 64)]
+    tests = [differs(r.label, "random", 0.1, shown=size > 8) for r, size in zip(rows, (8, 16, 32, 64), strict=True)]
+    found = answer(section([*rows, row("random", 0.7)], tests), WORDS)
+    assert "3 of 4 rows by knn" in found.headline
+    assert "no difference is shown for dcl (batch 8)" in lines(found, "Better than random")[0]
+
+
+def test_batch_sizes_are_compared_within_a_method():
+    rows = [row("dcl", 0.8, batch=size, label=f"dcl, batch {size}") for size in (16, 64)]
+    [line] = lines(
+        answer(section(rows, [differs("dcl, batch 16", "dcl, batch 64", -0.1, shown=True)]), WORDS), "Does the batch"
+    )
+    assert line == "knn: dcl is worse at 16 than at 64, -.100 [-.120, -.080] (p = .010)."
+
+
+def test_shares_of_labels_are_sorted_by_what_is_shown():
+    rows, comparisons = [], []
+    for share, shown in ((1.0, False), (0.1, True)):
+        suffix = "" if share == 1 else f", {100 * share:g} % of labels"
+        rows += [row(m, 0.8, fraction=share, label=m + suffix) for m in ("dcl", "random")]
+        comparisons.append(differs("dcl" + suffix, "random" + suffix, 0.1, shown=shown))
+    [line] = lines(answer(section(rows, comparisons), WORDS), "With fewer labels?")
+    assert line == "knn, against random: better at 10 %; no difference shown at 100 % of the labels."
+
+
+def test_of_several_methods_those_that_are_better_with_few_labels_are_named():
+    rows, comparisons = [], []
+    for share, by in ((1.0, {"dcl": 0.1, "simclr": 0.1}), (0.1, {"dcl": 0.1, "simclr": -0.1}), (0.01, {"dcl": 0.1})):
+        suffix = f", {100 * share:g} % of labels"
+        rows += [row(m, 0.8, fraction=share, label=m + suffix) for m in ("dcl", "simclr", "random")]
+        comparisons += [
+            differs(m + suffix, "random" + suffix, by.get(m, 0.0), shown=m in by) for m in ("dcl", "simclr")
+        ]
+    [line] = lines(answer(section(rows, comparisons), WORDS), "With fewer labels?")
+    assert line == (
+        "knn, against random: dcl better at 1 %; dcl better and simclr worse at 10 %; "
+        "all better at 100 % of the labels."
+    )

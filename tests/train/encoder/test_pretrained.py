@@ -1,0 +1,166 @@
+"""timm's own weights: from a hub that a test serves, from its cache, and what is said where there is none."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import huggingface_hub.constants
+import pytest
+import timm
+import torch
+from safetensors.torch import save
+
+from medssl.errors import CheckpointError, OptionError
+from medssl.settings import EncoderSettings
+from medssl.train.encoder.backbones import build_encoder
+from medssl.train.encoder.pretrained import fetch_pretrained
+
+BACKBONE = "test_resnet"
+NAME = "test_resnet.r160_in1k"
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+
+
+@pytest.fixture(scope="module")
+def published():
+    """A network as timm publishes it, with a classifier and weights that no seed of ours gives; and its file."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(7)
+        network = timm.create_model(BACKBONE)
+    return network, save(network.state_dict())
+
+
+@pytest.fixture
+def hub(tmp_path, monkeypatch):
+    """A hub on this machine: the files it serves by path, and what it was asked for."""
+    files, asked = {}, []
+
+    class Hub(BaseHTTPRequestHandler):
+        def do_HEAD(self):
+            asked.append(("HEAD", self.path))
+            self.answer()
+
+        def do_GET(self):
+            asked.append(("GET", self.path))
+            if (content := self.answer()) is not None:
+                self.wfile.write(content)
+
+        def answer(self):
+            content = b"" if self.path == "/" else files.get(self.path)
+            self.send_response(404 if content is None else 200)
+            if content is None:
+                self.send_header("X-Error-Code", "EntryNotFound")
+            else:
+                self.send_header("ETag", f'"{hashlib.sha256(content).hexdigest()}"')
+                self.send_header("X-Repo-Commit", COMMIT)
+            self.send_header("Content-Length", str(len(content or b"")))
+            self.end_headers()
+            return content
+
+        def log_message(self, *args):
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    point_to(f"http://127.0.0.1:{server.server_port}", tmp_path, monkeypatch)
+    server.files, server.asked = files, asked
+    yield server
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+def point_to(endpoint, folder, monkeypatch):
+    """Send the hub's client to another address, with a cache of its own."""
+    for name, value in {
+        "ENDPOINT": endpoint,
+        "HUGGINGFACE_CO_URL_TEMPLATE": endpoint + "/{repo_id}/resolve/{revision}/{filename}",
+        "HF_HUB_CACHE": str(folder / "hub"),
+        "HF_HUB_DISABLE_XET": True,
+    }.items():
+        monkeypatch.setattr(huggingface_hub.constants, name, value)
+    for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.mark.parametrize("file", ["model.safetensors", "pytorch_model.bin"])
+def test_weights_come_from_the_hub_once_and_from_the_cache_then(hub, published, tmp_path, file):
+    network, content = published
+    if file.endswith(".bin"):
+        torch.save(network.state_dict(), tmp_path / file)
+        content = (tmp_path / file).read_bytes()
+    hub.files[f"/timm/{NAME}/resolve/main/{file}"] = content
+    encoder = build_encoder(EncoderSettings(backbone=BACKBONE, weights="pretrained"), 64, seed=0)
+    for name, value in encoder.network.state_dict().items():
+        assert torch.equal(value, network.state_dict()[name]), name
+    assert not any(name.startswith("fc.") for name in encoder.network.state_dict())
+    assert encoder.origin == {
+        "source": f"{NAME}, timm/{NAME} on the Hugging Face hub",
+        "sha256": hashlib.sha256(content).hexdigest(),
+    }
+    assert ("GET", f"/timm/{NAME}/resolve/main/{file}") in hub.asked
+    hub.asked.clear()
+    path, _ = fetch_pretrained(BACKBONE)
+    assert path.read_bytes() == content
+    assert hub.asked == []
+
+
+def test_tag_of_the_backbone_names_its_weights(hub, published):
+    hub.files["/timm/resnet18.tv_in1k/resolve/main/model.safetensors"] = published[1]
+    path, what = fetch_pretrained("resnet18.tv_in1k")
+    assert path.read_bytes() == published[1]
+    assert what.startswith("resnet18.tv_in1k,")
+
+
+def test_hub_that_cannot_be_reached_is_said_at_once_with_the_way_out(tmp_path, monkeypatch, recwarn):
+    point_to("http://127.0.0.1:9", tmp_path, monkeypatch)  # the port that discards: nobody listens
+    start = time.monotonic()
+    with pytest.raises(CheckpointError) as caught:
+        fetch_pretrained("resnet18")
+    assert time.monotonic() - start < 5
+    text = str(caught.value)
+    assert text.startswith("the weights resnet18.a1_in1k cannot be had. They lie in timm/resnet18.a1_in1k on the ")
+    assert "resnet18_a1_0-d63eafa0.pth" in text
+    assert "http://127.0.0.1:9 does not answer" in text
+    assert text.endswith("or bring the file here and give it with --init FILE.")
+    assert len(re.findall(r"[.:] [A-Z]", text)) == 2  # three sentences
+
+
+def test_hub_without_the_file_is_said(hub):
+    with pytest.raises(CheckpointError, match=r"holds none of model\.safetensors, pytorch_model\.bin"):
+        fetch_pretrained("resnet18")
+
+
+def test_offline_mode_is_said(tmp_path, monkeypatch):
+    point_to("http://127.0.0.1:9", tmp_path, monkeypatch)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    with pytest.raises(CheckpointError, match=r"cannot be had.*(HF_HUB_OFFLINE|offline|cache)"):
+        fetch_pretrained("resnet18")
+
+
+def test_failure_of_the_hub_in_the_middle_of_it_is_no_traceback(hub, monkeypatch):
+    def fail(*args, local_files_only=False, **given):
+        from huggingface_hub.errors import LocalEntryNotFoundError
+
+        if local_files_only:
+            raise LocalEntryNotFoundError("not here")
+        raise RuntimeError("the connection broke\nand more")
+
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", fail)
+    with pytest.raises(CheckpointError, match=r"on the Hugging Face hub.*: the connection broke\. Run where"):
+        fetch_pretrained("resnet18")
+
+
+def test_backbone_without_weights_is_an_option_to_change():
+    with pytest.raises(OptionError, match=r"no weights for the backbone 'resnet\w+'.*Choose another --backbone"):
+        fetch_pretrained(next(n for n in timm.list_models("resnet*") if not (timm.get_pretrained_cfg(n).hf_hub_id)))
+
+
+def test_unknown_backbone_is_said_before_weights_are_sought(tmp_path, monkeypatch):
+    point_to("http://127.0.0.1:9", tmp_path, monkeypatch)
+    with pytest.raises(OptionError, match="timm has no model named 'resnet81'"):
+        build_encoder(EncoderSettings(backbone="resnet81", weights="pretrained"), 64, seed=0)
