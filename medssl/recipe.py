@@ -17,8 +17,8 @@ from annotated_types import Ge, Lt
 from medssl import options
 from medssl.catalog import Catalog
 from medssl.contracts import Augmentation
+from medssl.discovery import load_plugin
 from medssl.errors import OptionError, did_you_mean
-from medssl.plugins import load_plugin
 from medssl.settings import (
     EncoderSettings,
     EvaluateSettings,
@@ -162,7 +162,7 @@ def resolve(catalog: Catalog, layers: Sequence[Mapping[str, Any]]) -> Recipe:
 
     Raises:
         OptionError: An unknown key (with the closest), a wrong type, a value out of range, a plugin not named.
-        PluginError: See :func:`medssl.plugins.load_plugin`.
+        PluginError: See :func:`medssl.discovery.load_plugin`.
     """
     user: dict[str, Any] = {}
     for layer in layers:
@@ -261,7 +261,7 @@ def choose(kind: str, name: str, values: Mapping[str, Any], catalog: Catalog) ->
         catalog: Knows which package brings a name that is not installed.
 
     Raises:
-        PluginError: See :func:`medssl.plugins.load_plugin`.
+        PluginError: See :func:`medssl.discovery.load_plugin`.
         OptionError: An option is unknown, of the wrong type, or out of range.
     """
     found, plugin = load_plugin(kind, name, catalog.packages(kind))

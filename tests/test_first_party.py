@@ -10,14 +10,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from medssl import options, registry
+from medssl import discovery, options
 from medssl.catalog import load_catalog
 from medssl.conformance import check_dataset, checks_for
 from medssl.conformance.running import Subject, name_of, run
-from medssl.plugins import violations
+from medssl.discovery import violations
 
 OURS = {
-    kind: [plugin for plugin in registry.discover(kind) if plugin.distribution == "medssl"] for kind in registry.GROUPS
+    kind: [plugin for plugin in discovery.discover(kind) if plugin.distribution == "medssl"]
+    for kind in discovery.GROUPS
 }
 LEARNS = "learns beyond the untrained encoder"  # seconds for each method: left to the slow tests
 SMALL: dict[str, dict[str, Any]] = {"finetune": {"min_steps": 60}}  # options that make a plugin quick
@@ -25,11 +26,11 @@ NEEDS = {"umap": "umap"}  # plugin -> a module that is not installed with medssl
 SLOW = {"finetune", "mlp"}
 
 
-def problems(plugin: registry.Plugin, wanted: Callable[[str], bool]) -> list[str]:
+def problems(plugin: discovery.Plugin, wanted: Callable[[str], bool]) -> list[str]:
     """Run the checks with a wanted name; return what they found."""
     if plugin.name in NEEDS:
         pytest.importorskip(NEEDS[plugin.name])
-    loaded = registry.load(plugin)
+    loaded = discovery.load(plugin)
     if broken := violations(plugin.kind, loaded):
         return broken
     subject = Subject(loaded, options.build(loaded.Config, SMALL.get(plugin.name, {}), plugin.name))
@@ -46,13 +47,13 @@ def each(*kinds: str) -> list[Any]:
 
 
 @pytest.mark.parametrize("plugin", each("method", "dataset", "evaluator"))
-def test_it_keeps_the_contract(plugin: registry.Plugin) -> None:
+def test_it_keeps_the_contract(plugin: discovery.Plugin) -> None:
     assert problems(plugin, lambda name: name != LEARNS) == []
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("plugin", each("method"))
-def test_it_learns_the_toy_task(plugin: registry.Plugin) -> None:
+def test_it_learns_the_toy_task(plugin: discovery.Plugin) -> None:
     assert problems(plugin, lambda name: name == LEARNS) == []
 
 
@@ -87,10 +88,10 @@ def folder(root: Path) -> None:
 @pytest.mark.parametrize("files", [breast, csv, folder], ids=lambda files: files.__name__)
 def test_a_dataset_keeps_the_contract_over_files(files: Callable[[Path], None], tmp_path: Path) -> None:
     files(tmp_path)
-    check_dataset(registry.load(registry.find("dataset", files.__name__)), root=tmp_path)
+    check_dataset(discovery.load(discovery.find("dataset", files.__name__)), root=tmp_path)
 
 
 @pytest.mark.parametrize("name", ["colorectal", "medmnist", "pneumonia"])
 def test_a_dataset_keeps_the_contract_over_real_files(name: str, real_data: Callable[[str], Path]) -> None:
-    loaded = registry.load(registry.find("dataset", name))
+    loaded = discovery.load(discovery.find("dataset", name))
     check_dataset(loaded, root=real_data(name), facts=load_catalog().entry("dataset", name))

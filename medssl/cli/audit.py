@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from medssl.cli.options import find_plugins, recipe_layers
+from medssl.cli.options import catalog_option, find_plugins, recipe_layers
 from medssl.errors import OptionError
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ _SHOWN = 10  # sets of copies on the screen; --json has them all
 @click.option("--data-dir", type=_PATH, help="Folder of the dataset's folder, or the dataset.  [default: MEDSSL_DATA]")
 @click.option("--split", metavar="PROTOCOL", help="Look for leaks in this split.  [default: the dataset's]")
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Any setting: split.seed=1.")
-@click.option("--registry", type=_PATH, help="A catalogue of your own, laid over medssl's.")
+@catalog_option
 @click.option(
     "--on-bad-image",
     type=click.Choice(["fail", "skip"]),
@@ -47,11 +47,11 @@ def audit(data_dir: Path | None, on_bad_image: Any, groups: Path | None, as_json
         )
     from medssl.catalog import load_catalog
 
-    layers, catalog = recipe_layers(words), load_catalog(words["registry"])
+    layers, catalog = recipe_layers(words), load_catalog(words["catalog_file"])
     find_plugins(words, catalog)
     untrained = catalog.marked("method", "as_given")
     if not untrained:
-        raise OptionError("no method of the catalogue is marked `as_given`. Mark one in your --registry.")
+        raise OptionError("no method of the catalogue is marked `as_given`. Mark one in your --catalog.")
     from medssl.data.loading import load_data, open_dataset
     from medssl.recipe import resolve
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from medssl import registry
+from medssl import discovery
 from medssl.catalog import Catalog, load_catalog
 from medssl.cli.options import recipe_layers, recipe_options
 
@@ -78,7 +78,7 @@ def bench(ctx: click.Context, /, plan: str | None, output: Path, **words: Any) -
 
     PLAN is a YAML file or a plan of the catalogue (quick, paper); options replace what it says.
     """
-    catalog = load_catalog(words["registry"])
+    catalog = load_catalog(words["catalog_file"])
     chosen = _choose_plan(plan, words, catalog)
     layers = recipe_layers(words)
     from medssl.runs.pipeline import Place
@@ -113,7 +113,7 @@ def _choose_plan(word: str | None, words: Mapping[str, Any], catalog: Catalog) -
     kinds = {"methods": "method", "baselines": "method", "datasets": "dataset", "evaluators": "evaluator"}
     for key, kind in kinds.items():
         for value in getattr(chosen, key):
-            registry.find(kind, value if isinstance(value, str) else value["plugin"], packages=catalog.packages(kind))
+            discovery.find(kind, value if isinstance(value, str) else value["plugin"], packages=catalog.packages(kind))
     return chosen
 
 
@@ -138,7 +138,7 @@ def _carry_out(
                 layers=layers,
                 place=place,
                 jobs=words["jobs"],
-                registry=words["registry"],
+                catalog_file=words["catalog_file"],
                 listener=display,
             )
         except KeyboardInterrupt:

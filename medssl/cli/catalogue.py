@@ -10,27 +10,27 @@ from typing import Any
 
 import click
 
-from medssl import registry
+from medssl import discovery
 from medssl.catalog import Catalog, load_catalog
+from medssl.cli.options import catalog_option
 from medssl.cli.views import show_views
 from medssl.errors import OptionError, did_you_mean
 
 __all__ = ["list_plugins", "show"]
 
-_KINDS = tuple(registry.GROUPS)
+_KINDS = tuple(discovery.GROUPS)
 _PLURALS = {f"{kind}s": kind for kind in (*_KINDS, "augmentation")}
-_REGISTRY = click.option("--registry", "extra", type=click.Path(path_type=Path), help="A catalogue of your own.")
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
 @click.command(name="list")
 @click.argument("kind", required=False, type=click.Choice(tuple(_PLURALS)))
-@_REGISTRY
+@catalog_option
 @_JSON
-def list_plugins(kind: str | None, extra: Path | None, as_json: bool) -> None:
+def list_plugins(kind: str | None, catalog_file: Path | None, as_json: bool) -> None:
     """List the installed methods, datasets and evaluators, and augmentations, each with one line. Loads no plugin."""
-    catalog = load_catalog(extra)
-    rows = [_row(plugin, catalog) for k in _KINDS if kind in (None, f"{k}s") for plugin in registry.discover(k)]
+    catalog = load_catalog(catalog_file)
+    rows = [_row(plugin, catalog) for k in _KINDS if kind in (None, f"{k}s") for plugin in discovery.discover(k)]
     if kind in (None, "augmentations"):
         rows += [_augmentation_row(name, catalog) for name in catalog.augmentation_names()]
     if as_json:
@@ -45,12 +45,12 @@ def list_plugins(kind: str | None, extra: Path | None, as_json: bool) -> None:
                     click.echo(f"  {row['name']:<{width}}  {row['summary']}{_brought_by(row)}")
 
 
-def _row(plugin: registry.Plugin, catalog: Catalog) -> dict[str, str]:
+def _row(plugin: discovery.Plugin, catalog: Catalog) -> dict[str, str]:
     known = catalog.summary(plugin.kind, plugin.name)
     return {
         "kind": plugin.kind,
         "name": plugin.name,
-        "summary": known or registry.package_summary(plugin.distribution),
+        "summary": known or discovery.package_summary(plugin.distribution),
         "distribution": plugin.distribution,
         "version": plugin.version,
         "target": plugin.target,
@@ -93,16 +93,16 @@ show.add_command(show_views)
 
 @show.command(name="thing", hidden=True)
 @click.argument("what", nargs=-1, required=True)
-@_REGISTRY
+@catalog_option
 @_JSON
-def _thing(what: tuple[str, ...], extra: Path | None, as_json: bool) -> None:
+def _thing(what: tuple[str, ...], catalog_file: Path | None, as_json: bool) -> None:
     """Show what is named."""
     if len(what) == 1 and (Path(what[0]).exists() or "/" in what[0]):
         _show_run(Path(what[0]), as_json)
         return
     kind, name = (what[0], what[1]) if len(what) == 2 else ("", "")
     kind = _PLURALS.get(kind, kind)
-    catalog = load_catalog(extra)
+    catalog = load_catalog(catalog_file)
     if kind in _KINDS:
         _show_plugin(kind, name, catalog, as_json)
     elif kind == "augmentation":
@@ -141,7 +141,7 @@ def _show_run(path: Path, as_json: bool) -> None:
 
 def _show_plugin(kind: str, name: str, catalog: Catalog, as_json: bool) -> None:
     from medssl import options
-    from medssl.plugins import load_plugin
+    from medssl.discovery import load_plugin
 
     plugin, loaded = load_plugin(kind, name, catalog.packages(kind))
     described = options.describe(loaded.Config)

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from medssl import registry
-from medssl.cli.options import recipe_layers
+from medssl import discovery
+from medssl.cli.options import catalog_option, recipe_layers
 from medssl.errors import OptionError
 
 if TYPE_CHECKING:
@@ -22,10 +22,10 @@ __all__ = ["check"]
 
 @click.command()
 @click.argument("name")
-@click.option("--kind", type=click.Choice(tuple(registry.GROUPS)), help="When one name is of several kinds.")
+@click.option("--kind", type=click.Choice(tuple(discovery.GROUPS)), help="When one name is of several kinds.")
 @click.option("--data-dir", type=click.Path(path_type=Path), help="Check a dataset on its files too, as `run` has it.")
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="An option: method.temperature=0.2.")
-@click.option("--registry", "extra", type=click.Path(path_type=Path), help="A catalogue of your own.")
+@catalog_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
 def check(
@@ -35,19 +35,19 @@ def check(
     kind: str | None,
     data_dir: Path | None,
     settings: tuple[str, ...],
-    extra: Path | None,
+    catalog_file: Path | None,
     as_json: bool,
 ) -> None:
     """Check that the plugin NAME keeps its contract; one line per property, exit 1 when one is broken."""
     from medssl.catalog import load_catalog
 
-    kinds = [k for k in registry.GROUPS if name.rpartition(":")[2] in {p.name for p in registry.discover(k)}]
+    kinds = [k for k in discovery.GROUPS if name.rpartition(":")[2] in {p.name for p in discovery.discover(k)}]
     chosen = kind or (kinds[0] if kinds else "method")
-    catalog = load_catalog(extra)
-    plugin = registry.find(chosen, name, packages=catalog.packages(chosen))
+    catalog = load_catalog(catalog_file)
+    plugin = discovery.find(chosen, name, packages=catalog.packages(chosen))
     from medssl.conformance import iterate_checks  # seconds: a mistyped name need not wait for them
 
-    loaded = registry.load(plugin)
+    loaded = discovery.load(plugin)
     what: dict[str, Any] = {"config": _config(chosen, plugin.name, loaded, settings)}
     if chosen == "dataset":
         what |= {"facts": catalog.entry("dataset", name), "root": _root(name, data_dir)}
@@ -76,7 +76,7 @@ def _without_name(result: CheckResult) -> dict[str, str | None]:
 def _config(kind: str, name: str, plugin: Any, settings: tuple[str, ...]) -> Any:
     """Build the plugin's options from the same ``--set`` words that a run takes; ``None`` where nothing is set."""
     from medssl import options
-    from medssl.plugins import violations
+    from medssl.discovery import violations
 
     if not settings or violations(kind, plugin):  # what breaks the contract is shown as the first finding
         return None

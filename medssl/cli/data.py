@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from medssl.cli.options import recipe_layers
+from medssl.cli.options import catalog_option, recipe_layers
 
 __all__ = ["fetch"]
 
@@ -16,13 +16,13 @@ __all__ = ["fetch"]
 @click.argument("dataset")
 @click.option("--data-dir", type=click.Path(path_type=Path), help="Where to put it.  [default: MEDSSL_DATA, else here]")
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="An option: dataset.name=pathmnist.")
-@click.option("--registry", type=click.Path(path_type=Path), help="A catalogue of your own (for a mirror).")
-def fetch(dataset: str, data_dir: Path | None, settings: tuple[str, ...], registry: Path | None) -> None:
+@catalog_option
+def fetch(dataset: str, data_dir: Path | None, settings: tuple[str, ...], catalog_file: Path | None) -> None:
     """Download DATASET, verified by its checksum, into a folder of its own."""
     from medssl.catalog import load_catalog
     from medssl.runs.pipeline import fetch_dataset
 
-    catalog = load_catalog(registry)
+    catalog = load_catalog(catalog_file)
     layers = recipe_layers({"dataset": dataset, "settings": settings})
     options = {k: v for layer in layers for k, v in layer.get("dataset", {}).items() if k != "plugin"}
     licence = catalog.entry("dataset", dataset).get("licence")

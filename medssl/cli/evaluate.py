@@ -30,7 +30,7 @@ _SHARED = (
         "seed",
     ),
     "precision",
-    *("settings", "device", "registry", "on_bad_image", "output", "force", "as_json"),
+    *("settings", "device", "catalog_file", "on_bad_image", "output", "force", "as_json"),
 )
 
 _DRAWN = tuple(
@@ -52,10 +52,10 @@ def _evaluate(ctx: click.Context, /, encoder: str, **words: Any) -> None:
     takes the split of the run that trained it. --allow-seen evaluates all the same, and the result says so. What other
     encoders were trained on is not known, and the result says that too.
     """
-    method = load_catalog(words["registry"]).marked("method", "as_given")
+    method = load_catalog(words["catalog_file"]).marked("method", "as_given")
     if not method:
         raise OptionError(
-            "no method evaluates given weights. The catalogue marks none as `as_given`. Mark one in your --registry."
+            "no method evaluates given weights. The catalogue marks none as `as_given`. Mark one in your --catalog."
         )
     given = _from_file(encoder, words)
     settings = (*given.pop("settings"), *words.pop("settings"))

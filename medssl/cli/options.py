@@ -8,11 +8,11 @@ from typing import Any, TypeVar
 
 import click
 
-from medssl import registry
+from medssl import discovery
 from medssl.catalog import Catalog
 from medssl.errors import OptionError
 
-__all__ = ["find_plugins", "recipe_layers", "recipe_options"]
+__all__ = ["catalog_option", "find_plugins", "recipe_layers", "recipe_options"]
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -31,6 +31,16 @@ _PLACES = {
 }
 
 _PATH = click.Path(path_type=Path)
+
+#: The option ``--catalog FILE``; its value arrives as ``catalog_file``.
+catalog_option = click.option(
+    "--catalog",
+    "--registry",  # its name before
+    "catalog_file",
+    type=_PATH,
+    metavar="FILE",
+    help="A catalogue file of your own, merged over medssl's.",
+)
 
 _OPTIONS = (
     click.option("--method", metavar="NAME", help="Method plugin; `medssl list methods` shows the names."),
@@ -68,7 +78,7 @@ _OPTIONS = (
     click.option("--precision", metavar="NAME", help="auto, float32, bfloat16 or float16."),
     click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Any setting: method.temperature=0.2."),
     click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, mps."),
-    click.option("--registry", type=_PATH, help="A catalogue of your own, laid over medssl's."),
+    catalog_option,
     click.option(
         "--on-bad-image",
         type=click.Choice(["fail", "skip"]),
@@ -122,7 +132,7 @@ def find_plugins(words: Mapping[str, Any], catalog: Catalog) -> None:
     named = [(kind, words[kind]) for kind in ("method", "dataset") if words.get(kind)]
     named += [("evaluator", name) for name in words.get("evaluator") or ()]
     for kind, name in named:
-        registry.find(kind, name, packages=catalog.packages(kind))
+        discovery.find(kind, name, packages=catalog.packages(kind))
 
 
 def _recipe_layer(word: str | None) -> list[dict[str, Any]]:

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from medssl.cli.options import catalog_option
+
 __all__ = ["report"]
 
 
@@ -15,8 +17,8 @@ __all__ = ["report"]
 @click.option(
     "--data-dir", type=click.Path(path_type=Path), help="Where the images lie now.  [default: where they lay]"
 )
-@click.option("--registry", type=click.Path(path_type=Path), help="A catalogue of your own, laid over medssl's.")
-def report(runs: tuple[Path, ...], output: Path, data_dir: Path | None, registry: Path | None) -> None:
+@catalog_option
+def report(runs: tuple[Path, ...], output: Path, data_dir: Path | None, catalog_file: Path | None) -> None:
     """Put finished runs together: the answer in words, tables with intervals, figures and images.
 
     RUNS are run directories, or folders of them such as the --output of `medssl bench`.
@@ -24,7 +26,7 @@ def report(runs: tuple[Path, ...], output: Path, data_dir: Path | None, registry
     from medssl.catalog import load_catalog
     from medssl.report.study import find_runs, write_report
 
-    catalog = load_catalog(registry)
+    catalog = load_catalog(catalog_file)
     results, unfinished = find_runs(runs)
     for text in unfinished:
         click.echo(f"left out, not finished: {text}", err=True)

@@ -30,7 +30,7 @@ __all__ = ["run"]
 def run(ctx: click.Context, /, output: Path, force: bool, as_json: bool, **words: Any) -> None:
     """Pre-train METHOD on DATASET, evaluate the frozen encoder, and write everything into a run folder."""
     layers = recipe_layers(words)
-    catalog = load_catalog(words["registry"])
+    catalog = load_catalog(words["catalog_file"])
     find_plugins(words, catalog)
     from medssl.recipe import resolve
     from medssl.runs.pipeline import Place

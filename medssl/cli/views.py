@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from medssl.catalog import load_catalog
-from medssl.cli.options import find_plugins, recipe_layers
+from medssl.cli.options import catalog_option, find_plugins, recipe_layers
 from medssl.errors import DataError
 
 __all__ = ["show_views"]
@@ -25,11 +25,11 @@ _PATH = click.Path(path_type=Path)
 @click.option("--image-size", metavar="PX", help="Side of a view in pixels.")
 @click.option("--seed", metavar="N", help="Seed of the samples and views.")
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Any setting: views.rotation=10.")
-@click.option("--registry", type=_PATH, help="A catalogue of your own, laid over medssl's.")
+@catalog_option
 @click.option("--output", type=_PATH, help="PNG file to write.  [default: views-DATASET.png]")
 def show_views(output: Path | None, **words: Any) -> None:
     """Write a picture of some samples of DATASET: as evaluated, and as random views of them."""
-    catalog = load_catalog(words["registry"])
+    catalog = load_catalog(words["catalog_file"])
     find_plugins(words, catalog)
     layers = recipe_layers(words)
     if not any("method" in layer for layer in layers):

@@ -11,7 +11,7 @@ from medssl import options
 from medssl.conformance import datasets, devices, evaluators, fetching, methods, training
 from medssl.conformance.running import Check, CheckResult, ContractError, Subject, require, run
 from medssl.contracts import Dataset, Evaluator, Method
-from medssl.plugins import violations
+from medssl.discovery import violations
 
 __all__ = [
     "check_dataset",

@@ -20,7 +20,7 @@ import torch
 
 from medssl.conformance.kit import checks_for
 from medssl.conformance.running import Check, ContractError, NotSeen, Subject, require
-from medssl.plugins import violations
+from medssl.discovery import violations
 
 __all__ = ["contract_tests"]
 

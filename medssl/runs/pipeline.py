@@ -64,7 +64,7 @@ def run(
     dataset: str | None = None,
     *,
     place: Place | None = None,
-    registry: Path | None = None,
+    catalog: Path | None = None,
     listener: Listener | None = None,
     **settings: Any,
 ) -> RunResult:
@@ -74,7 +74,7 @@ def run(
         method: Name of the method.
         dataset: Name of the dataset.
         place: Where to read and write.
-        registry: A catalogue of the user's own, laid over medssl's.
+        catalog: A catalogue file of the user's own, merged over medssl's.
         listener: Hears what is going on.
         **settings: Sections of a recipe, for instance ``train={"epochs": 30}``, ``method={"temperature": 0.2}``.
 
@@ -84,9 +84,9 @@ def run(
     Raises:
         MedsslError: Something the user can put right.
     """
-    catalog = load_catalog(registry)
-    recipe = resolve(catalog, [settings, {"method": method, "dataset": dataset}])
-    return execute(recipe, catalog=catalog, place=place or Place(), listener=listener or Listener())
+    known = load_catalog(catalog)
+    recipe = resolve(known, [settings, {"method": method, "dataset": dataset}])
+    return execute(recipe, catalog=known, place=place or Place(), listener=listener or Listener())
 
 
 @kept_memory()

@@ -10,7 +10,7 @@ from tempfile import mkdtemp
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from medssl import registry
+from medssl import discovery
 from medssl.errors import OptionError
 
 __all__ = ["write_package"]
@@ -43,7 +43,7 @@ def write_package(kind: str, name: str, parent: Path) -> Path:
         "module": f"medssl_{name}",
         "distribution": folder.name,
         "class_name": "".join(word.capitalize() for word in name.split("_")),
-        "group": registry.GROUPS[kind],
+        "group": discovery.GROUPS[kind],
     }
     try:
         unfinished = Path(mkdtemp(prefix=".medssl-new-", dir=parent))
@@ -81,7 +81,7 @@ def _check_name(kind: str, name: str) -> None:
             f"'{name}' cannot name a plugin. It becomes part of a module's name. "
             "Use lower-case letters, digits and underscores, a letter first: my_method."
         )
-    owners = [plugin for plugin in registry.discover(kind) if plugin.name == name]
+    owners = [plugin for plugin in discovery.discover(kind) if plugin.name == name]
     if owners:
         raise OptionError(
             f"there is a {kind} '{name}' already. The package {owners[0].distribution} brings it. Choose another name."

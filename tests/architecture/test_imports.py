@@ -17,7 +17,7 @@ CLI = "from medssl.cli import main; main({arguments!r}, standalone_mode=False)"
 STATEMENTS = {
     "import": "import medssl",
     "errors": (
-        "import medssl.errors, medssl.registry, medssl.catalog, medssl.options, medssl.tools.download, "
+        "import medssl.errors, medssl.discovery, medssl.catalog, medssl.options, medssl.tools.download, "
         "medssl.tools.images"
     ),
     "help": CLI.format(arguments=["--help"]),

@@ -54,7 +54,7 @@ def test_images_of_sixteen_bits_are_shown_in_their_own_window(call, tmp_path):
 
 
 def test_a_users_augmentation_is_listed_shown_and_drawn(call):
-    own = ("--registry", "lab.yaml")
+    own = ("--catalog", "lab.yaml")
     assert "  mine             Ours.\n" in call("list", "augmentations", *own).output
     shown = json.loads(call("show", "augmentation", "mine", "--json", *own).output)
     assert (shown["rotation"], shown["stain"], shown["rotate90"]) == (15, 1.0, 0.75)

@@ -17,7 +17,7 @@ from click.testing import CliRunner
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from medssl import registry
+from medssl import discovery
 from medssl.cli import main
 
 QUICK = [
@@ -26,7 +26,7 @@ QUICK = [
     *("--set", "evaluate.bootstrap=20", "--evaluator", "knn", "--set", "train.learning_rate=1e-12"),
     *("--set", "train.weight_decay=0"),
 ]
-OURS = {p.name: registry.load(p) for p in registry.discover("method") if p.distribution == "medssl"}
+OURS = {p.name: discovery.load(p) for p in discovery.discover("method") if p.distribution == "medssl"}
 TRAINED = [name for name, method in OURS.items() if method.trains and not method.transformer_only]
 
 

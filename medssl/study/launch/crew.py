@@ -51,7 +51,7 @@ class Crew:
     Args:
         cells: In the order in which they are to be begun.
         place: Where runs read and write.
-        registry: The user's own catalogue.
+        catalog_file: The user's own catalogue.
         jobs: Cells at a time.
         clock: Knows what earlier runs took.
         listener: Hears what is going on.
@@ -63,13 +63,13 @@ class Crew:
         cells: Sequence[Cell],
         *,
         place: Place,
-        registry: Path | None,
+        catalog_file: Path | None,
         jobs: int,
         clock: Clock,
         listener: StudyListener,
         changed: Callable[[Sequence[Outcome]], None],
     ) -> None:
-        self._place, self._registry, self._jobs = place, registry, jobs
+        self._place, self._catalog_file, self._jobs = place, catalog_file, jobs
         self._listener, self._changed = listener, changed
         self._outcomes = {cell.recipe.slug: Outcome(cell) for cell in cells}
         self._pending = list(cells)
@@ -173,7 +173,7 @@ class Crew:
         return json.dumps(
             {
                 "layers": cell.layers,
-                "registry": self._registry and str(self._registry),
+                "catalog_file": self._catalog_file and str(self._catalog_file),
                 "data_dir": place.data_dir and str(place.data_dir),
                 "output": str(place.output),
                 "device": place.device,

@@ -79,7 +79,7 @@ def _end_with_parent() -> None:
 
 
 def _carry_out(job: Mapping[str, Any], reporter: _Reporter) -> None:
-    catalog = load_catalog(Path(job["registry"]) if job["registry"] else None)
+    catalog = load_catalog(Path(job["catalog_file"]) if job["catalog_file"] else None)
     recipe = resolve(catalog, job["layers"])
     place = Place(
         data_dir=Path(job["data_dir"]) if job["data_dir"] else None,

@@ -56,7 +56,7 @@ def bench(
     *,
     place: Place | None = None,
     jobs: int = 1,
-    registry: Path | None = None,
+    catalog: Path | None = None,
     listener: StudyListener | None = None,
     settings: Sequence[Mapping[str, Any]] = (),
     **varied: Any,
@@ -67,7 +67,7 @@ def bench(
         plan: A plan, the name of one in the catalogue, or a YAML file.
         place: Where to read and write.
         jobs: Cells at a time.
-        registry: A catalogue of the user's own, laid over medssl's.
+        catalog: A catalogue file of the user's own, merged over medssl's.
         listener: Hears what is going on.
         settings: Recipe layers over the plan's settings, weakest first: ``[{"train": {"epochs": 30}}]``.
         **varied: Keys of a plan that take the place of its own: ``methods=[...], datasets=[...], seeds=3``.
@@ -75,13 +75,13 @@ def bench(
     Raises:
         MedsslError: The plan cannot be carried out at all. A cell that fails is an outcome instead.
     """
-    catalog = load_catalog(registry)
-    chosen = plan if isinstance(plan, Plan) else read_plan(plan, catalog) if plan is not None else Plan()
+    known = load_catalog(catalog)
+    chosen = plan if isinstance(plan, Plan) else read_plan(plan, known) if plan is not None else Plan()
     chosen = chosen.merged(**varied)
     place = place or Place()
-    cells = expand(chosen, settings, catalog, place.data_dir)
+    cells = expand(chosen, settings, known, place.data_dir)
     return carry_out(
-        chosen, cells, catalog, layers=settings, place=place, jobs=jobs, registry=registry, listener=listener
+        chosen, cells, known, layers=settings, place=place, jobs=jobs, catalog_file=catalog, listener=listener
     )
 
 
@@ -93,7 +93,7 @@ def carry_out(
     layers: Sequence[Mapping[str, Any]] = (),
     place: Place,
     jobs: int = 1,
-    registry: Path | None = None,
+    catalog_file: Path | None = None,
     listener: StudyListener | None = None,
 ) -> Study:
     """Carry out the cells of a plan.
@@ -105,7 +105,7 @@ def carry_out(
         layers: Recipe layers over the plan's settings; written down too.
         place: Where to read and write.
         jobs: Cells at a time.
-        registry: A catalogue of the user's own, for the workers.
+        catalog_file: A catalogue of the user's own, for the workers.
         listener: Hears what is going on.
 
     Raises:
@@ -117,7 +117,7 @@ def carry_out(
     crew = Crew(
         cells,
         place=place,
-        registry=registry,
+        catalog_file=catalog_file,
         jobs=jobs,
         clock=learn_folder(place.output, catalog),
         listener=listener or StudyListener(),

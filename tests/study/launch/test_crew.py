@@ -103,7 +103,7 @@ def build(tmp_path, monkeypatch):
         return Crew(
             cells,
             place=Place(output=tmp_path, force=force),
-            registry=None,
+            catalog_file=None,
             jobs=jobs,
             clock=Clock(),
             listener=listener or Recorder(),

@@ -4,10 +4,10 @@ from dataclasses import dataclass
 
 import pytest
 
-from medssl import plugins, registry
+from medssl import discovery
 from medssl.contracts import Dataset, Evaluator, Method
+from medssl.discovery import load_plugin, violations
 from medssl.errors import PluginError
-from medssl.plugins import load_plugin, violations
 
 
 @pytest.fixture
@@ -15,11 +15,11 @@ def install(monkeypatch):
     """Put a class behind an entry point that exists in memory only."""
 
     def put(kind, loaded):
-        found = registry.Plugin(
+        found = discovery.Plugin(
             kind=kind, name="foo", distribution="medssl-foo", version="0.3", target="medssl_foo:Foo"
         )
-        monkeypatch.setattr(plugins.registry, "find", lambda *_, **__: found)
-        monkeypatch.setattr(plugins.registry, "load", lambda _: loaded)
+        monkeypatch.setattr("medssl.discovery.loading.find", lambda *_, **__: found)
+        monkeypatch.setattr("medssl.discovery.loading.load", lambda _: loaded)
 
     return put
 

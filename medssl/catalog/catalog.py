@@ -1,31 +1,21 @@
-"""The catalogue: what is known about names, read from ``registry.yaml`` and a file of the user's own over it.
-
-It makes no plugin loadable and holds no plugin's defaults; it adds papers, licences, sources, augmentations, recipes
-and published results to names, whether they are installed or not.
-"""
+"""The catalogue: answers what is known about a name, installed or not."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Hashable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-import yaml
-
-from medssl.catalog_shape import ABOUT_AUGMENTATION, KINDS, TOP_LEVEL, field_problems, problems
+from medssl.catalog.shape import ABOUT_AUGMENTATION, KINDS
 from medssl.errors import OptionError, did_you_mean
 
-__all__ = ["Catalog", "load_catalog"]
-
-
-# ------------------------------------------------------------------------------------------------------------ asking
+__all__ = ["Catalog", "merged"]
 
 
 @dataclass(frozen=True)
 class Catalog:
-    """What is known about names. Get one from :func:`load_catalog`.
+    """What is known about names. Get one from :func:`medssl.catalog.load_catalog`.
 
     A name may be given as ``distribution:name``; the catalogue knows it by its last part. What the methods return
     belongs to the caller.
@@ -116,7 +106,7 @@ class Catalog:
             (recipe.get("datasets") or {}).get(dataset),
             ((recipe.get("cells") or {}).get(method) or {}).get(dataset),
         ):
-            settings = _merged(settings, layer or {})
+            settings = merged(settings, layer or {})
         if "evaluators" in settings:
             settings["evaluators"] = [{"plugin": n, **(own or {})} for n, own in settings["evaluators"].items()]
         return copy.deepcopy(settings)
@@ -153,79 +143,13 @@ def _bare(name: str) -> str:
     return name.rpartition(":")[2]
 
 
-# ----------------------------------------------------------------------------------------------------------- loading
-
-
-def load_catalog(extra: Path | None = None) -> Catalog:
-    """Read medssl's catalogue and lay the user's over it.
-
-    Mappings are merged to any depth, published rows are added, and every other value is replaced.
-
-    Args:
-        extra: A file of the same shape that holds only what is new or different.
-
-    Raises:
-        OptionError: A file cannot be read or has the wrong shape; all its problems at once.
-    """
-    content = _read(_shipped())
-    if extra is not None:
-        fields = {field for recipe in content["augmentations"].values() for field in recipe}
-        own = _read(extra, tuple(fields | ABOUT_AUGMENTATION.keys()))
-        content = {**_merged(content, own), "published": content["published"] + own["published"]}
-    return Catalog(content)
-
-
-def _shipped() -> Path:
-    """Find the file inside an installed package, else, in an editable install, at the top of the checkout."""
-    packaged = Path(__file__).with_name("registry.yaml")
-    return packaged if packaged.is_file() else Path(__file__).parents[1] / "registry.yaml"
-
-
-def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    merged = dict(below)
+def merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """Merge mappings to any depth; every other value above takes the place of the one below."""
+    found = dict(below)
     for key, value in above.items():
-        beneath = merged.get(key)
+        beneath = found.get(key)
         if isinstance(value, Mapping):
-            merged[key] = _merged(beneath if isinstance(beneath, Mapping) else {}, value)
+            found[key] = merged(beneath if isinstance(beneath, Mapping) else {}, value)
         elif value is not None or not isinstance(beneath, Mapping):  # an empty section changes nothing
-            merged[key] = value
-    return merged
-
-
-def _read(file: Path, fields: tuple[str, ...] = ()) -> dict[str, Any]:
-    """Read and check one file; augmentations may hold these fields, and any if there are none."""
-    try:
-        values = yaml.load(file.read_text(encoding="utf-8"), Loader=_Loader)
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise OptionError(
-            f"the catalogue {file} cannot be read. {error}. Name a YAML file with --registry, in the shape of medssl's "
-            "own registry.yaml."
-        ) from error
-    found = list(problems(values if values is not None else {}))
-    if fields and isinstance(values, dict):
-        found += field_problems(values, fields)
-    if found:
-        listed = "".join(f"\n  {problem}" for problem in found)
-        raise OptionError(f"the catalogue {file} has the wrong shape.{listed}")
-    return _completed(values or {})
-
-
-def _completed(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Put an empty collection wherever a section or an entry is left out or left empty."""
-    sections = {s: {n: e or {} for n, e in (values.get(s) or {}).items()} for s in TOP_LEVEL if s != "published"}
-    return {**sections, "published": values.get("published") or []}
-
-
-def _mapping(loader: Any, node: yaml.MappingNode) -> dict[Hashable, Any]:
-    """Build a mapping, refusing a key that stands there twice: YAML would keep the last and drop the first unseen."""
-    seen: set[str] = set()
-    for key, _ in node.value:
-        if str(key.value) in seen and key.tag != "tag:yaml.org,2002:merge":
-            raise yaml.constructor.ConstructorError(None, None, f"'{key.value}' stands here twice", key.start_mark)
-        seen.add(str(key.value))
-    built: dict[Hashable, Any] = loader.construct_mapping(node, deep=True)
-    return built
-
-
-_Loader: Any = type("_Loader", (getattr(yaml, "CSafeLoader", yaml.SafeLoader),), {})  # libyaml's is six times as fast
-_Loader.add_constructor("tag:yaml.org,2002:map", _mapping)
+            found[key] = value
+    return found

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from medssl import catalog as module
 from medssl.catalog import Catalog, load_catalog
+from medssl.catalog import reading as module
 from medssl.errors import OptionError
 from medssl.options import build
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 DECLARED = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["entry-points"]
 GROUPS = {"method": "medssl.methods", "dataset": "medssl.datasets", "evaluator": "medssl.evaluators"}
 METHODS = ["dcl", "simclr", "simsiam", "vicreg"]
@@ -425,7 +425,7 @@ def test_a_missing_file_is_named(tmp_path):
 
 def test_a_file_inside_the_package_wins_over_the_checkouts(tmp_path, monkeypatch):
     (tmp_path / "medssl").mkdir()
-    monkeypatch.setattr(module, "__file__", str(tmp_path / "medssl" / "catalog.py"))
+    monkeypatch.setattr(module, "__file__", str(tmp_path / "medssl" / "catalog" / "reading.py"))
     (tmp_path / "registry.yaml").write_text("methods: {checkout: {}}")
     assert load_catalog().names("method") == ["checkout"]
     (tmp_path / "medssl" / "registry.yaml").write_text("methods: {packaged: {}}")

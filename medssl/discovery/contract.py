@@ -1,19 +1,12 @@
-"""From a name to a class that keeps its contract."""
+"""What a class lacks to be a plugin of its kind, as far as can be seen without building it."""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
 from dataclasses import MISSING, Field, fields, is_dataclass
 from typing import Any
 
-from medssl import registry
-from medssl.contracts import Dataset, Evaluator, Method
-from medssl.errors import PluginError
-
-__all__ = ["load_plugin", "violations"]
-
-_BASES: Mapping[str, type] = {"method": Method, "dataset": Dataset, "evaluator": Evaluator}
+__all__ = ["violations"]
 
 
 def violations(kind: str, plugin: object) -> list[str]:
@@ -25,7 +18,9 @@ def violations(kind: str, plugin: object) -> list[str]:
         kind: ``method``, ``dataset`` or ``evaluator``.
         plugin: What the entry point loaded.
     """
-    base = _BASES[kind]
+    from medssl import contracts  # noqa: PLC0415  # it imports torch, and listing needs no contract
+
+    base: type = getattr(contracts, {"method": "Method", "dataset": "Dataset", "evaluator": "Evaluator"}[kind])
     if not isinstance(plugin, type):
         return [f"the entry point names {type(plugin).__name__} {plugin!r}, not a class"]
     if not issubclass(plugin, base):
@@ -62,24 +57,3 @@ def _constructor_violations(base: type, plugin: type) -> list[str]:
     if len(got) < len(wanted) or len(required) > len(wanted):
         return [f"__init__() must take ({', '.join(wanted)}), but takes ({', '.join(got)})"]
     return []
-
-
-def load_plugin(kind: str, name: str, packages: Mapping[str, str] | None = None) -> tuple[registry.Plugin, type[Any]]:
-    """Find a plugin by name, import it, and make sure that it keeps its contract.
-
-    Args:
-        kind: ``method``, ``dataset`` or ``evaluator``.
-        name: Its name, or ``distribution:name`` where two distributions claim one name.
-        packages: Known names that are not installed, with the package that brings each (from the catalogue).
-
-    Raises:
-        PluginError: It is unknown, missing, broken, claimed twice, or breaks the contract (all violations at once).
-    """
-    plugin = registry.find(kind, name, packages=packages)
-    loaded = registry.load(plugin)
-    if found := violations(kind, loaded):
-        raise PluginError(
-            f"{kind} '{plugin.name}' ({plugin.distribution} {plugin.version}) breaks the {kind} contract: "
-            f"{'; '.join(found)}. It is defined at {plugin.target}. See the contract in medssl.contracts."
-        )
-    return plugin, loaded

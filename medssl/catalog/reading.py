@@ -1,0 +1,79 @@
+"""Reads the catalogue: medssl's own file, and a file of the user's merged over it."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from medssl.catalog.catalog import Catalog, merged
+from medssl.catalog.shape import ABOUT_AUGMENTATION, TOP_LEVEL, field_problems, problems
+from medssl.errors import OptionError
+
+__all__ = ["load_catalog"]
+
+
+def load_catalog(extra: Path | None = None) -> Catalog:
+    """Read medssl's catalogue and lay the user's over it.
+
+    Mappings are merged to any depth, published rows are added, and every other value is replaced.
+
+    Args:
+        extra: A file of the same shape that holds only what is new or different.
+
+    Raises:
+        OptionError: A file cannot be read or has the wrong shape; all its problems at once.
+    """
+    content = _read(_shipped())
+    if extra is not None:
+        fields = {field for recipe in content["augmentations"].values() for field in recipe}
+        own = _read(extra, tuple(fields | ABOUT_AUGMENTATION.keys()))
+        content = {**merged(content, own), "published": content["published"] + own["published"]}
+    return Catalog(content)
+
+
+def _shipped() -> Path:
+    """Find the file inside an installed package, else, in an editable install, at the top of the checkout."""
+    packaged = Path(__file__).parents[1] / "registry.yaml"
+    return packaged if packaged.is_file() else Path(__file__).parents[2] / "registry.yaml"
+
+
+def _read(file: Path, fields: tuple[str, ...] = ()) -> dict[str, Any]:
+    """Read and check one file; augmentations may hold these fields, and any if there are none."""
+    try:
+        values = yaml.load(file.read_text(encoding="utf-8"), Loader=_Loader)
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise OptionError(
+            f"the catalogue {file} cannot be read. {error}. Name a YAML file with --catalog, in the shape of medssl's "
+            "own registry.yaml."
+        ) from error
+    found = list(problems(values if values is not None else {}))
+    if fields and isinstance(values, dict):
+        found += field_problems(values, fields)
+    if found:
+        listed = "".join(f"\n  {problem}" for problem in found)
+        raise OptionError(f"the catalogue {file} has the wrong shape.{listed}")
+    return _completed(values or {})
+
+
+def _completed(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Put an empty collection wherever a section or an entry is left out or left empty."""
+    sections = {s: {n: e or {} for n, e in (values.get(s) or {}).items()} for s in TOP_LEVEL if s != "published"}
+    return {**sections, "published": values.get("published") or []}
+
+
+def _mapping(loader: Any, node: yaml.MappingNode) -> dict[Hashable, Any]:
+    """Build a mapping, refusing a key that stands there twice: YAML would keep the last and drop the first unseen."""
+    seen: set[str] = set()
+    for key, _ in node.value:
+        if str(key.value) in seen and key.tag != "tag:yaml.org,2002:merge":
+            raise yaml.constructor.ConstructorError(None, None, f"'{key.value}' stands here twice", key.start_mark)
+        seen.add(str(key.value))
+    built: dict[Hashable, Any] = loader.construct_mapping(node, deep=True)
+    return built
+
+
+_Loader: Any = type("_Loader", (getattr(yaml, "CSafeLoader", yaml.SafeLoader),), {})  # libyaml's is six times as fast
+_Loader.add_constructor("tag:yaml.org,2002:map", _mapping)

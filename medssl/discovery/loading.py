@@ -1,0 +1,51 @@
+"""Imports a plugin and makes sure that it keeps its contract."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import entrypoints
+
+from medssl.discovery.contract import violations
+from medssl.discovery.finding import find
+from medssl.discovery.scanning import Plugin
+from medssl.errors import PluginError
+
+__all__ = ["load", "load_plugin"]
+
+
+def load(plugin: Plugin) -> Any:
+    """Import a plugin and return what its entry point names; whether that keeps the contract is not checked here.
+
+    Raises:
+        PluginError: The import fails; the cause is chained.
+    """
+    try:
+        return entrypoints.EntryPoint.from_string(plugin.target, plugin.name).load()
+    except Exception as error:
+        raise PluginError(
+            f"{plugin} failed to load: {type(error).__name__}: {error}. "
+            "The other plugins are unaffected; --traceback shows where."
+        ) from error
+
+
+def load_plugin(kind: str, name: str, packages: Mapping[str, str] | None = None) -> tuple[Plugin, type[Any]]:
+    """Find a plugin by name, import it, and make sure that it keeps its contract.
+
+    Args:
+        kind: ``method``, ``dataset`` or ``evaluator``.
+        name: Its name, or ``distribution:name`` where two distributions claim one name.
+        packages: Known names that are not installed, with the package that brings each (from the catalogue).
+
+    Raises:
+        PluginError: It is unknown, missing, broken, claimed twice, or breaks the contract (all violations at once).
+    """
+    plugin = find(kind, name, packages=packages)
+    loaded = load(plugin)
+    if found := violations(kind, loaded):
+        raise PluginError(
+            f"{kind} '{plugin.name}' ({plugin.distribution} {plugin.version}) breaks the {kind} contract: "
+            f"{'; '.join(found)}. It is defined at {plugin.target}. See the contract in medssl.contracts."
+        )
+    return plugin, loaded
