@@ -12,13 +12,13 @@ from PIL import Image
 
 from medssl import discovery, options
 from medssl.catalog import load_catalog
-from medssl.conformance import check_dataset, checks_for
+from medssl.conformance import check_plugin, checks_for
 from medssl.conformance.running import Subject, name_of, run
+from medssl.contracts.kinds import KINDS
 from medssl.discovery import violations
 
 OURS = {
-    kind: [plugin for plugin in discovery.discover(kind) if plugin.distribution == "medssl"]
-    for kind in discovery.GROUPS
+    kind.name: [plugin for plugin in discovery.discover(kind.name) if plugin.distribution == "medssl"] for kind in KINDS
 }
 LEARNS = "learns beyond the untrained encoder"  # seconds for each method: left to the slow tests
 SMALL: dict[str, dict[str, Any]] = {"finetune": {"min_steps": 60}}  # options that make a plugin quick
@@ -88,10 +88,10 @@ def folder(root: Path) -> None:
 @pytest.mark.parametrize("files", [breast, csv, folder], ids=lambda files: files.__name__)
 def test_a_dataset_keeps_the_contract_over_files(files: Callable[[Path], None], tmp_path: Path) -> None:
     files(tmp_path)
-    check_dataset(discovery.load(discovery.find("dataset", files.__name__)), root=tmp_path)
+    check_plugin("dataset", discovery.load(discovery.find("dataset", files.__name__)), root=tmp_path)
 
 
 @pytest.mark.parametrize("name", ["colorectal", "medmnist", "pneumonia"])
 def test_a_dataset_keeps_the_contract_over_real_files(name: str, real_data: Callable[[str], Path]) -> None:
     loaded = discovery.load(discovery.find("dataset", name))
-    check_dataset(loaded, root=real_data(name), facts=load_catalog().entry("dataset", name))
+    check_plugin("dataset", loaded, root=real_data(name), facts=load_catalog().entry("dataset", name))

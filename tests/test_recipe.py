@@ -97,8 +97,10 @@ def test_the_augmentation_is_the_datasets_unless_named(catalog):
 
 def test_fields_set_by_the_user_are_kept_apart(catalog):
     recipe = resolve(catalog, [NAMED, {"views": {"crop_scale": "[0.5, 1]"}}])
-    assert recipe.overridden == {"crop_scale": (0.5, 1.0)}
-    assert recipe.augmentation.crop_scale == (0.2, 1.0)
+    assert recipe.data.overridden == {"crop_scale": (0.5, 1.0)}
+    assert recipe.augmentation.crop_scale == (0.5, 1.0)
+    written = recipe.to_dict()
+    assert (written["augmentation"]["crop_scale"], written["views"]["crop_scale"]) == ([0.2, 1.0], [0.5, 1.0])
 
 
 def test_a_written_recipe_reads_back_as_itself(catalog, tmp_path: Path):

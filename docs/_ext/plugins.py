@@ -1,8 +1,9 @@
 """Pages made from the code at build time, so that they cannot fall behind it.
 
-For each first-party method and evaluator a page (what the module says of itself, every option with its default and
-source); for each dataset, settings section and augmentation a fragment that a written page includes; for each module of
-the core an API page; and lists of these pages. All of it goes to ``docs/reference/generated/``, which git ignores.
+For each first-party plugin a page (what the module says of itself, every option with its default and source), or, where
+its kind has pages written by hand, a fragment for them; for each settings section and augmentation a fragment too; for
+each module of the core an API page; and lists of these pages. All of it goes to ``docs/reference/generated/``, which
+git ignores.
 """
 
 from __future__ import annotations
@@ -25,21 +26,25 @@ from medssl import options, settings
 from medssl.catalog import load_catalog
 from medssl.cli import _COMMANDS as COMMANDS
 from medssl.contracts import Augmentation
+from medssl.contracts.kinds import KINDS, Kind
 
 if TYPE_CHECKING:
     from sphinx.application import Sphinx
 
 ROOT = Path(__file__).resolve().parents[2]
-KINDS = {"method": "methods", "dataset": "datasets", "evaluator": "evaluators"}
 UNDOCUMENTED = ("medssl.cli", "medssl.report")  # the command line has a page of its own; tables are its furniture
 PUBLIC = ("medssl.contracts", "medssl.errors", "medssl.conformance")  # what a plugin may import
 HEADINGS = {"f1_weighted": "weighted F1", "batch_size": "batch size", "test": "test images"}  # of published results
 CONTRACTS = {  # headings of the page: module, the class to begin with
-    "Methods": ("methods", "Method"),
-    "Views": ("views", "ViewSpec"),
-    "Datasets": ("datasets", "Dataset"),
-    "Evaluators": ("evaluators", "Evaluator"),
-    "Options": ("options", ""),
+    **{kind.plural.capitalize(): tuple(kind.contract.split(":")) for kind in KINDS},
+    "Views": ("medssl.contracts.views", "ViewSpec"),
+    "Options": ("medssl.contracts.options", ""),
+}
+# the plugins that a command line of a kind is completed with; a kind that is not here is shown without one
+EXAMPLES = {
+    "method": "medssl run --method {} --dataset phantom",
+    "dataset": "medssl run --method dcl --dataset {}",
+    "evaluator": "medssl run --method dcl --dataset phantom --evaluator {}",
 }
 TYPED = {"None": "null", "True": "true", "False": "false"}  # as on the command line, not as in Python
 
@@ -77,25 +82,39 @@ def pages() -> dict[str, str]:
     """Return the text of every generated page by its path below ``reference/generated``."""
     catalog = load_catalog()
     found = {f"api/{name}.rst": _api_page(name) for name in core_modules()}
-    for kind in ("method", "evaluator"):
+    for kind in KINDS:
+        written = has_written_pages(kind)
         for name, target in entry_points(kind).items():
-            found[f"{KINDS[kind]}/{name}.rst"] = _plugin_page(kind, name, target, catalog)
-    for name, target in entry_points("dataset").items():
-        found[f"datasets/{name}.inc"] = _dataset_fragment(name, target, catalog)
+            make, suffix = (_fragment, "inc") if written else (_plugin_page, "rst")
+            found[f"{kind.plural}/{name}.{suffix}"] = make(kind, name, target, catalog)
+        if not written:
+            found[f"{kind.plural}.inc"] = _plugin_list(kind, catalog, "generated/")
+    unwritten = [kind for kind in KINDS if not has_written_pages(kind) and not written_page(kind).exists()]
+    found |= {f"{kind.plural}.rst": _kind_page(kind, catalog) for kind in unwritten}
+    found["more-kinds.inc"] = _toctree(f"generated/{kind.plural}" for kind in unwritten)
     found |= _settings_fragments()
     found |= performance_tables.fragments()
     found["augmentations.inc"] = _augmentation_table(catalog)
-    found |= {f"{KINDS[kind]}.inc": _plugin_list(kind, catalog) for kind in ("method", "evaluator")}
     found["commands.inc"] = _command_list()
     found["api-public.inc"] = _module_list(PUBLIC)
     found["api-core.inc"] = _module_list(name for name in core_modules() if name not in PUBLIC)
     return found
 
 
-def entry_points(kind: str) -> dict[str, str]:
+def has_written_pages(kind: Kind) -> bool:
+    """Tell whether the plugins of a kind have pages written by hand, which include what is generated."""
+    return (ROOT / "docs" / "reference" / kind.plural).is_dir()
+
+
+def written_page(kind: Kind) -> Path:
+    """Return where the page of a kind is, if somebody has written it."""
+    return ROOT / "docs" / "reference" / f"{kind.plural}.md"
+
+
+def entry_points(kind: Kind) -> dict[str, str]:
     """Return this distribution's own plugins of a kind, ``module:class`` by name, as declared in ``pyproject.toml``."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    return dict(sorted(project["entry-points"][f"medssl.{KINDS[kind]}"].items()))
+    return dict(sorted(project["entry-points"].get(kind.group, {}).items()))
 
 
 def core_modules() -> list[str]:
@@ -205,7 +224,7 @@ def _contracts_page(name: str) -> str:
     public = set(import_module(name).__all__)
     parts = [_title(name), f".. automodule:: {name}\n   :no-members:\n"]
     for title, (module, first) in CONTRACTS.items():
-        home = import_module(f"{name}.{module}")
+        home = import_module(module)
         source = inspect.getsource(home)
         found = sorted(home.__all__, key=lambda each: (each != first, source.find(f"class {each}"), each))
         parts += [_title(title, "-"), *(_documented(name, each) for each in found)]
@@ -246,13 +265,24 @@ def _first_sentence(module: str) -> str:
     return f"{first.rstrip('.')}."
 
 
-def _plugin_list(kind: str, catalog: Any) -> str:
+def _plugin_list(kind: Kind, catalog: Any, above: str) -> str:
     """List the plugins of a kind with one line each."""
     rows = [
-        [f":doc:`{name} <generated/{KINDS[kind]}/{name}>`", _escape(catalog.summary(kind, name))]
+        [f":doc:`{name} <{above}{kind.plural}/{name}>`", _escape(catalog.summary(kind.name, name))]
         for name in entry_points(kind)
     ]
     return _table(["Name", "What it is"], rows)
+
+
+def _kind_page(kind: Kind, catalog: Any) -> str:
+    """Write the page of a kind that nobody has written one for."""
+    plugins = [f"{kind.plural}/{name}" for name in entry_points(kind)]
+    return "\n".join([_title(kind.plural.capitalize()), _plugin_list(kind, catalog, ""), _toctree(plugins)])
+
+
+def _toctree(pages: Iterable[str]) -> str:
+    listed = [f"   {page}" for page in pages]
+    return "\n".join([".. toctree::", "   :hidden:", "", *listed, ""]) if listed else "\n"
 
 
 def _command_list() -> str:
@@ -261,18 +291,18 @@ def _command_list() -> str:
     return _table(["Command", "What it does"], rows)
 
 
-def _plugin_page(kind: str, name: str, target: str, catalog: Any) -> str:
+def _plugin_page(kind: Kind, name: str, target: str, catalog: Any) -> str:
     module_name, _, attribute = target.partition(":")
     module = import_module(module_name)
     plugin = getattr(module, attribute)
     parts = [
         _title(name),
-        f"{catalog.summary(kind, name)}\n",
-        _facts(catalog.entry(kind, name)),
-        f".. code-block:: console\n\n   $ {_example(kind, name, plugin, catalog)}\n",
+        f"{catalog.summary(kind.name, name)}\n",
+        _facts(catalog.entry(kind.name, name)),
+        _example(kind, name, plugin),
         f".. automodule:: {module_name}\n   :no-members:\n",
         _title("Options", "-"),
-        options_list(plugin.Config, prefix="method" if kind == "method" else f"evaluators.{name}"),
+        options_list(plugin.Config, prefix=".".join(kind.place_of_options(name))),
     ]
     functions = [n for n in getattr(module, "__all__", ()) if inspect.isfunction(getattr(module, n))]
     if functions:
@@ -280,22 +310,20 @@ def _plugin_page(kind: str, name: str, target: str, catalog: Any) -> str:
     return "\n".join(part for part in parts if part)
 
 
-def _example(kind: str, name: str, plugin: Any, catalog: Any) -> str:
-    """Return a command line that works."""
-    if kind == "evaluator":
-        return f"medssl run --method dcl --dataset phantom --evaluator {name}"
-    if name in catalog.marked("method", "as_given"):
-        return "medssl evaluate runs/phantom-dcl-HASH --dataset phantom"
-    backbone = " --backbone vit_tiny_patch16_224 --image-size 64" if plugin.transformer_only else ""
-    return f"medssl run --method {name} --dataset phantom{backbone}"
+def _example(kind: Kind, name: str, plugin: Any) -> str:
+    """Return a command line that works, as a block."""
+    if kind.name not in EXAMPLES:
+        return ""
+    backbone = " --backbone vit_tiny_patch16_224 --image-size 64" * getattr(plugin, "transformer_only", False)
+    return f".. code-block:: console\n\n   $ {EXAMPLES[kind.name].format(name)}{backbone}\n"
 
 
-def _dataset_fragment(name: str, target: str, catalog: Any) -> str:
+def _fragment(kind: Kind, name: str, target: str, catalog: Any) -> str:
     module_name, _, attribute = target.partition(":")
     plugin = getattr(import_module(module_name), attribute)
-    parts = [options_list(plugin.Config, prefix="dataset")]
-    if rows := catalog.published(name):
-        columns = [key for key in rows[0] if key != "dataset" and any(row.get(key) is not None for row in rows)]
+    parts = [options_list(plugin.Config, prefix=".".join(kind.place_of_options(name)))]
+    if kind.reads_files and (rows := catalog.published(name)):
+        columns = [key for key in rows[0] if key != kind.name and any(row.get(key) is not None for row in rows)]
         cells = [[_cell(row.get(key)) for key in columns] for row in rows]
         warning = "As their source prints them: its own split, network and training, and no intervals.\n"
         parts += [".. rubric:: Published results\n", warning, _table([HEADINGS.get(k, k) for k in columns], cells)]

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from medssl.catalog.shape import ABOUT_AUGMENTATION, KINDS
+from medssl.catalog.shape import ABOUT_AUGMENTATION
+from medssl.contracts.kinds import DATASET, EVALUATOR, KINDS, METHOD, kind_named
 from medssl.errors import OptionError, did_you_mean
 
 __all__ = ["Catalog", "merged"]
@@ -24,24 +25,24 @@ class Catalog:
     content: Mapping[str, Any]
 
     def names(self, kind: str) -> list[str]:
-        """List every known name of a kind (``method``, ``dataset``, ``evaluator``), installed or not."""
-        return sorted(self.content[KINDS[kind]])
+        """List every known name of a kind, installed or not."""
+        return sorted(self.content[kind_named(kind).plural])
 
     def entry(self, kind: str, name: str) -> Mapping[str, Any]:
         """Return the facts about a name; empty when nothing is known."""
-        section = self.content[KINDS[kind]]
+        section = self.content[kind_named(kind).plural]
         facts: Mapping[str, Any] = section.get(name) or section.get(_bare(name), {})
         return copy.deepcopy(facts)
 
     def summary(self, kind: str, name: str) -> str:
         """Return the one line about a name, an ``augmentation`` or a ``recipe``; empty when nothing is known."""
-        if kind in KINDS:
+        if kind in {known.name for known in KINDS}:
             return str(self.entry(kind, name).get("summary", ""))
         return str(self.content[f"{kind}s"].get(name, {}).get("summary", ""))
 
     def packages(self, kind: str) -> dict[str, str]:
         """Map the known names that other packages bring to those packages."""
-        return {name: str(e["package"]) for name, e in self.content[KINDS[kind]].items() if "package" in e}
+        return {name: str(e["package"]) for name, e in self.content[kind_named(kind).plural].items() if "package" in e}
 
     def augmentation_names(self) -> list[str]:
         """List the augmentation recipes."""
@@ -77,10 +78,6 @@ class Catalog:
             found.append(self.content["augmentations"][base])
         return found
 
-    def marked(self, kind: str, mark: str) -> list[str]:
-        """List the names of a kind whose entry has a mark (``baseline``, ``as_given``) set."""
-        return [name for name in self.names(kind) if self.entry(kind, name).get(mark)]
-
     def recipe_names(self) -> list[str]:
         """List the recipes."""
         return sorted(self.content["recipes"])
@@ -102,13 +99,15 @@ class Catalog:
         settings: dict[str, Any] = {}
         for layer in (
             recipe.get("settings"),
-            (recipe.get("methods") or {}).get(method),
-            (recipe.get("datasets") or {}).get(dataset),
+            (recipe.get(METHOD.plural) or {}).get(method),
+            (recipe.get(DATASET.plural) or {}).get(dataset),
             ((recipe.get("cells") or {}).get(method) or {}).get(dataset),
         ):
             settings = merged(settings, layer or {})
-        if "evaluators" in settings:
-            settings["evaluators"] = [{"plugin": n, **(own or {})} for n, own in settings["evaluators"].items()]
+        if EVALUATOR.section in settings:
+            settings[EVALUATOR.section] = [
+                {"plugin": n, **(own or {})} for n, own in settings[EVALUATOR.section].items()
+            ]
         return copy.deepcopy(settings)
 
     def plan_names(self) -> list[str]:
@@ -126,7 +125,7 @@ class Catalog:
 
     def published(self, dataset: str) -> list[dict[str, Any]]:
         """Return published results on a dataset, for a report to print beside its own."""
-        return [dict(row) for row in self.content["published"] if row["dataset"] == _bare(dataset)]
+        return [dict(row) for row in self.content["published"] if row[DATASET.name] == _bare(dataset)]
 
     def _pick(self, section: str, name: str) -> Mapping[str, Any]:
         known = self.content[section]

@@ -5,35 +5,36 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from medssl.contracts.kinds import DATASET, EVALUATOR, KINDS, METHOD
 from medssl.errors import did_you_mean
 
-__all__ = ["ABOUT_AUGMENTATION", "KINDS", "TOP_LEVEL", "field_problems", "problems"]
+__all__ = ["ABOUT_AUGMENTATION", "TOP_LEVEL", "field_problems", "problems"]
 
-KINDS = {"method": "methods", "dataset": "datasets", "evaluator": "evaluators"}
-TOP_LEVEL = (*KINDS.values(), "augmentations", "recipes", "plans", "published")
-_RECIPE = ("summary", "settings", "methods", "datasets", "cells")
+_PLURALS = tuple(kind.plural for kind in KINDS)
+TOP_LEVEL = (*_PLURALS, "augmentations", "recipes", "plans", "published")
+_RECIPE = ("summary", "settings", METHOD.plural, DATASET.plural, "cells")
 _SECTIONS = (
     *("train", "views", "augmentation", "encoder", "split", "evaluate", "precision"),
-    *("method", "dataset", "evaluators"),
+    *(kind.section for kind in KINDS),
 )
 _FACTS: Mapping[str, type] = {  # every other fact is free in name and form
     **dict.fromkeys(("summary", "package", "licence", "doi", "group", "image", "notes"), str),
     **dict.fromkeys(("paper", "counts", "sets"), dict),
     **dict.fromkeys(("classes", "sources"), list),
     "images": int,
-    **dict.fromkeys(("baseline", "as_given"), bool),
+    "baseline": bool,
 }
 ABOUT_AUGMENTATION: Mapping[str, type] = {"summary": str, "base": str}  # every other key is a field
 _PAPER: Mapping[str, type] = {**dict.fromkeys(("title", "authors", "venue", "arxiv", "doi", "url"), str), "year": int}
 _SOURCE: Mapping[str, type] = {**dict.fromkeys(("file", "url", "sha256", "md5"), str), "bytes": int}
 _ROW: Mapping[str, type] = {
-    **dict.fromkeys(("dataset", "method", "evaluator", "source"), str),
+    **dict.fromkeys((DATASET.name, METHOD.name, EVALUATOR.name, "source"), str),
     **dict.fromkeys(("accuracy", "f1_weighted"), float),
     **dict.fromkeys(("batch_size", "test"), int),
 }
 _PLAN: Mapping[str, type] = {
     **dict.fromkeys(("summary", "recipe"), str),
-    **dict.fromkeys(("methods", "baselines", "datasets", "evaluators", "batch_sizes", "label_fractions"), list),
+    **dict.fromkeys((*_PLURALS, "baselines", "batch_sizes", "label_fractions"), list),
     "settings": dict,
     "seeds": int,
 }
@@ -46,7 +47,7 @@ def problems(values: Any) -> Iterator[str]:
         yield f"expected sections ({', '.join(TOP_LEVEL)}), got {values!r:.60}."
         return
     yield from _unknown("", values, TOP_LEVEL)
-    for section in (*KINDS.values(), "augmentations", "recipes", "plans"):
+    for section in (*_PLURALS, "augmentations", "recipes", "plans"):
         for name, entry in _each(values, section):
             where = _place(section, name)
             if not isinstance(name, str):
@@ -60,7 +61,7 @@ def problems(values: Any) -> Iterator[str]:
         yield f"published: expected a list, got {rows!r:.60}."
         return
     for number, row in enumerate(rows, start=1):
-        yield from _typed(f"published, row {number}", row, _ROW, required=("dataset", "method", "evaluator"))
+        yield from _typed(f"published, row {number}", row, _ROW, required=(DATASET.name, METHOD.name, EVALUATOR.name))
 
 
 def field_problems(values: Mapping[str, Any], fields: tuple[str, ...]) -> Iterator[str]:
@@ -89,7 +90,7 @@ def _named_problems(section: str, where: str, entry: Mapping[str, Any]) -> Itera
         yield from _typed(where, entry, _PLAN)
     elif section == "augmentations":
         yield from _typed(where, entry, ABOUT_AUGMENTATION)
-    elif section in KINDS.values():
+    elif section in _PLURALS:
         yield from _entry_problems(where, entry)
 
 
@@ -105,7 +106,7 @@ def _entry_problems(where: str, entry: Mapping[str, Any]) -> Iterator[str]:
 def _recipe_problems(where: str, recipe: Mapping[str, Any]) -> Iterator[str]:
     yield from _unknown(where, recipe, _RECIPE)
     parts = {f"{where}.settings": recipe.get("settings")}
-    for group in ("methods", "datasets"):
+    for group in (METHOD.plural, DATASET.plural):
         parts |= {_place(where, group, name): settings for name, settings in _each(recipe, group)}
     for method, cells in _each(recipe, "cells"):
         parts |= {_place(where, "cells", method, name): s for name, s in _each({"cells": cells}, "cells")}

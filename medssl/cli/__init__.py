@@ -22,11 +22,11 @@ _COMMANDS = {
     "bench": ("medssl.cli.bench:bench", "Carry out a study: methods, datasets, batch sizes and seeds, one table."),
     "audit": ("medssl.cli.audit:audit", "Look for copies, contradictions and leaks in a dataset and its split."),
     "report": ("medssl.cli.report:report", "Put finished runs together in one page, with tables and figures."),
-    "list": ("medssl.cli.catalogue:list_plugins", "List methods, datasets, evaluators and augmentations."),
+    "list": ("medssl.cli.catalogue:list_plugins", "List the installed plugins and the augmentations."),
     "show": ("medssl.cli.catalogue:show", "Show a plugin with its options, views of a dataset, a recipe, or a run."),
     "fetch": ("medssl.cli.data:fetch", "Download a dataset, or say which file to put where."),
     "check": ("medssl.cli.check:check", "Check that a plugin keeps its contract."),
-    "new": ("medssl.cli.new:new", "Begin a package with a method, a dataset or an evaluator."),
+    "new": ("medssl.cli.new:new", "Begin a plugin package."),
 }
 
 

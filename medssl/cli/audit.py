@@ -49,13 +49,10 @@ def audit(data_dir: Path | None, on_bad_image: Any, groups: Path | None, as_json
 
     layers, catalog = recipe_layers(words), load_catalog(words["catalog_file"])
     find_plugins(words, catalog)
-    untrained = catalog.marked("method", "as_given")
-    if not untrained:
-        raise OptionError("no method of the catalogue is marked `as_given`. Mark one in your --catalog.")
     from medssl.data.loading import load_data, open_dataset
-    from medssl.recipe import resolve
+    from medssl.recipe import resolve_data
 
-    recipe = resolve(catalog, [{"method": untrained[0]}, *layers])  # the split is the one that a run would have
+    recipe = resolve_data(catalog, layers)  # the split is the one that a run would have
     data = load_data(recipe, open_dataset(recipe.dataset, catalog, data_dir), on_bad_image=on_bad_image)
     values = {
         "dataset": recipe.dataset.name,

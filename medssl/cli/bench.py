@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,17 +11,17 @@ import click
 
 from medssl import discovery
 from medssl.catalog import Catalog, load_catalog
-from medssl.cli.options import recipe_layers, recipe_options
+from medssl.cli.options import plugin_option, recipe_layers, recipe_options
+from medssl.study.plan import PLUGIN_LISTS, VARIED, Plan, read_plan
 
 if TYPE_CHECKING:
     from medssl.runs.pipeline import Place
     from medssl.study.grid import Cell
-    from medssl.study.plan import Plan
     from medssl.study.schedule.running import Study
 
 __all__ = ["bench"]
 
-_VARIED = ("method", "dataset", "batch_size", "evaluator", "seed")  # options of `run` that mean something else here
+_VARIED = (*(kind.section for kind in VARIED), "batch_size", "seed")  # options of `run` that mean something else here
 _NUMBERS = ("--label-fraction", "--batch-size")
 
 
@@ -52,16 +52,21 @@ def _shared_options() -> list[click.Parameter]:
     return [option for option in carrier.params if option.name not in _VARIED]
 
 
+def _plan_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add an option for each kind of plugin that a plan lists."""
+    for kind in reversed(VARIED):
+        command = plugin_option(kind, many=True)(command)
+    return command
+
+
 @click.command(
     cls=_SpreadNumbers,
     params=_shared_options(),
     epilog="The same command again goes on where a study stopped: finished cells are passed over, failed ones retried.",
 )
 @click.argument("plan", required=False)
-@click.option("--method", "methods", multiple=True, metavar="NAME", help="Method plugin; may be repeated.")
+@_plan_options
 @click.option("--baseline", "baselines", multiple=True, metavar="NAME", help="Method run once, not per batch size.")
-@click.option("--dataset", "datasets", multiple=True, metavar="NAME", help="Dataset plugin; may be repeated.")
-@click.option("--evaluator", "evaluators", multiple=True, metavar="NAME", help="Evaluator plugin; may be repeated.")
 @click.option("--batch-size", "batch_sizes", multiple=True, type=int, metavar="N...", help="One or several.")
 @click.option("--seeds", type=int, metavar="N", help="Seeds 0 to N - 1.  [default: the plan's, else 1]")
 @click.option(
@@ -80,7 +85,7 @@ def bench(ctx: click.Context, /, plan: str | None, output: Path, **words: Any) -
     """
     catalog = load_catalog(words["catalog_file"])
     chosen = _choose_plan(plan, words, catalog)
-    layers = recipe_layers(words)
+    layers = recipe_layers({word: value for word, value in words.items() if word not in PLUGIN_LISTS})
     from medssl.runs.pipeline import Place
     from medssl.study.grid import expand
 
@@ -105,15 +110,13 @@ def bench(ctx: click.Context, /, plan: str | None, output: Path, **words: Any) -
 
 def _choose_plan(word: str | None, words: Mapping[str, Any], catalog: Catalog) -> Plan:
     """Take the plan, with what the flags say in its place; a mistyped name is answered before torch is imported."""
-    from medssl.study.plan import Plan, read_plan
-
     plan = read_plan(word, catalog) if word else Plan()
-    keys = ("methods", "baselines", "datasets", "evaluators", "batch_sizes", "label_fractions", "seeds")
+    keys = (*PLUGIN_LISTS, "batch_sizes", "label_fractions", "seeds")
     chosen = plan.merged(**{key: words[key] for key in keys})
-    kinds = {"methods": "method", "baselines": "method", "datasets": "dataset", "evaluators": "evaluator"}
-    for key, kind in kinds.items():
+    for key, kind in PLUGIN_LISTS.items():
         for value in getattr(chosen, key):
-            discovery.find(kind, value if isinstance(value, str) else value["plugin"], packages=catalog.packages(kind))
+            name = value if isinstance(value, str) else value["plugin"]
+            discovery.find(kind.name, name, packages=catalog.packages(kind.name))
     return chosen
 
 

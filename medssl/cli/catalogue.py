@@ -14,12 +14,13 @@ from medssl import discovery
 from medssl.catalog import Catalog, load_catalog
 from medssl.cli.options import catalog_option
 from medssl.cli.views import show_views
+from medssl.contracts.kinds import KINDS, kind_words
 from medssl.errors import OptionError, did_you_mean
 
 __all__ = ["list_plugins", "show"]
 
-_KINDS = tuple(discovery.GROUPS)
-_PLURALS = {f"{kind}s": kind for kind in (*_KINDS, "augmentation")}
+_KINDS = tuple(kind.name for kind in KINDS)
+_PLURALS = kind_words("augmentation")
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
@@ -28,9 +29,9 @@ _JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @catalog_option
 @_JSON
 def list_plugins(kind: str | None, catalog_file: Path | None, as_json: bool) -> None:
-    """List the installed methods, datasets and evaluators, and augmentations, each with one line. Loads no plugin."""
+    """List the installed plugins of each kind, and augmentations, each with one line. Loads no plugin."""
     catalog = load_catalog(catalog_file)
-    rows = [_row(plugin, catalog) for k in _KINDS if kind in (None, f"{k}s") for plugin in discovery.discover(k)]
+    rows = [_row(plugin, catalog) for k in KINDS if kind in (None, k.plural) for plugin in discovery.discover(k.name)]
     if kind in (None, "augmentations"):
         rows += [_augmentation_row(name, catalog) for name in catalog.augmentation_names()]
     if as_json:

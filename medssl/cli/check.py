@@ -12,6 +12,7 @@ import click
 
 from medssl import discovery
 from medssl.cli.options import catalog_option, recipe_layers
+from medssl.contracts.kinds import KINDS, Kind, kind_named
 from medssl.errors import OptionError
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ __all__ = ["check"]
 
 @click.command()
 @click.argument("name")
-@click.option("--kind", type=click.Choice(tuple(discovery.GROUPS)), help="When one name is of several kinds.")
+@click.option("--kind", type=click.Choice([each.name for each in KINDS]), help="When one name is of several kinds.")
 @click.option("--data-dir", type=click.Path(path_type=Path), help="Check a dataset on its files too, as `run` has it.")
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="An option: method.temperature=0.2.")
 @catalog_option
@@ -41,30 +42,29 @@ def check(
     """Check that the plugin NAME keeps its contract; one line per property, exit 1 when one is broken."""
     from medssl.catalog import load_catalog
 
-    kinds = [k for k in discovery.GROUPS if name.rpartition(":")[2] in {p.name for p in discovery.discover(k)}]
-    chosen = kind or (kinds[0] if kinds else "method")
+    chosen = _kind_of(name, kind)
     catalog = load_catalog(catalog_file)
-    plugin = discovery.find(chosen, name, packages=catalog.packages(chosen))
+    plugin = discovery.find(chosen.name, name, packages=catalog.packages(chosen.name))
     from medssl.conformance import iterate_checks  # seconds: a mistyped name need not wait for them
 
     loaded = discovery.load(plugin)
     what: dict[str, Any] = {"config": _config(chosen, plugin.name, loaded, settings)}
-    if chosen == "dataset":
-        what |= {"facts": catalog.entry("dataset", name), "root": _root(name, data_dir)}
+    if chosen.reads_files:
+        what |= {"facts": catalog.entry(chosen.name, name), "root": _root(name, data_dir)}
         logging.getLogger("medssl").addHandler(logging.NullHandler())  # it is listed many times: no echo of warnings
     elif data_dir is not None:
-        raise click.UsageError(f"--data-dir is for datasets, and {name} is of the kind {chosen}. Leave it out.")
+        raise click.UsageError(f"{name} is {chosen.with_article} and reads no files of its own. Leave --data-dir out.")
 
     results = []
     if not as_json:
-        click.echo(f"{chosen} {plugin.name} ({plugin.distribution} {plugin.version})")
-    for result in iterate_checks(chosen, loaded, **what):
+        click.echo(f"{chosen.name} {plugin.name} ({plugin.distribution} {plugin.version})")
+    for result in iterate_checks(chosen.name, loaded, **what):
         results.append(result)
         if not as_json:
             _print(result)
     if as_json:
         rows = [{"check": r.name, "ok": r.problem is None, **_without_name(r)} for r in results]
-        click.echo(json.dumps({"name": plugin.name, "kind": chosen, "checks": rows}, indent=2))
+        click.echo(json.dumps({"name": plugin.name, "kind": chosen.name, "checks": rows}, indent=2))
     if any(result.problem is not None for result in results):
         ctx.exit(1)
 
@@ -73,14 +73,22 @@ def _without_name(result: CheckResult) -> dict[str, str | None]:
     return {key: value for key, value in asdict(result).items() if key != "name"}
 
 
-def _config(kind: str, name: str, plugin: Any, settings: tuple[str, ...]) -> Any:
+def _kind_of(name: str, given: str | None) -> Kind:
+    """Return the kind that is given, else the first that has a plugin of this name."""
+    if given:
+        return kind_named(given)
+    bare = name.rpartition(":")[2]
+    return next((k for k in KINDS if bare in {p.name for p in discovery.discover(k.name)}), KINDS[0])
+
+
+def _config(kind: Kind, name: str, plugin: Any, settings: tuple[str, ...]) -> Any:
     """Build the plugin's options from the same ``--set`` words that a run takes; ``None`` where nothing is set."""
     from medssl import options
     from medssl.discovery import violations
 
-    if not settings or violations(kind, plugin):  # what breaks the contract is shown as the first finding
+    if not settings or violations(kind.name, plugin):  # what breaks the contract is shown as the first finding
         return None
-    place = ("evaluators", name) if kind == "evaluator" else (kind,)
+    place = kind.place_of_options(name)
     values: dict[str, Any] = {}
     for text, layer in zip(settings, recipe_layers({"settings": settings})[-len(settings) :], strict=True):
         own: Any = layer
@@ -88,11 +96,11 @@ def _config(kind: str, name: str, plugin: Any, settings: tuple[str, ...]) -> Any
             own = own.get(word) if isinstance(own, dict) else None
         if not isinstance(own, dict):
             raise OptionError(
-                f"--set {text} is no option of the {kind} '{name}'. Only that is checked here. "
+                f"--set {text} is no option of the {kind.name} '{name}'. Only that is checked here. "
                 f"Write --set {'.'.join(place)}.OPTION=VALUE."
             )
         values |= own
-    return options.build(plugin.Config, values, f"{kind} '{name}'")
+    return options.build(plugin.Config, values, f"{kind.name} '{name}'")
 
 
 def _root(name: str, data_dir: Path | None) -> Path | None:

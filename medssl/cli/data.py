@@ -8,26 +8,27 @@ from pathlib import Path
 import click
 
 from medssl.cli.options import catalog_option, recipe_layers
+from medssl.contracts.kinds import DATASET
 
 __all__ = ["fetch"]
 
 
 @click.command()
-@click.argument("dataset")
+@click.argument("name", metavar="DATASET")
 @click.option("--data-dir", type=click.Path(path_type=Path), help="Where to put it.  [default: MEDSSL_DATA, else here]")
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="An option: dataset.name=pathmnist.")
 @catalog_option
-def fetch(dataset: str, data_dir: Path | None, settings: tuple[str, ...], catalog_file: Path | None) -> None:
+def fetch(name: str, data_dir: Path | None, settings: tuple[str, ...], catalog_file: Path | None) -> None:
     """Download DATASET, verified by its checksum, into a folder of its own."""
     from medssl.catalog import load_catalog
     from medssl.runs.pipeline import fetch_dataset
 
     catalog = load_catalog(catalog_file)
-    layers = recipe_layers({"dataset": dataset, "settings": settings})
-    options = {k: v for layer in layers for k, v in layer.get("dataset", {}).items() if k != "plugin"}
-    licence = catalog.entry("dataset", dataset).get("licence")
+    layers = recipe_layers({DATASET.section: name, "settings": settings})
+    options = {k: v for layer in layers for k, v in layer.get(DATASET.section, {}).items() if k != "plugin"}
+    licence = catalog.entry(DATASET.name, name).get("licence")
     if licence:
         click.echo(f"licence: {licence}", err=True)
     logging.basicConfig(level=logging.INFO, format="%(message)s")  # what the download says of itself
-    folder = fetch_dataset(dataset, options, catalog, data_dir)
+    folder = fetch_dataset(name, options, catalog, data_dir)
     click.echo(folder)

@@ -9,27 +9,16 @@ from typing import Any
 
 import click
 
-from medssl.catalog import load_catalog
 from medssl.cli.run import run
+from medssl.contracts.kinds import DATASET, EVALUATOR, METHOD, NONE
 from medssl.errors import CheckpointError, OptionError
 
 __all__ = ["evaluate"]
 
 # what decides an evaluation; the rest of `run` is about training
 _SHARED = (
-    *(
-        "dataset",
-        "data_dir",
-        "recipe",
-        "backbone",
-        "image_size",
-        "split",
-        "split_of",
-        "allow_seen",
-        "evaluator",
-        "seed",
-    ),
-    "precision",
+    *(DATASET.section, "data_dir", "recipe", "backbone", "image_size", "split", "split_of", "allow_seen"),
+    *(EVALUATOR.section, "seed", "precision"),
     *("settings", "device", "catalog_file", "on_bad_image", "output", "force", "as_json"),
 )
 
@@ -52,14 +41,9 @@ def _evaluate(ctx: click.Context, /, encoder: str, **words: Any) -> None:
     takes the split of the run that trained it. --allow-seen evaluates all the same, and the result says so. What other
     encoders were trained on is not known, and the result says that too.
     """
-    method = load_catalog(words["catalog_file"]).marked("method", "as_given")
-    if not method:
-        raise OptionError(
-            "no method evaluates given weights. The catalogue marks none as `as_given`. Mark one in your --catalog."
-        )
     given = _from_file(encoder, words)
     settings = (*given.pop("settings"), *words.pop("settings"))
-    ctx.invoke(run, **{**words, **given, "method": method[0], "settings": settings})
+    ctx.invoke(run, **{**words, **given, METHOD.section: NONE, "settings": settings})
 
 
 def _from_file(encoder: str, words: dict[str, Any]) -> dict[str, Any]:
@@ -99,19 +83,19 @@ def _own_split(path: Path, words: dict[str, Any]) -> tuple[str, ...]:
     run = words["split_of"] or path.parent
     run = run.parent if run.is_file() else run
     recipe = _recipe_of(run)
-    if recipe is None or recipe["dataset"]["plugin"] != words["dataset"]:
+    if recipe is None or recipe[DATASET.section]["plugin"] != words[DATASET.section]:
         return ()
     named = bool(words["split_of"])
     split = {key: value for key, value in recipe["split"].items() if key != "of"}
-    options = {key: value for key, value in recipe["dataset"].items() if key != "plugin"}
+    options = {key: value for key, value in recipe[DATASET.section].items() if key != "plugin"}
     if not (named or _is_folder_of(run, words)):
         return () if words["split"] else _settings("split", split)
     if words["split"]:
-        return _settings("dataset", options)
+        return _settings(DATASET.section, options)
     drawn = _other_options(options, words["settings"]) or any(_key(text) in _DRAWN for text in words["settings"])
     if not (named or drawn) and (run / "splits.json").is_file():
         split["of"] = str(run)
-    return (*_settings("dataset", options), *_settings("split", split))
+    return (*_settings(DATASET.section, options), *_settings("split", split))
 
 
 def _key(text: str) -> str:
@@ -125,7 +109,7 @@ def _other_options(options: Mapping[str, Any], settings: Sequence[str]) -> bool:
     for text in settings:
         section, _, name = _key(text).partition(".")
         value = text.partition("=")[2].strip()
-        if section == "dataset" and options.get(name) != value:
+        if section == DATASET.section and options.get(name) != value:
             try:
                 same = name in options and yaml.safe_load(value) == options[name]
             except yaml.YAMLError:
@@ -143,7 +127,7 @@ def _recipe_of(run: Path) -> Mapping[str, Any] | None:
         return None
     try:
         values = yaml.safe_load(file.read_text(encoding="utf-8"))
-        if isinstance(values["dataset"]["plugin"], str) and isinstance(values["split"], dict):
+        if isinstance(values[DATASET.section]["plugin"], str) and isinstance(values["split"], dict):
             return values  # type: ignore[no-any-return]
         cause = "its dataset or its split is not there"
     except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError) as error:
@@ -162,7 +146,7 @@ def _is_folder_of(run: Path, words: dict[str, Any]) -> bool:
         directory = str(json.loads((run / "result.json").read_text(encoding="utf-8"))["data"]["directory"])
     except (OSError, ValueError, KeyError, TypeError):
         return False
-    return str(data_folder(words["dataset"], words["data_dir"])) == directory
+    return str(data_folder(words[DATASET.section], words["data_dir"])) == directory
 
 
 def _settings(section: str, values: Mapping[str, Any]) -> tuple[str, ...]:

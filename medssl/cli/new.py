@@ -6,13 +6,13 @@ from pathlib import Path
 
 import click
 
-from medssl import discovery
+from medssl.contracts.kinds import KINDS
 
 __all__ = ["new"]
 
 
 @click.command()
-@click.argument("kind", type=click.Choice(tuple(discovery.GROUPS)))
+@click.argument("kind", type=click.Choice([each.name for each in KINDS]))
 @click.argument("name")
 def new(kind: str, name: str) -> None:
     """Write a plugin package into a new folder here: the plugin, its entry point, its tests, a README.

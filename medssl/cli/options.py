@@ -10,9 +10,10 @@ import click
 
 from medssl import discovery
 from medssl.catalog import Catalog
+from medssl.contracts.kinds import KINDS, Kind
 from medssl.errors import OptionError
 
-__all__ = ["catalog_option", "find_plugins", "recipe_layers", "recipe_options"]
+__all__ = ["catalog_option", "find_plugins", "plugin_option", "recipe_layers", "recipe_options"]
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -42,9 +43,24 @@ catalog_option = click.option(
     help="A catalogue file of your own, merged over medssl's.",
 )
 
+
+def plugin_option(kind: Kind, *, many: bool | None = None) -> Callable[[_Command], _Command]:
+    """Make the option that names plugins of a kind; where it may be repeated, its value arrives under the plural.
+
+    Args:
+        kind: Of which kind.
+        many: Whether it may be repeated; ``None``: where a run takes several.
+    """
+    words = f"{kind.name.capitalize()} plugin; `medssl list {kind.plural}` shows the names."
+    if many or (many is None and kind.many):
+        name, words = kind.plural, f"{words} May be repeated."
+    else:
+        name = kind.name
+    return click.option(f"--{kind.name}", name, multiple=name == kind.plural, metavar="NAME", help=words)
+
+
 _OPTIONS = (
-    click.option("--method", metavar="NAME", help="Method plugin; `medssl list methods` shows the names."),
-    click.option("--dataset", metavar="NAME", help="Dataset plugin; `medssl list datasets` shows the names."),
+    *map(plugin_option, KINDS),
     click.option(
         "--data-dir", type=_PATH, help="Folder of the dataset's folder, or the dataset.  [default: MEDSSL_DATA]"
     ),
@@ -73,7 +89,6 @@ _OPTIONS = (
         default=None,
         help="Test also on images that the encoder was trained on; the result says so.  [default: an error]",
     ),
-    click.option("--evaluator", multiple=True, metavar="NAME", help="Evaluator plugin; may be repeated."),
     click.option("--seed", metavar="N", help="Seed of weights, order, views and evaluators."),
     click.option("--precision", metavar="NAME", help="auto, float32, bfloat16 or float16."),
     click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Any setting: method.temperature=0.2."),
@@ -113,11 +128,12 @@ def recipe_layers(words: Mapping[str, Any]) -> list[dict[str, Any]]:
     for word, (section, key) in _PLACES.items():
         if words.get(word) is not None:
             flags.setdefault(section, {})[key] = words[word]
-    for word in ("method", "dataset", "seed", "precision"):
+    for word in ("seed", "precision"):
         if words.get(word) is not None:
-            flags[word] = {"plugin": words[word]} if word in ("method", "dataset") else words[word]
-    if words.get("evaluator"):
-        flags["evaluators"] = list(words["evaluator"])
+            flags[word] = words[word]
+    for kind in KINDS:
+        if named := words.get(kind.section):
+            flags[kind.section] = list(named) if kind.many else {"plugin": named}
     layers = [*_recipe_layer(words.get("recipe")), flags]
     layers.extend(_setting_layer(text) for text in words.get("settings") or ())
     return layers
@@ -129,10 +145,10 @@ def find_plugins(words: Mapping[str, Any], catalog: Catalog) -> None:
     Raises:
         PluginError: A name is unknown, of another kind, not installed, or claimed twice.
     """
-    named = [(kind, words[kind]) for kind in ("method", "dataset") if words.get(kind)]
-    named += [("evaluator", name) for name in words.get("evaluator") or ()]
-    for kind, name in named:
-        discovery.find(kind, name, packages=catalog.packages(kind))
+    for kind in KINDS:
+        named = words.get(kind.section) or ()
+        for name in named if kind.many else [named] if named else ():
+            discovery.find(kind.name, name, packages=catalog.packages(kind.name))
 
 
 def _recipe_layer(word: str | None) -> list[dict[str, Any]]:

@@ -9,6 +9,7 @@ import click
 
 from medssl.catalog import load_catalog
 from medssl.cli.options import catalog_option, find_plugins, recipe_layers
+from medssl.contracts.kinds import METHOD
 from medssl.errors import DataError
 
 __all__ = ["show_views"]
@@ -32,13 +33,12 @@ def show_views(output: Path | None, **words: Any) -> None:
     catalog = load_catalog(words["catalog_file"])
     find_plugins(words, catalog)
     layers = recipe_layers(words)
-    if not any("method" in layer for layer in layers):
-        layers.insert(0, {"method": next(iter(catalog.marked("method", "as_given")), None)})
     from medssl.preview.view_sheet import view_sheet
-    from medssl.recipe import resolve
+    from medssl.recipe import resolve, resolve_data
 
-    recipe = resolve(catalog, layers)
-    sheet = view_sheet(recipe, catalog, words["data_dir"])
+    trained = resolve(catalog, layers) if any(METHOD.section in layer for layer in layers) else None
+    recipe = trained.data if trained else resolve_data(catalog, layers)
+    sheet = view_sheet(recipe, catalog, words["data_dir"], trained=trained)
     path = output or Path(f"views-{recipe.dataset.name.replace(':', '_')}.png")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -12,9 +12,6 @@ the contract is and what was seen.
 """
 
 from medssl.conformance.kit import (
-    check_dataset,
-    check_evaluator,
-    check_method,
     check_plugin,
     checks_for,
     iterate_checks,
@@ -25,9 +22,6 @@ from medssl.conformance.running import CheckResult, ContractError
 __all__ = [
     "CheckResult",
     "ContractError",
-    "check_dataset",
-    "check_evaluator",
-    "check_method",
     "check_plugin",
     "checks_for",
     "iterate_checks",

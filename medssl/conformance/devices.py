@@ -17,10 +17,10 @@ from torch._subclasses.fake_tensor import (  # the only way to have a second dev
     FakeTensorMode,
 )
 
-from medssl.conformance.methods import TOTAL_STEPS, build, one_batch
+from medssl.conformance.methods import TOTAL_STEPS, applies, build, one_batch
 from medssl.conformance.running import Check, Subject, require
 
-__all__ = ["CHECKS"]
+__all__ = ["CHECKS", "applies"]
 
 _DEVICE = "cuda"
 

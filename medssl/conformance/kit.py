@@ -4,19 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import fields
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from medssl import options
-from medssl.conformance import datasets, devices, evaluators, fetching, methods, training
 from medssl.conformance.running import Check, CheckResult, ContractError, Subject, require, run
-from medssl.contracts import Dataset, Evaluator, Method
+from medssl.contracts.kinds import kind_named
 from medssl.discovery import violations
 
 __all__ = [
-    "check_dataset",
-    "check_evaluator",
-    "check_method",
     "check_plugin",
     "checks_for",
     "iterate_checks",
@@ -35,18 +32,17 @@ def check_options_have_names_types_and_defaults(subject: Subject) -> None:
 
 
 _OF_ALL: tuple[Check, ...] = (check_options_have_names_types_and_defaults,)
-_CHECKS: Mapping[str, tuple[Check, ...]] = {
-    "method": (*_OF_ALL, *methods.CHECKS, *devices.CHECKS, *training.CHECKS),
-    "dataset": (*_OF_ALL, *datasets.CHECKS, *fetching.CHECKS),
-    "evaluator": (*_OF_ALL, *evaluators.CHECKS),
-}
 
 
 def checks_for(kind: str, plugin: type[Any]) -> tuple[Check, ...]:
-    """Return the checks of a kind; a method that trains nothing has no loss to look at."""
-    if kind == "method" and not plugin.trains:
-        return _OF_ALL
-    return _CHECKS[kind]
+    """Return the checks of a kind that apply to a plugin."""
+    modules = [import_module(name) for name in kind_named(kind).checks]
+    meant = [module for module in modules if getattr(module, "applies", _always)(plugin)]
+    return (*_OF_ALL, *(check for module in meant for check in module.CHECKS))
+
+
+def _always(_plugin: type[Any]) -> bool:
+    return True
 
 
 def iterate_checks(
@@ -60,7 +56,7 @@ def iterate_checks(
     """Run every check on a plugin's class, each when its result is asked for; a broken signature ends it at once.
 
     Args:
-        kind: ``method``, ``dataset`` or ``evaluator``.
+        kind: Name of a kind: ``method``.
         plugin: The class.
         config: Its options; ``None``: the defaults.
         root: Folder with a dataset's files; ``None``: none are here, and checks that need them say so.
@@ -89,32 +85,3 @@ def check_plugin(kind: str, plugin: type[Any], **what: Any) -> None:
     if failed:
         lines = "\n".join(f"- {result.name}: {result.problem}" for result in failed)
         raise ContractError(f"{getattr(plugin, '__name__', plugin)} breaks the {kind} contract:\n{lines}")
-
-
-def check_method(plugin: type[Method], config: Any = None) -> None:
-    """Run every check of a method.
-
-    Raises:
-        ContractError: At least one failed.
-    """
-    check_plugin("method", plugin, config=config)
-
-
-def check_dataset(
-    plugin: type[Dataset], root: Path | None = None, config: Any = None, facts: Mapping[str, Any] | None = None
-) -> None:
-    """Run every check of a dataset; without ``root``, those that need no file.
-
-    Raises:
-        ContractError: At least one failed.
-    """
-    check_plugin("dataset", plugin, config=config, root=root, facts=facts)
-
-
-def check_evaluator(plugin: type[Evaluator], config: Any = None) -> None:
-    """Run every check of an evaluator.
-
-    Raises:
-        ContractError: At least one failed.
-    """
-    check_plugin("evaluator", plugin, config=config)

@@ -10,6 +10,7 @@ import math
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -22,7 +23,7 @@ from medssl.train.loop.batchnorm import JointEncode
 from medssl.train.machine.device import Precision
 from medssl.train.machine.small_maps import protect
 
-__all__ = ["CHECKS", "TOTAL_STEPS", "Rig", "build", "make_batch", "one_batch"]
+__all__ = ["CHECKS", "TOTAL_STEPS", "Rig", "applies", "build", "make_batch", "one_batch"]
 
 TOTAL_STEPS = 100
 _DEEP = 5  # convolutions of stride 2, as in a ResNet
@@ -283,6 +284,11 @@ def check_joint_forward_changes_nothing(subject: Subject) -> None:
     for name, value in separate.state().items():
         same = torch.allclose(value.double(), joint.state()[name].double(), rtol=1e-3, atol=1e-5)
         require(same, f"one forward for all views must leave the state of separate ones, but not so {name}")
+
+
+def applies(plugin: type[Any]) -> bool:
+    """A method that trains nothing has no loss to look at."""
+    return bool(plugin.trains)
 
 
 CHECKS: tuple[Check, ...] = (

@@ -37,7 +37,7 @@ def contract_tests(
     """Make a test function that pytest runs once for each check; give it a name that begins with ``test``.
 
     Args:
-        kind: ``method``, ``dataset`` or ``evaluator``.
+        kind: Name of a kind: ``method``.
         plugin: The class.
         config: Its options; ``None``: the defaults.
         root: Folder with a dataset's files.

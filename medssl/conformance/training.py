@@ -7,10 +7,10 @@ from collections.abc import Iterator, Mapping
 import torch
 
 from medssl.conformance import toy
-from medssl.conformance.methods import TOTAL_STEPS, build, make_batch
+from medssl.conformance.methods import TOTAL_STEPS, applies, build, make_batch
 from medssl.conformance.running import Check, Subject, require
 
-__all__ = ["CHECKS"]
+__all__ = ["CHECKS", "applies"]
 
 _SAMPLES, _BATCH = 192, 48
 _LEARNING_RATES = (3e-3, 1e-2)  # of Adam: one of them suits any loss, whatever its scale

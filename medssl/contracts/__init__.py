@@ -1,28 +1,36 @@
-"""What a plugin is: the three contracts, and the types that pass between the core and a plugin.
+"""What a plugin is: the contracts, and the types that pass between the core and a plugin.
 
 A plugin is one class in one file plus one line of package metadata. It imports this module and :mod:`medssl.errors`
 and nothing else of medssl. The core gives it everything else: files and splits, views, the training loop, devices and
 precision, checkpoints, metrics, reports.
 
 Shapes: N samples in a batch or a set, V views of each, C channels, H x W pixels, F features, K classes.
+
+The names are imported when they are first used, so that :mod:`medssl.contracts.kinds` can be read without torch.
 """
 
-from medssl.contracts.datasets import Dataset, Part, Sample
-from medssl.contracts.evaluators import (
-    Evaluator,
-    Features,
-    Images,
-    Observation,
-    Observer,
-    Outcome,
-    Predictor,
-    Ranker,
-)
-from medssl.contracts.methods import Batch, Encode, Method, Task
-from medssl.contracts.options import Fraction, NonNegative, Positive, PositiveInt
-from medssl.contracts.views import Augmentation, ViewGroup, ViewSpec
-from medssl.tools.download import Source, download, unpack
-from medssl.tools.images import IMAGE_SUFFIXES, read_image
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from medssl.contracts.datasets import Dataset, Part, Sample
+    from medssl.contracts.evaluators import (
+        Evaluator,
+        Features,
+        Images,
+        Observation,
+        Observer,
+        Outcome,
+        Predictor,
+        Ranker,
+    )
+    from medssl.contracts.methods import Batch, Encode, Method, Task
+    from medssl.contracts.options import Fraction, NonNegative, Positive, PositiveInt
+    from medssl.contracts.views import Augmentation, ViewGroup, ViewSpec
+    from medssl.tools.download import Source, download, unpack
+    from medssl.tools.images import IMAGE_SUFFIXES, read_image
 
 __all__ = [
     "IMAGE_SUFFIXES",
@@ -53,3 +61,27 @@ __all__ = [
     "read_image",
     "unpack",
 ]
+
+# where the names are, those that import least first
+_MODULES = (
+    "medssl.contracts.options",
+    "medssl.tools.images",
+    "medssl.tools.download",
+    "medssl.contracts.views",
+    "medssl.contracts.datasets",
+    "medssl.contracts.methods",
+    "medssl.contracts.evaluators",
+)
+
+
+def __getattr__(name: str) -> Any:
+    if name in __all__:
+        for module in map(import_module, _MODULES):
+            if name in module.__all__:
+                value = globals()[name] = getattr(module, name)
+                return value
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from medssl.contracts.views import ViewSpec
+from medssl.errors import TrainingError
 
 __all__ = ["Batch", "Encode", "Method", "Task"]
 
@@ -133,3 +134,18 @@ class Method(nn.Module, ABC):
     def forward(self, batch: Batch, encode: Encode) -> Tensor:
         """Same as :meth:`loss`, so that wrappers which call a module work."""
         return self.loss(batch, encode)
+
+
+class AsGiven(Method):
+    """What a recipe means by the method ``none``: nothing is trained, the encoder stays at the weights it is given."""
+
+    trains: ClassVar[bool] = False
+    needs_weights: ClassVar[bool] = True
+
+    def loss(self, batch: Batch, encode: Encode) -> Tensor:
+        """Refuse: there is nothing to train.
+
+        Raises:
+            TrainingError: Always.
+        """
+        raise TrainingError("the method 'none' trains nothing. It stands for an encoder as it is given. Name another.")

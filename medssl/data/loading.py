@@ -22,11 +22,11 @@ from medssl.data.split.splits import Split, make_split
 from medssl.data.store.building import is_of
 from medssl.data.store.contents import content_key
 from medssl.data.store.store import Store, default_cache, open_store
-from medssl.errors import DataError, OptionError
+from medssl.errors import DataError
 from medssl.io.files import checksum
-from medssl.recipe import Choice, Recipe
+from medssl.recipe import Choice, DataRecipe, Recipe
 
-__all__ = ["Data", "Part", "Source", "data_folder", "load_data", "open_dataset"]
+__all__ = ["Data", "Part", "Source", "data_folder", "fingerprint", "load_data", "open_dataset"]
 
 OnBadImage = Literal["fail", "skip"]
 _NOTABLE = 0.1  # a share of labels that is missed by more of itself is worth a sentence
@@ -54,7 +54,7 @@ def data_folder(dataset: str, data_dir: Path | None) -> Path:
 
 def open_dataset(choice: Choice, catalog: Catalog, data_dir: Path | None) -> Dataset:
     """Build the dataset over its folder; no file is touched yet."""
-    facts = catalog.entry("dataset", choice.name)
+    facts = catalog.entry(choice.kind, choice.name)
     dataset: Dataset = choice.plugin(choice.config, data_folder(choice.name, data_dir), facts)
     return dataset
 
@@ -103,7 +103,7 @@ class Source:
 
 
 def load_data(
-    recipe: Recipe,
+    recipe: DataRecipe,
     dataset: Dataset,
     *,
     on_bad_image: OnBadImage = "fail",
@@ -138,35 +138,12 @@ def load_data(
     return Data(recipe, dataset, samples, split, store, audit(dataset, samples, store, split), listed)
 
 
-def _split(recipe: Recipe, dataset: Dataset, samples: Sequence[Sample], seed: int | None = None) -> Split:
+def _split(recipe: DataRecipe, dataset: Dataset, samples: Sequence[Sample], seed: int | None = None) -> Split:
     if recipe.split.of is not None and seed is None:
         return continue_split(dataset, samples, recipe.split.of, default_cache())
     protocol = recipe.split.protocol or dataset.default_split
     settings = recipe.split if seed is None else replace(recipe.split, seed=seed)
     return make_split(samples, settings, protocol, group_kind=dataset.group_kind, classes=dataset.classes)
-
-
-def _content_of_weights(recipe: Recipe) -> str:
-    """Return a checksum of the file to start from, after a colon: its path says nothing of what it holds today."""
-    weights = recipe.encoder.weights
-    return f":{checksum(weights)}" if isinstance(weights, Path) and weights.is_file() else ""
-
-
-def _pretrained_on(recipe: Recipe, dataset: Dataset, samples: Sequence[Sample], split: Split) -> tuple[str, ...]:
-    """Return the ids of the images to pre-train on.
-
-    Raises:
-        OptionError: They would be those of another split, with their labels.
-    """
-    seed = recipe.split.pretrain_seed
-    if seed is None:
-        return split.train
-    if recipe.method.plugin.uses_labels:
-        raise OptionError(
-            f"{recipe.method.name} learns from labels, and split.pretrain_seed would show it those of test images. "
-            "The setting is for methods without labels. Leave it out."
-        )
-    return _split(recipe, dataset, samples, seed).train
 
 
 @dataclass(frozen=True)
@@ -197,14 +174,13 @@ class Data:
     Attributes:
         classes: Class names in order.
         pretrained_on: Ids of the images to pre-train on: the training part, unless the recipe lets others leak in.
-        fingerprint: Changes when what decides the encoder does: a setting, the split, a pixel, weights to start from.
         audit: What was found out about the images.
         listed: Checksum of what the dataset listed, see :func:`medssl.data.listing.samples_key`.
     """
 
     def __init__(
         self,
-        recipe: Recipe,
+        recipe: DataRecipe,
         dataset: Dataset,
         samples: Sequence[Sample],
         split: Split,
@@ -218,8 +194,8 @@ class Data:
         self.store = store
         self.audit = audit
         self.listed = listed
-        self.pretrained_on = _pretrained_on(recipe, dataset, samples, split)
-        self.fingerprint = f"{recipe.pretraining_hash}:{split.sha256}:{store.key}{_content_of_weights(recipe)}"
+        leak = recipe.split.pretrain_seed
+        self.pretrained_on = split.train if leak is None else _split(recipe, dataset, samples, leak).train
         self._samples = {sample.id: sample for sample in samples}
         self._rows = {name: row for row, name in enumerate(store.ids)}
         self._settings = recipe.split
@@ -342,3 +318,10 @@ class Data:
                     f"label fraction: {used} of {labels} {adjective} labels are used ({used / labels:.1%} instead of "
                     f"{fraction:.1%}), because {why}"
                 )
+
+
+def fingerprint(recipe: Recipe, data: Data) -> str:
+    """Return what changes when anything that decides the encoder does: a setting, the split, a pixel, first weights."""
+    weights = recipe.encoder.weights  # its path says nothing of what the file holds today
+    content = f":{checksum(weights)}" if isinstance(weights, Path) and weights.is_file() else ""
+    return f"{recipe.pretraining_hash}:{data.split.sha256}:{data.store.key}{content}"

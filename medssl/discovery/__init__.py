@@ -8,10 +8,9 @@ trouble is, and what to do next.
 from medssl.discovery.contract import violations
 from medssl.discovery.finding import find
 from medssl.discovery.loading import load, load_plugin
-from medssl.discovery.scanning import GROUPS, Plugin, discover, package_summary, scan_installed
+from medssl.discovery.scanning import Plugin, discover, package_summary, scan_installed
 
 __all__ = [
-    "GROUPS",
     "Plugin",
     "discover",
     "find",

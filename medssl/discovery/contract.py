@@ -6,6 +6,8 @@ import inspect
 from dataclasses import MISSING, Field, fields, is_dataclass
 from typing import Any
 
+from medssl.contracts.kinds import kind_named
+
 __all__ = ["violations"]
 
 
@@ -15,16 +17,14 @@ def violations(kind: str, plugin: object) -> list[str]:
     Only what can be seen without building it; ``medssl check`` goes further.
 
     Args:
-        kind: ``method``, ``dataset`` or ``evaluator``.
+        kind: Name of a kind.
         plugin: What the entry point loaded.
     """
-    from medssl import contracts  # noqa: PLC0415  # it imports torch, and listing needs no contract
-
-    base: type = getattr(contracts, {"method": "Method", "dataset": "Dataset", "evaluator": "Evaluator"}[kind])
+    base = kind_named(kind).load_contract()
     if not isinstance(plugin, type):
         return [f"the entry point names {type(plugin).__name__} {plugin!r}, not a class"]
     if not issubclass(plugin, base):
-        return [f"{plugin.__name__} is not a subclass of medssl.contracts.{base.__name__}"]
+        return [f"{plugin.__name__} is not a subclass of {_public(base)}"]
     found = [f"{name}() is missing" for name in sorted(getattr(plugin, "__abstractmethods__", ()))]
     return found + _config_violations(plugin.Config) + _constructor_violations(base, plugin)  # type: ignore[attr-defined]
 
@@ -57,3 +57,9 @@ def _constructor_violations(base: type, plugin: type) -> list[str]:
     if len(got) < len(wanted) or len(required) > len(wanted):
         return [f"__init__() must take ({', '.join(wanted)}), but takes ({', '.join(got)})"]
     return []
+
+
+def _public(contract: type) -> str:
+    """Name a contract as its users import it: ours from :mod:`medssl.contracts`."""
+    module = contract.__module__
+    return f"{'medssl.contracts' if module.startswith('medssl.contracts.') else module}.{contract.__name__}"

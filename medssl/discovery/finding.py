@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from medssl.discovery.scanning import GROUPS, Plugin, discover, normalised
+from medssl.contracts.kinds import KINDS, NONE, kind_named
+from medssl.discovery.scanning import Plugin, discover, normalised
 from medssl.errors import PluginError, did_you_mean
 
 __all__ = ["find"]
@@ -18,14 +19,17 @@ def find(
     """Return the one installed plugin of this kind and name.
 
     Args:
-        kind: ``method``, ``dataset`` or ``evaluator``.
-        name: A plugin's name, or ``distribution:name`` where two distributions claim the name.
+        kind: Name of a kind.
+        name: A plugin's name, or ``distribution:name`` where two distributions claim the name; ``none`` for the
+            stand-in of a kind that has one.
         packages: Known names of this kind, and the package that brings each.
         plugins: What is installed, of every kind; discovered by default.
 
     Raises:
         PluginError: The name is unknown, of another kind, not installed, or claimed twice.
     """
+    if name == NONE and kind_named(kind).stand_in:
+        return Plugin(kind, NONE, "medssl", _version("medssl"), kind_named(kind).stand_in)
     same_kind = discover(kind) if plugins is None else [plugin for plugin in plugins if plugin.kind == kind]
     matches = [plugin for plugin in same_kind if plugin.name == name]
     owner, _, bare = name.rpartition(":")
@@ -35,7 +39,7 @@ def find(
         return matches[0]
     if matches:
         raise PluginError(_claimed_twice(kind, name, matches))
-    others = [p for k in GROUPS if k != kind for p in discover(k)] if plugins is None else plugins
+    others = [p for other in KINDS if other.name != kind for p in discover(other.name)] if plugins is None else plugins
     raise PluginError(
         _stale_install(kind, bare)
         or _not_installed(kind, name, packages or {})
@@ -59,7 +63,7 @@ def _stale_install(kind: str, name: str) -> str | None:
     """Look for the name in the pyproject.toml files from the working directory upwards."""
     here = Path.cwd()
     for folder in (here, *here.parents):
-        if name in _declared(folder / "pyproject.toml", GROUPS[kind]):
+        if name in _declared(folder / "pyproject.toml", kind_named(kind).group):
             return (
                 f"no {kind} named '{name}' is installed, but {folder / 'pyproject.toml'} declares it. "
                 f"Entry points are read when a package is installed: re-run pip install -e . in {folder}."
@@ -81,12 +85,9 @@ def _declared(project: Path, group: str) -> Mapping[str, Any]:
 def _not_installed(kind: str, name: str, packages: Mapping[str, str]) -> str | None:
     if name not in packages:
         return None
-    from importlib import metadata  # noqa: PLC0415  # a fifth of the time of `medssl list`, and rarely needed
-
     package = packages[name]
-    try:
-        version = metadata.version(package)
-    except (metadata.PackageNotFoundError, ValueError):
+    version = _version(package)
+    if not version:
         return f"{kind} '{name}' comes with the package {package}, which is not installed: pip install {package}"
     return (
         f"{kind} '{name}' comes with the package {package}, but the installed version {version} does not bring it: "
@@ -94,22 +95,30 @@ def _not_installed(kind: str, name: str, packages: Mapping[str, str]) -> str | N
     )
 
 
+def _version(package: str) -> str:
+    """Return the version of an installed package; empty where it is not installed."""
+    from importlib import metadata  # noqa: PLC0415  # a fifth of the time of `medssl list`, and rarely needed
+
+    try:
+        return metadata.version(package)
+    except (metadata.PackageNotFoundError, ValueError):
+        return ""
+
+
 def _wrong_kind(kind: str, name: str, others: Sequence[Plugin]) -> str | None:
     for plugin in others:
         if plugin.name == name:
             return (
-                f"'{name}' is {_article(plugin.kind)}, not {_article(kind)}; did you swap --{kind} and --{plugin.kind}?"
+                f"'{name}' is {kind_named(plugin.kind).with_article}, not {kind_named(kind).with_article}; "
+                f"did you swap --{kind} and --{plugin.kind}?"
             )
     return None
-
-
-def _article(kind: str) -> str:
-    return f"{'an' if kind[0] in 'aeiou' else 'a'} {kind}"
 
 
 def _unknown(kind: str, name: str, same_kind: Sequence[Plugin]) -> str:
     names = sorted({plugin.name for plugin in same_kind})
     owners = {plugin.name: f"{plugin.distribution}:{plugin.name}" for plugin in same_kind}
     guess = did_you_mean(name.lower(), owners.values() if ":" in name else names)
-    installed = f"Installed {kind}s: {', '.join(names)}." if names else f"No {kind}s are installed."
-    return f"no {kind} named '{name}'.{guess} {installed} (medssl list {kind}s)"
+    plural = kind_named(kind).plural
+    installed = f"Installed {plural}: {', '.join(names)}." if names else f"No {plural} are installed."
+    return f"no {kind} named '{name}'.{guess} {installed} (medssl list {plural})"

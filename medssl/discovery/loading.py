@@ -34,7 +34,7 @@ def load_plugin(kind: str, name: str, packages: Mapping[str, str] | None = None)
     """Find a plugin by name, import it, and make sure that it keeps its contract.
 
     Args:
-        kind: ``method``, ``dataset`` or ``evaluator``.
+        kind: Name of a kind.
         name: Its name, or ``distribution:name`` where two distributions claim one name.
         packages: Known names that are not installed, with the package that brings each (from the catalogue).
 

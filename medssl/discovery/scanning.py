@@ -15,14 +15,9 @@ from typing import Any
 
 import entrypoints
 
-__all__ = ["GROUPS", "Plugin", "discover", "normalised", "package_summary", "scan_installed"]
+from medssl.contracts.kinds import KINDS, kind_named
 
-#: Entry-point group of each kind of plugin.
-GROUPS: Mapping[str, str] = {
-    "method": "medssl.methods",
-    "dataset": "medssl.datasets",
-    "evaluator": "medssl.evaluators",
-}
+__all__ = ["Plugin", "discover", "normalised", "package_summary", "scan_installed"]
 
 #: Reads one entry-point group.
 Scan = Callable[[str], Iterable[entrypoints.EntryPoint]]
@@ -33,7 +28,7 @@ class Plugin:
     """One installed plugin, not imported.
 
     Attributes:
-        kind: ``method``, ``dataset`` or ``evaluator``.
+        kind: Name of a kind.
         name: The name that users type.
         distribution: The installed package that brings it, normalised (``medssl-foo``).
         version: Of that package.
@@ -57,11 +52,11 @@ def discover(kind: str, *, scan: Scan | None = None) -> list[Plugin]:
     are both listed; :func:`medssl.discovery.find` refuses to choose.
 
     Args:
-        kind: ``method``, ``dataset`` or ``evaluator``.
+        kind: Name of a kind.
         scan: What reads the entry points of a group; the installed packages' by default.
     """
     found: dict[tuple[str, str, str], Plugin] = {}
-    for point in (scan or scan_installed)(GROUPS[kind]):
+    for point in (scan or scan_installed)(kind_named(kind).group):
         owner = point.distro
         plugin = Plugin(
             kind=kind,
@@ -98,11 +93,15 @@ def _read_installed(_folders: tuple[tuple[str, int], ...]) -> Mapping[str, Seque
         found = [pair for config, owner in entrypoints.iter_files_distros() for pair in _points(config, owner)]
     except Exception:  # whatever a foreign file provokes: parsing, decoding, a corrupt archive
         found = list(_read_one_by_one())
-    return {group: [point for owned_by, point in found if owned_by == group] for group in GROUPS.values()}
+    return {group: [point for owned_by, point in found if owned_by == group] for group in _groups()}
+
+
+def _groups() -> list[str]:
+    return [kind.group for kind in KINDS]
 
 
 def _points(config: Any, owner: entrypoints.Distribution) -> Iterator[tuple[str, entrypoints.EntryPoint]]:
-    for group in GROUPS.values():
+    for group in _groups():
         for name, target in config[group].items() if group in config else ():
             yield group, entrypoints.EntryPoint.from_string(target, name, owner)
 

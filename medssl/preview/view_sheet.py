@@ -21,8 +21,8 @@ from medssl.data.store.store import open_store
 from medssl.data.views import PlainViews, Views
 from medssl.errors import DataError
 from medssl.preview.contact_sheet import Row, contact_sheet
-from medssl.recipe import Recipe
-from medssl.runs.pretraining import build_method, views_of
+from medssl.recipe import DataRecipe, Recipe
+from medssl.runs.pretraining import build_method
 from medssl.train.encoder.backbones import build_encoder
 
 __all__ = ["describe_augmentation", "view_sheet"]
@@ -41,16 +41,17 @@ _PARTS: Mapping[str, Sequence[str]] = {
 }
 
 
-def view_sheet(recipe: Recipe, catalog: Catalog, data_dir: Path | None) -> Image.Image:
+def view_sheet(
+    recipe: DataRecipe, catalog: Catalog, data_dir: Path | None, *, trained: Recipe | None = None
+) -> Image.Image:
     """Draw one or two samples of each class as they are evaluated, and random views of them.
 
-    The views are those of the recipe's method, from as many epochs as fill a row; six of the plain augmentation where
-    the method trains nothing.
-
     Args:
-        recipe: Names the dataset, the method, the augmentation and the size.
+        recipe: Names the dataset, the augmentation and the size.
         catalog: Knows facts about the dataset.
         data_dir: See :func:`medssl.data.loading.data_folder`.
+        trained: The whole recipe, to draw the views that its method wants, from as many epochs as fill a row; ``None``,
+            or a method that trains nothing: six of the plain augmentation.
 
     Raises:
         DataError: There are no images, or they cannot be read.
@@ -58,14 +59,13 @@ def view_sheet(recipe: Recipe, catalog: Catalog, data_dir: Path | None) -> Image
     dataset = open_dataset(recipe.dataset, catalog, data_dir)
     samples = dataset.samples()
     chosen = _choose(samples, recipe.seed)
-    spec = _spec(recipe, len(samples), len(dataset.classes))
+    spec = _spec(trained, len(samples), len(dataset.classes))
     headings, columns = _pictures(recipe, dataset, chosen, spec)
     rows = [Row(_label(dataset, s), s.id, [column[i] for column in columns]) for i, s in enumerate(chosen)]
-    wanted = f", the views of {recipe.method.name}" if recipe.method.plugin.trains else ""
+    wanted = f", the views of {trained.method.name}" if trained and trained.method.plugin.trains else ""
     words = f"{recipe.views.augmentation}, {recipe.views.image_size} px, seed {recipe.seed}"
     title = f"{recipe.dataset.name}: {words}{wanted}"
-    augmentation = replace(recipe.augmentation, **recipe.overridden)
-    notes = [describe_augmentation(augmentation), *_group_notes(spec)]
+    notes = [describe_augmentation(recipe.augmentation), *_group_notes(spec)]
     return contact_sheet(title, headings, rows, notes)
 
 
@@ -123,21 +123,21 @@ def _label(dataset: Dataset, sample: Sample) -> str:
     return "no label" if sample.label is None else str(dataset.classes[sample.label])
 
 
-def _spec(recipe: Recipe, num_samples: int, num_classes: int) -> ViewSpec:
+def _spec(recipe: Recipe | None, num_samples: int, num_classes: int) -> ViewSpec:
     """Return what the method wants of a sample; it is built for that, as its options may decide it."""
-    if not recipe.method.plugin.trains:
+    if recipe is None or not recipe.method.plugin.trains:
         return ViewSpec((ViewGroup(count=_COLUMNS),))
     encoder = build_encoder(replace(recipe.encoder, weights=None), recipe.views.image_size, recipe.seed)
     method = build_method(recipe, encoder, num_samples=num_samples, num_classes=num_classes)
-    return views_of(method, recipe)
+    return recipe.data.views_for(method.views)
 
 
 def _pictures(
-    recipe: Recipe, dataset: Dataset, chosen: Sequence[Sample], spec: ViewSpec
+    recipe: DataRecipe, dataset: Dataset, chosen: Sequence[Sample], spec: ViewSpec
 ) -> tuple[list[str], list[NDArray[np.uint8]]]:
     """Make every column: its heading, and its pictures ``(n, S, S, 3)``."""
     size, positions, rows = recipe.views.image_size, torch.arange(len(chosen)), np.arange(len(chosen))
-    augmentation = replace(recipe.augmentation, **recipe.overridden)
+    augmentation = recipe.augmentation
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as cache:
         store = open_store(dataset, chosen, view_size=size, cache=Path(cache))
         plain = PlainViews(store, rows, image_size=size, device="cpu", normalisation="half", window=augmentation.window)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from medssl.catalog import Catalog, load_catalog
+from medssl.contracts.kinds import METHOD
 from medssl.errors import CheckpointError
 from medssl.io.files import write_atomic
 from medssl.report.figures.drawing import Drawing
@@ -149,9 +150,9 @@ def _write(files: Mapping[str, str], directory: Path) -> list[Path]:
 def _baseline_words(catalog: Catalog) -> dict[str, str]:
     """Say what each known baseline is: the first clause of its summary."""
     found = {}
-    for name in catalog.names("method"):
-        if catalog.entry("method", name).get("baseline"):
-            clause = catalog.summary("method", name).partition(";")[0].partition(",")[0].strip().rstrip(".")
+    for name in catalog.names(METHOD.name):
+        if catalog.entry(METHOD.name, name).get("baseline"):
+            clause = catalog.summary(METHOD.name, name).partition(";")[0].partition(",")[0].strip().rstrip(".")
             found[name] = clause[:1].lower() + clause[1:]
     return found
 

@@ -35,24 +35,23 @@ def naming_the_plugin(recipe: Recipe) -> Iterator[None]:
         found = _culprit(error, recipe)
         if found is None:
             raise
-        kind, choice, frame = found
+        choice, frame = found
         said = " ".join(str(error).split()) or "no message"
         raise PluginError(
-            f"{kind} '{choice.name}' ({choice.distribution} {choice.version}) failed in {frame.name}(): "
+            f"{choice.kind} '{choice.name}' ({choice.distribution} {choice.version}) failed in {frame.name}(): "
             f"{type(error).__name__}: {said}. It happened at {Path(frame.filename).name}:{frame.lineno}. "
             f"`medssl check {choice.name}` looks at the plugin alone; --traceback shows the whole path."
         ) from error
 
 
-def _culprit(error: Exception, recipe: Recipe) -> tuple[str, Choice, traceback.FrameSummary] | None:
+def _culprit(error: Exception, recipe: Recipe) -> tuple[Choice, traceback.FrameSummary] | None:
     """Return the plugin whose file is the last in the traceback, unless it had called back into the core."""
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return None  # whoever asked last is not who took it
-    chosen = [("method", recipe.method), ("dataset", recipe.dataset), *(("evaluator", c) for c in recipe.evaluators)]
-    files = {file: (kind, choice) for kind, choice in chosen for file in _files(choice.plugin)}
+    files = {file: choice for choice in recipe.choices for file in _files(choice.plugin)}
     for frame in reversed(traceback.extract_tb(error.__traceback__)):
         if frame.filename in files:
-            return *files[frame.filename], frame
+            return files[frame.filename], frame
         if Path(frame.filename).is_relative_to(_CORE):
             return None
     return None

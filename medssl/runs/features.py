@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -33,7 +32,7 @@ def plain_views(recipe: Recipe, data: Data, rows: np.ndarray, machine: Machine) 
         image_size=recipe.views.image_size,
         device=machine.device,
         normalisation=recipe.views.normalisation,
-        window=replace(recipe.augmentation, **recipe.overridden).window,
+        window=recipe.augmentation.window,
     )
 
 
@@ -64,7 +63,7 @@ class RandomViews:
             self._data.store,
             self._rows,
             ViewSpec((ViewGroup(count=1),)),
-            replace(recipe.augmentation, **recipe.overridden),
+            recipe.augmentation,
             image_size=recipe.views.image_size,
             seed=derive_seed(recipe.seed, "evaluation"),
             device=self._machine.device,

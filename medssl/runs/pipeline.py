@@ -17,11 +17,12 @@ from typing import Any, Literal
 
 from medssl.catalog import Catalog, load_catalog
 from medssl.contracts import Dataset
-from medssl.data.loading import Data, Source, load_data, open_dataset
+from medssl.contracts.kinds import DATASET, METHOD
+from medssl.data.loading import Data, Source, fingerprint, load_data, open_dataset
 from medssl.errors import CheckpointError, OptionError
 from medssl.io.files import checksum
 from medssl.io.locks import hold
-from medssl.recipe import Choice, Recipe, choose, resolve
+from medssl.recipe import Recipe, choose, resolve
 from medssl.results.directory import SCHEMA, RunDirectory, RunResult
 from medssl.runs.blame import naming_the_plugin
 from medssl.runs.evaluation import Findings, evaluate
@@ -76,7 +77,7 @@ def run(
         place: Where to read and write.
         catalog: A catalogue file of the user's own, merged over medssl's.
         listener: Hears what is going on.
-        **settings: Sections of a recipe, for instance ``train={"epochs": 30}``, ``method={"temperature": 0.2}``.
+        **settings: Sections of a recipe, for instance ``train={"epochs": 30}``.
 
     Returns:
         The result, as in ``result.json``.
@@ -85,7 +86,7 @@ def run(
         MedsslError: Something the user can put right.
     """
     known = load_catalog(catalog)
-    recipe = resolve(known, [settings, {"method": method, "dataset": dataset}])
+    recipe = resolve(known, [settings, {METHOD.section: method, DATASET.section: dataset}])
     return execute(recipe, catalog=known, place=place or Place(), listener=listener or Listener())
 
 
@@ -104,13 +105,13 @@ def execute(recipe: Recipe, *, catalog: Catalog, place: Place, listener: Listene
             start = time.perf_counter()
             listener.stage("data")
             dataset = open_dataset(recipe.dataset, catalog, place.data_dir)
-            data = load_data(recipe, dataset, on_bad_image=place.on_bad_image, progress=listener.progress)
+            data = load_data(recipe.data, dataset, on_bad_image=place.on_bad_image, progress=listener.progress)
             seen = hold_against(recipe, data)
             data.split.save(directory.splits)
             machine = Machine.choose(place.device, recipe.precision)
             listener.note(machine.reasons)
             listener.stage("pre-training")
-            source = None if place.force else find_pretrained(directory, data.fingerprint)
+            source = None if place.force else find_pretrained(directory, fingerprint(recipe, data))
             encoder, history = _encoder(source, recipe, data, machine, directory, listener)
             save(encoder, recipe, data, directory)
             listener.stage("features")
@@ -197,14 +198,14 @@ def fetch_dataset(name: str, options: Mapping[str, Any], catalog: Catalog, data_
     Raises:
         DataError: They cannot be had from here; the message says which file to put where.
     """
-    choice = choose("dataset", name, options, catalog)
+    choice = choose(DATASET.name, name, options, catalog)
     if choice.plugin.fetch is Dataset.fetch:
         dataset = open_dataset(choice, catalog, data_dir)
         dataset.samples()  # it brings nothing: what is missing, it says here
         return dataset.root
     base = data_dir or Path(os.environ.get("MEDSSL_DATA", "."))
     folder = (base / name.rpartition(":")[2]).resolve()
-    dataset = choice.plugin(choice.config, folder, catalog.entry("dataset", name))
+    dataset = choice.plugin(choice.config, folder, catalog.entry(DATASET.name, name))
     dataset.fetch()
     return folder
 
@@ -258,11 +259,7 @@ def _describe_run(
         "dataset": recipe.dataset.name,
         "seed": recipe.seed,
         "recipe": {**recipe.to_dict(), "hash": recipe.hash},
-        "plugins": {
-            "method": _origin(recipe.method),
-            "dataset": _origin(recipe.dataset),
-            "evaluators": [_origin(choice) for choice in recipe.evaluators],
-        },
+        "plugins": recipe.per_kind(lambda choice: choice.origin),
         "environment": dict(environment),
         "data": described,
         "pretrain": dict(training),
@@ -270,10 +267,6 @@ def _describe_run(
         "diagnostics": findings.diagnostics,
         "seconds": round(seconds, 3),
     }
-
-
-def _origin(choice: Choice) -> dict[str, str]:
-    return {"name": choice.name, "distribution": choice.distribution, "version": choice.version}
 
 
 def _describe_training(recipe: Recipe, images: int, history: Sequence[EpochRecord]) -> dict[str, Any]:

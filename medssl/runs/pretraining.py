@@ -9,8 +9,8 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from medssl.contracts import Evaluator, Features, Method, Predictor, Task, ViewSpec
-from medssl.data.loading import Data
+from medssl.contracts import Evaluator, Features, Method, Predictor, Task
+from medssl.data.loading import Data, fingerprint
 from medssl.data.views import Views
 from medssl.errors import PluginError
 from medssl.recipe import Recipe
@@ -26,7 +26,7 @@ from medssl.train.loop.trainer import EpochRecord, Trainer
 from medssl.train.machine.machine import Machine
 from medssl.train.machine.small_maps import REASON, find_small_maps
 
-__all__ = ["build_method", "pretrain", "save", "views_of"]
+__all__ = ["build_method", "pretrain", "save"]
 
 _ONLINE_BANK = 1000  # training images that the online validation compares with: keeps it under 3 % of an epoch
 
@@ -51,12 +51,12 @@ def pretrain(
         return encoder, []
     part = data.pretraining_part()
     method = build_method(recipe, encoder, num_samples=len(part), num_classes=len(data.classes))
-    spec = views_of(method, recipe)
+    spec = recipe.data.views_for(method.views)
     views = Views(
         data.store,
         part.rows,
         spec,
-        replace(recipe.augmentation, **recipe.overridden),
+        recipe.augmentation,
         image_size=full,
         seed=recipe.seed,
         device=machine.device,
@@ -77,7 +77,7 @@ def pretrain(
         labels=part.labels if method.uses_labels else None,
         groups=part.groups,
         directory=directory.path,
-        fingerprint=data.fingerprint,
+        fingerprint=fingerprint(recipe, data),
     )
     watch = CollapseWatch(recipe, len(data.classes), len(part) // recipe.train.batch_size, listener)
     validate = _online_validation(recipe, data, encoder, machine, watch)
@@ -90,10 +90,10 @@ def save(encoder: Encoder, recipe: Recipe, data: Data, directory: RunDirectory) 
         "normalisation": recipe.views.normalisation,
         "image_size": str(recipe.views.image_size),
         "recipe": recipe.hash,
-        "pretraining": data.fingerprint,
+        "pretraining": fingerprint(recipe, data),
         "seen": seen_by(recipe, data).to_text(),
     }
-    if (window := replace(recipe.augmentation, **recipe.overridden).window) is not None:
+    if (window := recipe.augmentation.window) is not None:
         header["window"] = json.dumps(window)
     if encoder.float32_layers:
         header["float32_layers"] = json.dumps(encoder.float32_layers)
@@ -115,15 +115,6 @@ def build_method(recipe: Recipe, encoder: Encoder, *, num_samples: int, num_clas
         torch.default_generator.manual_seed(derive_seed(recipe.seed, "method"))
         method: Method = recipe.method.plugin(recipe.method.config, encoder, task)
     return method
-
-
-def views_of(method: Method, recipe: Recipe) -> ViewSpec:
-    """Return the views of a method; what the user set by hand wins over what it asks of a group of them."""
-    groups = tuple(
-        replace(group, augment={k: v for k, v in group.augment.items() if k not in recipe.overridden})
-        for group in method.views.groups
-    )
-    return replace(method.views, groups=groups)
 
 
 def _online_validation(

@@ -2,28 +2,36 @@
 
 from __future__ import annotations
 
+import inspect
 import keyword
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from tempfile import mkdtemp
+from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from medssl import discovery
+from medssl.contracts.kinds import Kind, kind_named
 from medssl.errors import OptionError
 
 __all__ = ["write_package"]
 
-_FILES = {"pyproject.toml": "pyproject.toml", "README.md": "README.md", "{module}.py": "{kind}.py"}
-_TEST = "tests/test_{module}.py"
+# path -> its template, the first that exists: a kind without one begins with the methods of its contract
+_FILES = {
+    "pyproject.toml": ("pyproject.toml.j2",),
+    "README.md": ("README.md.j2",),
+    "{module}.py": ("{kind}.py.j2", "plugin.py.j2"),
+    "tests/test_{module}.py": ("test_{kind}.py.j2", "test_plugin.py.j2"),
+}
 
 
 def write_package(kind: str, name: str, parent: Path) -> Path:
     """Write ``medssl-<name>`` below a folder, whole or not at all.
 
     Args:
-        kind: ``method``, ``dataset`` or ``evaluator``.
+        kind: Name of a kind.
         name: Of the plugin, as users will type it: lower-case letters, digits and underscores.
         parent: An existing folder.
 
@@ -43,7 +51,8 @@ def write_package(kind: str, name: str, parent: Path) -> Path:
         "module": f"medssl_{name}",
         "distribution": folder.name,
         "class_name": "".join(word.capitalize() for word in name.split("_")),
-        "group": discovery.GROUPS[kind],
+        "group": kind_named(kind).group,
+        **_of_contract(kind_named(kind), name),
     }
     try:
         unfinished = Path(mkdtemp(prefix=".medssl-new-", dir=parent))
@@ -61,17 +70,29 @@ def write_package(kind: str, name: str, parent: Path) -> Path:
     return folder
 
 
-def _render(words: Mapping[str, str]) -> dict[str, str]:
+def _render(words: Mapping[str, Any]) -> dict[str, str]:
     environment = Environment(
         loader=PackageLoader("medssl.scaffold", "templates"),
         undefined=StrictUndefined,
         keep_trailing_newline=True,
         autoescape=False,  # Python and TOML, not HTML
     )
-    files = {**_FILES, _TEST: "test_{kind}.py"}
     return {
-        path.format(**words): environment.get_template(template.format(**words) + ".j2").render(words)
-        for path, template in files.items()
+        path.format(**words): environment.select_template([each.format(**words) for each in names]).render(words)
+        for path, names in _FILES.items()
+    }
+
+
+def _of_contract(kind: Kind, name: str) -> dict[str, Any]:
+    """Return what a template may say about the contract: where it is imported from, and what a plugin must define."""
+    contract = kind.load_contract()
+    module = contract.__module__
+    missing = sorted(getattr(contract, "__abstractmethods__", ()))
+    return {
+        "contract": contract.__name__,
+        "contract_module": "medssl.contracts" if module.startswith("medssl.contracts.") else module,
+        "abstract": {each: ", ".join(inspect.signature(getattr(contract, each)).parameters) for each in missing},
+        "options": ".".join(kind.place_of_options(name)),
     }
 
 
@@ -84,5 +105,7 @@ def _check_name(kind: str, name: str) -> None:
     owners = [plugin for plugin in discovery.discover(kind) if plugin.name == name]
     if owners:
         raise OptionError(
-            f"there is a {kind} '{name}' already. The package {owners[0].distribution} brings it. Choose another name."
+            f"there is {kind_named(kind).with_article} '{name}' already. "
+            f"The package {owners[0].distribution} brings it. "
+            "Choose another name."
         )

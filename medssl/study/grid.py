@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from medssl.catalog import Catalog
+from medssl.contracts.kinds import DATASET, EVALUATOR, METHOD
 from medssl.data.listing import list_samples
 from medssl.data.loading import open_dataset
 from medssl.data.split.splits import FOLDED, fold_count
@@ -79,15 +80,15 @@ def expand(plan: Plan, layers: Sequence[Mapping[str, Any]], catalog: Catalog, da
     Raises:
         MedsslError: No method or no dataset is named, or a recipe cannot be resolved.
     """
-    for kind, names in (("method", (*plan.methods, *plan.baselines)), ("dataset", plan.datasets)):
+    for kind, names in ((METHOD, (*plan.methods, *plan.baselines)), (DATASET, plan.datasets)):
         if not names:
             raise OptionError(
-                f"the study names no {kind}. Give --{kind} NAME, or a plan with {kind}s; `medssl list {kind}s` shows "
-                "the names."
+                f"the study names no {kind.name}. Give --{kind.name} NAME, or a plan with {kind.plural}; `medssl list "
+                f"{kind.plural}` shows the names."
             )
     below: list[Mapping[str, Any]] = [{"recipe": plan.recipe} if plan.recipe else {}, plan.settings, *layers]
     if plan.evaluators:
-        below.append({"evaluators": list(plan.evaluators)})
+        below.append({EVALUATOR.section: list(plan.evaluators)})
     cells: dict[str, list[Cell]] = {}
     seen = set()
     datasets, methods = (_with_variants(some) for some in (plan.datasets, (*plan.baselines, *plan.methods)))
@@ -116,12 +117,12 @@ def _with_variants(entries: Sequence[Any]) -> list[tuple[Any, str]]:
 def _batch_sizes(plan: Plan, method: Any, catalog: Catalog) -> Sequence[int | None]:
     sizes = plan.batch_sizes or (None,)
     name = method if isinstance(method, str) else method["plugin"]
-    once = method in plan.baselines or catalog.entry("method", name).get("baseline")
+    once = method in plan.baselines or catalog.entry(METHOD.name, name).get("baseline")
     return sizes[:1] if once else sizes
 
 
 def _layer(dataset: Any, method: Any, batch_size: int | None, seed: int, fraction: float | None) -> dict[str, Any]:
-    layer = {"dataset": dataset, "method": method, "seed": seed}
+    layer = {DATASET.section: dataset, METHOD.section: method, "seed": seed}
     if batch_size is not None:
         layer["train"] = {"batch_size": batch_size}
     if fraction is not None and fraction < 1:

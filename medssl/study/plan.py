@@ -11,9 +11,10 @@ from typing import Any
 import yaml
 
 from medssl.catalog import Catalog
+from medssl.contracts.kinds import KINDS, METHOD, Kind
 from medssl.errors import OptionError, did_you_mean
 
-__all__ = ["Plan", "build_plan", "read_plan"]
+__all__ = ["PLUGIN_LISTS", "VARIED", "Plan", "build_plan", "read_plan"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +56,10 @@ class Plan:
 
 
 _KEYS = tuple(option.name for option in fields(Plan))
+#: The kinds whose plugins a plan lists.
+VARIED = tuple(kind for kind in KINDS if kind.plural in _KEYS)
+#: Each list of plugins in a plan, and their kind.
+PLUGIN_LISTS: Mapping[str, Kind] = {**{kind.plural: kind for kind in VARIED}, "baselines": METHOD}
 _LISTS = tuple(option.name for option in fields(Plan) if option.default == ())
 
 
@@ -109,7 +114,7 @@ def build_plan(values: Mapping[str, Any], source: str) -> Plan:
 
 
 def _check_names(plan: Plan, source: str) -> None:
-    for key in ("methods", "baselines", "datasets", "evaluators"):
+    for key in PLUGIN_LISTS:
         for value in getattr(plan, key):
             if not isinstance(value, str) and not (isinstance(value, Mapping) and isinstance(value.get("plugin"), str)):
                 raise OptionError(

@@ -20,6 +20,7 @@ import yaml
 from medssl.catalog import load_catalog
 from medssl.cli import main
 from medssl.cli.options import recipe_layers
+from medssl.contracts.kinds import KINDS
 from medssl.recipe import resolve
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -47,7 +48,7 @@ def test_every_plugin_has_its_line_in_the_catalogue(kind: str, name: str) -> Non
     assert load_catalog().summary(kind, name).strip()
 
 
-@pytest.mark.parametrize("kind", ["method", "dataset", "evaluator"])
+@pytest.mark.parametrize("kind", [kind.name for kind in KINDS])
 def test_the_catalogue_knows_no_plugin_of_ours_that_does_not_exist(kind: str) -> None:
     catalog = load_catalog()
     ours = set(catalog.names(kind)) - set(catalog.packages(kind))
@@ -151,7 +152,7 @@ def test_command_line_in_the_documentation_is_understood(path: Path, words: list
     for kind in ("method", "dataset"):
         if (name := parsed.get(kind)) and name not in TAUGHT:
             assert (kind, name.rpartition(":")[2]) in known
-    for name in parsed.get("evaluator") or ():
+    for name in parsed.get("evaluators") or ():
         assert ("evaluator", name) in known or name in TAUGHT
 
 

@@ -82,7 +82,7 @@ def test_an_option_of_something_else_is_refused(call, word):
 def test_a_data_folder_is_for_datasets(call):
     result = call("knn", "--data-dir", ".")
     assert result.exit_code == 2
-    assert "--data-dir is for datasets" in result.output
+    assert "knn is an evaluator and reads no files of its own. Leave --data-dir out." in result.output
 
 
 def test_an_unknown_name_suggests_the_closest(call):

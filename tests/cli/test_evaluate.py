@@ -34,7 +34,7 @@ def test_a_runs_encoder_has_the_runs_result_and_split(call, tmp_path):
     (directory,) = (tmp_path / "runs").iterdir()
     for encoder in (directory, directory / "encoder.safetensors"):
         again = result(call("evaluate", str(encoder), "--dataset", "phantom", *TINY))
-        assert again["method"] == "frozen"
+        assert again["method"] == "none"
         assert again["evaluations"] == trained["evaluations"]
         assert again["data"]["split_sha256"] == trained["data"]["split_sha256"]
 
@@ -58,7 +58,7 @@ def test_a_missing_encoder_is_named(call):
 
 
 def test_the_method_behind_it_refuses_random_weights(call, tmp_path):
-    outcome = call("run", "--method", "frozen", "--dataset", "phantom")
+    outcome = call("run", "--method", "none", "--dataset", "phantom")
     assert outcome.exit_code == 1
     assert "needs an encoder with weights" in outcome.output
     assert not (tmp_path / "runs").exists()

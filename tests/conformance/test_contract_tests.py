@@ -92,6 +92,6 @@ def test_a_broken_signature_is_a_failed_test(run):
 
 
 def test_the_kit_works_without_pytest(tmp_path):
-    program = "import sys; sys.modules['pytest'] = None; from medssl.conformance import check_method"
+    program = "import sys; sys.modules['pytest'] = None; from medssl.conformance import check_plugin"
     done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

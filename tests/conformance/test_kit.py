@@ -9,15 +9,13 @@ import torch
 
 from medssl.conformance import (
     ContractError,
-    check_dataset,
-    check_evaluator,
-    check_method,
     check_plugin,
     checks_for,
     run_checks,
 )
 from medssl.conformance.running import name_of
 from medssl.contracts import Dataset, Evaluator, Method, Sample
+from medssl.contracts.kinds import KINDS
 
 
 class Sound(Dataset):
@@ -47,7 +45,7 @@ class Wide(Dataset):
 
 def test_all_findings_come_at_once():
     with pytest.raises(ContractError) as error:
-        check_dataset(Wide)
+        check_plugin("dataset", Wide)
     text = str(error.value)
     assert text.startswith("Wide breaks the dataset contract:\n- ")
     assert "- groups and default split fit together: group_kind must say" in text
@@ -56,13 +54,13 @@ def test_all_findings_come_at_once():
     )
 
 
-@pytest.mark.parametrize("check", [check_method, check_dataset, check_evaluator])
-def test_something_that_is_no_plugin_of_the_kind_is_said_to_be_none(check):
+@pytest.mark.parametrize("kind", [kind.name for kind in KINDS])
+def test_something_that_is_no_plugin_of_the_kind_is_said_to_be_none(kind):
     class Other:
         pass
 
     with pytest.raises(ContractError, match=r"Other is not a subclass of medssl\.contracts\."):
-        check(Other)
+        check_plugin(kind, Other)
 
 
 def test_a_broken_signature_ends_the_checks():
@@ -114,8 +112,8 @@ def test_the_caller_s_random_numbers_stay_where_they_were():
 
 
 def test_every_check_has_a_name_of_its_own_and_says_what_it_looks_at():
-    for kind, base in {"method": Method, "dataset": Dataset, "evaluator": Evaluator}.items():
-        checks = checks_for(kind, base)
+    for kind in KINDS:
+        checks = checks_for(kind.name, kind.load_contract())
         assert len({name_of(check) for check in checks}) == len(checks) >= 9
         assert all(check.__name__.startswith("check_") and len(check.__doc__) > 40 for check in checks)
 

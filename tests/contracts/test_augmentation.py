@@ -76,7 +76,7 @@ def test_a_recipe_file_gives_fields_over_the_datasets_augmentation():
     assert recipe.views.augmentation == "histology"
     assert (recipe.augmentation.stain, recipe.augmentation.rotate90) == (0.5, 0.75)
     assert recipe.augmentation.window == (10, 200)
-    assert recipe.overridden == {}
+    assert recipe.data.overridden == {}
 
 
 def test_a_users_recipe_serves_a_dataset_that_names_it_and_a_recipe_for_one_dataset(tmp_path):
@@ -94,4 +94,4 @@ recipes:
 
 
 def test_what_the_user_set_wins_over_what_a_method_asks():
-    assert resolve(load_catalog(), [NAMED, {"views": {"rotation": "5"}}]).overridden == {"rotation": 5}
+    assert resolve(load_catalog(), [NAMED, {"views": {"rotation": "5"}}]).data.overridden == {"rotation": 5}

@@ -5,9 +5,11 @@ from pathlib import Path
 import entrypoints
 import pytest
 
-from medssl.discovery import GROUPS, Plugin, discover, find, load, package_summary
+from medssl.contracts.kinds import KINDS
+from medssl.discovery import Plugin, discover, find, load, package_summary
 from medssl.errors import PluginError
 
+GROUPS = {kind.name: kind.group for kind in KINDS}
 FIRST_PARTY = {
     "method": {"dcl": "medssl_methods.dcl:DCL", "simclr": "medssl_methods.simclr:SimCLR"},
     "dataset": {"colorectal": "medssl_datasets.colorectal:Colorectal"},
@@ -277,8 +279,8 @@ def test_a_package_speaks_for_its_plugins_where_the_catalogue_does_not_know_them
 def test_listing_imports_no_heavy_library():
     heavy = ["torch", "torchvision", "lightly", "timm", "sklearn", "matplotlib", "pydantic", "numpy"]
     code = (
-        "import sys\nfrom medssl import catalog, options, discovery\n"
-        "[discovery.discover(kind) for kind in discovery.GROUPS]\ncatalog.load_catalog()\n"
+        "import sys\nfrom medssl import catalog, discovery, options\nfrom medssl.contracts.kinds import KINDS\n"
+        "[discovery.discover(kind.name) for kind in KINDS]\ncatalog.load_catalog()\n"
         f"print([name for name in {heavy} if name in sys.modules])"
     )
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

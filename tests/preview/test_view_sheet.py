@@ -22,7 +22,8 @@ def drawn(monkeypatch):
     def draw(**settings):
         catalog = load_catalog()
         base = {"method": "simclr", "dataset": "phantom", "views": {"image_size": 32}}
-        view_sheet(resolve(catalog, [base, settings]), catalog, None)
+        recipe = resolve(catalog, [base, settings])
+        view_sheet(recipe.data, catalog, None, trained=recipe)
         return seen[-1]
 
     return draw

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from medssl.catalog import load_catalog
+from medssl.contracts.kinds import EVALUATOR, METHOD, Kind
 from medssl.data.loading import Data, load_data, open_dataset
 from medssl.recipe import Choice, Recipe, resolve
 from medssl.results.directory import RunDirectory
@@ -27,9 +28,9 @@ SETTINGS = {
 }
 
 
-def choice(plugin: type[Any], name: str = "toy") -> Choice:
+def choice(kind: Kind, plugin: type[Any], name: str = "toy") -> Choice:
     """A plugin of a test's own, as a recipe holds it."""
-    return Choice(name=name, distribution="test", version="1", plugin=plugin, config=plugin.Config())
+    return Choice(kind=kind.name, name=name, distribution="test", version="1", plugin=plugin, config=plugin.Config())
 
 
 @dataclass
@@ -42,11 +43,13 @@ class Scene:
     encoder: Encoder
 
     def with_evaluators(self, *plugins: type[Any]) -> Recipe:
-        named = tuple(choice(plugin, plugin.__name__.lower()) for plugin in plugins)
-        return replace(self.recipe, evaluators=named)
+        named = tuple(choice(EVALUATOR, plugin, plugin.__name__.lower()) for plugin in plugins)
+        return replace(self.recipe, evaluation=replace(self.recipe.evaluation, evaluators=named))
 
     def with_method(self, plugin: type[Any], **train: Any) -> Recipe:
-        return replace(self.recipe, method=choice(plugin), train=replace(self.recipe.train, **train))
+        settings = replace(self.recipe.train, **train)
+        training = replace(self.recipe.training, method=choice(METHOD, plugin), train=settings)
+        return replace(self.recipe, training=training)
 
     def features(self, folder: Path) -> dict[str, Any]:
         return extract_features(self.recipe, self.data, self.encoder, self.machine, RunDirectory(folder))
@@ -58,6 +61,6 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Scene:
     recipe = resolve(catalog, [SETTINGS])
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MEDSSL_CACHE", str(tmp_path_factory.mktemp("cache")))
-        data = load_data(recipe, open_dataset(recipe.dataset, catalog, None))
+        data = load_data(recipe.data, open_dataset(recipe.dataset, catalog, None))
     machine = Machine.choose("cpu", "float32")
     return Scene(recipe, data, machine, build_encoder(recipe.encoder, 24, seed=0))

@@ -42,7 +42,8 @@ def plugin(tmp_path_factory):
 @pytest.fixture
 def recipe(plugin):
     found = resolve(load_catalog(), [{"method": "dcl", "dataset": "phantom", "evaluators": ["knn"]}])
-    return replace(found, method=replace(found.method, name="broken", plugin=plugin))
+    broken = replace(found.method, name="broken", plugin=plugin)
+    return replace(found, training=replace(found.training, method=broken))
 
 
 def call(recipe, encode):

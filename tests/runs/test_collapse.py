@@ -186,7 +186,8 @@ def test_simsiam_is_sound_and_collapses_without_its_stop_gradient(scene, tmp_pat
     """Figure 2 of Chen & He 2021, in small."""
     ear = Ear()
     recipe = scene.with_method(method, epochs=90, learning_rate=0.3, validate_every=10)
-    scene = replace(scene, recipe=replace(recipe, encoder=replace(recipe.encoder, backbone="resnet10t")))
+    encoder = replace(recipe.encoder, backbone="resnet10t")
+    scene = replace(scene, recipe=replace(recipe, training=replace(recipe.training, encoder=encoder)))
     scene.encoder, _ = pretrain(scene.recipe, scene.data, scene.machine, RunDirectory(tmp_path), ear)
     found = measure(scene, scene.recipe, scene.features(tmp_path)["train"][1], ear)
     assert bool(found["collapsed"]) is collapses

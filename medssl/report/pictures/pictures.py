@@ -28,7 +28,7 @@ from medssl.errors import DataError
 from medssl.preview.view_sheet import describe_augmentation
 from medssl.recipe import Recipe, resolve
 from medssl.results.directory import RunResult
-from medssl.runs.pretraining import build_method, views_of
+from medssl.runs.pretraining import build_method
 from medssl.train.encoder.backbones import build_encoder
 
 __all__ = ["Pictures", "data_uri", "open_pictures", "read_recipe", "sprite_uri"]
@@ -57,7 +57,7 @@ class Pictures:
         self.ids = frozenset(store.ids)
         self._recipe, self._store, self._num_classes = recipe, store, num_classes
         self._rows = {name: row for row, name in enumerate(store.ids)}
-        self._augmentation = replace(recipe.augmentation, **recipe.overridden)
+        self._augmentation = recipe.augmentation
 
     def plain(self, ids: Sequence[str], side: int = SIDE) -> Pixels:
         """Show images as at evaluation: ``(N, S, S, 3)``, short side resized, centre cut out."""
@@ -103,7 +103,7 @@ class Pictures:
             return ViewSpec((ViewGroup(count=_VIEWS),))
         encoder = build_encoder(replace(recipe.encoder, weights=None), recipe.views.image_size, recipe.seed)
         method = build_method(recipe, encoder, num_samples=recipe.train.batch_size, num_classes=self._num_classes)
-        return views_of(method, recipe)
+        return recipe.data.views_for(method.views)
 
 
 def read_recipe(run: RunResult, catalog: Catalog) -> Recipe:

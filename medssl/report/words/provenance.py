@@ -131,6 +131,6 @@ def environments(runs: Sequence[RunResult]) -> list[tuple[str, str]]:
             if value not in (None, [], ""):
                 found.setdefault(key, {})[text] = None
         plugins = run.values["plugins"]
-        for plugin in (plugins["method"], plugins["dataset"], *plugins["evaluators"]):
+        for plugin in (each for named in plugins.values() for each in (named if isinstance(named, list) else [named])):
             found.setdefault(str(plugin["distribution"]), {})[str(plugin["version"])] = None
     return [(key, "; ".join(values)) for key, values in found.items()]

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from medssl.catalog import Catalog
+from medssl.contracts.kinds import METHOD
 from medssl.results.directory import RunResult
 
 __all__ = ["Estimate", "Row", "group_rows", "repeats"]
@@ -148,7 +149,7 @@ def _row(runs: Sequence[RunResult], catalog: Catalog) -> Row:
 
 def _is_baseline(values: Mapping[str, Any], catalog: Catalog) -> bool:
     """What the catalogue calls one, and whatever is trained with labels."""
-    marked = bool(catalog.entry("method", str(values["method"])).get("baseline"))
+    marked = bool(catalog.entry(METHOD.name, str(values["method"])).get("baseline"))
     return marked or bool(values["pretrain"].get("uses_labels"))
 
 

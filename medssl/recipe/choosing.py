@@ -1,0 +1,121 @@
+"""A plugin that a recipe names: loaded, with its options checked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from medssl import options
+from medssl.catalog import Catalog
+from medssl.contracts.kinds import Kind
+from medssl.discovery import load_plugin
+from medssl.errors import OptionError, did_you_mean
+
+__all__ = ["Choice", "choose", "choose_many", "name_in", "plain"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choice:
+    """One plugin that the recipe names, imported, with its options checked.
+
+    Attributes:
+        kind: Name of its kind.
+        name: As the user wrote it.
+        distribution: The package that brings it.
+        version: Of that package.
+        plugin: The class.
+        config: An instance of its ``Config``.
+    """
+
+    kind: str
+    name: str
+    distribution: str
+    version: str
+    plugin: type[Any]
+    config: Any
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the name and every option."""
+        return {"plugin": self.name, **plain(asdict(self.config))}
+
+    @property
+    def origin(self) -> dict[str, str]:
+        """Name, package and version, as a result states them."""
+        return {"name": self.name, "distribution": self.distribution, "version": self.version}
+
+
+def name_in(kind: Kind, values: Mapping[str, Any]) -> str:
+    """Return the name of the plugin that merged layers have for a kind of which a run takes one; empty: none.
+
+    Raises:
+        OptionError: None is named, and a run needs one.
+    """
+    name = values.get(kind.section, {}).get("plugin")
+    if not name and kind.required:
+        raise OptionError(
+            f"no {kind.name} is named. Give --{kind.name} NAME; `medssl list {kind.plural}` shows the names."
+        )
+    return str(name or "")
+
+
+def choose(kind: str, name: str, values: Mapping[str, Any], catalog: Catalog) -> Choice:
+    """Load a plugin and build its ``Config``.
+
+    Args:
+        kind: Name of its kind.
+        name: The plugin's name, or ``distribution:name``.
+        values: Its options; a ``plugin`` among them is passed over.
+        catalog: Knows which package brings a name that is not installed.
+
+    Raises:
+        PluginError: See :func:`medssl.discovery.load_plugin`.
+        OptionError: An option is unknown, of the wrong type, or out of range.
+    """
+    found, plugin = load_plugin(kind, name, catalog.packages(kind))
+    given = {key: value for key, value in values.items() if key != "plugin"}
+    return Choice(
+        kind=kind,
+        name=name,
+        distribution=found.distribution,
+        version=found.version,
+        plugin=plugin,
+        config=options.build(plugin.Config, given, f"{kind} '{name}'"),
+    )
+
+
+def choose_many(kind: Kind, values: Mapping[str, Any], user: Mapping[str, Any], catalog: Catalog) -> tuple[Choice, ...]:
+    """Choose the plugins of a kind of which a run takes several: those of the strongest list.
+
+    Args:
+        kind: The kind.
+        values: All layers, merged; under ``*`` the names of the strongest list.
+        user: The user's layers alone: options for a plugin that no list names are an error.
+        catalog: As above.
+
+    Raises:
+        OptionError: See above, or none is named and a run needs one.
+    """
+    section = values.get(kind.section, {})
+    names = section.get("*", [])
+    for name in user.get(kind.section, {}):
+        if name != "*" and name not in names:
+            raise OptionError(
+                f"there are options for the {kind.name} '{name}', which this run does not use."
+                f"{did_you_mean(name, names)} It uses: {', '.join(names) or 'none'}. Add --{kind.name} {name}."
+            )
+    if not names and kind.required:
+        raise OptionError(
+            f"no {kind.name} is named. Give --{kind.name} NAME; `medssl list {kind.plural}` shows the names."
+        )
+    return tuple(choose(kind.name, name, section.get(name, {}), catalog) for name in names)
+
+
+def plain(value: Any) -> Any:
+    """Turn paths and tuples into what YAML and JSON can hold."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, tuple | list):
+        return [plain(item) for item in value]
+    return str(value) if isinstance(value, Path) else value

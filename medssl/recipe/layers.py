@@ -1,0 +1,96 @@
+"""Layers of settings: their short forms written out, and one laid over the other."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from medssl.contracts.kinds import KINDS
+from medssl.errors import OptionError, did_you_mean
+from medssl.settings import EncoderSettings, EvaluateSettings, SplitSettings, TrainSettings
+
+__all__ = ["SECTIONS", "lay_over", "normal_form", "stack"]
+
+#: Sections of a recipe that are no plugin's and no view's.
+SECTIONS: Mapping[str, type] = {
+    "train": TrainSettings,
+    "encoder": EncoderSettings,
+    "split": SplitSettings,
+    "evaluate": EvaluateSettings,
+}
+_MAPPINGS = (*SECTIONS, "views", "augmentation", *(kind.section for kind in KINDS))
+_KEYS = ("recipe", *(kind.section for kind in KINDS), "seed", "precision", "views", "augmentation", *SECTIONS)
+_RATES = ("learning_rate", "base_learning_rate")
+
+
+def stack(layers: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Merge the user's layers, weakest first.
+
+    A list of plugins takes the place of the list before, options included; under ``*`` are the names of the last.
+
+    Raises:
+        OptionError: An unknown key (with the closest), or a section that is no mapping.
+    """
+    user: dict[str, Any] = {}
+    for layer in layers:
+        _check_keys(layer)
+        written = normal_form(layer)
+        user = lay_over(user, written)
+        for kind in KINDS:
+            if kind.many and "*" in written.get(kind.section, {}):
+                section = user[kind.section]
+                user[kind.section] = {name: section[name] for name in (*section["*"], "*")}
+    return user
+
+
+def _check_keys(layer: Mapping[str, Any]) -> None:
+    for key in layer:
+        if key not in _KEYS:
+            raise OptionError(
+                f"a recipe has no setting '{key}'.{did_you_mean(str(key), _KEYS)} Settings: {', '.join(_KEYS)}. "
+                "An option of the method is method.NAME."
+            )
+
+
+def normal_form(layer: Mapping[str, Any]) -> dict[str, Any]:
+    """Turn the short forms of a layer into mappings that can be merged; drop what is left empty.
+
+    A plugin is a name, or a mapping of ``plugin`` (the name) and options; several are a list of either, one of either,
+    or a mapping of options by name.
+    """
+    values = {key: value for key, value in layer.items() if value is not None}
+    for kind in KINDS:
+        given = values.get(kind.section)
+        if not kind.many and isinstance(given, str):
+            values[kind.section] = {"plugin": given}
+        elif kind.many and (isinstance(given, str) or (isinstance(given, Mapping) and "plugin" in given)):
+            values[kind.section] = _by_name([given])
+        elif kind.many and isinstance(given, list | tuple):
+            values[kind.section] = _by_name(given)
+    for key in _MAPPINGS:
+        if key in values and not isinstance(values[key], Mapping):
+            raise OptionError(f"the section '{key}' must hold settings by name, but is {values[key]!r}.")
+    return values
+
+
+def _by_name(listed: Sequence[Any]) -> dict[str, Any]:
+    named = [{"plugin": each} if isinstance(each, str) else dict(each) for each in listed]
+    values: dict[str, Any] = {str(each.pop("plugin", "")): each for each in named}
+    return {**values, "*": list(values)}
+
+
+def lay_over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """Merge two layers; a learning rate below holds for its optimizer, and until a rate is given in either way."""
+    train, given = below.get("train", {}), above.get("train", {})
+    optimizer = train.get("optimizer", TrainSettings.optimizer)
+    if given.get("optimizer", optimizer) != optimizer or any(given.get(rate) is not None for rate in _RATES):
+        below = {**below, "train": {key: value for key, value in train.items() if key not in _RATES}}
+    return _merge(below, above)
+
+
+def _merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(below)
+    for key, value in above.items():
+        both = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
+        merged[key] = _merge(merged[key], value) if both else value
+    return merged

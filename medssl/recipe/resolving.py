@@ -1,0 +1,154 @@
+"""From layers of settings to a recipe: merged, every value checked, frozen."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Annotated, Any
+
+from annotated_types import Ge, Lt
+
+from medssl import options
+from medssl.catalog import Catalog
+from medssl.contracts import Augmentation
+from medssl.contracts.kinds import DATASET, KINDS, METHOD, Kind
+from medssl.errors import OptionError, did_you_mean
+from medssl.recipe.choosing import Choice, choose, choose_many, name_in
+from medssl.recipe.layers import SECTIONS, lay_over, normal_form, stack
+from medssl.recipe.parts import DataRecipe, EvaluateRecipe, Recipe, TrainRecipe
+from medssl.settings import Precision, ViewSettings
+
+__all__ = ["resolve", "resolve_data"]
+
+_AUGMENTATION_FIELDS = tuple(option.name for option in fields(Augmentation))
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Scalars:
+    seed: Annotated[int, Ge(0), Lt(2**63)] = 0
+    precision: Precision = "auto"
+
+
+def resolve(catalog: Catalog, layers: Sequence[Mapping[str, Any]]) -> Recipe:
+    """Merge the user's layers with the catalogue's recipe, check every value, and freeze the result.
+
+    Args:
+        catalog: For recipes, augmentations and facts.
+        layers: Nested values in the shape of a recipe file, weakest first (a recipe file, then flags). A plugin is a
+            name, or a mapping of ``plugin`` (the name) and options; of a kind that a run takes several of, a list of
+            either, or a mapping of options by name.
+
+    Raises:
+        OptionError: An unknown key (with the closest), a wrong type, a value out of range, a plugin not named.
+        PluginError: See :func:`medssl.discovery.load_plugin`.
+    """
+    user = stack(layers)
+    values = _over_the_catalogue(catalog, user, {kind: name_in(kind, user) for kind in KINDS if not kind.many})
+    chosen = _choose(catalog, values, user, KINDS)
+    scalars = _scalars(values)
+    sections: dict[str, Any] = {
+        name: options.build(kind, values.get(name, {}), name) for name, kind in SECTIONS.items()
+    }
+    recipe = Recipe(
+        base=_base(user),
+        precision=scalars.precision,
+        data=_data_part(catalog, values, chosen, scalars.seed),
+        training=TrainRecipe(**_of("training", chosen), encoder=sections["encoder"], train=sections["train"]),
+        evaluation=EvaluateRecipe(**_of("evaluation", chosen), evaluate=sections["evaluate"]),
+        others=_of("run", chosen),
+    )
+    _refuse_leaked_labels(recipe)
+    return recipe
+
+
+def resolve_data(catalog: Catalog, layers: Sequence[Mapping[str, Any]]) -> DataRecipe:
+    """Resolve the data part alone, as a run would have it; nothing else need be named, or is checked.
+
+    Args:
+        catalog: As for :func:`resolve`.
+        layers: Likewise.
+
+    Raises:
+        OptionError: See :func:`resolve`, for the settings of this part.
+        PluginError: Likewise.
+    """
+    user = stack(layers)
+    kinds = [kind for kind in KINDS if kind.part == "data"]
+    values = _over_the_catalogue(catalog, user, {kind: name_in(kind, user) for kind in kinds if not kind.many})
+    return _data_part(catalog, values, _choose(catalog, values, user, kinds), _scalars(values).seed)
+
+
+def _refuse_leaked_labels(recipe: Recipe) -> None:
+    if recipe.split.pretrain_seed is not None and recipe.method.plugin.uses_labels:
+        raise OptionError(
+            f"{recipe.method.name} learns from labels, and split.pretrain_seed would show it those of test images. "
+            "The setting is for methods without labels. Leave it out."
+        )
+
+
+def _base(user: Mapping[str, Any]) -> str:
+    return str(user.get("recipe") or "medssl")
+
+
+def _over_the_catalogue(catalog: Catalog, user: Mapping[str, Any], named: Mapping[Kind, str]) -> dict[str, Any]:
+    """Merge the user's settings over the catalogue's recipe for these plugins."""
+    below = normal_form(catalog.recipe(_base(user), named.get(METHOD, ""), named.get(DATASET, "")))
+    for kind in KINDS:
+        if kind.many:
+            section = below.setdefault(kind.section, {})
+            section.setdefault("*", [name for name in section if name != "*"])
+    return lay_over(below, user)
+
+
+def _choose(
+    catalog: Catalog, values: Mapping[str, Any], user: Mapping[str, Any], kinds: Sequence[Kind]
+) -> dict[Kind, Choice | tuple[Choice, ...] | None]:
+    found: dict[Kind, Choice | tuple[Choice, ...] | None] = {}
+    for kind in kinds:
+        if kind.many:
+            found[kind] = choose_many(kind, values, user, catalog)
+        else:
+            name = name_in(kind, values)
+            found[kind] = choose(kind.name, name, values.get(kind.section, {}), catalog) if name else None
+    return found
+
+
+def _of(part: str, chosen: Mapping[Kind, Any]) -> dict[str, Any]:
+    return {kind.section: found for kind, found in chosen.items() if kind.part == part}
+
+
+def _scalars(values: Mapping[str, Any]) -> _Scalars:
+    return options.build(_Scalars, {key: values[key] for key in ("seed", "precision") if key in values}, "recipe")
+
+
+def _data_part(catalog: Catalog, values: Mapping[str, Any], chosen: Mapping[Kind, Any], seed: int) -> DataRecipe:
+    views, augmentation, overridden = _resolve_views(catalog, values, chosen[DATASET])
+    return DataRecipe(
+        **_of("data", chosen),
+        split=options.build(SECTIONS["split"], values.get("split", {}), "split"),
+        views=views,
+        named_augmentation=augmentation,
+        overridden=overridden,
+        seed=seed,
+    )
+
+
+def _resolve_views(
+    catalog: Catalog, values: Mapping[str, Any], dataset: Choice
+) -> tuple[ViewSettings, Augmentation, dict[str, Any]]:
+    """Return settings, the augmentation (catalogue, then ``augmentation`` section), and fields set under ``views``."""
+    section = values.get("views", {})
+    known = {option.name for option in fields(ViewSettings)}
+    every = [*known, *_AUGMENTATION_FIELDS]
+    for key in section:
+        if key not in every:
+            raise OptionError(f"views has no option '{key}'.{did_you_mean(key, every)} Options: {', '.join(every)}.")
+    given = {key: value for key, value in section.items() if key in known}
+    facts = catalog.entry(dataset.kind, dataset.name)
+    name = given.get("augmentation") or dataset.plugin(dataset.config, Path(), facts).augmentation
+    settings = options.build(ViewSettings, {**given, "augmentation": name}, "views")
+    drawn = {**catalog.augmentation(name), **values.get("augmentation", {})}
+    set_by_user = {key: value for key, value in section.items() if key in _AUGMENTATION_FIELDS}
+    checked = asdict(options.build(Augmentation, set_by_user, "views"))
+    return settings, options.build(Augmentation, drawn, "augmentation"), {key: checked[key] for key in set_by_user}
