@@ -61,8 +61,9 @@ class Place:
 
 
 def run(
-    method: str | None = None,
-    dataset: str | None = None,
+    method: str | Mapping[str, Any] | None = None,
+    dataset: str | Mapping[str, Any] | None = None,
+    /,
     *,
     place: Place | None = None,
     catalog: Path | None = None,
@@ -72,12 +73,14 @@ def run(
     """Resolve a recipe and run it; what ``medssl run`` does.
 
     Args:
-        method: Name of the method.
-        dataset: Name of the dataset.
+        method: The method: its name, or a mapping of ``plugin`` (the name) and options.
+        dataset: The dataset, likewise.
         place: Where to read and write.
         catalog: A catalogue file of the user's own, merged over medssl's.
         listener: Hears what is going on.
-        **settings: Sections of a recipe, for instance ``train={"epochs": 30}``.
+        **settings: Sections of a recipe, for instance ``train={"epochs": 30}``. Here too a plugin is a name or a
+            mapping, and its options go over those above: ``run("dcl", "phantom", method={"temperature": 0.2})``.
+            ``evaluators`` is a list of either, one of either, or a mapping of options by name.
 
     Returns:
         The result, as in ``result.json``.
@@ -86,7 +89,7 @@ def run(
         MedsslError: Something the user can put right.
     """
     known = load_catalog(catalog)
-    recipe = resolve(known, [settings, {METHOD.section: method, DATASET.section: dataset}])
+    recipe = resolve(known, [{METHOD.section: method, DATASET.section: dataset}, settings])
     return execute(recipe, catalog=known, place=place or Place(), listener=listener or Listener())
 
 
