@@ -7,8 +7,9 @@ import pytest
 import yaml
 
 from medssl.catalog import load_catalog
+from medssl.contracts import ViewGroup, ViewSpec
 from medssl.errors import OptionError, PluginError
-from medssl.recipe import resolve
+from medssl.recipe import resolve, resolve_data
 
 NAMED = {"method": "dcl", "dataset": "phantom"}
 
@@ -138,3 +139,36 @@ def test_a_recipe_is_frozen(catalog):
 def test_naming_evaluators_replaces_the_catalogues_list(catalog):
     recipe = resolve(catalog, [NAMED, {"evaluators": ["linear"]}])
     assert [choice.name for choice in recipe.evaluators] == ["linear"]
+
+
+def test_the_data_part_alone_is_that_of_a_run_and_needs_no_method(catalog):
+    layer = {"dataset": "phantom", "seed": 3, "views": {"blur": 0.1}, "split": {"seed": 2}}
+    part = resolve_data(catalog, [layer])
+    whole = resolve(catalog, [layer, {"method": "dcl"}])
+    assert part == whole.data
+    assert (part.seed, part.split.seed, part.augmentation.blur) == (3, 2, 0.1)
+    assert part.views.image_size == 32  # the catalogue's word on phantom
+    with pytest.raises(OptionError, match=r"no dataset is named\. Give --dataset NAME"):
+        resolve_data(catalog, [{"method": "dcl"}])
+
+
+def test_what_the_user_sets_wins_over_what_a_method_asks_of_a_group_of_views(catalog):
+    spec = ViewSpec((ViewGroup(count=1, augment={"blur": 1.0, "solarise": 0.2}), ViewGroup(count=1)))
+    recipe = resolve_data(catalog, [{"dataset": "phantom", "views": {"blur": 0.1}}])
+    assert [dict(group.augment) for group in recipe.views_for(spec).groups] == [{"solarise": 0.2}, {}]
+    assert recipe.augmentation.blur == 0.1
+
+
+def test_every_plugin_of_a_run_is_listed_with_its_kind(catalog):
+    recipe = resolve(catalog, [NAMED, {"evaluators": ["knn", "linear"]}])
+    assert [(choice.kind, choice.name) for choice in recipe.choices] == [
+        ("method", "dcl"),
+        ("dataset", "phantom"),
+        ("evaluator", "knn"),
+        ("evaluator", "linear"),
+    ]
+
+
+def test_labels_do_not_leak_through_a_split_of_its_own_for_pre_training(catalog):
+    with pytest.raises(OptionError, match="supervised learns from labels"):
+        resolve(catalog, [NAMED, {"method": "supervised", "split": {"pretrain_seed": 1}}])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -161,7 +161,7 @@ class Recipe:
         """Of :attr:`evaluation`."""
         return self.evaluation.evaluate
 
-    def per_kind(self, describe: Any) -> dict[str, Any]:
+    def per_kind(self, describe: Callable[[Choice], Any]) -> dict[str, Any]:
         """Describe the plugins by section: one, or a list where a run takes several; kinds without any are left out."""
         found = {kind: [describe(choice) for choice in self.chosen(kind)] for kind in KINDS}
         return {kind.section: rows if kind.many else rows[0] for kind, rows in found.items() if rows}

@@ -13,7 +13,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from medssl import discovery
-from medssl.contracts.kinds import Kind, kind_named
+from medssl.contracts.kinds import NONE, Kind, kind_named
 from medssl.errors import OptionError
 
 __all__ = ["write_package"]
@@ -97,7 +97,7 @@ def _of_contract(kind: Kind, name: str) -> dict[str, Any]:
 
 
 def _check_name(kind: str, name: str) -> None:
-    if not name.isascii() or not name.isidentifier() or name != name.lower() or keyword.iskeyword(name):
+    if not name.isascii() or not name.isidentifier() or name != name.lower() or keyword.iskeyword(name) or name == NONE:
         raise OptionError(
             f"'{name}' cannot name a plugin. It becomes part of a module's name. "
             "Use lower-case letters, digits and underscores, a letter first: my_method."

@@ -148,6 +148,17 @@ def test_mistyped_distribution_before_the_colon_suggests_the_right_one():
     assert "Did you mean 'medssl-foo:dcl'?" in text
 
 
+@pytest.mark.parametrize("plugins", [None, []])
+def test_none_is_the_stand_in_of_a_kind_that_has_one(plugins):
+    from medssl.contracts.methods import AsGiven
+
+    found = find("method", "none", plugins=plugins)
+    assert (found.name, found.distribution) == ("none", "medssl")
+    assert load(found) is AsGiven
+    with pytest.raises(PluginError, match="no dataset named 'none'"):
+        find("dataset", "none", plugins=plugins)
+
+
 # ------------------------------------------------------------------------------------------------------ stale install
 
 
