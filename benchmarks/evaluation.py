@@ -31,6 +31,7 @@ from torchvision import transforms
 from benchmarks.measuring import Line, ratio_line, take_turns
 from benchmarks.pretraining import write_tiles
 from medssl.contracts import Features
+from medssl.contracts.targets import Classes
 from medssl.evaluation.scoring import score
 from medssl.settings import EvaluateSettings
 from medssl_evaluators._logistic import fit_logistic
@@ -137,7 +138,8 @@ def scoring_variants() -> dict[str, Callable[[], object]]:
     def case(n: int, classes: int) -> Callable[[], object]:
         label = rng.integers(0, classes, n)
         proba = rng.dirichlet(np.ones(classes), n)
-        return lambda: score(proba, label, None, EvaluateSettings(bootstrap=2000), 0)
+        target = Classes(tuple(f"class {i}" for i in range(classes)))
+        return lambda: score(target, label, proba, None, EvaluateSettings(bootstrap=2000), 0)
 
     return {f"{n} samples, {k} classes": case(n, k) for n, k in ((624, 2), (5000, 2), (5000, 8))}
 

@@ -20,6 +20,7 @@ from itertools import pairwise, zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import metric_tables
 import performance_tables
 
 from medssl import options, settings
@@ -94,6 +95,7 @@ def pages() -> dict[str, str]:
     found["more-kinds.inc"] = _toctree(f"generated/{kind.plural}" for kind in unwritten)
     found |= _settings_fragments()
     found |= performance_tables.fragments()
+    found |= metric_tables.fragments()
     found["augmentations.inc"] = _augmentation_table(catalog)
     found["commands.inc"] = _command_list()
     found["api-public.inc"] = _module_list(PUBLIC)

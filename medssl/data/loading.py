@@ -14,6 +14,7 @@ from torch import Tensor
 
 from medssl.catalog import Catalog
 from medssl.contracts import Dataset, Sample
+from medssl.contracts.targets import Classes, Target
 from medssl.data.audit.findings import Audit, audit
 from medssl.data.listing import list_samples, samples_key
 from medssl.data.split.labels import choose_labels
@@ -173,6 +174,7 @@ class Data:
 
     Attributes:
         classes: Class names in order.
+        target: What the samples are labelled with.
         pretrained_on: Ids of the images to pre-train on: the training part, unless the recipe lets others leak in.
         audit: What was found out about the images.
         listed: Checksum of what the dataset listed, see :func:`medssl.data.listing.samples_key`.
@@ -190,6 +192,7 @@ class Data:
     ) -> None:
         self.dataset = dataset
         self.classes = tuple(dataset.classes)
+        self.target: Target = Classes(self.classes)
         self.split = split
         self.store = store
         self.audit = audit
@@ -264,6 +267,7 @@ class Data:
             "test": len(split.test),
             "unused": len(split.unused),
             "classes": list(self.classes),
+            "target": self.target.to_dict(),
             "groups": dict(split.group_count) if split.grouped else None,
             "group_kind": dataset.group_kind,
             "shared_groups": dict(split.shared) if split.groups else None,

@@ -6,11 +6,10 @@ from typing import Any
 
 import numpy as np
 
+from medssl.evaluation.metrics.calibration import BINS, confidence_bins
+from medssl.evaluation.metrics.metric import Array
+
 __all__ = ["reliability"]
-
-_BINS = 15  # Guo et al. 2017; those of ECE
-
-Array = np.ndarray[Any, np.dtype[Any]]
 
 
 def reliability(proba: Array, labels: Array) -> dict[str, list[Any]]:
@@ -28,12 +27,11 @@ def reliability(proba: Array, labels: Array) -> dict[str, list[Any]]:
         By bin, from (0, 1/15] to (14/15, 1]: ``count``, mean ``confidence``, ``accuracy``; ``None`` in an empty bin.
     """
     confidence = np.asarray(proba, dtype=np.float64).max(axis=1)
-    edges = np.linspace(0, 1, _BINS + 1)
-    bins = np.searchsorted(edges[1:-1], confidence, side="left")
-    count = np.bincount(bins, minlength=_BINS)
+    bins = confidence_bins(confidence)
+    count = np.bincount(bins, minlength=BINS)
 
     def mean(values: Array) -> list[float | None]:
-        total = np.bincount(bins, weights=values, minlength=_BINS)
+        total = np.bincount(bins, weights=values, minlength=BINS)
         return [float(t / c) if c else None for t, c in zip(total, count, strict=True)]
 
     right = proba.argmax(axis=1) == labels

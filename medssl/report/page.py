@@ -15,7 +15,7 @@ from markupsafe import Markup
 
 from medssl.io.files import write_atomic
 from medssl.results.directory import RunDirectory, RunResult
-from medssl.results.metrics_table import METRICS, metric_text
+from medssl.results.metrics_table import metric_text, shown_metrics
 
 __all__ = ["curve_svg", "render_page", "template_environment", "write_page"]
 
@@ -48,7 +48,7 @@ def render_page(result: RunResult, history: Sequence[Mapping[str, Any]]) -> str:
     return environment.get_template("run.html.j2").render(
         run=values,
         answer=_answer(values),
-        metrics=METRICS,
+        metrics=shown_metrics(result.metrics, result.evaluations),
         text=metric_text,
         number=lambda value: f"{value:.3g}" if isinstance(value, float) else value,
         curves=_curves(history),

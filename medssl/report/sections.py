@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from medssl.results.directory import RunDirectory, RunResult
+from medssl.results.metrics_table import metric_title, shown_metrics
 from medssl.study.results.rows import repeats
 from medssl.study.results.summary import Comparison, Estimate, PublishedCell, Row, Summary
 
@@ -65,6 +66,24 @@ class Section:
     def data(self) -> Any:
         """What the first run says about its images."""
         return self.rows[0].runs[0].values["data"]
+
+    @property
+    def metrics(self) -> dict[str, Mapping[str, Any]]:
+        """Title, direction, unit and source of each metric of its runs, by name, in the order of tables."""
+        return {name: facts for run in reversed(self.runs) for name, facts in run.metrics.items()}
+
+    @property
+    def metric_titles(self) -> dict[str, str]:
+        """Titles, by name, of the metrics that lead and that some row has."""
+        return shown_metrics(self.metrics, {str(i): scores for i, scores in enumerate(self._scores)})
+
+    @property
+    def _scores(self) -> list[Mapping[str, Estimate]]:
+        return [scores for row in self.rows for scores in row.scores.values()]
+
+    def title_of(self, metric: str) -> str:
+        """Return the title of a metric, with its unit."""
+        return metric_title(metric, self.metrics)
 
     @property
     def evaluators(self) -> list[str]:

@@ -25,7 +25,6 @@ from medssl.report.words import provenance, wording
 from medssl.report.words.answer import Answer, answer
 from medssl.report.words.trust import findings
 from medssl.results.directory import RunDirectory, RunResult
-from medssl.results.metrics_table import METRICS
 from medssl.study.results.summary import Row, summarise
 
 __all__ = ["find_runs", "write_report"]
@@ -203,7 +202,6 @@ def _render(parts: Sequence[_Part], directory: Path, unfinished: Sequence[str]) 
         unfinished=unfinished,
         environments=provenance.environments(runs),
         base=directory,
-        metrics=METRICS,
         light=css_variables(dark=False),
         dark=css_variables(dark=True),
         shapes=SHAPES,

@@ -1,4 +1,4 @@
-"""What a finished run leaves behind: its directory, ``result.json`` (schema 1), and both as a typed value."""
+"""What a finished run leaves behind: its directory, ``result.json`` (schema 2), and both as a typed value."""
 
 from __future__ import annotations
 
@@ -14,11 +14,10 @@ from rich.table import Table
 
 from medssl.errors import CheckpointError
 from medssl.io.files import write_atomic
-from medssl.results.metrics_table import METRICS, metric_rows
+from medssl.results.metrics_table import metric_rows
+from medssl.results.upgrade import SCHEMA, upgraded
 
 __all__ = ["SCHEMA", "RunDirectory", "RunResult"]
-
-SCHEMA = 1
 
 
 @dataclass(frozen=True)
@@ -38,13 +37,18 @@ class RunResult:
         """Metrics by evaluator: ``result.evaluations["linear"]["accuracy"]["value"]``."""
         return self.values["evaluations"]  # type: ignore[no-any-return]
 
+    @property
+    def metrics(self) -> Mapping[str, Mapping[str, Any]]:
+        """Title, direction, unit and source of each metric, by name, in the order of tables."""
+        return self.values["metrics"]  # type: ignore[no-any-return]
+
     def accuracy(self, evaluator: str) -> float:
         """Test accuracy of one evaluator, 0 to 1."""
         return float(self.evaluations[evaluator]["accuracy"]["value"])
 
     def __rich__(self) -> Table:
         """Show the metrics as a table of rich."""
-        head, *rows = metric_rows(METRICS, self.evaluations)
+        head, *rows = metric_rows(self.metrics, self.evaluations)
         table = Table(*head, title=self._title)
         for row in rows:
             table.add_row(*row)
@@ -52,7 +56,7 @@ class RunResult:
 
     def _repr_html_(self) -> str:
         """Show the metrics as a table of a notebook."""
-        head, *rows = ([escape(cell) for cell in row] for row in metric_rows(METRICS, self.evaluations))
+        head, *rows = ([escape(cell) for cell in row] for row in metric_rows(self.metrics, self.evaluations))
         body = "".join(
             f"<tr><th>{name}</th>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>" for name, *cells in rows
         )
@@ -159,12 +163,13 @@ class RunDirectory:
             ) from error
         except (OSError, ValueError) as error:
             raise CheckpointError(f"{self.result} cannot be read. {error}. Run again with --force.") from error
-        if not isinstance(values, dict) or values.get("schema") != SCHEMA:
+        known = upgraded(values) if isinstance(values, dict) else None
+        if known is None:
             raise CheckpointError(
-                f"{self.result} is of another schema. This version of medssl reads schema {SCHEMA}. "
+                f"{self.result} is of another schema. This version of medssl reads schema {SCHEMA} and schema 1. "
                 "Use the version that wrote it, or run again with --force."
             )
-        return RunResult(self.path, values)
+        return RunResult(self.path, known)
 
     def finish(self, values: Mapping[str, Any]) -> RunResult:
         """Write ``result.json``: the last thing a run does."""

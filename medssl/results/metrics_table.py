@@ -1,31 +1,17 @@
-"""The metrics of a result as a table of texts: what a terminal, a notebook and a page show alike."""
+"""The metrics of a result as a table of texts: what a terminal, a notebook and a page show alike.
+
+A result says itself what its metrics are called, in its section ``metrics``; nothing here knows one by name.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["METRICS", "RANKING_METRICS", "metric_rows", "metric_text"]
-
-METRICS = {
-    "accuracy": "accuracy",
-    "f1_weighted": "weighted F1",
-    "f1_macro": "macro F1",
-    "balanced_accuracy": "balanced acc.",
-    "auroc": "AUROC",
-    "mcc": "MCC",
-    "ece": "ECE",
-}
-
-RANKING_METRICS = {
-    "mean_average_precision": "mAP",
-    "recall_at_1": "recall@1",
-    "recall_at_5": "recall@5",
-    "recall_at_10": "recall@10",
-}
+__all__ = ["metric_rows", "metric_text", "metric_title", "shown_metrics"]
 
 
-def metric_text(metric: dict[str, Any]) -> str:
+def metric_text(metric: Mapping[str, Any]) -> str:
     """Write a metric with its interval: ``.872 [.845, .898]``."""
     if metric["value"] is None:
         return "-"
@@ -38,14 +24,41 @@ def _short(value: float) -> str:
     return f"{value:.3f}".replace("0.", ".", 1) if abs(value) < 1 else f"{value:.3f}"
 
 
-def metric_rows(metrics: Mapping[str, str], by_evaluator: Mapping[str, Any]) -> list[list[str]]:
+def metric_title(name: str, facts: Mapping[str, Mapping[str, Any]]) -> str:
+    """Return the title of a metric with its unit, or its name where the result says nothing of it.
+
+    Args:
+        name: Key of the metric.
+        facts: Section ``metrics`` of a result.
+    """
+    known = facts.get(name, {"title": name, "unit": ""})
+    return f"{known['title']} ({known['unit']})" if known["unit"] else str(known["title"])
+
+
+def shown_metrics(facts: Mapping[str, Mapping[str, Any]], by_evaluator: Mapping[str, Any]) -> dict[str, str]:
+    """Return the titles, by name, of the metrics that lead and that some evaluator has, in order.
+
+    Args:
+        facts: Section ``metrics`` of a result.
+        by_evaluator: Scores, as in ``result.json``.
+    """
+    every = by_evaluator.values()
+    return {
+        name: metric_title(name, facts)
+        for name, known in facts.items()
+        if known["leads"] and any(name in scores for scores in every)
+    }
+
+
+def metric_rows(facts: Mapping[str, Mapping[str, Any]], by_evaluator: Mapping[str, Any]) -> list[list[str]]:
     """One row per metric, one column per evaluator, the header first.
 
     Args:
-        metrics: Titles by the name in the result.
+        facts: Section ``metrics`` of a result.
         by_evaluator: Scores, as in ``result.json``.
     """
     rows = [["", *by_evaluator]]
-    for key, title in metrics.items():
-        rows.append([title, *(metric_text(scores[key]) for scores in by_evaluator.values())])
+    for name, title in shown_metrics(facts, by_evaluator).items():
+        cells = (metric_text(scores[name]) if name in scores else "-" for scores in by_evaluator.values())
+        rows.append([title, *cells])
     return rows

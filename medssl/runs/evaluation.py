@@ -16,7 +16,6 @@ from medssl.contracts import Evaluator, Features, Images, Observation, Observer,
 from medssl.data.loading import Data, Part
 from medssl.errors import PluginError
 from medssl.evaluation.ranking import score_ranking
-from medssl.evaluation.reliability import reliability
 from medssl.evaluation.scoring import majority, score
 from medssl.io.files import write_atomic_with
 from medssl.recipe import Choice, Recipe
@@ -102,6 +101,7 @@ class _Work:
         machine: Machine,
     ) -> None:
         self._recipe, self._data, self._encoder, self._machine = recipe, data, encoder, machine
+        self._target = data.target
         self._features = features
         self._test, self._x = features["test"]
         self._groups = self._test.groups.numpy() if self._test.grouped else None
@@ -139,12 +139,12 @@ class _Work:
         """
         if isinstance(outcome, Predictor):
             proba = self._predict(outcome, choice.plugin.needs).numpy()
-            labels, settings = self._test.labels.numpy(), self._recipe.evaluate
-            scores = score(proba, labels, self._groups, settings, self._recipe.seed)
-            shown = {"reliability": reliability(proba, labels)}
+            y, settings = self._test.labels.numpy(), self._recipe.evaluate
+            scores = score(self._target, y, proba, self._groups, settings, self._recipe.seed)
             remarks = _remarks(outcome)
-            remarks["notes"] += self._below_majority(scores["accuracy"]["value"])
-            found.evaluations[name] = {**scores, **shown, **remarks}
+            if "accuracy" in scores:
+                remarks["notes"] += self._below_majority(scores["accuracy"]["value"])
+            found.evaluations[name] = {**scores, **remarks}
             found.predictions[name] = proba
         elif choice.plugin.needs == "images":
             raise PluginError(
@@ -184,9 +184,8 @@ class _Work:
     def _rank(self, ranker: Ranker) -> dict[str, Any]:
         ranked, _ = self._features["train"]
         test, recipe = self._test, self._recipe
-        return score_ranking(
-            ranker.rank, self._x, test.labels, ranked.labels, self._groups, recipe.evaluate, recipe.seed
-        )
+        labels = test.labels, ranked.labels
+        return score_ranking(self._target, ranker.rank, self._x, *labels, self._groups, recipe.evaluate, recipe.seed)
 
 
 def _remarks(outcome: Outcome) -> dict[str, Any]:

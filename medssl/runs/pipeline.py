@@ -20,6 +20,7 @@ from medssl.contracts import Dataset
 from medssl.contracts.kinds import DATASET, METHOD
 from medssl.data.loading import Data, Source, fingerprint, load_data, open_dataset
 from medssl.errors import CheckpointError, OptionError
+from medssl.evaluation.metrics import metric_facts
 from medssl.io.files import checksum
 from medssl.io.locks import hold
 from medssl.recipe import Recipe, choose, resolve
@@ -266,6 +267,7 @@ def _describe_run(
         "environment": dict(environment),
         "data": described,
         "pretrain": dict(training),
+        "metrics": metric_facts(data.target),
         "evaluations": findings.evaluations,
         "diagnostics": findings.diagnostics,
         "seconds": round(seconds, 3),

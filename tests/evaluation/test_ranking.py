@@ -9,12 +9,27 @@ import pytest
 import torch
 from sklearn.metrics import average_precision_score
 
+from medssl.contracts.targets import Classes
 from medssl.errors import DataError, PluginError
-from medssl.evaluation.ranking import average_precision, recall_at, score_ranking
+from medssl.evaluation import ranking
+from medssl.evaluation.metrics.ranking import MeanAveragePrecision, RecallAt1, RecallAt5, RecallAt10
 from medssl.settings import EvaluateSettings
 
 NONE = EvaluateSettings(bootstrap=0)
 QUERIES, RANKED, CLASSES = 30, 40, 4
+RECALLS = {1: RecallAt1(), 5: RecallAt5(), 10: RecallAt10()}
+
+
+def average_precision(relevant):
+    return MeanAveragePrecision().per_query(relevant)
+
+
+def recall_at(k, relevant):
+    return RECALLS[k].per_query(relevant)
+
+
+def score_ranking(*given):
+    return ranking.score_ranking(Classes(("a", "b", "c", "d")), *given)
 
 
 @pytest.fixture
@@ -47,7 +62,7 @@ def test_average_precision_by_hand():
 def test_recall_asks_for_one_relevant_sample_among_the_first(case):
     likeness, labels, ranked = case
     rows = by_likeness(likeness)
-    for k in (1, 3, 100):
+    for k in RECALLS:
         expected = [float(any(ranked[j] == labels[i] for j in rows[i][:k].tolist())) for i in range(QUERIES)]
         assert recall_at(k, ranked[rows] == labels[:, None]).tolist() == expected
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from medssl.contracts.targets import Classes
 from medssl.evaluation.reliability import reliability
 from medssl.evaluation.scoring import score
 from medssl.settings import EvaluateSettings
@@ -36,7 +37,8 @@ def test_gaps_add_up_to_the_calibration_error(case):
     found = reliability(proba, labels)
     bins = zip(found["count"], found["confidence"], found["accuracy"], strict=True)
     ece = sum(n * abs(right - sure) for n, sure, right in bins if n) / 200
-    assert score(proba, labels, None, EvaluateSettings(bootstrap=0), 0)["ece"]["value"] == pytest.approx(ece)
+    scores = score(Classes(("a", "b", "c")), labels, proba, None, EvaluateSettings(bootstrap=0), 0)
+    assert scores["ece"]["value"] == pytest.approx(ece)
 
 
 def test_full_confidence_is_in_the_last_bin():

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from medssl.catalog import load_catalog
+from medssl.contracts.targets import Classes
 from medssl.data.split.splits import make_split
-from medssl.evaluation.reliability import reliability
+from medssl.evaluation.metrics import metric_facts
 from medssl.evaluation.scoring import score
 from medssl.recipe import resolve
 from medssl.results.directory import SCHEMA, RunDirectory
@@ -71,11 +72,11 @@ def made_run(
     if with_map:
         np.savez(place.diagnostics, id=ids, label=label, tsne_xy=generator.normal(size=(len(ids), 2)) + label[:, None])
     write_history(place, epochs, generator)
+    target = Classes(tuple(plugin.classes))
     groups = np.array([samples[name].group for name in ids])
     evaluations = {
         name: {
-            **score(rows, label, groups, recipe.evaluate, seed),
-            "reliability": reliability(rows, label),
+            **score(target, label, rows, groups, recipe.evaluate, seed),
             "selected": {},
             "notes": [],
         }
@@ -98,6 +99,7 @@ def made_run(
                 "val": len(split.val),
                 "test": len(split.test),
                 "classes": list(plugin.classes),
+                "target": target.to_dict(),
                 "groups": dict(split.group_count),
                 "group_kind": "patient",
                 "split": protocol or "grouped",
@@ -107,6 +109,7 @@ def made_run(
                 "warnings": list(warnings),
             },
             "pretrain": {"epochs": epochs, "steps": 8, "seconds": 3.0, "images_per_second": 9.0, "final_loss": 1.0},
+            "metrics": metric_facts(target),
             "evaluations": evaluations,
             "diagnostics": {"features": {"effective_rank": 9.5, "feature_std": 0.7, "collapsed": collapsed}},
             "seconds": 75.0,

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from medssl.contracts.targets import Classes
+from medssl.evaluation.metrics import metric_facts
 from medssl.report.page import curve_svg, render_page, template_environment
 from medssl.report.tables.tables import result_rows
 from medssl.results.directory import RunResult
@@ -47,6 +49,7 @@ def result():
                 "warnings": ["something to know"],
             },
             "pretrain": {"epochs": 2},
+            "metrics": metric_facts(Classes(("a", "b & c"))),
             "evaluations": {"knn": evaluation, "linear": evaluation},
         },
     )

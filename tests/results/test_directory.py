@@ -5,9 +5,13 @@ import io
 import pytest
 from rich.console import Console
 
+from medssl.contracts.targets import Classes
 from medssl.errors import CheckpointError
+from medssl.evaluation.metrics import metric_facts
 from medssl.results.directory import RunDirectory, RunResult
-from medssl.results.metrics_table import METRICS
+
+FACTS = metric_facts(Classes(("a", "b")))
+LEADING = ["accuracy", "f1_weighted", "f1_macro", "balanced_accuracy", "auroc", "mcc", "ece", "brier"]
 
 
 @pytest.fixture
@@ -49,7 +53,7 @@ def test_a_damaged_recipe_is_said_to_be_one(directory):
 
 def test_a_finished_run_is_read_back(directory):
     directory.make()
-    values = {"schema": 1, "evaluations": {"knn": {"accuracy": {"value": 0.5}}}}
+    values = {"schema": 2, "evaluations": {"knn": {"accuracy": {"value": 0.5}}}}
     assert directory.finished() is None
     assert directory.finish(values).accuracy("knn") == 0.5
     assert directory.finished().values == values
@@ -68,16 +72,17 @@ def test_a_result_that_cannot_be_used_says_what_to_do(directory, content, words)
 def test_a_number_that_json_does_not_know_is_never_written(directory):
     directory.make()
     with pytest.raises(ValueError, match="JSON"):
-        directory.finish({"schema": 1, "x": float("nan")})
+        directory.finish({"schema": 2, "x": float("nan")})
     assert not directory.result.exists()
 
 
 def test_a_result_shows_itself_on_a_terminal_and_in_a_notebook(directory):
-    scores = {key: {"value": 0.5, "low": 0.25, "high": 0.75} for key in METRICS}
+    scores = {key: {"value": 0.5, "low": 0.25, "high": 0.75} for key in FACTS if key in LEADING or key == "log_loss"}
     values = {
         "method": "m<1>",
         "dataset": "d",
         "data": {"test": 7, "split": "random"},
+        "metrics": FACTS,
         "evaluations": {"knn": scores, "linear": scores},
     }
     result = RunResult(directory.path, values)
@@ -89,4 +94,4 @@ def test_a_result_shows_itself_on_a_terminal_and_in_a_notebook(directory):
         assert shown in text
         assert shown in page
     assert "m&lt;1&gt; on d" in page
-    assert page.count("<td>") == 2 * len(METRICS)
+    assert page.count("<td>") == 2 * len(LEADING)

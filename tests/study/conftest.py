@@ -6,11 +6,14 @@ import json
 import numpy as np
 import pytest
 
+from medssl.contracts.targets import Classes
+from medssl.evaluation.metrics import metric_facts
 from medssl.evaluation.scoring import score
 from medssl.results.directory import SCHEMA, RunDirectory
 from medssl.settings import EvaluateSettings
 
 CLASSES = 3
+TARGET = Classes(("a", "b", "c"))
 
 
 @pytest.fixture
@@ -75,9 +78,14 @@ def make_run(tmp_path):
                 "dataset": dataset,
                 "seed": seed,
                 "recipe": {**recipe, "hash": digest},
-                "data": {"split": recipe["split"]["protocol"] or "grouped", "store": {"key": "k"}},
+                "data": {
+                    "split": recipe["split"]["protocol"] or "grouped",
+                    "target": TARGET.to_dict(),
+                    "store": {"key": "k"},
+                },
                 "pretrain": {"epochs": epochs, "seconds": 10.0},
-                "evaluations": {name: score(rows, label, units, settings, seed) for name, rows in proba.items()},
+                "metrics": metric_facts(TARGET),
+                "evaluations": {name: score(TARGET, label, p, units, settings, seed) for name, p in proba.items()},
                 "seconds": 12.0,
             }
         )

@@ -9,20 +9,20 @@ from rich.console import Console
 from rich.table import Table
 
 from medssl.results.directory import RunResult
-from medssl.results.metrics_table import METRICS, RANKING_METRICS, metric_rows
+from medssl.results.metrics_table import metric_rows
 
 __all__ = ["diagnostic_lines", "print_result", "ranking_rows", "result_rows"]
 
 
 def result_rows(result: RunResult) -> list[list[str]]:
     """One row per metric, one column per evaluator, the header first: four evaluators fit a terminal of 90 columns."""
-    return metric_rows(METRICS, result.evaluations)
+    return metric_rows(result.metrics, result.evaluations)
 
 
 def ranking_rows(result: RunResult) -> list[list[str]]:
     """The same of the rankings."""
     return metric_rows(
-        RANKING_METRICS, {name: found for name, found in _diagnostics(result).items() if _is_ranking(found)}
+        result.metrics, {name: found for name, found in _diagnostics(result).items() if _is_ranking(found, result)}
     )
 
 
@@ -30,7 +30,7 @@ def diagnostic_lines(result: RunResult) -> list[str]:
     """One line of the features themselves, and one per observer: ``rank: effective_rank 31.4, alpha 1.08``."""
     lines = []
     for name, found in _diagnostics(result).items():
-        if not _is_ranking(found):
+        if not _is_ranking(found, result):
             words = [f"{key} {_number(value)}" for key, value in found.items() if key not in ("selected", "notes")]
             lines.append(f"{name}: {', '.join(words)}")
     return lines
@@ -41,8 +41,9 @@ def _diagnostics(result: RunResult) -> Mapping[str, Any]:
     return found
 
 
-def _is_ranking(found: Mapping[str, Any]) -> bool:
-    return "mean_average_precision" in found
+def _is_ranking(found: Mapping[str, Any], result: RunResult) -> bool:
+    """Whether a diagnostic holds metrics: rankings do, observations do not."""
+    return any(name in found for name in result.metrics)
 
 
 def _number(value: Any) -> str:

@@ -13,6 +13,7 @@ import yaml
 from medssl.report.sections import Section
 from medssl.report.tables.table_files import path_from
 from medssl.results.directory import RunDirectory, RunResult
+from medssl.results.metrics_table import metric_title
 
 __all__ = ["commands", "data_table", "environments", "features_table", "recipes"]
 
@@ -53,16 +54,18 @@ def features_table(section: Section) -> tuple[list[str], list[list[str]]]:
     return ["", *columns], rows
 
 
-_PARTS = ("effective_rank", "feature_std", "uniformity", "alignment", "mean_average_precision", "recall_at_1")
+_OF_FEATURES = ("effective_rank", "feature_std", "uniformity", "alignment")
+_OF_RANKINGS = 2  # the first metrics; the others say much the same
 
 
 def _diagnostics(run: RunResult) -> Iterator[tuple[str, float]]:
     for name, found in run.values.get("diagnostics", {}).items():
-        for key in _PARTS:
+        metrics = [key for key in run.metrics if key in found][:_OF_RANKINGS]
+        for key in (*_OF_FEATURES, *metrics):
             value = found.get(key)
             value = value.get("value") if isinstance(value, Mapping) else value
             if isinstance(value, int | float):
-                words = {"mean_average_precision": "mAP", "recall_at_1": "recall@1"}.get(key, key.replace("_", " "))
+                words = metric_title(key, run.metrics) if key in metrics else key.replace("_", " ")
                 yield (words if name == "features" else f"{name}: {words}"), float(value)
 
 

@@ -3,29 +3,19 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Any
 
 import numpy as np
 
+from medssl.evaluation.metrics import PairedTest, PredictionMetric, prediction_metrics
 from medssl.study.results.estimates import Evidence
-from medssl.study.results.predictions import Predictions
 from medssl.study.results.rows import Row
-from medssl.study.results.statistics import (
-    auroc_shares,
-    holm,
-    interval,
-    normal_test,
-    sign_flip_exact,
-    sign_flip_sampled,
-    sum_by_unit,
-)
+from medssl.study.results.statistics import holm, interval, normal_test, sign_flip_exact, sign_flip_sampled, sum_by_unit
 
-__all__ = ["TESTED", "Comparison", "compare"]
-
-TESTED = ("accuracy", "balanced_accuracy", "auroc")
+__all__ = ["Comparison", "compare"]
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -37,7 +27,7 @@ class Comparison:
     Attributes:
         dataset: Name of the dataset.
         evaluator: Name of the evaluator.
-        metric: Name of the metric, one of :data:`TESTED`.
+        metric: Name of the metric, one that has a paired test.
         first: Label of a row.
         second: Label of another row of the dataset.
         difference: The first's value less the second's.
@@ -66,11 +56,9 @@ def compare(evidence: Sequence[Evidence], confidence: float) -> list[Comparison]
 
     Compared are rows tested on the same images that differ in one thing: in the method (and its weights and options),
     the batch size, the backbone, the image size, or other settings. A baseline is compared with every method, whatever
-    its batch size. Accuracy and balanced accuracy are sums over images, and their test flips signs unit by unit
-    (:func:`~medssl.study.results.statistics.sign_flip_exact`, and random signs); the test of AUROCs is DeLong's, for
-    clusters (:func:`~medssl.study.results.statistics.auroc_shares`). One table holds all evaluators of a dataset's rows
-    that were tested on the same images with the same share of labels, in one metric; Holm's correction is over all
-    comparisons of one table.
+    its batch size. Every metric with a :class:`~medssl.evaluation.metrics.PairedTest` is tested by it, from what each
+    unit contributes to the metric. One table holds all evaluators of a dataset's rows that were tested on the same
+    images with the same share of labels, in one metric; Holm's correction is over all comparisons of one table.
 
     The test asks about other patients and takes the trained models as given; the interval also draws seeds. A
     difference counts as shown only where both say so.
@@ -82,12 +70,14 @@ def compare(evidence: Sequence[Evidence], confidence: float) -> list[Comparison]
     tables: dict[Any, list[Evidence]] = defaultdict(list)
     for item in evidence:
         if item.predictions:
-            images = (item.ids, item.predictions[0].label.tobytes())
+            target, y = item.predictions[0].target, item.predictions[0].y
+            images = (item.ids, target, y.tobytes())
             tables[item.row.dataset, item.row.label_fraction, images].append(item)
     found: list[Comparison] = []
     for items in tables.values():
-        for metric in TESTED:
-            found.extend(_corrected(_table(items, metric, confidence), 1 - confidence))
+        for metric in prediction_metrics(items[0].predictions[0].target):
+            if metric.test is not None:
+                found.extend(_corrected(_table(items, metric, confidence), 1 - confidence))
     return found
 
 
@@ -97,43 +87,34 @@ def _corrected(table: Sequence[Comparison], level: float) -> Iterator[Comparison
         yield replace(comparison, p_adjusted=p, shown=p <= level and apart)
 
 
-def _table(items: Sequence[Evidence], metric: str, confidence: float) -> list[Comparison]:
+def _table(items: Sequence[Evidence], metric: PredictionMetric, confidence: float) -> list[Comparison]:
     """Compare every pair that asks a question, uncorrected."""
+    shares = {item.row.label: _contributions(item, metric) for item in items}
     found, differences = [], []
     for first, second in _pairs(items):
+        own, other = shares[first.row.label], shares[second.row.label]
         for evaluator in first.row.scores:
-            if _has(first, evaluator, metric) and _has(second, evaluator, metric):
-                by_unit = _differences(first.predictions, second.predictions, evaluator, metric)
-                found.append(_comparison(first, second, evaluator, metric, by_unit, confidence))
-                differences.append(by_unit)
-    if metric != "balanced_accuracy" or not found:
-        return found
-    sampled = sign_flip_sampled(np.stack(differences, axis=1))
-    return [replace(comparison, p=float(p)) for comparison, p in zip(found, sampled, strict=True)]
+            if evaluator in own and evaluator in other:
+                apart = own[evaluator] - other[evaluator]
+                if metric.test is PairedTest.EXACT:  # whole numbers: the sum over all pairs of seeds
+                    apart = own[evaluator] * len(second.predictions) - other[evaluator] * len(first.predictions)
+                differences.append(sum_by_unit(apart[:, None], first.predictions[0].unit)[:, 0])
+                found.append(_comparison(first, second, evaluator, metric.name, confidence))
+    tested = zip(found, _p_values(metric, found, differences), strict=True)
+    return [replace(comparison, p=p) for comparison, p in tested]
 
 
-def _comparison(
-    first: Evidence, second: Evidence, evaluator: str, metric: str, by_unit: Array, confidence: float
-) -> Comparison:
-    values = [item.row.scores[evaluator][metric].value or 0.0 for item in (first, second)]
-    difference = values[0] - values[1]
-    tests = {"accuracy": lambda: sign_flip_exact(by_unit), "auroc": lambda: normal_test(difference, by_unit)}
-    low, high = None, None
-    if evaluator in first.draws and evaluator in second.draws:
-        low, high = interval(first.draws[evaluator][metric] - second.draws[evaluator][metric], confidence)
-    return Comparison(
-        dataset=first.row.dataset,
-        evaluator=evaluator,
-        metric=metric,
-        first=first.row.label,
-        second=second.row.label,
-        difference=difference,
-        low=low,
-        high=high,
-        p=tests[metric]() if metric in tests else 1.0,
-        p_adjusted=1.0,
-        shown=False,
-    )
+def _contributions(item: Evidence, metric: PredictionMetric) -> Mapping[str, Array]:
+    """Return, by evaluator, what each sample contributes to the metric ``(n,)``: mean over seeds, of integers the sum.
+
+    Evaluators without the metric are left out.
+    """
+    found = {}
+    for evaluator in item.row.scores:
+        if _has(item, evaluator, metric.name):
+            seeds = [metric.contributions(part.scored(evaluator)) for part in item.predictions]
+            found[evaluator] = np.sum(seeds, axis=0) if metric.test is PairedTest.EXACT else np.mean(seeds, axis=0)
+    return found
 
 
 def _has(item: Evidence, evaluator: str, metric: str) -> bool:
@@ -143,24 +124,35 @@ def _has(item: Evidence, evaluator: str, metric: str) -> bool:
     return measured and all(evaluator in part.proba for part in item.predictions)
 
 
-def _differences(first: Sequence[Predictions], second: Sequence[Predictions], evaluator: str, metric: str) -> Array:
-    """Return ``(U,)``: what each unit adds to the difference of the metric, of AUROCs to the error in it.
+def _p_values(metric: PredictionMetric, found: Sequence[Comparison], differences: Sequence[Array]) -> list[float]:
+    """Test differences of one metric, of which each unit's part ``(U,)`` is known."""
+    if not found:
+        return []
+    if metric.test is PairedTest.EXACT:
+        return [sign_flip_exact(by_unit) for by_unit in differences]
+    if metric.test is PairedTest.SAMPLED:
+        return [float(p) for p in sign_flip_sampled(np.stack(differences, axis=1))]
+    return [normal_test(each.difference, by_unit) for each, by_unit in zip(found, differences, strict=True)]
 
-    For accuracy whole numbers in a unit of their own: the sum over all pairs of seeds.
-    """
-    label = first[0].label
-    if metric == "auroc":
-        shares = [np.mean([auroc_shares(p.proba[evaluator], label) for p in rows], axis=0) for rows in (first, second)]
-        return sum_by_unit((shares[0] - shares[1])[:, None], first[0].unit)[:, 0]
-    right = [
-        sum((p.proba[evaluator].argmax(axis=1) == label).astype(np.int64) for p in rows) for rows in (first, second)
-    ]
-    oftener = right[0] * len(second) - right[1] * len(first)  # (n,)
-    if metric == "balanced_accuracy":
-        classes, number, count = np.unique(label, return_inverse=True, return_counts=True)
-        oftener = oftener / (len(first) * len(second) * len(classes) * count[number])
-    by_unit: Array = sum_by_unit(oftener[:, None], first[0].unit)[:, 0]
-    return by_unit
+
+def _comparison(first: Evidence, second: Evidence, evaluator: str, metric: str, confidence: float) -> Comparison:
+    values = [item.row.scores[evaluator][metric].value or 0.0 for item in (first, second)]
+    low, high = None, None
+    if evaluator in first.draws and evaluator in second.draws:
+        low, high = interval(first.draws[evaluator][metric] - second.draws[evaluator][metric], confidence)
+    return Comparison(
+        dataset=first.row.dataset,
+        evaluator=evaluator,
+        metric=metric,
+        first=first.row.label,
+        second=second.row.label,
+        difference=values[0] - values[1],
+        low=low,
+        high=high,
+        p=1.0,
+        p_adjusted=1.0,
+        shown=False,
+    )
 
 
 def _pairs(items: Sequence[Evidence]) -> Iterator[tuple[Evidence, Evidence]]:

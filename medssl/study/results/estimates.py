@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from medssl.evaluation.scoring import METRICS, Table, chunk, draw_weights
+from medssl.evaluation.metrics import prediction_metrics
+from medssl.evaluation.scoring import chunk, draw_weights, measure
 from medssl.results.directory import RunResult
 from medssl.study.results.predictions import Predictions, pool, read_predictions
 from medssl.study.results.rows import Estimate, Row, repeats
@@ -91,9 +92,11 @@ def _comparable(
 def _metrics_of(seeds: Sequence[Sequence[RunResult]]) -> Iterator[tuple[str, list[str]]]:
     """Yield each evaluator that every run has, with its metrics."""
     runs = [run for folds in seeds for run in folds]
-    for name, scores in runs[0].evaluations.items():
+    for name in runs[0].evaluations:
         if all(name in run.evaluations for run in runs):
-            yield name, [m for m, s in scores.items() if isinstance(s, Mapping) and "value" in s]
+            scores = [run.evaluations[name] for run in runs]
+            measured = [m for m, s in scores[0].items() if isinstance(s, Mapping) and "value" in s]
+            yield name, [m for m in measured if all(m in other for other in scores)]
 
 
 def _draws(row: Row, predictions: Sequence[Predictions]) -> dict[str, dict[str, Array]]:
@@ -104,12 +107,13 @@ def _draws(row: Row, predictions: Sequence[Predictions]) -> dict[str, dict[str, 
     found: dict[str, dict[str, Array]] = {}
     for name in predictions[0].proba:
         if all(name in part.proba for part in predictions):
-            tables = [Table(part.proba[name], part.label) for part in predictions]
+            tables = [part.scored(name) for part in predictions]
+            metrics = prediction_metrics(predictions[0].target)
             weights = draw_weights(predictions[0].unit, resamples, chunk(tables[0]), _SEED)
-            parts = [[table.metrics(w) for table in tables] for w in weights]
+            parts = [[measure(table, metrics, w) for table in tables] for w in weights]
             found[name] = {
-                metric: draw_seeds(np.concatenate([[t[metric] for t in part] for part in parts], axis=1), seed)
-                for metric in METRICS
+                m.name: draw_seeds(np.concatenate([[t[m.name] for t in part] for part in parts], axis=1), seed)
+                for m in metrics
             }
     return found
 
@@ -141,8 +145,9 @@ def _value(
     if len(folds) == 1:
         value = folds[0].evaluations[name][metric]["value"]
         return None if value is None else float(value)
-    if not predictions or name not in predictions[seed].proba or metric not in METRICS:
+    if not predictions or name not in predictions[seed].proba:
         return None
     part = predictions[seed]
-    pooled = Table(part.proba[name], part.label).metrics(np.ones((len(part.ids), 1)))[metric][0]
-    return None if np.isnan(pooled) else float(pooled)
+    wanted = [m for m in prediction_metrics(part.target) if m.name == metric]
+    pooled = [float(m.values(part.scored(name).as_is())[0]) for m in wanted]
+    return None if not pooled or np.isnan(pooled[0]) else pooled[0]

@@ -10,7 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from medssl.contracts.targets import Target, target_from_dict
 from medssl.errors import CheckpointError
+from medssl.evaluation.metrics import Scored
 from medssl.results.directory import RunDirectory, RunResult
 
 __all__ = ["Predictions", "pool", "read_predictions"]
@@ -20,18 +22,20 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 @dataclass(frozen=True, kw_only=True)
 class Predictions:
-    """Predictions for n test images, in the order of their ids.
+    """Predictions for n test images of which something is known, in the order of their ids.
 
     Attributes:
+        target: What was predicted.
         ids: Sample ids.
-        label: ``(n,)`` int64.
+        y: Truth of n samples, as the target encodes it.
         group: n groups; an image without a group is one of its own.
-        proba: By evaluator, ``(n, K)``.
+        proba: By evaluator, ``(n, O)``.
         folds: How many runs it takes to test every image once; ``None`` for a split without folds.
     """
 
+    target: Target
     ids: tuple[str, ...]
-    label: Array
+    y: Array
     group: tuple[str, ...]
     proba: Mapping[str, Array]
     folds: int | None = None
@@ -41,6 +45,10 @@ class Predictions:
         """``(n,)`` integers, equal within a group."""
         units: Array = np.unique(np.array(self.group), return_inverse=True)[1].reshape(-1)
         return units
+
+    def scored(self, evaluator: str) -> Scored:
+        """Return truth and predictions of one evaluator, for its metrics."""
+        return Scored(self.target, self.y, self.proba[evaluator])
 
 
 def read_predictions(run: RunResult) -> Predictions | None:
@@ -58,14 +66,19 @@ def read_predictions(run: RunResult) -> Predictions | None:
         split = json.loads(directory.splits.read_text(encoding="utf-8"))
         groups = split["groups"]
         ids = [str(name) for name in arrays.pop("id")]
-        label = arrays.pop("label")
+        y = arrays.pop("label")
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise CheckpointError(
             f"the predictions of {run.path} cannot be read. {error}. Run it again with --force."
         ) from error
+    target = target_from_dict(run.values["data"]["target"])
     proba = {name: rows for name, rows in arrays.items() if rows.ndim == 2 and len(rows) == len(ids)}
+    known = np.flatnonzero(target.known(y))
+    ids = [ids[i] for i in known]
     group = [groups.get(name) or f"\0{name}" for name in ids]
-    return _ordered(ids, label, group, proba, split.get("folds"))
+    return _ordered(
+        target, ids, y[known], group, {name: rows[known] for name, rows in proba.items()}, split.get("folds")
+    )
 
 
 def pool(folds: Sequence[Predictions]) -> Predictions:
@@ -77,8 +90,9 @@ def pool(folds: Sequence[Predictions]) -> Predictions:
         return folds[0]
     names = [name for name in folds[0].proba if all(name in fold.proba for fold in folds)]
     return _ordered(
+        folds[0].target,
         [name for fold in folds for name in fold.ids],
-        np.concatenate([fold.label for fold in folds]),
+        np.concatenate([fold.y for fold in folds]),
         [group for fold in folds for group in fold.group],
         {name: np.concatenate([fold.proba[name] for fold in folds]) for name in names},
         folds[0].folds,
@@ -86,12 +100,18 @@ def pool(folds: Sequence[Predictions]) -> Predictions:
 
 
 def _ordered(
-    ids: Sequence[str], label: Array, group: Sequence[str], proba: Mapping[str, Array], folds: int | None
+    target: Target,
+    ids: Sequence[str],
+    y: Array,
+    group: Sequence[str],
+    proba: Mapping[str, Array],
+    folds: int | None,
 ) -> Predictions:
     order = sorted(range(len(ids)), key=ids.__getitem__)
     return Predictions(
+        target=target,
         ids=tuple(ids[i] for i in order),
-        label=label[order].astype(np.int64),
+        y=y[order].astype(np.int64) if np.issubdtype(y.dtype, np.integer) else y[order],
         group=tuple(group[i] for i in order),
         proba={name: rows[order] for name, rows in proba.items()},
         folds=folds,

@@ -15,10 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from medssl.evaluation.scoring import ranked_classes
-
 __all__ = [
-    "auroc_shares",
     "draw_seeds",
     "holm",
     "implied_interval",
@@ -156,31 +153,6 @@ def sign_flip_sampled(differences: Array, seed: int = 0, flips: int = FLIPS) -> 
         far += (np.abs(signs @ differences) >= seen).sum(axis=0)
     p: Array = (far + 1) / (flips + 1)
     return p
-
-
-def auroc_shares(proba: Array, labels: Array) -> Array:
-    """Return what each sample adds to the chance in an AUROC, ``(n,)``.
-
-    An AUROC is the mean, over the positives, of the share of negatives that each of them stands above, and likewise the
-    mean over the negatives. What a sample's own share differs by from that mean, over the number of its kind, is its
-    part of the AUROC's error; the squares of these sum to the variance of DeLong et al. 1988 (Biometrics 44, 837-845,
-    equations 4 to 6). With more than two classes it is the mean over the classes, each against all others.
-
-    Args:
-        proba: ``(n, K)`` class probabilities.
-        labels: ``(n,)`` integers in ``0 .. K - 1``, of two classes at least.
-    """
-    found = np.zeros(len(labels))
-    classes = ranked_classes(labels, proba.shape[1])
-    for c in classes:
-        positive, scores = labels == c, proba[:, c]
-        for own, sign in ((positive, 1), (~positive, -1)):
-            others = np.sort(sign * scores[~own])
-            mine = sign * scores[own]
-            below = (np.searchsorted(others, mine, "left") + np.searchsorted(others, mine, "right")) / (2 * len(others))
-            count = len(mine)
-            found[own] += (below - below.mean()) / np.sqrt(count * max(1, count - 1)) / len(classes)
-    return found
 
 
 def normal_test(difference: float, shares: Array) -> float:

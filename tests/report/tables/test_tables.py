@@ -7,10 +7,14 @@ from pathlib import Path
 
 import pytest
 
+from medssl.contracts.targets import Classes
+from medssl.evaluation.metrics import metric_facts, prediction_metrics, ranking_metrics
 from medssl.report.tables.tables import diagnostic_lines, print_result, ranking_rows
 from medssl.results.directory import RunResult
-from medssl.results.metrics_table import METRICS, RANKING_METRICS
 
+TARGET = Classes(("a", "b"))
+METRICS = [metric.name for metric in prediction_metrics(TARGET)]
+RANKING_METRICS = [metric.name for metric in ranking_metrics(TARGET)]
 METRIC = {"value": 0.5, "low": 0.25, "high": 0.75}
 
 
@@ -20,6 +24,7 @@ def values():
         "method": "m",
         "dataset": "d",
         "data": {"train": 10, "val": 4, "test": 8, "split": "grouped", "warnings": ["a warning"]},
+        "metrics": metric_facts(TARGET),
         "evaluations": {"votes": {**dict.fromkeys(METRICS, METRIC), "notes": ["a note"]}},
         "diagnostics": {
             "features": {"images": 10, "effective_rank": 31.4159, "feature_std": None, "collapsed": None},

@@ -5,13 +5,20 @@ import pytest
 from scipy import stats
 from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 
-from medssl.study.results.statistics import auroc_shares, holm, normal_test, sign_flip_exact
+from medssl.contracts.targets import Classes
+from medssl.evaluation.metrics import Scored
+from medssl.evaluation.metrics.classes import AUROC
+from medssl.study.results.statistics import holm, normal_test, sign_flip_exact
 from medssl.study.results.summary import summarise
 
 
 def load(run):
     with np.load(run.path / "predictions.npz") as file:
         return dict(file)
+
+
+def auroc_shares(proba, labels):
+    return AUROC().contributions(Scored(Classes(("a", "b", "c")), labels, proba))
 
 
 def right(run, name="knn"):

@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 from scipy import stats
 from sklearn.metrics import roc_auc_score
 
-from medssl.evaluation.scoring import Table
+from medssl.contracts.targets import Classes
+from medssl.evaluation.metrics import Scored
+from medssl.evaluation.metrics.classes import AUROC
 from medssl.study.results.statistics import (
-    auroc_shares,
     draw_seeds,
     holm,
     implied_interval,
@@ -133,6 +134,14 @@ def test_sums_by_unit_equal_a_loop():
 # --------------------------------------------------------------------------------------------------- AUROCs by DeLong
 
 
+def scored(proba, labels):
+    return Scored(Classes(tuple(f"c{i}" for i in range(proba.shape[1]))), labels, proba)
+
+
+def auroc_shares(proba, labels):
+    return AUROC().contributions(scored(proba, labels))
+
+
 def delong(scores, positive):
     """Covariance of the AUROCs of several methods (rows of scores), by DeLong's equations in loops; and the AUROCs."""
     pairs = [
@@ -169,7 +178,7 @@ def test_shares_of_many_classes_give_the_variance_that_a_bootstrap_finds():
     proba = generator.random((150, 3)) + 0.5 * np.eye(3)[labels]
     proba /= proba.sum(axis=1, keepdims=True)
     weights = np.stack([np.bincount(generator.integers(0, 150, 150), minlength=150) for _ in range(2000)], axis=1)
-    drawn = Table(proba, labels).metrics(weights.astype(float))["auroc"]
+    drawn = AUROC().values(scored(proba, labels).resampled(weights.astype(float)))
     assert np.square(auroc_shares(proba, labels)).sum() == pytest.approx(drawn.var(), rel=0.1)
 
 

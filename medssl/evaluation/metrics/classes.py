@@ -1,0 +1,214 @@
+"""Metrics of one class among K, ordered or not: of the likeliest class, and of how each class ranks the samples.
+
+The predicted class is the first of the likeliest ones.
+
+Legend: n samples, K classes, B resamples at a time.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from medssl.evaluation.metrics.curves import Curve, auroc_shares
+from medssl.evaluation.metrics.metric import Array, PairedTest, PredictionMetric, Resampled, Scored, sum_by
+
+__all__ = [
+    "AUROC",
+    "MCC",
+    "Accuracy",
+    "BalancedAccuracy",
+    "Counts",
+    "MacroF1",
+    "WeightedF1",
+    "confusion",
+    "counts",
+    "predicted",
+    "ranked_classes",
+]
+
+
+class Counts(NamedTuple):
+    """Margins and diagonal of the confusion matrices of B resamples.
+
+    Attributes:
+        true: ``(K, B)`` samples of each class.
+        predicted: ``(K, B)`` samples predicted to be of each class.
+        right: ``(K, B)`` those of both.
+    """
+
+    true: Array
+    predicted: Array
+    right: Array
+
+
+def predicted(scored: Scored) -> Array:
+    """Return the likeliest class of each sample, ``(n,)``."""
+    likeliest: Array = scored.prediction.argmax(axis=1)
+    return likeliest
+
+
+def _cell(scored: Scored) -> Array:
+    """Return ``(n,)``: position in the flattened confusion matrix."""
+    cell: Array = scored.y * scored.target.outputs + scored.once(predicted)
+    return cell
+
+
+def confusion(drawn: Resampled) -> Array:
+    """Return confusion matrices ``(K, K, B)``; rows are the true class."""
+    classes = drawn.scored.target.outputs
+    return sum_by(drawn.scored.once(_cell), drawn.weights, classes**2).reshape(classes, classes, -1)
+
+
+def counts(drawn: Resampled) -> Counts:
+    """Return margins and diagonal of the confusion matrices."""
+    matrix = drawn.once(confusion)
+    return Counts(matrix.sum(axis=1), matrix.sum(axis=0), np.einsum("kkb->kb", matrix))
+
+
+def _f1(drawn: Resampled) -> Array:
+    """Return the F1 of each class, ``(K, B)``; 0 where it is neither among labels nor predictions."""
+    true, predicted, right = drawn.once(counts)
+    f1: Array = 2 * right / np.maximum(true + predicted, 1)
+    return f1
+
+
+class _OfClasses(PredictionMetric):
+    targets = ("classes", "grades")
+
+
+class Accuracy(_OfClasses):
+    """Share of samples whose predicted class is the true one."""
+
+    name = "accuracy"
+    title = "accuracy"
+    source = "Share of correct predictions; scikit-learn `accuracy_score`"
+    test = PairedTest.EXACT
+
+    def values(self, drawn: Resampled) -> Array:
+        """Return ``(B,)``."""
+        share: Array = drawn.once(counts).right.sum(axis=0) / drawn.total
+        return share
+
+    def contributions(self, scored: Scored) -> Array:
+        """Return 1 for a sample that is right, else 0."""
+        right: Array = (scored.once(predicted) == scored.y).astype(np.int64)
+        return right
+
+
+class WeightedF1(_OfClasses):
+    """Mean of the classes' F1, weighted by their number of samples."""
+
+    name = "f1_weighted"
+    title = "weighted F1"
+    source = 'van Rijsbergen 1979, Information Retrieval, chapter 7; scikit-learn `f1_score(average="weighted")`'
+
+    def values(self, drawn: Resampled) -> Array:
+        """Return ``(B,)``."""
+        share: Array = (drawn.once(counts).true * drawn.once(_f1)).sum(axis=0) / drawn.total
+        return share
+
+
+class MacroF1(_OfClasses):
+    """Mean of the classes' F1, over the classes that occur among labels or predictions."""
+
+    name = "f1_macro"
+    title = "macro F1"
+    source = 'van Rijsbergen 1979, Information Retrieval, chapter 7; scikit-learn `f1_score(average="macro")`'
+
+    def values(self, drawn: Resampled) -> Array:
+        """Return ``(B,)``."""
+        true, guessed, _ = drawn.once(counts)
+        mean: Array = drawn.once(_f1).sum(axis=0) / (true + guessed > 0).sum(axis=0)
+        return mean
+
+
+class BalancedAccuracy(_OfClasses):
+    """Mean of the classes' recall, over the classes that occur among the labels."""
+
+    name = "balanced_accuracy"
+    title = "balanced acc."
+    source = "Brodersen et al. 2010, ICPR, 3121-3124; scikit-learn `balanced_accuracy_score`"
+    test = PairedTest.SAMPLED
+
+    def values(self, drawn: Resampled) -> Array:
+        """Return ``(B,)``."""
+        true, _, right = drawn.once(counts)
+        mean: Array = (right / np.maximum(true, 1)).sum(axis=0) / (true > 0).sum(axis=0)
+        return mean
+
+    def contributions(self, scored: Scored) -> Array:
+        """Return, for a sample that is right, one over the samples of its class and the number of classes."""
+        classes, number, count = np.unique(scored.y, return_inverse=True, return_counts=True)
+        share: Array = (scored.once(predicted) == scored.y) / (len(classes) * count[number])
+        return share
+
+
+class AUROC(_OfClasses):
+    """Area under the ROC curve: of class 1 of two, else the mean over the labels' classes, each against all others.
+
+    With a single class among the labels it does not exist. A resample that lacks a class is left out.
+    """
+
+    name = "auroc"
+    title = "AUROC"
+    source = 'Hanley & McNeil 1982, Radiology 143, 29-36; scikit-learn `roc_auc_score(multi_class="ovr")`'
+    test = PairedTest.NORMAL
+
+    def values(self, drawn: Resampled) -> Array:
+        """Return ``(B,)``."""
+        areas = drawn.once(_areas)
+        return np.mean(list(areas.values()), axis=0) if areas else np.full(drawn.weights.shape[1], np.nan)
+
+    def outputs(self, drawn: Resampled) -> dict[str, Array]:
+        """Return that of each class against all others, where there are more than two."""
+        names = drawn.scored.target.output_names
+        return {names[c]: area for c, area in drawn.once(_areas).items()} if len(names) > 2 else {}
+
+    def contributions(self, scored: Scored) -> Array:
+        """Return DeLong's shares, the mean over the classes."""
+        found = np.zeros(scored.n)
+        classes = ranked_classes(scored.y, scored.target.outputs)
+        for c in classes:
+            found += auroc_shares(scored.prediction[:, c], scored.y == c) / len(classes)
+        return found
+
+
+def ranked_classes(y: Array, classes: int) -> list[int]:
+    """List the classes whose AUROC, against all others, is averaged; none where the labels hold a single one.
+
+    Args:
+        y: ``(n,)`` integers in ``0 .. classes - 1``.
+        classes: K.
+    """
+    present = np.unique(y)
+    if len(present) < 2:
+        return []
+    return [int(c) for c in present if classes > 2 or c == 1]
+
+
+def _curves(scored: Scored) -> dict[int, Curve]:
+    classes = ranked_classes(scored.y, scored.target.outputs)
+    return {c: Curve(scored.prediction[:, c], scored.y == c) for c in classes}
+
+
+def _areas(drawn: Resampled) -> dict[int, Array]:
+    return {c: curve.auroc(drawn.weights) for c, curve in drawn.scored.once(_curves).items()}
+
+
+class MCC(_OfClasses):
+    """Matthews' correlation of true and predicted class; 0 where one side holds a single class."""
+
+    name = "mcc"
+    title = "MCC"
+    source = "Gorodkin 2004, Comput. Biol. Chem. 28, 367-374, equation 8; scikit-learn `matthews_corrcoef`"
+
+    def values(self, drawn: Resampled) -> Array:
+        """Return ``(B,)``, from -1 to 1."""
+        (true, guessed, right), total = drawn.once(counts), drawn.total
+        covariance = right.sum(axis=0) * total - (true * guessed).sum(axis=0)
+        spread = (total**2 - (true**2).sum(axis=0)) * (total**2 - (guessed**2).sum(axis=0))
+        correlation: Array = np.zeros_like(covariance)
+        np.divide(covariance, np.sqrt(spread), out=correlation, where=spread > 0)
+        return correlation

@@ -1,0 +1,147 @@
+"""Metrics of a predicted number.
+
+Legend: n samples, B resamples at a time.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from medssl.contracts.targets import Target
+from medssl.evaluation.metrics.metric import Array, PairedTest, PredictionMetric, Resampled, Scored
+
+__all__ = ["MAE", "RMSE", "Concordance", "RSquared"]
+
+
+def _truth(scored: Scored) -> Array:
+    """Return ``(n,)``: the truth less its mean, so that squares of large numbers cancel little."""
+    y = scored.y.astype(np.float64)
+    centred: Array = y - y.mean()
+    return centred
+
+
+def _guess(scored: Scored) -> Array:
+    """Return ``(n,)``: the prediction less the mean of the truth."""
+    centred: Array = scored.prediction[:, 0] - scored.y.astype(np.float64).mean()
+    return centred
+
+
+def _errors(scored: Scored) -> Array:
+    errors: Array = scored.once(_guess) - scored.once(_truth)
+    return errors
+
+
+def _squared_error(drawn: Resampled) -> Array:
+    """Return the mean squared error, ``(B,)``."""
+    return drawn.mean(np.square(drawn.scored.once(_errors)))
+
+
+def _variance(drawn: Resampled) -> Array:
+    """Return the variance of the truth, ``(B,)``; exactly 0 where it holds a single value."""
+    return _spread(drawn, drawn.scored.once(_truth))
+
+
+def _spread(drawn: Resampled, values: Array) -> Array:
+    variance = drawn.mean(np.square(values)) - np.square(drawn.mean(values))
+    scale = np.square(values).max(initial=0.0)
+    clear: Array = np.where(variance > 1e-12 * scale, variance, 0.0)  # less than that is rounding
+    return clear
+
+
+class _OfQuantity(PredictionMetric):
+    targets = ("quantity",)
+
+
+class MAE(_OfQuantity):
+    """Mean absolute difference of prediction and truth."""
+
+    name = "mae"
+    title = "mean abs. error"
+    higher_is_better = False
+    source = "Mean of |predicted - true|; scikit-learn `mean_absolute_error`"
+    test = PairedTest.SAMPLED
+
+    def unit(self, target: Target) -> str:
+        """Return the target's unit."""
+        return target.output_names[0]
+
+    def values(self, drawn: Resampled) -> Array:
+        """Return ``(B,)``."""
+        return drawn.mean(np.abs(drawn.scored.once(_errors)))
+
+    def contributions(self, scored: Scored) -> Array:
+        """Return absolute errors over n."""
+        share: Array = np.abs(scored.once(_errors)) / scored.n
+        return share
+
+
+class RMSE(_OfQuantity):
+    """Root of the mean squared difference of prediction and truth.
+
+    Its test is that of the mean squared error, which is equal where this is.
+    """
+
+    name = "rmse"
+    title = "RMSE"
+    higher_is_better = False
+    source = "Root of the mean of (predicted - true)²; scikit-learn `root_mean_squared_error`"
+    test = PairedTest.SAMPLED
+
+    def unit(self, target: Target) -> str:
+        """Return the target's unit."""
+        return target.output_names[0]
+
+    def values(self, drawn: Resampled) -> Array:
+        """Return ``(B,)``."""
+        root: Array = np.sqrt(drawn.once(_squared_error))
+        return root
+
+    def contributions(self, scored: Scored) -> Array:
+        """Return squared errors over n."""
+        share: Array = np.square(scored.once(_errors)) / scored.n
+        return share
+
+
+class RSquared(_OfQuantity):
+    """Share of the truth's variance that the prediction explains; below 0 where its mean would do better.
+
+    Not defined where the truth holds a single value.
+    """
+
+    name = "r2"
+    title = "R²"
+    source = "1 - sum of (predicted - true)² over sum of (true - mean)²; scikit-learn `r2_score`"
+    test = PairedTest.SAMPLED
+
+    def values(self, drawn: Resampled) -> Array:
+        """Return ``(B,)``, at most 1."""
+        errors, variance = drawn.once(_squared_error), drawn.once(_variance)
+        explained: Array = np.full(len(errors), np.nan)
+        np.divide(variance - errors, variance, out=explained, where=variance > 0)
+        return explained
+
+    def contributions(self, scored: Scored) -> Array:
+        """Return squared errors over the sum of the truth's squared deviations, less than zero."""
+        share: Array = -np.square(scored.once(_errors)) / np.square(scored.once(_truth)).sum()
+        return share
+
+
+class Concordance(_OfQuantity):
+    """Lin's concordance correlation: how near prediction and truth lie to the line of identity.
+
+    Not defined where both hold one and the same value alone.
+    """
+
+    name = "concordance"
+    title = "concordance"
+    source = "Lin 1989, Biometrics 45, 255-268, equation 2, variances with n in the denominator"
+
+    def values(self, drawn: Resampled) -> Array:
+        """Return ``(B,)``, from -1 to 1."""
+        truth, guess = drawn.scored.once(_truth), drawn.scored.once(_guess)
+        means = drawn.mean(truth), drawn.mean(guess)
+        covariance = drawn.mean(truth * guess) - means[0] * means[1]
+        apart = drawn.once(_variance) + _spread(drawn, guess) + np.square(means[0] - means[1])
+        agreement: Array = np.full(len(apart), np.nan)
+        np.divide(2 * covariance, apart, out=agreement, where=apart > 0)
+        return agreement
