@@ -96,7 +96,8 @@ def test_every_outcome_lands_under_its_name(run, scene, tmp_path):
     assert set(found.evaluations) == {"plain", "plain_twin"}
     assert set(found.diagnostics) == {"features", "majority", "plain_back", "plain_back_count"}
     proba = np.tile([0.1, 0.2, 0.3, 0.4], (len(test), 1)).astype(np.float32)
-    expected = score(proba, test.labels.numpy(), test.groups.numpy(), scene.recipe.evaluate, scene.recipe.seed)
+    groups, settings = test.groups.numpy(), scene.recipe.evaluate
+    expected = score(scene.data.target, test.labels.numpy(), proba, groups, settings, scene.recipe.seed)
     scores = found.evaluations["plain"]
     assert {name: scores[name] for name in expected} == expected
     assert (scores["selected"], scores["notes"]) == ({"depth": 3}, ["a note"])

@@ -40,7 +40,7 @@ class QuadraticKappa(PredictionMetric):
 class GradeError(PredictionMetric):
     """Mean absolute difference of true and predicted grade."""
 
-    name = "mae_grades"
+    name = "mean_absolute_error"
     title = "mean abs. error"
     higher_is_better = False
     targets = ("grades",)

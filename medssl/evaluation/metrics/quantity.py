@@ -55,7 +55,7 @@ class _OfQuantity(PredictionMetric):
 class MAE(_OfQuantity):
     """Mean absolute difference of prediction and truth."""
 
-    name = "mae"
+    name = "mean_absolute_error"
     title = "mean abs. error"
     higher_is_better = False
     source = "Mean of |predicted - true|; scikit-learn `mean_absolute_error`"
