@@ -40,7 +40,7 @@ def loop_ece(proba: np.ndarray, labels: np.ndarray, bins: int = 15) -> float:
 
 
 def oracle(proba: np.ndarray, labels: np.ndarray, classes: np.ndarray | None = None) -> dict[str, float]:
-    """scikit-learn's values; ``classes`` are those that must be present for an AUROC."""
+    """scikit-learn's values; ``classes`` are those that must be present for a mean over classes."""
     predicted, k = proba.argmax(axis=1), proba.shape[1]
     classes = np.unique(labels) if classes is None else classes
     with warnings.catch_warnings():
@@ -48,7 +48,7 @@ def oracle(proba: np.ndarray, labels: np.ndarray, classes: np.ndarray | None = N
         found = {
             "accuracy": sk.accuracy_score(labels, predicted),
             "f1_weighted": sk.f1_score(labels, predicted, average="weighted"),
-            "f1_macro": sk.f1_score(labels, predicted, average="macro"),
+            "f1_macro": sk.f1_score(labels, predicted, average="macro", labels=classes),
             "balanced_accuracy": sk.balanced_accuracy_score(labels, predicted),
             "mcc": sk.matthews_corrcoef(labels, predicted),
             "ece": loop_ece(proba, labels),
@@ -56,7 +56,9 @@ def oracle(proba: np.ndarray, labels: np.ndarray, classes: np.ndarray | None = N
             "log_loss": sk.log_loss(labels, proba, labels=range(k)),
             "auroc": np.nan,
         }
-    if len(classes) > 1 and set(classes) <= set(labels):
+    if not set(classes) <= set(labels):
+        found |= {"f1_macro": np.nan, "balanced_accuracy": np.nan}
+    elif len(classes) > 1:
         ranked = [1] if k == 2 else classes
         found["auroc"] = np.mean([sk.roc_auc_score(labels == c, proba[:, c]) for c in ranked])
     return found

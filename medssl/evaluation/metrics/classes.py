@@ -1,6 +1,7 @@
 """Metrics of one class among K, ordered or not: of the likeliest class, and of how each class ranks the samples.
 
-The predicted class is the first of the likeliest ones.
+The predicted class is the first of the likeliest ones. A mean over classes is over those that occur among the labels of
+the test part; a resample that lacks one of them would be a mean over other classes, so it does not define the metric.
 
 Legend: n samples, K classes, B resamples at a time.
 """
@@ -74,8 +75,22 @@ def _f1(drawn: Resampled) -> Array:
     return f1
 
 
+def _by_class(drawn: Resampled, values: Array) -> dict[str, Array]:
+    """Return, of values ``(K, B)``, those of each class among the labels by its name; NaN where a resample lacks it."""
+    names, true = drawn.scored.target.output_names, drawn.once(counts).true
+    return {names[c]: np.where(true[c] > 0, values[c], np.nan) for c in np.unique(drawn.scored.y).tolist()}
+
+
 class _OfClasses(PredictionMetric):
     targets = ("classes", "grades")
+
+
+class _ClassMean(_OfClasses):
+    """The mean of a metric of one class over the classes among the labels."""
+
+    def values(self, drawn: Resampled) -> Array:
+        """Return ``(B,)``; NaN where a resample lacks one of the classes."""
+        return np.asarray(np.mean(list(self.outputs(drawn).values()), axis=0))
 
 
 class Accuracy(_OfClasses):
@@ -110,33 +125,30 @@ class WeightedF1(_OfClasses):
         return share
 
 
-class MacroF1(_OfClasses):
-    """Mean of the classes' F1, over the classes that occur among labels or predictions."""
+class MacroF1(_ClassMean):
+    """Mean of the classes' F1, over the classes among the labels. A resample that lacks one of them is left out."""
 
     name = "f1_macro"
     title = "macro F1"
     source = 'van Rijsbergen 1979, Information Retrieval, chapter 7; scikit-learn `f1_score(average="macro")`'
 
-    def values(self, drawn: Resampled) -> Array:
-        """Return ``(B,)``."""
-        true, guessed, _ = drawn.once(counts)
-        mean: Array = drawn.once(_f1).sum(axis=0) / (true + guessed > 0).sum(axis=0)
-        return mean
+    def outputs(self, drawn: Resampled) -> dict[str, Array]:
+        """Return the F1 of each class."""
+        return _by_class(drawn, drawn.once(_f1))
 
 
-class BalancedAccuracy(_OfClasses):
-    """Mean of the classes' recall, over the classes that occur among the labels."""
+class BalancedAccuracy(_ClassMean):
+    """Mean of the classes' recall, over the classes among the labels. A resample that lacks one of them is left out."""
 
     name = "balanced_accuracy"
     title = "balanced acc."
     source = "Brodersen et al. 2010, ICPR, 3121-3124; scikit-learn `balanced_accuracy_score`"
     test = PairedTest.SAMPLED
 
-    def values(self, drawn: Resampled) -> Array:
-        """Return ``(B,)``."""
+    def outputs(self, drawn: Resampled) -> dict[str, Array]:
+        """Return the recall of each class."""
         true, _, right = drawn.once(counts)
-        mean: Array = (right / np.maximum(true, 1)).sum(axis=0) / (true > 0).sum(axis=0)
-        return mean
+        return _by_class(drawn, right / np.maximum(true, 1))
 
     def contributions(self, scored: Scored) -> Array:
         """Return, for a sample that is right, one over the samples of its class and the number of classes."""
