@@ -12,17 +12,16 @@ if TYPE_CHECKING:
 
 __all__ = ["print_pooled", "print_summary"]
 
-_METRIC = "accuracy"
-
 
 def print_summary(summary: Summary) -> None:
     """Print, for each dataset, the table of scores and that of differences from the best baseline."""
-    from medssl.study.results.table import difference_rows, score_rows
+    from medssl.study.results.table import difference_rows, lead, score_rows
 
     for dataset in dict.fromkeys(row.dataset for row in summary.rows):
-        click.echo(f"\n{dataset}: {_METRIC} on the test part")
-        _print_rows(score_rows(summary, dataset, _METRIC))
-        if differences := difference_rows(summary, dataset, _METRIC):
+        metric, title = lead(summary, dataset)
+        click.echo(f"\n{dataset}: {title} on the test part")
+        _print_rows(score_rows(summary, dataset, metric))
+        if differences := difference_rows(summary, dataset, metric):
             click.echo("\ndifference from the best baseline")
             _print_rows(differences)
     _print_notes(summary)

@@ -15,7 +15,7 @@ from markupsafe import Markup
 
 from medssl.io.files import write_atomic
 from medssl.results.directory import RunDirectory, RunResult
-from medssl.results.metrics_table import metric_text, shown_metrics
+from medssl.results.metrics_table import lead_metric, metric_text, metric_title, shown_metrics
 
 __all__ = ["curve_svg", "render_page", "template_environment", "write_page"]
 
@@ -47,7 +47,7 @@ def render_page(result: RunResult, history: Sequence[Mapping[str, Any]]) -> str:
     values = result.values
     return environment.get_template("run.html.j2").render(
         run=values,
-        answer=_answer(values),
+        answer=_answer(result),
         metrics=shown_metrics(result.metrics, result.evaluations),
         text=metric_text,
         number=lambda value: f"{value:.3g}" if isinstance(value, float) else value,
@@ -69,14 +69,18 @@ def _coded(text: str) -> Markup:
     return Markup("").join(Markup("<code>{}</code>").format(part) if i % 2 else part for i, part in enumerate(parts))
 
 
-def _answer(values: Mapping[str, Any]) -> str:
-    """Say the result in one sentence: every evaluator's accuracy, since the best of them is known only by the test."""
+def _answer(result: RunResult) -> str:
+    """Say the result in one sentence: every evaluator's first metric, since the best is known only by the test."""
+    values = result.values
     data = values["data"]
     trained = (
         f"pre-trained with {values['method']} on {data['train']} images" if values["pretrain"]["epochs"] else "as is"
     )
-    accuracies = [f"{name} {metric_text(scores['accuracy'])}" for name, scores in values["evaluations"].items()]
-    return f"Accuracy of the frozen encoder, {trained}, on {data['test']} test images: {', '.join(accuracies)}."
+    lead = lead_metric(result.metrics, result.evaluations)
+    title = metric_title(lead, result.metrics)
+    said = [f"{name} {metric_text(scores[lead])}" for name, scores in result.evaluations.items() if lead in scores]
+    what = f"{title[:1].upper()}{title[1:]} of the frozen encoder, {trained}"
+    return f"{what}, on {data['test']} test images: {', '.join(said)}."
 
 
 def _curves(history: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from medssl.results.directory import RunDirectory, RunResult
-from medssl.results.metrics_table import metric_title, shown_metrics
+from medssl.results.metrics_table import higher_is_better, lead_metric, metric_title, shown_metrics
 from medssl.study.results.rows import repeats
 from medssl.study.results.summary import Comparison, Estimate, PublishedCell, Row, Summary
 
@@ -75,11 +75,30 @@ class Section:
     @property
     def metric_titles(self) -> dict[str, str]:
         """Titles, by name, of the metrics that lead and that some row has."""
-        return shown_metrics(self.metrics, {str(i): scores for i, scores in enumerate(self._scores)})
+        return shown_metrics(self.metrics, self._scores)
 
     @property
-    def _scores(self) -> list[Mapping[str, Estimate]]:
-        return [scores for row in self.rows for scores in row.scores.values()]
+    def lead(self) -> str:
+        """Name of the metric that rows are compared by: the first that leads."""
+        return lead_metric(self.metrics, self._scores)
+
+    @property
+    def lead_title(self) -> str:
+        """Its title."""
+        return self.title_of(self.lead)
+
+    @property
+    def _scores(self) -> dict[str, Mapping[str, Estimate]]:
+        every = [scores for row in self.rows for scores in row.scores.values()]
+        return {str(i): scores for i, scores in enumerate(every)}
+
+    def higher_is_better(self, metric: str) -> bool:
+        """Return the direction of a metric."""
+        return higher_is_better(metric, self.metrics)
+
+    def is_gain(self, found: Comparison) -> bool:
+        """Return whether the first row of a comparison is the better one."""
+        return (found.difference > 0) == self.higher_is_better(found.metric)
 
     def title_of(self, metric: str) -> str:
         """Return the title of a metric, with its unit."""
@@ -99,7 +118,7 @@ class Section:
         found: dict[str, str] = {}
         for name in self.evaluators:
             scores = [run.evaluations.get(name, {}) for run in self.runs]
-            found.setdefault(repr([s.get("confusion_matrix") or (name, s.get("accuracy")) for s in scores]), name)
+            found.setdefault(repr([s.get("confusion_matrix") or name for s in scores]), name)
         return list(found.values())
 
     @property
@@ -127,23 +146,26 @@ class Section:
             grouped=grouped,
         )
 
-    def ranked(self, evaluator: str, metric: str = "accuracy") -> list[tuple[Row, Estimate]]:
-        """Main rows that have this metric, the highest first, equals by name."""
+    def ranked(self, evaluator: str, metric: str | None = None) -> list[tuple[Row, Estimate]]:
+        """Main rows that have this metric (the one that leads), the best first, equals by name."""
+        metric = metric or self.lead
+        sign = -1 if self.higher_is_better(metric) else 1
         found = [
             (row, estimate)
             for row in self.main_rows
             if (estimate := row.scores.get(evaluator, {}).get(metric)) and estimate.value is not None
         ]
-        return sorted(found, key=lambda pair: (-(pair[1].value or 0.0), pair[0].label))
+        return sorted(found, key=lambda pair: (sign * (pair[1].value or 0.0), pair[0].label))
 
     def shown_first(self) -> Row:
-        """The row whose pictures are shown: pre-trained where there is one, the highest by the first evaluator."""
+        """The row whose pictures are shown: pre-trained where there is one, the best by the first evaluator."""
         name = self.evaluators[0] if self.evaluators else ""
         rows = [row for row, _ in self.ranked(name)] or self.main_rows
         return next((row for row in rows if not row.baseline), rows[0])
 
-    def published_rows(self, metric: str = "accuracy") -> list[tuple[str, dict[str, PublishedCell]]]:
+    def published_rows(self, metric: str | None = None) -> list[tuple[str, dict[str, PublishedCell]]]:
         """Published numbers as rows of the main table: a name, and a cell by evaluator."""
+        metric = metric or self.lead
         cells = [cell for cell in self.published if cell.metric == metric and cell.evaluator in self.evaluators]
         places = Counter((cell.method, cell.evaluator) for cell in cells)
         found: dict[str, dict[str, PublishedCell]] = {}
@@ -152,8 +174,9 @@ class Section:
             found.setdefault(f"{cell.method}{batch}", {})[cell.evaluator] = cell
         return list(found.items())
 
-    def between(self, first: Row, second: Row, evaluator: str, metric: str = "accuracy") -> Comparison | None:
-        """How the first row differs from the second, whichever way round that was tested."""
+    def between(self, first: Row, second: Row, evaluator: str, metric: str | None = None) -> Comparison | None:
+        """How the first row differs from the second (in the metric that leads), whichever way round it was tested."""
+        metric = metric or self.lead
         for found in self.comparisons:
             if (found.evaluator, found.metric) == (evaluator, metric):
                 if (found.first, found.second) == (first.label, second.label):

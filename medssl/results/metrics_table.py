@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["metric_rows", "metric_text", "metric_title", "shown_metrics"]
+__all__ = ["higher_is_better", "lead_metric", "metric_rows", "metric_text", "metric_title", "shown_metrics"]
 
 
 def metric_text(metric: Mapping[str, Any]) -> str:
@@ -48,6 +48,19 @@ def shown_metrics(facts: Mapping[str, Mapping[str, Any]], by_evaluator: Mapping[
         for name, known in facts.items()
         if known["leads"] and any(name in scores for scores in every)
     }
+
+
+def lead_metric(facts: Mapping[str, Mapping[str, Any]], by_evaluator: Mapping[str, Any]) -> str:
+    """Return the name of the first metric that leads and that some evaluator has: the one that rows are compared by.
+
+    ``""`` where there is none.
+    """
+    return next(iter(shown_metrics(facts, by_evaluator)), "")
+
+
+def higher_is_better(name: str, facts: Mapping[str, Mapping[str, Any]]) -> bool:
+    """Return the direction of a metric; higher where the result says nothing of it."""
+    return name not in facts or facts[name]["direction"] == "higher"
 
 
 def metric_rows(facts: Mapping[str, Mapping[str, Any]], by_evaluator: Mapping[str, Any]) -> list[list[str]]:

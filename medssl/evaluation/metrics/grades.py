@@ -24,17 +24,33 @@ class QuadraticKappa(PredictionMetric):
     title = "quadratic kappa"
     targets = ("grades",)
     source = 'Cohen 1968, Psychol. Bull. 70, 213-220; scikit-learn `cohen_kappa_score(weights="quadratic")`'
+    test = PairedTest.NORMAL
 
     def values(self, drawn: Resampled) -> Array:
         """Return ``(B,)``, at most 1."""
-        grades = np.arange(drawn.scored.target.outputs)
-        cost = np.square(grades[:, None] - grades[None, :]).astype(np.float64)
+        cost = _cost(drawn.scored)
         true, guessed, _ = drawn.once(counts)
         seen = np.einsum("ij,ijb->b", cost, drawn.once(confusion)) * drawn.total
         by_chance = np.einsum("ij,ib,jb->b", cost, true, guessed)
         kappa: Array = np.full(len(seen), np.nan)
         np.divide(by_chance - seen, by_chance, out=kappa, where=by_chance > 0)
         return kappa
+
+    def contributions(self, scored: Scored) -> Array:
+        """Return the derivatives of kappa by the samples' weights: the infinitesimal jackknife (Efron 1982, ch. 6)."""
+        cost, guess = _cost(scored), scored.once(predicted)
+        true, guessed, _ = (part[:, 0] / scored.n for part in scored.as_is().once(counts))
+        seen, by_chance = cost[scored.y, guess], true @ cost @ guessed
+        own = cost[scored.y] @ guessed + cost[:, guess].T @ true  # what a sample adds to the disagreement by chance
+        share: Array = (seen.mean() * (own - 2 * by_chance) / by_chance - (seen - seen.mean())) / (by_chance * scored.n)
+        return share
+
+
+def _cost(scored: Scored) -> Array:
+    """Return ``(K, K)``: the square of how far two grades are apart."""
+    grades = np.arange(scored.target.outputs, dtype=np.float64)
+    cost: Array = np.square(grades[:, None] - grades[None, :])
+    return cost
 
 
 class GradeError(PredictionMetric):

@@ -1,4 +1,4 @@
-"""Figures of a section's scores: all rows with their intervals, accuracy against batch size and share of labels."""
+"""Figures of the metric that leads a section: all rows with intervals, against batch size, against share of labels."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def _scores(
         _interval(axes, place, cell.value, cell.low, cell.high, SOFT, "o", hollow=True)
     axes.set_yticks(range(lines), [*(row.label for row, _ in rows), *(f"{label}, published" for label, _ in published)])
     axes.set_ylim(lines - 0.4, -0.6)
-    axes.set_xlabel("accuracy on the test part")
+    axes.set_xlabel(f"{section.lead_title} on the test part")
     axes.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
     plain_axes(axes, grid="x")
     if published:
@@ -76,7 +76,7 @@ def _scores(
     return finish(
         figure,
         name=f"{section.key}-scores-{evaluator}",
-        title=f"Accuracy by {evaluator}",
+        title=f"{_capital(section.lead_title)} by {evaluator}",
         caption=f"{level} intervals; mean over seeds where there are several.{hollow}",
     )
 
@@ -98,65 +98,73 @@ def _interval(
     axes.plot([value], [place], marker=mark, markersize=5.5, markerfacecolor=face, markeredgecolor=colour)
 
 
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
 # ------------------------------------------------------------------------------------------------------------- curves
 
 
 def batch_figures(section: Section, styles: Mapping[str, Style]) -> Iterator[Drawing]:
-    """Draw accuracy against batch size, where some setting was trained at several: figure 3 of the ICIP 2023 paper."""
+    """Draw it against batch size, where some setting was trained at several: figure 3 of the ICIP 2023 paper."""
 
     def without(row: Row) -> str:
         return row.label.replace(f", batch {row.batch_size}", "")
 
     rows = [row for row in section.main_rows if not row.baseline]
     for name in section.judges[:_MAY]:
-        series = _series(rows, name, lambda row: float(row.batch_size), without, styles)
+        series = _series(rows, (name, section.lead), lambda row: float(row.batch_size), without, styles)
         series = [one for one in series if len(one.points) > 1]
         if series:
             figure, [axes] = make_figure(CURVES)
             flat = [(row, e) for row, e in section.ranked(name) if row.baseline]
             _draw_curves(axes, series, flat, styles, lambda size: f"{size:g}")
+            axes.set_ylabel(f"{section.lead_title} on the test part")
             axes.set_xlabel("images per step (batch size)")
             yield finish(
                 figure,
                 name=f"{section.key}-batch-{name}",
-                title=f"Accuracy by {name} against batch size",
+                title=f"{_capital(section.lead_title)} by {name} against batch size",
                 caption=f"{level_text(section.confidence)} intervals.{' Level lines: baselines.' if flat else ''}",
             )
 
 
 def label_figures(section: Section, styles: Mapping[str, Style]) -> Iterator[Drawing]:
-    """Draw accuracy against the share of training labels, where there are several."""
+    """Draw it against the share of training labels, where there are several."""
 
     def without(row: Row) -> str:
         return row.label.replace(f", {100 * row.label_fraction:g} % of labels", "")
 
     for name in section.judges[:_MAY]:
-        series = _series(section.rows, name, lambda row: 100 * row.label_fraction, without, styles)
+        series = _series(section.rows, (name, section.lead), lambda row: 100 * row.label_fraction, without, styles)
         series = [one for one in series if len(one.points) > 1]
         if series:
             figure, [axes] = make_figure(CURVES)
             _draw_curves(axes, series, [], styles, lambda share: f"{share:g}")
+            axes.set_ylabel(f"{section.lead_title} on the test part")
             axes.set_xlabel("training labels used (%)")
             broken = " Broken lines: baselines." if any(one.style.line != "-" for one in series) else ""
             yield finish(
                 figure,
                 name=f"{section.key}-labels-{name}",
-                title=f"Accuracy by {name} against the share of labels",
+                title=f"{_capital(section.lead_title)} by {name} against the share of labels",
                 caption=f"{level_text(section.confidence)} intervals.{broken} All images stay in pre-training.",
             )
 
 
 def _series(
     rows: Sequence[Row],
-    evaluator: str,
+    wanted: tuple[str, str],
     place: Callable[[Row], float],
     name: Callable[[Row], str],
     styles: Mapping[str, Style],
 ) -> list[_Series]:
+    """Collect points by the name of their series; ``wanted`` are an evaluator and a metric."""
+    evaluator, metric = wanted
     found: dict[str, dict[float, Estimate]] = {}
     variants: dict[str, str] = {}
     for row in rows:
-        estimate = row.scores.get(evaluator, {}).get("accuracy")
+        estimate = row.scores.get(evaluator, {}).get(metric)
         if estimate and estimate.value is not None:
             found.setdefault(name(row), {})[place(row)] = estimate
             variants[name(row)] = row.variant
@@ -193,7 +201,6 @@ def _draw_curves(
     axes.set_xticks(places, [tick(x) for x in places])
     axes.set_xticks([], minor=True)
     axes.set_xlim(places[0] / 1.25, places[-1] * 1.25)
-    axes.set_ylabel("accuracy on the test part")
     steady_ticks(axes)
     plain_axes(axes)
     name_ends(axes, ends, CURVES)

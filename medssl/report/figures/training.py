@@ -163,7 +163,7 @@ def reliability_figure(section: Section, row: Row) -> Drawing | None:
             alpha=0.85,
             linewidths=0,
         )
-        axes.set_title(f"{name}, ECE {short(known[name]['ece']['value'])}", loc="left")
+        axes.set_title(f"{name}, {section.title_of('ece')} {short(known[name]['ece']['value'])}", loc="left")
         axes.set_xlim(-0.03, 1.03)
         axes.set_ylim(-0.05, 1.05)
         plain_axes(axes, grid="both")

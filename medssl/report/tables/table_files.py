@@ -96,11 +96,13 @@ def _csv(header: Sequence[str], lines: Iterator[Sequence[Any]]) -> str:
 # -------------------------------------------------------------------------------------------------------------- LaTeX
 
 
-def latex(section: Section, metric: str = "accuracy") -> str:
+def latex(section: Section) -> str:
     """Write a section's main table, for a document that loads the package booktabs."""
+    metric = section.lead
     names = section.evaluators
     lines = [
-        f"% {section.title}: {metric} on the test part, {level_text(section.confidence)} intervals. By medssl report.",
+        f"% {section.title}: {section.lead_title} on the test part, {level_text(section.confidence)} intervals. "
+        "By medssl report.",
         r"\begin{tabular}{l" + "l" * len(names) + "}",
         r"\toprule",
         " & ".join(["", *map(_escape, names)]) + r" \\",

@@ -1,7 +1,8 @@
 """The answer in words, with no claim that the intervals and the corrected tests do not carry.
 
 "Better", "worse" and "higher" are said of tested differences that are shown; where none is shown, that is said instead.
-The row with the highest number is called just that.
+The row with the highest number is called just that. Which metric leads and which way it points, the results say; where
+low values are better, "lower" and "lowest" take the places of "higher" and "highest".
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from medssl.study.results.summary import Comparison, Row
 
 __all__ = ["Answer", "Statement", "answer"]
 
+_RANKS = "auroc"  # the metric that no threshold decides, said beside one that a threshold does
 _FEW = 3  # rows that a headline names; more are counted
 
 
@@ -82,15 +84,20 @@ def answer(section: Section, baselines: Mapping[str, str]) -> Answer:
 def _best_sentence(section: Section) -> str:
     highest = [(name, *ranked[0]) for name in section.judges if (ranked := section.ranked(name))]
     if not highest:
-        return "On this data no accuracy was measured."
+        return "On this data nothing was measured."
     rows = {row.label: row for _, row, _ in highest}
+    most, title = _most(section, section.lead), section.lead_title
     if len(rows) > 1:
         parts = [f"by {name}, that of {_with_role(row)}, {estimate_text(estimate)}" for name, row, estimate in highest]
-        return f"On this data the highest accuracy is, {'; '.join(parts)}."
+        return f"On this data the {most} {title} is, {'; '.join(parts)}."
     row = highest[0][1]
     parts = [f"by {name}, {estimate_text(estimate)}" for name, _, estimate in highest]
-    verb = "has the highest accuracy" if len(section.main_rows) > 1 else "reaches this accuracy:"
+    verb = f"has the {most} {title}" if len(section.main_rows) > 1 else f"reaches this {title}:"
     return f"On this data {_with_role(row)} {verb} {listed(parts)}."
+
+
+def _most(section: Section, metric: str) -> str:
+    return "highest" if section.higher_is_better(metric) else "lowest"
 
 
 def _with_role(row: Row) -> str:
@@ -117,16 +124,18 @@ def _verdicts(section: Section, words: Mapping[str, str]) -> Iterator[str]:
 
 def _verdicts_by_auroc(section: Section, baseline: Row, by_accuracy: Mapping[str, _Sorted]) -> Iterator[str]:
     """Yield what AUROC shows against a baseline where accuracy shows nothing: a threshold may hide it."""
+    if section.lead == _RANKS:
+        return
     rows = _trained(section.main_rows)
     for word in ("better", "worse"):
         shown = []
         for name, found in by_accuracy.items():
-            ranking = _sorted_out(section, rows, baseline, name, "auroc")
+            ranking = _sorted_out(section, rows, baseline, name, _RANKS)
             if (some := getattr(ranking, word)) and not getattr(found, word):
                 shown.append(f"{_who(some, ranking)} by {name}")
         if shown:
             also = "also " if any(getattr(found, word) for found in by_accuracy.values()) else ""
-            yield f"By AUROC, whatever the threshold, {also}{word}: {listed(shown)}."
+            yield f"By {section.title_of(_RANKS)}, whatever the threshold, {also}{word}: {listed(shown)}."
 
 
 def _who(some: Sequence[tuple[Row, Comparison]], found: _Sorted) -> str:
@@ -148,15 +157,15 @@ class _Sorted:
         return len(self.better) + len(self.worse) + len(self.open)
 
 
-def _sorted_out(section: Section, rows: Sequence[Row], other: Row, evaluator: str, metric: str = "accuracy") -> _Sorted:
+def _sorted_out(section: Section, rows: Sequence[Row], other: Row, evaluator: str, metric: str = "") -> _Sorted:
     found = _Sorted(better=[], worse=[], open=[])
     for row in rows:
-        comparison = section.between(row, other, evaluator, metric)
+        comparison = section.between(row, other, evaluator, metric or section.lead)
         if comparison is None:
             continue
         if not comparison.shown:
             found.open.append(row)
-        elif comparison.difference > 0:
+        elif section.is_gain(comparison):
             found.better.append((row, comparison))
         else:
             found.worse.append((row, comparison))
@@ -167,15 +176,16 @@ def _sorted_out(section: Section, rows: Sequence[Row], other: Row, evaluator: st
 
 
 def _highest(section: Section) -> Statement:
-    lines = list(_leaders(section, "accuracy"))
+    lines, most = list(_leaders(section, section.lead)), _most(section, section.lead)
     if len(section.main_rows) > 2:
         rows = count(len(section.main_rows), "row")
-        lines.append(f"The highest of {rows} owes something to luck. What counts are the tested differences.")
-    return Statement(question="Which is highest?", lines=(*lines, *majority_text(section)))
+        lines.append(f"The {most} of {rows} is partly chance. Rely on the tested differences.")
+    return Statement(question=f"Which is {most}?", lines=(*lines, *majority_text(section)))
 
 
 def _leaders(section: Section, metric: str) -> Iterator[str]:
-    """Yield, by evaluator, the row with the highest value and the rows that it is shown to be higher than."""
+    """Yield, by evaluator, the row with the best value and the rows that it is shown to be better than."""
+    word = "higher" if section.higher_is_better(metric) else "lower"
     for name in section.judges:
         ranked = section.ranked(name, metric)
         if ranked:
@@ -183,14 +193,14 @@ def _leaders(section: Section, metric: str) -> Iterator[str]:
             seeds = f", mean of {count(estimate.runs, 'seed')}" if estimate.runs > 1 else ""
             text = f"{name}: {named(row)}, {estimate_text(estimate)}{seeds}."
             found = _reverse(section, row, [other for other, _ in ranked[1:]], name, metric)
-            yield " ".join([text, *_higher_than(found)])
+            yield " ".join([text, *_beyond(found, word)])
 
 
 def _by_auroc(section: Section) -> Iterator[Statement]:
     """Say which row ranks images best: accuracy also hangs on a threshold, which another mix of classes upsets."""
-    lines = tuple(_leaders(section, "auroc"))
-    if lines and len(section.main_rows) > 1:
-        yield Statement(question="Which ranks best, whatever the threshold (AUROC)?", lines=lines)
+    lines = tuple(_leaders(section, _RANKS))
+    if section.lead != _RANKS and lines and len(section.main_rows) > 1:
+        yield Statement(question=f"Which ranks best, whatever the threshold ({section.title_of(_RANKS)})?", lines=lines)
 
 
 def _reverse(section: Section, row: Row, others: Sequence[Row], evaluator: str, metric: str) -> _Sorted:
@@ -199,14 +209,14 @@ def _reverse(section: Section, row: Row, others: Sequence[Row], evaluator: str, 
     for other in others:
         comparison = section.between(row, other, evaluator, metric)
         if comparison is not None:
-            shown = comparison.shown and comparison.difference > 0
+            shown = comparison.shown and section.is_gain(comparison)
             found.better.append((other, comparison)) if shown else found.open.append(other)
     return found
 
 
-def _higher_than(found: _Sorted) -> Iterator[str]:
+def _beyond(found: _Sorted, word: str) -> Iterator[str]:
     if found.better:
-        yield f"It is shown to be higher than {_differences(found.better)}."
+        yield f"It is shown to be {word} than {_differences(found.better)}."
     if found.open:
         yield f"No difference is shown to {named_together(found.open)}."
 
@@ -258,7 +268,7 @@ def _batch_sizes(section: Section) -> Iterator[Statement]:
     lines = []
     for name in section.judges:
         tested = [(a, b, found) for a, b in pairs if (found := section.between(a, b, name))]
-        words = [_batch_words(a, b, found) for a, b, found in tested if found.shown]
+        words = [_batch_words(a, b, found, better=section.is_gain(found)) for a, b, found in tested if found.shown]
         if words:
             rest = " Otherwise no difference is shown." if len(words) < len(tested) else ""
             lines.append(f"{name}: {listed(words)}.{rest}")
@@ -268,9 +278,9 @@ def _batch_sizes(section: Section) -> Iterator[Statement]:
         yield Statement(question="Does the batch size matter?", lines=tuple(lines))
 
 
-def _batch_words(first: Row, second: Row, found: Comparison) -> str:
+def _batch_words(first: Row, second: Row, found: Comparison, *, better: bool) -> str:
     """Say which of two batch sizes of a method is better; ``found`` is how the first differs from the second."""
-    word = "better" if found.difference > 0 else "worse"
+    word = "better" if better else "worse"
     return f"{first.method} is {word} at {first.batch_size} than at {second.batch_size}, {_tested(found)}"
 
 

@@ -161,7 +161,7 @@ def too_few_units(section: Section) -> Iterator[str]:
 
 def _tested(section: Section) -> list[Comparison]:
     labels = {row.label for row in section.main_rows}
-    return [c for c in section.comparisons if c.metric == "accuracy" and labels >= {c.first, c.second}]
+    return [c for c in section.comparisons if c.metric == section.lead and labels >= {c.first, c.second}]
 
 
 def _tests(section: Section) -> Iterator[str]:
@@ -174,7 +174,7 @@ def _tests(section: Section) -> Iterator[str]:
     shown = sum(c.shown for c in main)
     level = level_text(1 - section.confidence)
     yield (
-        f"Of {count(len(main), 'tested difference')} of accuracy, {shown or 'none'} "
+        f"Of {count(len(main), 'tested difference')} of {section.lead_title}, {shown or 'none'} "
         f"{'is' if shown < 2 else 'are'} shown at the {level} level, corrected for {count(len(tested), 'test')} (Holm)."
     )
     widths = _half_widths(tested)
@@ -190,7 +190,7 @@ def _half_widths(tested: Sequence[Comparison]) -> list[float]:
 
 
 def _seeds(section: Section) -> Iterator[str]:
-    runs = [estimate.runs for row in section.main_rows for estimate in _accuracies(row)]
+    runs = [estimate.runs for row in section.main_rows for estimate in _estimates(row, section.lead)]
     fewest, most = min(runs, default=1), max(runs, default=1)
     if most == 1:
         yield ("Every row is one seed: how much another one would change is not known, and not in the intervals.")
@@ -218,7 +218,7 @@ def _lengths(section: Section) -> Iterator[str]:
         yield f"Trained for {listed(said)}."
 
 
-def _accuracies(row: Row) -> Iterator[Estimate]:
+def _estimates(row: Row, metric: str) -> Iterator[Estimate]:
     for scores in row.scores.values():
-        if "accuracy" in scores:
-            yield scores["accuracy"]
+        if metric in scores:
+            yield scores[metric]

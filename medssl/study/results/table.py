@@ -6,13 +6,23 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from medssl.results.metrics_table import higher_is_better, lead_metric, metric_title
 from medssl.study.results.comparisons import Comparison
 from medssl.study.results.rows import Estimate, Row
 from medssl.study.results.summary import Summary
 
-__all__ = ["NOT_SHOWN", "best_baseline", "difference_rows", "metric_rows", "score_rows", "summary_values"]
+__all__ = ["NOT_SHOWN", "best_baseline", "difference_rows", "lead", "metric_rows", "score_rows", "summary_values"]
 
 NOT_SHOWN = "no difference shown"
+
+
+def lead(summary: Summary, dataset: str) -> tuple[str, str]:
+    """Return name and title of the metric that the rows of a dataset are compared by; both ``""`` without any."""
+    rows = [row for row in summary.rows if row.dataset == dataset]
+    facts = rows[0].runs[0].metrics
+    every = [scores for row in rows for scores in row.scores.values()]
+    name = lead_metric(facts, {str(i): scores for i, scores in enumerate(every)})
+    return name, metric_title(name, facts) if name else ""
 
 
 def score_rows(summary: Summary, dataset: str, metric: str) -> list[list[str]]:
@@ -61,13 +71,16 @@ def difference_rows(summary: Summary, dataset: str, metric: str) -> list[list[st
 
 
 def best_baseline(rows: Sequence[Row], evaluator: str, metric: str, label_fraction: float) -> Row | None:
-    """Return the baseline with the highest value among those with this share of labels; ``None`` without any."""
+    """Return the baseline with the best value among those with this share of labels; ``None`` without any."""
     found = []
     for row in rows:
         estimate = row.scores.get(evaluator, {}).get(metric)
         if row.baseline and row.label_fraction == label_fraction and estimate and estimate.value is not None:
             found.append((estimate.value, row))
-    return max(found, key=lambda pair: pair[0])[1] if found else None
+    if not found:
+        return None
+    sign = 1 if higher_is_better(metric, rows[0].runs[0].metrics) else -1
+    return max(found, key=lambda pair: sign * pair[0])[1]
 
 
 def summary_values(summary: Summary) -> dict[str, Any]:

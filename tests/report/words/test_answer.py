@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from medssl.contracts.targets import Classes
+from medssl.evaluation.metrics import metric_facts
 from medssl.report.sections import Section
 from medssl.report.words.answer import answer
 from medssl.results.directory import RunResult
@@ -51,6 +53,7 @@ def made_result(
             "warnings": list(warnings),
         },
         "pretrain": {"epochs": epochs, "steps": steps},
+        "metrics": metric_facts(Classes(("ill", "well"))),
         "evaluations": {
             name: {**scores, "confusion_matrix": [[300 - i, 100 + i], [50, 150]]} for i, name in enumerate(evaluators)
         },
