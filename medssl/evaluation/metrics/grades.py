@@ -60,7 +60,7 @@ class GradeError(PredictionMetric):
     title = "mean abs. error"
     higher_is_better = False
     targets = ("grades",)
-    source = "Mean of |predicted - true|; scikit-learn `mean_absolute_error` of the grades' numbers"
+    source = "Willmott & Matsuura 2005, Clim. Res. 30, 79-82; scikit-learn `mean_absolute_error` of the grades' numbers"
     test = PairedTest.EXACT
 
     def unit(self, target: Target) -> str:

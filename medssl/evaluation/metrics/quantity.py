@@ -58,7 +58,7 @@ class MAE(_OfQuantity):
     name = "mean_absolute_error"
     title = "mean abs. error"
     higher_is_better = False
-    source = "Mean of |predicted - true|; scikit-learn `mean_absolute_error`"
+    source = "Willmott & Matsuura 2005, Clim. Res. 30, 79-82; scikit-learn `mean_absolute_error`"
     test = PairedTest.SAMPLED
 
     def unit(self, target: Target) -> str:
@@ -84,7 +84,7 @@ class RMSE(_OfQuantity):
     name = "rmse"
     title = "RMSE"
     higher_is_better = False
-    source = "Root of the mean of (predicted - true)²; scikit-learn `root_mean_squared_error`"
+    source = "Willmott & Matsuura 2005, Clim. Res. 30, 79-82; scikit-learn `root_mean_squared_error`"
     test = PairedTest.SAMPLED
 
     def unit(self, target: Target) -> str:

@@ -43,7 +43,7 @@ def _diagnostics(result: RunResult) -> Mapping[str, Any]:
 
 def _is_ranking(found: Mapping[str, Any], result: RunResult) -> bool:
     """Whether a diagnostic holds metrics: rankings do, observations do not."""
-    return any(name in found for name in result.metrics)
+    return any(isinstance(found.get(name), Mapping) for name in result.metrics)
 
 
 def _number(value: Any) -> str:

@@ -60,7 +60,7 @@ _OF_RANKINGS = 2  # the first metrics; the others say much the same
 
 def _diagnostics(run: RunResult) -> Iterator[tuple[str, float]]:
     for name, found in run.values.get("diagnostics", {}).items():
-        metrics = [key for key in run.metrics if key in found][:_OF_RANKINGS]
+        metrics = [key for key in run.metrics if isinstance(found.get(key), Mapping)][:_OF_RANKINGS]
         for key in (*_OF_FEATURES, *metrics):
             value = found.get(key)
             value = value.get("value") if isinstance(value, Mapping) else value

@@ -29,6 +29,7 @@ def values():
         "diagnostics": {
             "features": {"images": 10, "effective_rank": 31.4159, "feature_std": None, "collapsed": None},
             "gallery": {**dict.fromkeys(RANKING_METRICS, METRIC), "n": 8, "selected": {}, "notes": ["left out"]},
+            "majority": {"class": "a", "accuracy": 0.4, "notes": []},
             "map": {"kl": 0.123456, "selected": {"x": 1}, "notes": ["too few"]},
         },
     }
@@ -49,7 +50,11 @@ def test_rankings_are_a_table_of_their_own(values):
 
 def test_features_and_observations_are_a_line_each(values):
     lines = diagnostic_lines(RunResult(Path("runs/x"), values))
-    assert lines == ["features: images 10, effective_rank 31.4, feature_std -, collapsed -", "map: kl 0.123"]
+    assert lines == [
+        "features: images 10, effective_rank 31.4, feature_std -, collapsed -",
+        "majority: class a, accuracy 0.4",
+        "map: kl 0.123",
+    ]
 
 
 def test_everything_is_printed_with_its_remarks(values):
@@ -68,7 +73,7 @@ def test_everything_is_printed_with_its_remarks(values):
 
 def test_run_without_predictions_or_rankings_prints_neither_table(values):
     values["evaluations"] = {}
-    del values["diagnostics"]["gallery"]
+    del values["diagnostics"]["gallery"], values["diagnostics"]["majority"]
     lines = printed(values)
     assert not any("accuracy" in line or "mAP" in line for line in lines)
     assert "map: kl 0.123" in lines
