@@ -130,7 +130,7 @@ class MacroF1(_ClassMean):
 
     name = "f1_macro"
     title = "macro F1"
-    source = 'van Rijsbergen 1979, Information Retrieval, chapter 7; scikit-learn `f1_score(average="macro")`'
+    source = 'van Rijsbergen 1979, Information Retrieval, ch. 7; scikit-learn `f1_score(average="macro", labels=...)`'
 
     def outputs(self, drawn: Resampled) -> dict[str, Array]:
         """Return the F1 of each class."""
