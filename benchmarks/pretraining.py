@@ -34,9 +34,9 @@ from torchvision import transforms
 
 from benchmarks.measuring import Line, ratio_line, take_turns
 from medssl.contracts import Augmentation, Dataset, Sample, Task, ViewSpec, read_image
-from medssl.data.pixels import ImageStore
 from medssl.data.store.store import Store, open_store
 from medssl.data.views import Views
+from medssl.data.views.pixels import ImageStore
 from medssl.settings import EncoderSettings, TrainSettings
 from medssl.train.encoder.backbones import build_encoder
 from medssl.train.loop.optim import build_optimizer

@@ -22,9 +22,9 @@ from torchvision.transforms import v2
 from medssl.contracts import IMAGE_SUFFIXES, Dataset, Sample, read_image
 from medssl.data.audit.overlap import find_overlap
 from medssl.data.audit.seen import Seen, read_seen
-from medssl.data.render import Normalisation, statistics
 from medssl.data.store.store import Store, open_store
 from medssl.data.views import PlainViews
+from medssl.data.views.render import Normalisation, statistics
 from medssl.errors import CheckpointError, DataError
 from medssl.evaluation.features import extract
 from medssl.train.encoder import checkpoint

@@ -19,7 +19,7 @@ import torch
 from PIL import Image
 
 from medssl.contracts import Dataset, Sample
-from medssl.data.resample import resize_into
+from medssl.data.views.resample import resize_into
 from medssl.data.windows import own_window
 from medssl.errors import DataError, PluginError
 

@@ -10,8 +10,8 @@ import torch
 from torchvision.transforms import RandomResizedCrop
 
 from medssl.contracts import Augmentation
-from medssl.data.draws import uniforms
-from medssl.data.parameters import BRIGHTNESS, COLUMNS, CONTRAST, HUE, SATURATION, columns, crop_boxes, draw
+from medssl.data.views.draws import uniforms
+from medssl.data.views.parameters import BRIGHTNESS, COLUMNS, CONTRAST, HUE, SATURATION, columns, crop_boxes, draw
 
 NOTHING = Augmentation(horizontal_flip=0, jitter=0, greyscale=0, blur=0)
 

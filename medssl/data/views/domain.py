@@ -15,11 +15,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from medssl.data.geometry import orientation, rotation
-from medssl.data.parameters import NOISE_STARTS, Parameters
-from medssl.data.pixels import Pixels, to_device
-from medssl.data.resample import orient_all, rotate
-from medssl.data.stain import mixing, restain
+from medssl.data.views.geometry import orientation, rotation
+from medssl.data.views.ops.stain import mixing, restain
+from medssl.data.views.parameters import NOISE_STARTS, Parameters
+from medssl.data.views.pixels import Pixels, to_device
+from medssl.data.views.resample import orient_all, rotate
 
 __all__ = ["add_noise_", "apply_window", "list_of_noise", "transform", "window_of_images"]
 

@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from medssl.data.resample import cut_windows
+from medssl.data.views.resample import cut_windows
 
 __all__ = ["ImageStore", "Pixels", "grey_levels", "to_device"]
 

@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from medssl.contracts import Augmentation
-from medssl.data.domain import add_noise_, apply_window, list_of_noise, transform
-from medssl.data.draws import uniforms
-from medssl.data.parameters import COLUMNS, draw
+from medssl.data.views.domain import add_noise_, apply_window, list_of_noise, transform
+from medssl.data.views.draws import uniforms
+from medssl.data.views.parameters import COLUMNS, draw
 
 NOTHING = Augmentation(horizontal_flip=0, jitter=0, greyscale=0, blur=0)
 

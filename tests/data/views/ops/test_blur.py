@@ -7,8 +7,8 @@ import pytest
 import torch
 from torchvision.transforms import functional as F
 
-from medssl.data import blur as module
-from medssl.data.blur import blur, kernels, radius
+from medssl.data.views.ops import blur as module
+from medssl.data.views.ops.blur import blur, kernels, radius
 
 SIGMAS = np.array([0.0, 0.1, 0.5, 1.0, 1.7, 2.0])
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from medssl.data.draws import philox, uniforms
+from medssl.data.views.draws import philox, uniforms
 
 
 @pytest.mark.parametrize(

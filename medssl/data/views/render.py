@@ -1,9 +1,9 @@
 """From resampled crops to views: colour, blur, solarisation, normalisation, of a whole batch with few operations.
 
 The four operations of the colour jitter come in an order of each view's own. Brightness, contrast and saturation are
-one operation with different weights (:func:`medssl.data.colour.mix_`); only the hue is of another kind. So a batch runs
-through slots: up to three mixes, the hue once, up to three mixes. A view is active in the slots that give its own
-order, and neutral in the others, where it stays as it is.
+one operation with different weights (:func:`medssl.data.views.colour.mix_`); only the hue is of another kind. So a
+batch runs through slots: up to three mixes, the hue once, up to three mixes. A view is active in the slots that give
+its own order, and neutral in the others, where it stays as it is.
 
 On a GPU every slot runs over the whole batch: few launches, shapes that never change. On a CPU the batch is sorted by
 what its views need and handled in pieces that fit the cache; a slot that is neutral for a whole piece is skipped.
@@ -25,9 +25,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from medssl.contracts import Augmentation
-from medssl.data.blur import blur, kernels, radius
-from medssl.data.colour import hue_, mix_, solarise_
-from medssl.data.parameters import BRIGHTNESS, CONTRAST, HUE, SATURATION, Parameters, blur_range
+from medssl.data.views.colour import hue_, mix_, solarise_
+from medssl.data.views.ops.blur import blur, kernels, radius
+from medssl.data.views.parameters import BRIGHTNESS, CONTRAST, HUE, SATURATION, Parameters, blur_range
 
 __all__ = ["Look", "Normalisation", "colour", "normalise", "processing_order", "statistics"]
 

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from medssl.contracts import Augmentation, ViewGroup, ViewSpec
-from medssl.data import views as module
 from medssl.data.views import Views
+from medssl.data.views import engine as module
 
 STILL = Augmentation(crop_scale=(0.3, 0.9), horizontal_flip=0, jitter=0, greyscale=0, blur=0)
 TURNS = {

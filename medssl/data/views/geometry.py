@@ -13,7 +13,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from medssl.data.parameters import Boxes, Parameters
+from medssl.data.views.parameters import Boxes, Parameters
 
 __all__ = ["orientation", "placement", "rotation", "view_to_image"]
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from medssl.data.resample import Span, cut_windows, filter_weights, orient, resample, resize_into
+from medssl.data.views.resample import Span, cut_windows, filter_weights, orient, resample, resize_into
 
 #: height, width, side of the view
 SHAPES = [

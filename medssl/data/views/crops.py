@@ -10,9 +10,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from medssl.data.parameters import Parameters
-from medssl.data.pixels import Pixels, grey_levels, to_device
-from medssl.data.resample import Span, filter_weights, resample, resize_into
+from medssl.data.views.parameters import Parameters
+from medssl.data.views.pixels import Pixels, grey_levels, to_device
+from medssl.data.views.resample import Span, filter_weights, resample, resize_into
 
 __all__ = ["centres_at_once", "centres_one_by_one", "crops_at_once", "crops_one_by_one"]
 

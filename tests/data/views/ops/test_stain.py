@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from medssl.data.stain import HED, mixing, restain
+from medssl.data.views.ops.stain import HED, mixing, restain
 
 # scikit-image's construction of rgb2hed and hed2rgb, after Ruifrok and Johnston's matrix
 RGB_FROM_HED = [[0.65, 0.70, 0.29], [0.07, 0.99, 0.11], [0.27, 0.57, 0.78]]

@@ -1,9 +1,9 @@
 """Batches of views, random ones to train on and plain ones to evaluate, made in memory without worker processes.
 
 :class:`Views` is the loop's source of training data: give it positions in the training part, get V batches of views.
-Everything random is decided on the host (:mod:`medssl.data.parameters`), from numbers that depend on nothing but seed,
-epoch, sample and view (:mod:`medssl.data.draws`). Pixels are resampled (:mod:`medssl.data.resample`) and coloured
-(:mod:`medssl.data.render`) on the device; nothing is read back from it.
+Everything random is decided on the host (:mod:`medssl.data.views.parameters`), from numbers that depend on nothing but
+seed, epoch, sample and view (:mod:`medssl.data.views.draws`). Pixels are resampled (:mod:`medssl.data.views.resample`)
+and coloured (:mod:`medssl.data.views.render`) on the device; nothing is read back from it.
 
 Shapes in this file: n samples, V views of each, M = V n, C channels of the store, S side of a view.
 """
@@ -23,15 +23,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from medssl.contracts import Augmentation, ViewSpec
-from medssl.data.crops import centres_at_once, centres_one_by_one, crops_at_once, crops_one_by_one
-from medssl.data.domain import add_noise_, apply_window, transform, window_of_images
-from medssl.data.draws import uniforms
-from medssl.data.geometry import view_to_image
-from medssl.data.parameters import Parameters, columns, draw
-from medssl.data.pixels import ImageStore, Pixels, to_device
-from medssl.data.render import Normalisation, colour, normalise, processing_order, statistics
-from medssl.data.resample import orient
-from medssl.data.view_groups import Group, resolve_groups
+from medssl.data.views.crops import centres_at_once, centres_one_by_one, crops_at_once, crops_one_by_one
+from medssl.data.views.domain import add_noise_, apply_window, transform, window_of_images
+from medssl.data.views.draws import uniforms
+from medssl.data.views.geometry import view_to_image
+from medssl.data.views.groups import Group, resolve_groups
+from medssl.data.views.parameters import Parameters, columns, draw
+from medssl.data.views.pixels import ImageStore, Pixels, to_device
+from medssl.data.views.render import Normalisation, colour, normalise, processing_order, statistics
+from medssl.data.views.resample import orient
 
 __all__ = ["PlainViews", "Views"]
 
@@ -60,7 +60,7 @@ class Views:
         device: Where views are made and returned.
         normalisation: ``imagenet`` or ``half``.
         dtype: Of the views; they are computed in float32 and cast at the end.
-        resident: See :class:`medssl.data.pixels.Pixels`.
+        resident: See :class:`medssl.data.views.pixels.Pixels`.
 
     Raises:
         PluginError: A group replaces what is no field of an augmentation, or has views of no pixel.
@@ -285,11 +285,11 @@ def _render(
     """Turn crops in grey levels into views in [0, 1], both ``(M, C, S, S)``: everything between crop and normalisation.
 
     Args:
-        crops: See :func:`medssl.data.crops.crops_one_by_one`.
+        crops: See :func:`medssl.data.views.crops.crops_one_by_one`.
         white: The type's largest grey level.
         parameters: Of these M views.
         group: What they belong to.
-        table: See :func:`medssl.data.render.colour`.
+        table: See :func:`medssl.data.views.render.colour`.
         busy: Likewise.
         oriented: Whether the crops have been turned and mirrored already.
     """

@@ -13,10 +13,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torchvision.transforms import functional as F
 
 from medssl.contracts import Augmentation, ViewGroup, ViewSpec
-from medssl.data import views as module
-from medssl.data.draws import uniforms
-from medssl.data.parameters import BRIGHTNESS, COLUMNS, CONTRAST, HUE, SATURATION, Parameters, draw
 from medssl.data.views import PlainViews, Views
+from medssl.data.views import engine as module
+from medssl.data.views.draws import uniforms
+from medssl.data.views.parameters import BRIGHTNESS, COLUMNS, CONTRAST, HUE, SATURATION, Parameters, draw
 from medssl.data.windows import own_window
 from medssl.errors import PluginError
 

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from medssl.contracts import Augmentation, ViewSpec
-from medssl.data.domain import list_of_noise, window_of_images
-from medssl.data.pixels import Pixels
-from medssl.data.render import Look
+from medssl.data.views.domain import list_of_noise, window_of_images
+from medssl.data.views.pixels import Pixels
+from medssl.data.views.render import Look
 from medssl.errors import PluginError, did_you_mean
 
 __all__ = ["Group", "resolve_groups"]
