@@ -1,4 +1,4 @@
-"""Reading an image file into an array, whatever mode it was saved in.
+"""Reading an image file into an array, whatever mode it was saved in, and turning and mirroring arrays.
 
 Pillow does the decoding. What this file adds is one answer for every mode that turns up in medical folders: grey,
 colour, palette, transparency, 16 bits, CMYK, photographs that lie on their side, files that are cut short.
@@ -11,7 +11,7 @@ import io
 import threading
 from math import ceil
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
@@ -19,14 +19,21 @@ from PIL import Image, UnidentifiedImageError
 from medssl.errors import DataError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
-__all__ = ["IMAGE_SUFFIXES", "read_image"]
+    from torch import Tensor  # the name is in a type variable's text
+
+__all__ = ["IMAGE_SUFFIXES", "SYMMETRIES", "read_image", "turn"]
+
+ArrayT = TypeVar("ArrayT", np.ndarray, "Tensor")
 
 IMAGE_SUFFIXES = frozenset(
     {".bmp", ".jfif", ".jp2", ".jpeg", ".jpg", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp"}
 )
 """Suffixes, in lower case, of the files that :func:`read_image` is made for."""
+
+SYMMETRIES = tuple((bool(way & 1), bool(way & 2), bool(way & 4)) for way in range(8))
+"""The eight symmetries of a square as arguments of :func:`turn`: mirror, upend, transpose. The first is none."""
 
 #: Pillow's names of the formats above; none of them starts another program, as EPS does.
 _FORMATS = ("BMP", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
@@ -88,7 +95,7 @@ def _decode(data: bytes, short_side: int | None) -> np.ndarray:
     pixels = _to_uint16(np.asarray(image)) if deep else np.array(_convert(image, image.mode))
     if pixels.ndim == 2:
         pixels = pixels[:, :, None]
-    return _turn(pixels, _orientation(image))
+    return _upright(pixels, _orientation(image))
 
 
 @contextlib.contextmanager
@@ -154,21 +161,44 @@ def _orientation(image: Image.Image) -> int:
         return 1
 
 
-#: EXIF 2.32, table 6 (tag 0x0112): what brings the stored rows and columns upright.
-_UPRIGHT: dict[int, Callable[[np.ndarray], np.ndarray]] = {
-    2: lambda a: a[:, ::-1],
-    3: lambda a: a[::-1, ::-1],
-    4: lambda a: a[::-1],
-    5: lambda a: a.swapaxes(0, 1),
-    6: lambda a: a.swapaxes(0, 1)[:, ::-1],
-    7: lambda a: a[::-1, ::-1].swapaxes(0, 1),
-    8: lambda a: a.swapaxes(0, 1)[::-1],
+#: EXIF 2.32, table 6 (tag 0x0112): what brings the stored rows and columns upright (mirror, upend, transpose).
+_UPRIGHT = {
+    2: (True, False, False),
+    3: (True, True, False),
+    4: (False, True, False),
+    5: (False, False, True),
+    6: (False, True, True),
+    7: (True, True, True),
+    8: (True, False, True),
 }
 
 
-def _turn(pixels: np.ndarray, orientation: int) -> np.ndarray:
-    upright = _UPRIGHT.get(orientation)
-    return pixels if upright is None else np.ascontiguousarray(upright(pixels))
+def _upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
+    symmetry = _UPRIGHT.get(orientation)
+    return pixels if symmetry is None else np.ascontiguousarray(turn(pixels, *symmetry, axes=(0, 1)))
+
+
+def turn(x: ArrayT, mirror: bool, upend: bool, transpose: bool, *, axes: tuple[int, int] = (-2, -1)) -> ArrayT:
+    """Turn or mirror pictures: reverse the columns, reverse the rows, then let rows and columns change places.
+
+    Each of the eight symmetries of a square is one combination of the three; a quarter turn against the clock is
+    ``mirror`` and ``transpose``.
+
+    Args:
+        x: A numpy array or a torch tensor.
+        mirror: Reverse the columns.
+        upend: Reverse the rows.
+        transpose: Swap rows and columns, after that.
+        axes: The axis of the rows and that of the columns.
+
+    Returns:
+        A view of the same numbers where numpy or torch can give one, else a copy.
+    """
+    rows, columns = axes
+    reversed_axes = tuple(axis for axis, wanted in ((columns, mirror), (rows, upend)) if wanted)
+    if reversed_axes:
+        x = np.flip(x, reversed_axes) if isinstance(x, np.ndarray) else x.flip(reversed_axes)
+    return x.swapaxes(rows, columns) if transpose else x
 
 
 def _cause(error: Exception) -> str:

@@ -6,10 +6,11 @@ import threading
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from medssl.errors import DataError
-from medssl.tools.images import IMAGE_SUFFIXES, read_image
+from medssl.tools.images import IMAGE_SUFFIXES, SYMMETRIES, read_image, turn
 
 HEIGHT, WIDTH = 5, 7
 
@@ -159,6 +160,34 @@ def test_orientation_of_a_16_bit_image(tmp_path):
     exif[0x0112] = 6
     Image.fromarray(grey(np.uint16, 65535)).save(tmp_path / "a.png", exif=exif)
     np.testing.assert_array_equal(read_image(tmp_path / "a.png")[:, :, 0], np.rot90(grey(np.uint16, 65535), -1))
+
+
+@pytest.mark.parametrize("symmetry", SYMMETRIES)
+@pytest.mark.parametrize("kind", [np.asarray, torch.from_numpy])
+def test_turning_reverses_columns_then_rows_then_swaps_them(kind, symmetry):
+    x = np.arange(2 * 3 * 4).reshape(2, 3, 4)
+    mirror, upend, transpose = symmetry
+    turned = turn(kind(x), *symmetry)
+    assert tuple(turned.shape) == ((2, 4, 3) if transpose else (2, 3, 4))
+    for row in range(3):
+        for column in range(4):
+            place = 2 - row if upend else row, 3 - column if mirror else column
+            there = place[::-1] if transpose else place
+            assert (np.asarray(turned)[:, there[0], there[1]] == x[:, row, column]).all()
+
+
+def test_the_eight_symmetries_are_all_turns_of_a_square_and_of_its_mirror_image():
+    x = np.arange(9).reshape(3, 3)
+    expected = {np.rot90(side, k).tobytes() for side in (x, x[:, ::-1]) for k in range(4)}
+    assert {np.ascontiguousarray(turn(x, *symmetry)).tobytes() for symmetry in SYMMETRIES} == expected
+    np.testing.assert_array_equal(turn(x, True, False, True), np.rot90(x))
+    assert SYMMETRIES[0] == (False, False, False)
+
+
+def test_the_axes_of_rows_and_columns_may_come_first():
+    x = np.arange(24).reshape(3, 4, 2)
+    np.testing.assert_array_equal(turn(x, True, False, False, axes=(0, 1)), x[:, ::-1])
+    np.testing.assert_array_equal(turn(x, False, True, True, axes=(0, 1)), x[::-1].swapaxes(0, 1))
 
 
 def test_the_first_frame_of_several_is_read(tmp_path):

@@ -22,7 +22,8 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from medssl.data.audit.perceptual import PLAIN, SIDE, details, turn
+from medssl.data.audit.perceptual import PLAIN, SIDE, details
+from medssl.tools.images import SYMMETRIES, turn
 
 __all__ = ["LENGTH", "MOST_PAIRS", "look_keys", "seen_looks"]
 
@@ -39,14 +40,14 @@ def look_keys(thumbs: NDArray[np.float32], way: int = 0) -> Keys:
 
     Args:
         thumbs: ``(N, 64, 64)``, see :func:`medssl.data.audit.perceptual.thumbnails`.
-        way: One of eight positions to turn the images to first; 0 leaves them as they are.
+        way: Which of the eight symmetries (:data:`medssl.tools.images.SYMMETRIES`) to apply first; 0 applies none.
 
     Returns:
         ``(N, 32)``; zero where an image has no details, as an empty slide: it looks like any other such.
     """
     fine = details(thumbs)
     shown = fine.std(axis=(1, 2)) >= PLAIN
-    sums = turn(fine, way).reshape(len(thumbs), -1) @ _signs().T
+    sums = turn(fine, *SYMMETRIES[way]).reshape(len(thumbs), -1) @ _signs().T
     keys: Keys = np.packbits(sums > 0, axis=1)
     keys[~shown] = 0
     return keys

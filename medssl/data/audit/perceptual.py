@@ -24,8 +24,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from medssl.data.store.store import Store
+from medssl.tools.images import SYMMETRIES, turn
 
-__all__ = ["PLAIN", "SIDE", "NearPair", "details", "near_pairs", "thumbnails", "turn"]
+__all__ = ["PLAIN", "SIDE", "NearPair", "details", "near_pairs", "thumbnails"]
 
 SIDE = 64  # of a thumbnail, in pixels
 _FEW_BITS = 10  # see above
@@ -92,12 +93,12 @@ def near_pairs(thumbs: Floats) -> list[NearPair]:
     frequencies = _low_frequencies(thumbs)
     kept = np.flatnonzero(fine.std(axis=(1, 2)) >= PLAIN)
     best: dict[tuple[int, int], NearPair] = {}
-    for way in range(8):
-        for i, j in _candidates(frequencies[kept], _turn_frequencies(frequencies[kept], way)):
+    for way in SYMMETRIES:
+        for i, j in _candidates(frequencies[kept], _turn_frequencies(frequencies[kept], *way)):
             first, second = kept[i], kept[j]
-            likeness = _correlation(fine[first], turn(fine[second], way))
+            likeness = _correlation(fine[first], turn(fine[second], *way))
             for k in np.flatnonzero(likeness >= _ALIKE).tolist():
-                pair = NearPair(int(first[k]), int(second[k]), round(float(likeness[k]), 4), way > 0)
+                pair = NearPair(int(first[k]), int(second[k]), round(float(likeness[k]), 4), any(way))
                 known = best.get(pair[:2])
                 if known is None or known.similarity < pair.similarity:
                     best[pair[:2]] = pair
@@ -126,23 +127,14 @@ def _low_frequencies(thumbs: Floats) -> Floats:
     return found
 
 
-def turn(x: Floats, way: int) -> Floats:
-    """Turn or mirror images ``(N, S, S)``, one of eight ways: reverse columns, reverse rows, swap them."""
-    if way & 1:
-        x = x[:, :, ::-1]
-    if way & 2:
-        x = x[:, ::-1]
-    return x.transpose(0, 2, 1) if way & 4 else x
-
-
-def _turn_frequencies(x: Floats, way: int) -> Floats:
-    """Return the frequencies of the turned images: reversing an axis changes the sign of every odd one."""
+def _turn_frequencies(x: Floats, mirror: bool, upend: bool, transpose: bool) -> Floats:
+    """Return the frequencies of images after :func:`turn`: reversing an axis changes the sign of every odd one."""
     signs = np.array([-1, 1] * 4, np.float32)
-    if way & 1:
+    if mirror:
         x = x * signs
-    if way & 2:
+    if upend:
         x = x * signs[:, None]
-    return x.transpose(0, 2, 1) if way & 4 else x
+    return turn(x, mirror=False, upend=False, transpose=transpose)
 
 
 def _candidates(x: Floats, y: Floats) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:

@@ -19,7 +19,7 @@ from medssl.data.views.geometry import orientation, rotation
 from medssl.data.views.ops.stain import mixing, restain
 from medssl.data.views.parameters import NOISE_STARTS, Parameters
 from medssl.data.views.pixels import Pixels, to_device
-from medssl.data.views.resample import orient_all, rotate
+from medssl.data.views.resample import rotate, turn_each
 
 __all__ = ["add_noise_", "apply_window", "list_of_noise", "transform", "window_of_images"]
 
@@ -113,7 +113,7 @@ def add_noise_(x: Tensor, parameters: Parameters, noise: Tensor, *, oriented: bo
         chosen = noise.unfold(0, some[0].numel(), 1).index_select(0, to_device(start[rows], x.device)).view(some.shape)
         if oriented:  # the noise of a view is one picture, whenever it is turned
             turns = to_device(np.stack([p.mirror[rows], p.upend[rows], p.transpose[rows]]), x.device)
-            chosen = orient_all(chosen, *turns.unbind())
+            chosen = turn_each(chosen, *turns.unbind())
         return some.addcmul_(chosen, _send(sigma[rows, None, None, None], some)).clamp_(0, 1)
 
     _change_some(x, sigma > 0, add)

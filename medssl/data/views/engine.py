@@ -31,7 +31,7 @@ from medssl.data.views.groups import Group, resolve_groups
 from medssl.data.views.parameters import Parameters, columns, draw
 from medssl.data.views.pixels import ImageStore, Pixels, to_device
 from medssl.data.views.render import Normalisation, colour, normalise, processing_order, statistics
-from medssl.data.views.resample import orient
+from medssl.tools.images import turn
 
 __all__ = ["PlainViews", "Views"]
 
@@ -254,8 +254,8 @@ def _in_mode(inference: bool, work: Callable[[Any], Any], piece: Any) -> Any:
 def _put(targets: Sequence[Tensor], x: Tensor, where: Ints, parameters: Parameters) -> None:
     """Copy some views to where they belong, turned and mirrored as their parameters say."""
     turns = zip(*(a.tolist() for a in (where, parameters.mirror, parameters.upend, parameters.transpose)), strict=True)
-    for view, (place, *turn) in zip(x.unbind(), turns, strict=True):
-        targets[place].copy_(orient(view, *turn))
+    for view, (place, *symmetry) in zip(x.unbind(), turns, strict=True):
+        targets[place].copy_(turn(view, *symmetry))
 
 
 def _fill_at_once(

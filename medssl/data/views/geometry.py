@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medssl.data.views.parameters import Boxes, Parameters
+from medssl.tools.images import SYMMETRIES, turn
 
 __all__ = ["orientation", "placement", "rotation", "view_to_image"]
 
@@ -35,10 +36,18 @@ def view_to_image(parameters: Parameters, shapes: Ints) -> Floats:
 
 def orientation(parameters: Parameters) -> Floats:
     """Return the maps ``(M, 2, 2)`` from a view to its crop before it was turned and mirrored."""
-    matrix = np.where(parameters.transpose[:, None, None], np.eye(2)[::-1], np.eye(2))
-    signs = np.where(np.stack([parameters.mirror, parameters.upend], axis=1), -1.0, 1.0)  # of the crop's x and y
-    turned: Floats = signs[:, :, None] * matrix
+    turned: Floats = _MAPS[parameters.mirror * 1 + parameters.upend * 2 + parameters.transpose * 4]
     return turned
+
+
+def _map(mirror: bool, upend: bool, transpose: bool) -> Floats:
+    """Return ``(2, 2)``: what a symmetry does to coordinates, read off a picture of 2 x 2 pixels that shows them."""
+    pixels = turn(np.stack(np.meshgrid([-1.0, 1.0], [-1.0, 1.0])), mirror, upend, transpose)  # (x or y, row, column)
+    step: Floats = np.stack([pixels[:, 0, 1] - pixels[:, 0, 0], pixels[:, 1, 0] - pixels[:, 0, 0]], axis=1) / 2
+    return step
+
+
+_MAPS = np.stack([_map(*symmetry) for symmetry in SYMMETRIES])
 
 
 def rotation(parameters: Parameters) -> Floats:

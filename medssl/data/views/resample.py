@@ -12,11 +12,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-__all__ = ["Span", "cut_windows", "filter_weights", "orient", "orient_all", "resample", "resize_into", "rotate"]
+from medssl.tools.images import turn
+
+__all__ = ["Span", "cut_windows", "filter_weights", "resample", "resize_into", "rotate", "turn_each"]
 
 #: What torch.nn.functional.interpolate calls, which cannot write into a given tensor: half the time for small images.
 _resize: Any = torch._C._nn._upsample_bilinear2d_aa
@@ -113,19 +116,11 @@ def cut_windows(pool: Tensor, first: Tensor, stride: Tensor, shape: tuple[int, i
     return pool[place.clamp_(max=len(pool) - 1)]
 
 
-def orient(x: Tensor, mirror: bool, upend: bool, transpose: bool) -> Tensor:
-    """Turn or mirror one square image ``(C, S, S)``: reverse columns, reverse rows, then swap rows and columns."""
-    axes = [axis for axis, wanted in ((2, mirror), (1, upend)) if wanted]
-    flipped = x.flip(axes) if axes else x
-    return flipped.transpose(1, 2) if transpose else flipped
-
-
-def orient_all(x: Tensor, mirror: Tensor, upend: Tensor, transpose: Tensor) -> Tensor:
-    """Do the same to a batch ``(M, C, S, S)``, each image as its own truth values ``(M,)`` say."""
-    mirror, upend, transpose = (wanted[:, None, None, None] for wanted in (mirror, upend, transpose))
-    x = torch.where(mirror, x.flip(3), x)
-    x = torch.where(upend, x.flip(2), x)
-    return torch.where(transpose, x.transpose(2, 3), x)
+def turn_each(x: Tensor, mirror: Tensor, upend: Tensor, transpose: Tensor) -> Tensor:
+    """Do to a batch ``(M, C, S, S)`` what :func:`medssl.tools.images.turn` does, each image as its own ``(M,)`` say."""
+    for step, wanted in zip(np.eye(3, dtype=bool).tolist(), (mirror, upend, transpose), strict=True):
+        x = torch.where(wanted[:, None, None, None], turn(x, *step), x)
+    return x
 
 
 def rotate(x: Tensor, maps: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ from scipy.ndimage import gaussian_filter, uniform_filter
 
 from medssl.data.audit import perceptual
 from medssl.data.audit.perceptual import SIDE, near_pairs
+from medssl.tools.images import SYMMETRIES, turn
 
 TURNS = (
     None,
@@ -112,11 +113,11 @@ def test_frequencies_are_those_of_scipys_cosine_transform():
     np.testing.assert_allclose(perceptual._low_frequencies(some), theirs, rtol=1e-3, atol=0.5)
 
 
-@pytest.mark.parametrize("way", range(8))
+@pytest.mark.parametrize("way", SYMMETRIES)
 def test_frequencies_of_a_turned_picture_are_the_turned_frequencies(way):
     some = thumbs(texture(0), texture(1))
-    turned = perceptual._low_frequencies(np.ascontiguousarray(perceptual.turn(some, way)))
-    ours = perceptual._turn_frequencies(perceptual._low_frequencies(some), way)
+    turned = perceptual._low_frequencies(np.ascontiguousarray(turn(some, *way)))
+    ours = perceptual._turn_frequencies(perceptual._low_frequencies(some), *way)
     np.testing.assert_allclose(ours, turned, atol=0.5)
 
 

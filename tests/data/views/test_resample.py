@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from medssl.data.views.resample import Span, cut_windows, filter_weights, orient, resample, resize_into
+from medssl.data.views.resample import Span, cut_windows, filter_weights, resample, resize_into
 
 #: height, width, side of the view
 SHAPES = [
@@ -115,13 +115,3 @@ def test_a_window_at_the_end_of_the_pool_does_not_leave_it():
     pool = torch.arange(6, dtype=torch.uint8)[:, None]
     window = cut_windows(pool, torch.tensor([4]), torch.tensor([3]), (2, 3))
     assert window[0, 0, :2, 0].tolist() == [4, 5]
-
-
-@pytest.mark.parametrize(("mirror", "upend", "transpose"), [(m, u, t) for m in (0, 1) for u in (0, 1) for t in (0, 1)])
-def test_orient_reaches_all_eight_positions_of_a_square(mirror, upend, transpose):
-    x = torch.arange(18).view(2, 3, 3)
-    expected = x.numpy()
-    expected = expected[:, :, ::-1] if mirror else expected
-    expected = expected[:, ::-1] if upend else expected
-    expected = expected.transpose(0, 2, 1) if transpose else expected
-    np.testing.assert_array_equal(orient(x, bool(mirror), bool(upend), bool(transpose)), expected)
