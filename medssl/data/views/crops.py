@@ -1,5 +1,8 @@
 """The part of each image that a view shows, resampled to the view's size: image after image, or a whole batch at once.
 
+A box is what a crop shows; a region is the rectangle of pixels that is read for it, as large as the box or larger. The
+word window is for grey levels.
+
 Shapes in this file: M views, C channels, S side of a view in pixels.
 """
 
@@ -16,8 +19,8 @@ from medssl.data.views.resample import Span, filter_weights, resample, resize_in
 
 __all__ = ["centres_at_once", "centres_one_by_one", "crops_at_once", "crops_one_by_one"]
 
-_WINDOW_STEP = 32  # windows grow in such steps, so that memory is used again from batch to batch
-_MOST = 2**27  # numbers in the windows of one batched step: half a gigabyte
+_REGION_STEP = 32  # regions grow in such steps, so that memory is used again from batch to batch
+_MOST = 2**27  # numbers in the regions of one batched step: half a gigabyte
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -53,14 +56,14 @@ def crops_at_once(pixels: Pixels, places: Ints, parameters: Parameters, size: in
     boxes = parameters.boxes
     if pixels.uniform:  # whole images: they are copied in one piece, and the largest crop is nearly as large anyway
         top = left = np.zeros_like(boxes.top)
-        window = pixels.largest
+        region = pixels.largest
     else:
         top, left = boxes.top, boxes.left
-        rows, columns = (-(-int(n.max()) // _WINDOW_STEP) * _WINDOW_STEP for n in (boxes.height, boxes.width))
-        window = rows, columns
+        rows, columns = (-(-int(n.max()) // _REGION_STEP) * _REGION_STEP for n in (boxes.height, boxes.width))
+        region = rows, columns
     tall = _span(boxes.top - top, boxes.height, parameters.upend)
     wide = _span(boxes.left - left, boxes.width, parameters.mirror)
-    crops = _resample(pixels, places, top, left, tall, wide, size, window)
+    crops = _resample(pixels, places, top, left, tall, wide, size, region)
     if not parameters.transpose.any():  # known on the host: nothing is read back
         return crops
     swap = to_device(parameters.transpose, pixels.device)[:, None, None, None]
@@ -139,19 +142,19 @@ def _resize(pixels: Pixels, corner: int, pitch: int, height: int, width: int, ou
 
 
 def _resample(
-    pixels: Pixels, places: Ints, top: Ints, left: Ints, tall: Floats, wide: Floats, size: int, window: tuple[int, int]
+    pixels: Pixels, places: Ints, top: Ints, left: Ints, tall: Floats, wide: Floats, size: int, region: tuple[int, int]
 ) -> Tensor:
-    """Resample spans ``(5, M)`` over windows that begin at a corner of each view's own.
+    """Resample spans ``(5, M)`` over regions that begin at a corner of each view's own.
 
     Grey levels are rounded as PIL and torch's uint8 kernel round them, if the store holds uint8.
     """
     spans = to_device(np.concatenate([tall, wide]).astype(np.float32), pixels.device)
-    step = max(1, _MOST // (window[0] * window[1] * pixels.channels))
+    step = max(1, _MOST // (region[0] * region[1] * pixels.channels))
     parts = []
     for start in range(0, len(places), step):
         part = slice(start, start + step)
-        rows = filter_weights(Span(*spans[:5, part]), size, window[0])
-        columns = filter_weights(Span(*spans[5:, part]), size, window[1])
-        parts.append(resample(pixels.windows(places[part], top[part], left[part], window), rows, columns))
+        rows = filter_weights(Span(*spans[:5, part]), size, region[0])
+        columns = filter_weights(Span(*spans[5:, part]), size, region[1])
+        parts.append(resample(pixels.regions(places[part], top[part], left[part], region), rows, columns))
     crops = torch.cat(parts) if len(parts) > 1 else parts[0]
     return crops if pixels.fine else crops.round_()

@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from medssl.data.views.resample import cut_windows
+from medssl.data.views.resample import cut_regions
 
 __all__ = ["ImageStore", "Pixels", "grey_levels", "to_device"]
 
@@ -101,12 +101,12 @@ class Pixels:
         """How many images."""
         return len(self.shapes)
 
-    def windows(self, positions: Ints, top: Ints, left: Ints, shape: tuple[int, int]) -> Tensor:
-        """Cut windows of one shape out of images, on the device.
+    def regions(self, positions: Ints, top: Ints, left: Ints, shape: tuple[int, int]) -> Tensor:
+        """Cut regions of one shape out of images, on the device.
 
         Args:
             positions: ``(M,)`` which images, in any order, some perhaps more than once.
-            top: ``(M,)`` row of the image at the window's upper edge.
+            top: ``(M,)`` row of the image at the region's upper edge.
             left: ``(M,)`` column at its left edge.
             shape: Height and width; what reaches beyond an image is undefined.
 
@@ -120,11 +120,11 @@ class Pixels:
             pool, first = pool.to(self.device, non_blocking=True), first[which]
         if self.uniform and shape == self.largest:  # whole images: copied in one piece each
             images = pool.view(-1, *shape, self.channels)
-            windows = images.index_select(0, to_device(first // (shape[0] * shape[1]), self.device))
-            return grey_levels(windows.transpose(2, 3))
+            regions = images.index_select(0, to_device(first // (shape[0] * shape[1]), self.device))
+            return grey_levels(regions.transpose(2, 3))
         pitch = self.shapes[positions, 1]
         corner, stride = to_device(np.stack([first + top * pitch + left, pitch]), self.device)
-        return grey_levels(cut_windows(pool, corner, stride, shape).transpose(2, 3))
+        return grey_levels(cut_regions(pool, corner, stride, shape).transpose(2, 3))
 
     def _gather(self, positions: Ints, *, pin: bool = False) -> tuple[Tensor, Ints]:
         """Copy images one after the other into ``(A, C)`` in the host's memory, and say where each begins."""

@@ -19,7 +19,7 @@ from torch.nn import functional as F
 
 from medssl.tools.images import turn
 
-__all__ = ["Span", "cut_windows", "filter_weights", "resample", "resize_into", "rotate", "turn_each"]
+__all__ = ["Span", "cut_regions", "filter_weights", "resample", "resize_into", "rotate", "turn_each"]
 
 #: What torch.nn.functional.interpolate calls, which cannot write into a given tensor: half the time for small images.
 _resize: Any = torch._C._nn._upsample_bilinear2d_aa
@@ -54,58 +54,58 @@ class Span:
     backwards: Tensor
 
 
-def filter_weights(span: Span, size: int, window: int) -> Tensor:
-    """Return the triangle filter of each output pixel over a window of source pixels.
+def filter_weights(span: Span, size: int, region: int) -> Tensor:
+    """Return the triangle filter of each output pixel over a region of source pixels.
 
     The filter is one source pixel wide on either side when enlarging, one output pixel when shrinking; weights sum to
     one over the pixels it may see.
 
     Args:
-        span: The part of the source axis, counted from the window's first pixel.
+        span: The part of the source axis, counted from the region's first pixel.
         size: Output pixels along this axis.
-        window: Source pixels in the window.
+        region: Source pixels in the region.
 
     Returns:
-        ``(M, size, window)`` float32.
+        ``(M, size, region)`` float32.
     """
     device = span.start.device
     scale = span.extent / size
     step = torch.arange(size, device=device) + 0.5
     step = step + span.backwards[:, None] * (size - 2 * step)  # (M, size)
     centre = span.start[:, None] + step * scale[:, None]
-    pixel = torch.arange(window, device=device)
-    seen = ((pixel >= span.low[:, None]) & (pixel < span.high[:, None])).to(torch.float32)  # (M, window)
+    pixel = torch.arange(region, device=device)
+    seen = ((pixel >= span.low[:, None]) & (pixel < span.high[:, None])).to(torch.float32)  # (M, region)
     reach = scale.clamp_min(1.0)[:, None]
-    weights = (centre / reach)[..., None] - ((pixel + 0.5) / reach)[:, None]  # (M, size, window)
+    weights = (centre / reach)[..., None] - ((pixel + 0.5) / reach)[:, None]  # (M, size, region)
     torch.sub(1, weights.abs_(), out=weights).clamp_min_(0).mul_(seen[:, None])
     return weights.div_(weights.sum(2, keepdim=True))
 
 
-def resample(windows: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
-    """Resample a batch of windows, each with filters of its own.
+def resample(regions: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+    """Resample a batch of regions, each with filters of its own.
 
     Args:
-        windows: ``(M, h, C, w)`` float32.
+        regions: ``(M, h, C, w)`` float32.
         rows: ``(M, S, h)`` filter weights; what a view does not see has weight zero.
         columns: ``(M, S, w)`` likewise.
 
     Returns:
-        ``(M, C, S, S)`` float32, in the units of the windows; in memory ``(M, S, C, S)``.
+        ``(M, C, S, S)`` float32, in the units of the regions; in memory ``(M, S, C, S)``.
     """
     views, size = rows.shape[:2]
-    channels, width = windows.shape[2:]
-    shrunk = torch.bmm(rows, windows.flatten(2)).view(views, size * channels, width)
+    channels, width = regions.shape[2:]
+    shrunk = torch.bmm(rows, regions.flatten(2)).view(views, size * channels, width)
     return torch.bmm(shrunk, columns.transpose(1, 2)).view(views, size, channels, size).transpose(1, 2)
 
 
-def cut_windows(pool: Tensor, first: Tensor, stride: Tensor, shape: tuple[int, int]) -> Tensor:
-    """Cut windows of one shape out of images of any shapes.
+def cut_regions(pool: Tensor, first: Tensor, stride: Tensor, shape: tuple[int, int]) -> Tensor:
+    """Cut regions of one shape out of images of any shapes.
 
     Args:
         pool: ``(A, C)`` pixels: images row after row, one after the other.
-        first: ``(M,)`` int64 position of the pixel at each window's upper left corner.
+        first: ``(M,)`` int64 position of the pixel at each region's upper left corner.
         stride: ``(M,)`` int64 width of the image it lies in.
-        shape: Height and width; where a window reaches beyond its image, it shows whatever lies there.
+        shape: Height and width; where a region reaches beyond its image, it shows whatever lies there.
 
     Returns:
         ``(M, height, width, C)``.

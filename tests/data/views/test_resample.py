@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from medssl.data.views.resample import Span, cut_windows, filter_weights, resample, resize_into
+from medssl.data.views.resample import Span, cut_regions, filter_weights, resample, resize_into
 
 #: height, width, side of the view
 SHAPES = [
@@ -102,16 +102,16 @@ def test_a_backward_axis_is_the_forward_one_reversed():
     np.testing.assert_allclose(backward, forward.flip(1), atol=1e-6)
 
 
-def test_windows_are_cut_out_of_images_of_different_shapes():
+def test_regions_are_cut_out_of_images_of_different_shapes():
     first, second = image(5, 7), image(9, 4) // 2
     pool = torch.from_numpy(np.concatenate([first.reshape(-1, 3), second.reshape(-1, 3)]))
     corners = torch.tensor([1 * 7 + 2, 35 + 3 * 4 + 1])
-    windows = cut_windows(pool, corners, torch.tensor([7, 4]), (2, 3))
-    np.testing.assert_array_equal(windows[0], first[1:3, 2:5])
-    np.testing.assert_array_equal(windows[1], second[3:5, 1:4])
+    regions = cut_regions(pool, corners, torch.tensor([7, 4]), (2, 3))
+    np.testing.assert_array_equal(regions[0], first[1:3, 2:5])
+    np.testing.assert_array_equal(regions[1], second[3:5, 1:4])
 
 
-def test_a_window_at_the_end_of_the_pool_does_not_leave_it():
+def test_a_region_at_the_end_of_the_pool_does_not_leave_it():
     pool = torch.arange(6, dtype=torch.uint8)[:, None]
-    window = cut_windows(pool, torch.tensor([4]), torch.tensor([3]), (2, 3))
-    assert window[0, 0, :2, 0].tolist() == [4, 5]
+    region = cut_regions(pool, torch.tensor([4]), torch.tensor([3]), (2, 3))
+    assert region[0, 0, :2, 0].tolist() == [4, 5]
