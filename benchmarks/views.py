@@ -26,8 +26,7 @@ from torchvision import transforms
 from benchmarks.measuring import Line, ratio_line, take_turns
 from medssl.contracts import Augmentation, ViewSpec
 from medssl.data.views import Views
-from medssl.data.views.ops.blur import radius
-from medssl.data.views.parameters import blur_range
+from medssl.data.views.ops.blur import blur_range, radius
 
 #: Sides of the source images for each side of a view: a store keeps up to twice the view's.
 SOURCES = {28: 28, 64: 128, 224: 448}

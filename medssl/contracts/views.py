@@ -34,17 +34,17 @@ class Augmentation:
     Attributes:
         crop_scale: Range of the crop's area as a fraction of the image's.
         crop_ratio: Range of the crop's width over its height, drawn log-uniformly.
-        rotation: Largest angle in degrees; every crop is rotated by one from ``[-x, x]``. The view is the largest part
-            of the crop that has no empty corner: three quarters of its area at 10 degrees, half of it at 45.
-        horizontal_flip: Probability.
-        vertical_flip: Probability.
-        rotate90: Probability of a rotation by 90, 180 or 270 degrees (equally likely).
         window: Grey levels of the image's file that become black and white; what is beyond is cut off. ``None``: the
             whole range of 8-bit images, and of an image with more bits the range that all but its darkest and brightest
             0.5 % of pixels take. The one operation that evaluation applies too.
         window_jitter: Probability that the window is moved and resized.
         window_level: Move, drawn from ``[-x, x]``, as a fraction of the window's width.
         window_width: Factor on the width, drawn from ``[1 - x, 1 + x]``.
+        rotation: Largest angle in degrees; every crop is rotated by one from ``[-x, x]``. The view is the largest part
+            of the crop that has no empty corner: three quarters of its area at 10 degrees, half of it at 45.
+        horizontal_flip: Probability.
+        vertical_flip: Probability.
+        rotate90: Probability of a rotation by 90, 180 or 270 degrees (equally likely).
         gamma: Probability of raising grey levels to a power.
         gamma_range: Range of the exponent, drawn log-uniformly; below 1 makes darker levels brighter.
         stain: Probability of a change of the stains haematoxylin, eosin and DAB, each of its own (Ruifrok & Johnston
@@ -70,14 +70,14 @@ class Augmentation:
 
     crop_scale: tuple[float, float] = (0.2, 1.0)
     crop_ratio: tuple[float, float] = (3 / 4, 4 / 3)
-    rotation: Annotated[float, Ge(0), Le(180)] = 0.0
-    horizontal_flip: Fraction = 0.5
-    vertical_flip: Fraction = 0.0
-    rotate90: Fraction = 0.0
     window: tuple[float, float] | None = None
     window_jitter: Fraction = 0.0
     window_level: NonNegative = 0.1
     window_width: Annotated[float, Ge(0), Lt(1)] = 0.2
+    rotation: Annotated[float, Ge(0), Le(180)] = 0.0
+    horizontal_flip: Fraction = 0.5
+    vertical_flip: Fraction = 0.0
+    rotate90: Fraction = 0.0
     gamma: Fraction = 0.0
     gamma_range: tuple[float, float] = (0.7, 1.5)
     stain: Fraction = 0.0

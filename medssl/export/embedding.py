@@ -24,7 +24,7 @@ from medssl.data.audit.overlap import find_overlap
 from medssl.data.audit.seen import Seen, read_seen
 from medssl.data.store.store import Store, open_store
 from medssl.data.views import PlainViews
-from medssl.data.views.render import Normalisation, statistics
+from medssl.data.views.normalisation import Normalisation, statistics
 from medssl.errors import CheckpointError, DataError
 from medssl.evaluation.features import extract
 from medssl.train.encoder import checkpoint

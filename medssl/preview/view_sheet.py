@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from medssl.contracts import Augmentation, Dataset, Sample, ViewGroup, ViewSpec
 from medssl.data.loading import open_dataset
 from medssl.data.store.store import open_store
 from medssl.data.views import PlainViews, Views
+from medssl.data.views.ops import OPERATIONS
 from medssl.errors import DataError
 from medssl.preview.contact_sheet import Row, contact_sheet
 from medssl.recipe import DataRecipe, Recipe
@@ -28,17 +29,6 @@ from medssl.train.encoder.backbones import build_encoder
 __all__ = ["describe_augmentation", "view_sheet"]
 
 _ROWS, _COLUMNS = 12, 6
-
-#: Operations whose other fields mean nothing while they are off.
-_PARTS: Mapping[str, Sequence[str]] = {
-    "window_jitter": ("window_level", "window_width"),
-    "gamma": ("gamma_range",),
-    "stain": ("stain_scale", "stain_shift"),
-    "jitter": ("brightness", "contrast", "saturation", "hue"),
-    "blur": ("blur_sigma",),
-    "solarise": ("solarise_threshold",),
-    "noise": ("noise_sigma",),
-}
 
 
 def view_sheet(
@@ -71,10 +61,8 @@ def view_sheet(
 
 def describe_augmentation(augmentation: Augmentation) -> str:
     """Name every operation that is on, with its values, in the order of their application."""
-    values = asdict(augmentation)
-    hidden = {part for operation, parts in _PARTS.items() if not values[operation] for part in parts}
-    shown = {key: value for key, value in values.items() if value and key not in hidden}
-    return _listed(shown)
+    described = [operation.described(augmentation) for operation in OPERATIONS]
+    return _listed({name: value for fields in described for name, value in fields.items()})
 
 
 def _listed(values: Mapping[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""Colour operations on batches of views, each view with parameters of its own; torchvision's definitions.
+"""Mixes of an image with its mean brightness and its grey self: what several operations on colour are made of.
 
 Images are ``(M, C, H, W)`` float32 in [0, 1], C 1 or 3, in any memory layout; fastest where each channel of the whole
 batch lies in one piece (``C, M, H, W`` in memory). Functions whose name ends in ``_`` change the images in place, as
@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-__all__ = ["hue_", "luma", "mean_over_pixels", "mix_", "solarise_"]
+__all__ = ["luma", "mean_over_pixels", "mix_"]
 
 _LUMA = 0.299, 0.587, 0.114  # ITU-R BT.601, as PIL's mode L
 
@@ -55,36 +55,3 @@ def mix_(x: Tensor, own: Tensor, of_mean: Tensor | None = None, of_luma: Tensor 
         other.copy_(mean)
     # one fused step, whatever is mixed: so a view has the same last bits in whatever company it comes
     return torch.addcmul(other.unsqueeze(1), x, own.view(-1, 1, 1, 1), out=x).clamp_(0, 1)
-
-
-def hue_(x: Tensor, shift: Tensor) -> Tensor:
-    """Turn the colour circle of HSV, keeping value and saturation; a grey image stays as it is.
-
-    Without a branch. With ``C = max - min`` and channels scaled to ``c' = (c - min) / C``, walk the circle in sixths
-    of a turn from red through green to cyan: ``g' + b' - r'`` rises from -1 to 2 at unit speed; through blue it does
-    the same, mirrored. So the signed distance from cyan is ``t = 2 - (g' + b' - r')`` with the sign of ``b - g``, and
-    a channel is full up to one sixth from its own colour, and falls to nothing at two sixths.
-
-    Args:
-        x: Images.
-        shift: ``(M,)`` in turns of the circle, -0.5 to 0.5.
-    """
-    if x.shape[1] == 1:
-        return x
-    red, green, blue = x.unbind(1)
-    low = x.amin(1)
-    chroma = x.amax(1).sub_(low)
-    t = (green + blue).sub_(red).sub_(low).div_(chroma.clamp_min(1e-6)).sub_(2).copysign_(blue - green)
-    t.add_(shift.view(-1, 1, 1) * 6)
-    t.sub_((t / 6).round_().mul_(6))  # back into [-3, 3]
-    torch.sub(3, t.abs(), out=red)  # distances on the circle from red (at 3 and -3), green (-1) and blue (1)
-    torch.add(t, 1, out=green).abs_()
-    torch.sub(t, 1, out=blue).abs_()
-    torch.sub(2, x, out=x).clamp_(0, 1)
-    return torch.addcmul(low[:, None], x, chroma[:, None], out=x)
-
-
-def solarise_(x: Tensor, threshold: Tensor) -> Tensor:
-    """Invert the pixels at or above the threshold, ``(M,)``; a threshold above 1 leaves all as they are."""
-    above = x.clone().ge_(threshold.view(-1, 1, 1, 1))  # 0 or 1, so that |above - x| is x or 1 - x
-    return x.sub_(above).abs_()

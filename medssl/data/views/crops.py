@@ -10,20 +10,16 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from medssl.data.views.parameters import Parameters
+from medssl.data.views.operation import Bools, Floats, Ints, Parameters
 from medssl.data.views.pixels import Pixels, grey_levels, to_device
 from medssl.data.views.resample import Span, filter_weights, resample, resize_into
 
-__all__ = ["centres_at_once", "centres_one_by_one", "crops_at_once", "crops_one_by_one"]
+__all__ = ["centres_at_once", "centres_one_by_one", "crops_at_once", "crops_one_by_one", "planes"]
 
 _REGION_STEP = 32  # regions grow in such steps, so that memory is used again from batch to batch
 _MOST = 2**27  # numbers in the regions of one batched step: half a gigabyte
-
-Ints = NDArray[np.int64]
-Floats = NDArray[np.float64]
 
 
 # ------------------------------------------------------------------------------------------------------ random crops
@@ -41,36 +37,46 @@ def crops_one_by_one(pixels: Pixels, places: Ints, parameters: Parameters, size:
     Returns:
         ``(M, C, S, S)`` uint8, or float32 for a uint16 store; in grey levels, in any memory layout.
     """
-    boxes = parameters.boxes
+    top, left, height, width = _boxes(parameters)
     crops = _empty(pixels, len(places), (size, size))
     pitch = pixels.shapes[places, 1]
-    corner = pixels.first[places] + boxes.top * pitch + boxes.left
-    plan = np.stack([corner, pitch, boxes.height, boxes.width], 1).tolist()
-    for (first, width, tall, wide), out in zip(plan, crops[:, None].unbind(), strict=True):
-        _resize(pixels, first, width, tall, wide, out)
+    corner = pixels.first[places] + top * pitch + left
+    plan = np.stack([corner, pitch, height, width], 1).tolist()
+    for (first, step, tall, wide), out in zip(plan, crops[:, None].unbind(), strict=True):
+        _resize(pixels, first, step, tall, wide, out)
     return crops
 
 
 def crops_at_once(pixels: Pixels, places: Ints, parameters: Parameters, size: int) -> Tensor:
     """Resample crops on the device, a batch at once, and turn and mirror them: ``(M, C, S, S)`` float32 grey levels."""
-    boxes = parameters.boxes
+    top, left, height, width = _boxes(parameters)
     if pixels.uniform:  # whole images: they are copied in one piece, and the largest crop is nearly as large anyway
-        top = left = np.zeros_like(boxes.top)
+        first_row = first_column = np.zeros_like(top)
         region = pixels.largest
     else:
-        top, left = boxes.top, boxes.left
-        rows, columns = (-(-int(n.max()) // _REGION_STEP) * _REGION_STEP for n in (boxes.height, boxes.width))
+        first_row, first_column = top, left
+        rows, columns = (-(-int(n.max()) // _REGION_STEP) * _REGION_STEP for n in (height, width))
         region = rows, columns
-    tall = _span(boxes.top - top, boxes.height, parameters.upend)
-    wide = _span(boxes.left - left, boxes.width, parameters.mirror)
-    crops = _resample(pixels, places, top, left, tall, wide, size, region)
-    if not parameters.transpose.any():  # known on the host: nothing is read back
+    tall = _span(top - first_row, height, parameters["upend"])
+    wide = _span(left - first_column, width, parameters["mirror"])
+    crops = _resample(pixels, places, first_row, first_column, tall, wide, size, region)
+    if not parameters["transpose"].any():  # known on the host: nothing is read back
         return crops
-    swap = to_device(parameters.transpose, pixels.device)[:, None, None, None]
+    swap = to_device(parameters["transpose"], pixels.device)[:, None, None, None]
     return torch.where(swap, crops.transpose(2, 3), crops)
 
 
-def _span(start: Ints, length: Ints, backwards: NDArray[np.bool_]) -> Floats:
+def planes(crops: Tensor) -> Tensor:
+    """Copy crops ``(M, C, S, S)`` in grey levels to float32, each channel of the batch in one piece."""
+    copied = crops.transpose(0, 1).to(torch.float32, memory_format=torch.contiguous_format, copy=True)
+    return copied.transpose(0, 1)
+
+
+def _boxes(parameters: Parameters) -> tuple[Ints, Ints, Ints, Ints]:
+    return parameters["top"], parameters["left"], parameters["height"], parameters["width"]
+
+
+def _span(start: Ints, length: Ints, backwards: Bools) -> Floats:
     """Return ``(5, M)`` rows of a :class:`Span` whose filter sees the crop alone."""
     return np.stack([start, length, start, start + length, backwards]).astype(np.float64)
 

@@ -1,6 +1,7 @@
-"""The groups of views that a method asks for, resolved for one set of images: sizes, augmentations, what can occur.
+"""The groups of views that a method asks for, resolved for one set of images: sizes, operations, tables of weights.
 
-N images, V views of a group, S side of a view.
+N images, V views of a group, M views of a batch, C channels, S side of a view, P uniform numbers for each view, R rows
+of the table of weights.
 """
 
 from __future__ import annotations
@@ -8,15 +9,17 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
 from medssl.contracts import Augmentation, ViewSpec
-from medssl.data.views.domain import list_of_noise, window_of_images
+from medssl.data.views.operation import Bools, Floats, Ints, Operation, Parameters, Piece, Scene
+from medssl.data.views.ops import operations_of
 from medssl.data.views.pixels import Pixels
-from medssl.data.views.render import Look
 from medssl.errors import PluginError, did_you_mean
 
 __all__ = ["Group", "resolve_groups"]
@@ -29,18 +32,70 @@ class Group:
     Attributes:
         numbers: ``(V,)`` of these views among all of a sample.
         size: S.
-        augmentation: The recipe, the group's own fields laid over it.
-        look: What of it can occur.
-        windows: ``(N, 2)`` grey levels of the part's images that are black and white; ``None``: the whole range.
-        noise: The numbers that noise is made of; ``None``: there is none.
+        operations: What can change a pixel of them, in the order of its application.
     """
 
-    numbers: NDArray[np.int64]
+    numbers: Ints
     size: int
-    augmentation: Augmentation
-    look: Look
-    windows: NDArray[np.float64] | None
-    noise: Tensor | None
+    operations: tuple[Operation, ...]
+
+    @cached_property
+    def columns(self) -> int:
+        """P: how many uniform numbers a view needs; the last columns serve rare operations alone."""
+        return max(operation.last_column() for operation in self.operations)
+
+    def draw(self, uniforms: Floats, places: Ints) -> Parameters:
+        """Turn uniform numbers into the parameters of views.
+
+        All of it happens in numpy on the host, for a batch of views at once: it costs microseconds, and no later stage
+        has to read anything back from a device.
+
+        Args:
+            uniforms: ``(M, P)`` in [0, 1).
+            places: ``(M,)`` which image each view shows.
+        """
+        u = uniforms.T
+        found: dict[str, NDArray[Any]] = {}
+        for operation in self.operations:
+            found.update(operation.draw(u[operation.columns], places))
+        return found
+
+    @cached_property
+    def neutral(self) -> NDArray[np.float32]:
+        """The weights ``(R, 1)`` of a view that stays as it is."""
+        return np.concatenate([operation.neutral() for operation in self.operations], dtype=np.float32)[:, None]
+
+    @cached_property
+    def possible(self) -> Bools:
+        """``(R,)``: which weights can be anything but neutral."""
+        return np.concatenate([operation.possible() for operation in self.operations])
+
+    @cached_property
+    def _rows(self) -> tuple[slice, ...]:
+        """Which rows of the table belong to each operation."""
+        ends = np.cumsum([len(operation.neutral()) for operation in self.operations]).tolist()
+        return tuple(slice(start, stop) for start, stop in zip([0, *ends], ends, strict=False))
+
+    def table(self, parameters: Parameters) -> NDArray[np.float32]:
+        """Return the weights ``(R, M)`` of these views."""
+        return np.concatenate([operation.table(parameters) for operation in self.operations], dtype=np.float32)
+
+    def render(self, x: Tensor, parameters: Parameters, table: Tensor, busy: Bools, *, oriented: bool) -> Tensor:
+        """Turn crops into views: all operations between the resampling and the normalisation.
+
+        Args:
+            x: ``(M, C, S, S)`` float32 in grey levels, see :func:`medssl.data.views.crops.planes`; changed in place.
+            parameters: Of these M views.
+            table: ``(R, M)`` their weights, on the device.
+            busy: ``(R,)`` which rows are more than neutral.
+            oriented: Whether the crops have been turned and mirrored already.
+
+        Returns:
+            ``(M, C, S, S)`` in [0, 1].
+        """
+        for operation, rows in zip(self.operations, self._rows, strict=True):
+            x = operation.apply(x, Piece(parameters, table[rows], busy[rows], oriented))
+        return x
 
 
 def resolve_groups(
@@ -51,7 +106,8 @@ def resolve_groups(
     Raises:
         PluginError: A group replaces what is no field of an augmentation, or has views of no pixel.
     """
-    first, noise = 0, None
+    first, shared = 0, dict[str, Tensor]()
+    largest = max((round(image_size * group.scale) for group in spec.groups), default=0)
     known = [field.name for field in dataclasses.fields(Augmentation)]
     for group in spec.groups:
         for name in group.augment:
@@ -70,14 +126,6 @@ def resolve_groups(
             own = dataclasses.replace(augmentation, **group.augment)
         except ValueError as error:
             raise PluginError(f"a group of views cannot be drawn. {error} The method's views say so.") from error
-        if own.noise > 0 and noise is None:
-            noise = list_of_noise(seed, max(round(image_size * each.scale) for each in spec.groups), pixels.device)
-        yield Group(
-            numbers=np.arange(first, first + group.count),
-            size=size,
-            augmentation=own,
-            look=Look.of(own, size, pixels.channels),
-            windows=window_of_images(pixels, own.window, jitter=own.window_jitter > 0),
-            noise=noise if own.noise > 0 else None,
-        )
+        operations = operations_of(own, Scene(pixels, size, largest, seed, shared))
+        yield Group(np.arange(first, first + group.count), size, operations)
         first += group.count

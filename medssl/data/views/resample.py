@@ -12,14 +12,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
-from medssl.tools.images import turn
-
-__all__ = ["Span", "cut_regions", "filter_weights", "resample", "resize_into", "rotate", "turn_each"]
+__all__ = ["Span", "cut_regions", "filter_weights", "resample", "resize_into"]
 
 #: What torch.nn.functional.interpolate calls, which cannot write into a given tensor: half the time for small images.
 _resize: Any = torch._C._nn._upsample_bilinear2d_aa
@@ -114,28 +110,3 @@ def cut_regions(pool: Tensor, first: Tensor, stride: Tensor, shape: tuple[int, i
     down = torch.arange(height, device=pool.device)[:, None] * stride[:, None, None]  # (M, height, 1)
     place = first[:, None, None] + down + torch.arange(width, device=pool.device)
     return pool[place.clamp_(max=len(pool) - 1)]
-
-
-def turn_each(x: Tensor, mirror: Tensor, upend: Tensor, transpose: Tensor) -> Tensor:
-    """Do to a batch ``(M, C, S, S)`` what :func:`medssl.tools.images.turn` does, each image as its own ``(M,)`` say."""
-    for step, wanted in zip(np.eye(3, dtype=bool).tolist(), (mirror, upend, transpose), strict=True):
-        x = torch.where(wanted[:, None, None, None], turn(x, *step), x)
-    return x
-
-
-def rotate(x: Tensor, maps: Tensor) -> Tensor:
-    """Show each image through a linear map of its coordinates, bilinearly.
-
-    Args:
-        x: ``(M, C, S, S)`` floating point.
-        maps: ``(M, 2, 2)`` from coordinates (x, y) in the result to those in the image, both from -1 to 1 between
-            edges; they must not lead out of it.
-
-    Returns:
-        A new tensor ``(M, C, S, S)``.
-    """
-    size = x.shape[3]
-    step = (torch.arange(size, device=x.device) + 0.5).mul_(2 / size).sub_(1)
-    across, down = (maps[:, None, None, :, axis] for axis in (0, 1))  # (M, 1, 1, 2)
-    places = torch.addcmul(step[None, :, None, None] * down, step[None, None, :, None], across)  # (M, S, S, 2)
-    return F.grid_sample(x, places, mode="bilinear", padding_mode="border", align_corners=False)

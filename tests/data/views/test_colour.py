@@ -13,7 +13,9 @@ from PIL import Image
 from torch import Tensor
 from torchvision.transforms import functional as F
 
-from medssl.data.views.colour import hue_, luma, mean_over_pixels, mix_, solarise_
+from medssl.data.views.colour import luma, mean_over_pixels, mix_
+from medssl.data.views.ops.jitter import hue_
+from medssl.data.views.ops.solarise import solarise_
 
 FACTORS = [0.0, 0.35, 0.8, 1.0, 1.3, 2.2]
 LEVEL = 1 / 255

@@ -16,7 +16,8 @@ from medssl.contracts import Augmentation, ViewGroup, ViewSpec
 from medssl.data.views import PlainViews, Views
 from medssl.data.views import engine as module
 from medssl.data.views.draws import uniforms
-from medssl.data.views.parameters import BRIGHTNESS, COLUMNS, CONTRAST, HUE, SATURATION, Parameters, draw
+from medssl.data.views.operation import Parameters
+from medssl.data.views.ops.jitter import BRIGHTNESS, CONTRAST, HUE, SATURATION
 from medssl.data.windows import own_window
 from medssl.errors import PluginError
 
@@ -72,6 +73,13 @@ def make_views(images: list[np.ndarray], augmentation: Augmentation = RICH, **ch
     return Views(Store(images), np.arange(len(images)), spec, augmentation, **settings)
 
 
+def drawn(views: Views, epoch: int, number: int) -> Parameters:
+    """What was drawn for one view of every image, with the seed 5."""
+    (group,) = views._groups
+    places = np.arange(len(views))
+    return group.draw(uniforms(5, epoch, np.array([number]), places, group.columns)[0], places)
+
+
 def levels(view: Tensor) -> Tensor:
     """Undo the normalisation: 0 to 255."""
     mean, deviation = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
@@ -81,7 +89,7 @@ def levels(view: Tensor) -> Tensor:
 @pytest.fixture
 def at_once(monkeypatch):
     """Make views on the CPU the way a GPU makes them."""
-    monkeypatch.setattr(module, "_fill_in_pieces", module._fill_at_once)
+    monkeypatch.setattr(module, "fill_in_pieces", module.fill_at_once)
     monkeypatch.setattr(module, "centres_one_by_one", module.centres_at_once)
 
 
@@ -90,12 +98,11 @@ def at_once(monkeypatch):
 
 def by_torchvision(image: np.ndarray, p: Parameters, i: int, size: int, *, pil: bool = True) -> np.ndarray:
     """The same view made by torchvision's functions, one after the other; colour on the PIL image or on a tensor."""
-    b = p.boxes
     x = Image.fromarray(image)
-    x = F.resized_crop(x, *(int(v[i]) for v in (b.top, b.left, b.height, b.width)), [size, size])
-    x = F.hflip(x) if p.mirror[i] else x
-    x = F.vflip(x) if p.upend[i] else x
-    x = x.transpose(Image.Transpose.TRANSPOSE) if p.transpose[i] else x
+    x = F.resized_crop(x, *(int(p[name][i]) for name in ("top", "left", "height", "width")), [size, size])
+    x = F.hflip(x) if p["mirror"][i] else x
+    x = F.vflip(x) if p["upend"][i] else x
+    x = x.transpose(Image.Transpose.TRANSPOSE) if p["transpose"][i] else x
     x = x if pil else F.to_tensor(x)
     operations = {
         BRIGHTNESS: F.adjust_brightness,
@@ -103,10 +110,10 @@ def by_torchvision(image: np.ndarray, p: Parameters, i: int, size: int, *, pil: 
         SATURATION: F.adjust_saturation,
         HUE: F.adjust_hue,
     }
-    for kind in p.order[i] if p.jitter[i] else []:
-        x = operations[int(kind)](x, float(p.factors[i, kind]))
-    x = F.rgb_to_grayscale(x, 3) if p.grey[i] else x
-    x = F.gaussian_blur(x, [23, 23], [float(p.sigma[i])] * 2) if p.sigma[i] > 0 else x
+    for kind in p["order"][i] if "jitter" in p and p["jitter"][i] else []:
+        x = operations[int(kind)](x, float(p["factors"][i, kind]))
+    x = F.rgb_to_grayscale(x, 3) if "grey" in p and p["grey"][i] else x
+    x = F.gaussian_blur(x, [23, 23], [float(p["sigma"][i])] * 2) if "sigma" in p and p["sigma"][i] > 0 else x
     return np.asarray(x).astype(np.float32) if pil else x.permute(1, 2, 0).numpy() * 255
 
 
@@ -127,10 +134,8 @@ def test_views_are_those_of_torchvision_with_the_same_parameters(store, way, pil
     views = make_views(images, recipe)
     views.start_epoch(2)
     made = views(torch.arange(len(images)))
-    shapes = np.array([image.shape[:2] for image in images])
     for number, view in enumerate(made):
-        u = uniforms(5, 2, np.array([number]), np.arange(len(images)), COLUMNS)[0]
-        p = draw(u, shapes, recipe, size)
+        p = drawn(views, epoch=2, number=number)
         for i, (image, mine) in enumerate(zip(images, levels(view).numpy(), strict=True)):
             difference = np.abs(mine - by_torchvision(image, p, i, size, pil=pil))
             assert difference.mean() < mean, (number, i)
@@ -139,11 +144,11 @@ def test_views_are_those_of_torchvision_with_the_same_parameters(store, way, pil
 
 def test_views_before_colour_are_within_a_grey_level_of_torchvisions():
     recipe = dataclasses.replace(RICH, jitter=0, greyscale=0, blur=0, solarise=0)
-    made = make_views(RAGGED, recipe)(torch.arange(24))
-    shapes = np.array([image.shape[:2] for image in RAGGED])
-    p = draw(uniforms(5, 0, np.array([1]), np.arange(24), COLUMNS)[0], shapes, recipe, 32)
-    assert p.transpose.any()
-    assert p.mirror.any()
+    views = make_views(RAGGED, recipe)
+    made = views(torch.arange(24))
+    p = drawn(views, epoch=0, number=1)
+    assert p["transpose"].any()
+    assert p["mirror"].any()
     for i, mine in enumerate(levels(made[1]).numpy()):
         assert np.abs(mine - by_torchvision(RAGGED[i], p, i, 32)).max() < 1.01
 
@@ -291,7 +296,7 @@ def test_both_ways_of_making_a_batch_agree(size, recipe, share, monkeypatch):
     for images in STORES.values():
         in_pieces = make_views(images, recipe, image_size=size)(torch.arange(24))
         with monkeypatch.context() as patch:
-            patch.setattr(module, "_fill_in_pieces", module._fill_at_once)
+            patch.setattr(module, "fill_in_pieces", module.fill_at_once)
             at_once = make_views(images, recipe, image_size=size)(torch.arange(24))
         for one, other in zip(in_pieces, at_once, strict=True):
             difference = (levels(one) - levels(other)).abs()

@@ -64,7 +64,7 @@ def mapped(geometry, size):
 @pytest.mark.parametrize("shapes", [SHAPES, [(220, 250)] * 8], ids=["ragged", "even"])
 def test_mapped_coordinates_are_those_seen_in_the_view(turn, way, shapes, monkeypatch):
     if way == "at once":
-        monkeypatch.setattr(module, "_fill_in_pieces", module._fill_at_once)
+        monkeypatch.setattr(module, "fill_in_pieces", module.fill_at_once)
     groups = (ViewGroup(count=2), ViewGroup(count=1, scale=0.5, augment={"crop_scale": (0.05, 0.2)}))
     views = make(dataclasses.replace(STILL, **TURNS[turn]), groups, shapes=shapes)
     views.start_epoch(4)

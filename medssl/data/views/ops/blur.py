@@ -1,20 +1,87 @@
 """Gaussian blur of batches of views, each with a width of its own: a separable convolution, reflected at the border.
 
+Source of the operation: Chen et al. 2020, SimCLR, arXiv 2002.05709, appendix A.
+
 Shapes in this file: M views, C channels, H x W pixels, R radius of the widest kernel.
 """
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-__all__ = ["blur", "kernels", "radius"]
+from medssl.contracts import Augmentation
+from medssl.data.views.operation import Bools, Floats, Ints, Operation, Parameters, Piece, Scene
 
+__all__ = ["Blur", "blur", "blur_range", "kernels", "radius"]
+
+_REFERENCE_SIDE = 224  # pixels of the view that Augmentation.blur_sigma speaks of
 _CUT = 4.29  # standard deviations within which a kernel lies: what is beyond weighs less than 1e-4 of the centre
+
+
+@dataclass(frozen=True)
+class Blur(Operation):
+    """Draws ``sigma``: ``(M,)`` standard deviations in pixels of the view; 0: none. The weights are a view's kernel.
+
+    Attributes:
+        probability: Of a blur.
+        low: Smallest standard deviation in pixels.
+        high: Largest one.
+        reach: R.
+    """
+
+    fields = ("blur", "blur_sigma")
+    switch = "blur"
+    columns = slice(33, 35)
+
+    probability: float
+    low: float
+    high: float
+    reach: int
+
+    @classmethod
+    def of(cls, augmentation: Augmentation, scene: Scene) -> Self | None:
+        """Read it off a recipe."""
+        if augmentation.blur == 0:
+            return None
+        low, high = blur_range(augmentation, scene.size)
+        return cls(augmentation.blur, low, high, radius(high, scene.size))
+
+    def draw(self, u: Floats, places: Ints) -> Parameters:
+        """Draw standard deviations."""
+        del places
+        return {"sigma": np.where(u[0] < self.probability, self.low + u[1] * (self.high - self.low), 0.0)}
+
+    def table(self, parameters: Parameters) -> NDArray[Any]:
+        """Return the kernels ``(2 R + 1, M)``."""
+        return kernels(parameters["sigma"], self.reach).T
+
+    def neutral(self) -> Floats:
+        """Return the kernel that changes nothing."""
+        kernel: Floats = np.eye(1, 2 * self.reach + 1, self.reach)[0]
+        return kernel
+
+    def needed(self, parameters: Parameters) -> Bools:
+        """A view without blur must not go through a convolution."""
+        needed: Bools = parameters["sigma"] > 0
+        return needed
+
+    def apply(self, x: Tensor, piece: Piece) -> Tensor:
+        """Blur with the part of the kernels that is not zero for all."""
+        steps = np.flatnonzero(piece.busy)
+        return blur(x, piece.table[int(steps[0]) : int(steps[-1]) + 1].T) if len(steps) > 1 else x
+
+
+def blur_range(augmentation: Augmentation, size: int) -> tuple[float, float]:
+    """Return the smallest and largest standard deviation of the blur in pixels of a view of this size."""
+    low, high = augmentation.blur_sigma
+    return low * size / _REFERENCE_SIDE, high * size / _REFERENCE_SIDE
 
 
 def radius(sigma: float, side: int) -> int:

@@ -12,20 +12,66 @@ Shapes in this file: M views, H x W pixels.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Self
+
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-__all__ = ["HED", "mixing", "restain"]
+from medssl.contracts import Augmentation
+from medssl.data.views.operation import Floats, Ints, Operation, Parameters, Piece, Scene, change_some, send
+
+__all__ = ["HED", "Stain", "mixing", "restain"]
 
 #: Optical density of red, green and blue for a unit of haematoxylin, eosin and DAB (Ruifrok & Johnston, table 1).
 HED = np.array([[0.65, 0.70, 0.29], [0.07, 0.99, 0.11], [0.27, 0.57, 0.78]])
 
 _DARKEST = 1 / 255  # an 8-bit image knows nothing between this and black, whose density would be infinite
+_NEUTRAL = np.array([[1.0], [0.0]])
 
 
-def mixing(changes: NDArray[np.float64]) -> NDArray[np.float64]:
+@dataclass(frozen=True)
+class Stain(Operation):
+    """Draws ``stain``: ``(M, 2, 3)`` factors on the three stains (1: unchanged) and what is added (0: nothing).
+
+    Attributes:
+        probability: Of a change.
+        scale: Largest difference of a factor from 1.
+        shift: Most that is added, as optical density.
+    """
+
+    fields = ("stain", "stain_scale", "stain_shift")
+    switch = "stain"
+    columns = slice(42, 49)
+    coloured = True
+
+    probability: float
+    scale: float
+    shift: float
+
+    @classmethod
+    def of(cls, augmentation: Augmentation, scene: Scene) -> Self | None:
+        """Read it off a recipe."""
+        del scene
+        a = augmentation
+        return cls(a.stain, a.stain_scale, a.stain_shift) if a.stain > 0 else None
+
+    def draw(self, u: Floats, places: Ints) -> Parameters:
+        """Draw three factors and three shifts."""
+        del places
+        drawn = (2 * u[1:].T.reshape(-1, 2, 3) - 1) * np.array([self.scale, self.shift])[:, None]
+        wanted = (u[0] < self.probability)[:, None, None]
+        return {"stain": np.where(wanted, drawn, 0.0) + _NEUTRAL}
+
+    def apply(self, x: Tensor, piece: Piece) -> Tensor:
+        """Change the stains of the views that drew it."""
+        stain = piece.parameters["stain"]
+        changed = (stain != _NEUTRAL).any((1, 2))
+        return change_some(x, changed, lambda some, rows: restain(some, send(mixing(stain[rows]), some)))
+
+
+def mixing(changes: Floats) -> Floats:
     """Turn changes of amounts into maps of densities.
 
     Args:

@@ -62,3 +62,10 @@ def test_an_image_has_the_same_bits_in_any_batch(side):
         reach = radius(float(SIGMAS[start:stop].max()), side)
         alone = blur(x[start:stop], torch.from_numpy(kernels(SIGMAS[start:stop], reach)))
         assert torch.equal(alone, together[start:stop])
+
+
+def test_blur_is_scaled_with_the_side_of_the_view(draw):
+    large, small = (draw(100, size=size, blur=1.0, blur_sigma=(0.1, 2.0)).p["sigma"] for size in (224, 56))
+    np.testing.assert_allclose(small, large / 4)
+    assert large.min() >= 0.1
+    assert large.max() <= 2.0

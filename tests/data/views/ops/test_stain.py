@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from medssl.data.views.ops.stain import HED, mixing, restain
+from medssl.data.views.ops.stain import HED, Stain, mixing, restain
 
 # scikit-image's construction of rgb2hed and hed2rgb, after Ruifrok and Johnston's matrix
 RGB_FROM_HED = [[0.65, 0.70, 0.29], [0.07, 0.99, 0.11], [0.27, 0.57, 0.78]]
@@ -65,3 +65,14 @@ def test_the_given_images_are_left_alone():
     pixels = torch.full((1, 3, 2, 2), 0.5)
     restain(pixels, torch.from_numpy(mixing(np.array([[[1.2] * 3, [0.1] * 3]]))).float())
     assert (pixels == 0.5).all()
+
+
+def test_stains_change_where_that_was_drawn_and_never_on_grey_images(draw):
+    fields = {"stain": 0.5, "stain_scale": 0.2, "stain_shift": 0.2, "seed": 7}
+    drawn, x = draw(40, **fields), torch.rand(40, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    result = drawn.apply(x.clone(), Stain)
+    changed = torch.from_numpy((drawn.p["stain"][:, 0] != 1).any(1))
+    assert 10 < changed.sum() < 30
+    assert ((result - x).abs().amax((1, 2, 3)) > 0.01).tolist() == changed.tolist()
+    grey = draw(40, channels=1, **fields)
+    assert not any(isinstance(operation, Stain) for operation in grey.group.operations)

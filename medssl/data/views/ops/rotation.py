@@ -1,0 +1,89 @@
+"""Rotation of the crop by any angle.
+
+Shapes in this file: M views, C channels, S side of a view.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from medssl.contracts import Augmentation
+from medssl.data.views.operation import Floats, Ints, Operation, Parameters, Piece, Scene, send
+from medssl.data.views.ops.symmetry import symmetries
+
+__all__ = ["Rotation", "rotate", "rotations"]
+
+
+@dataclass(frozen=True)
+class Rotation(Operation):
+    """Every crop is rotated. Draws ``angle``: ``(M,)`` in radians.
+
+    Attributes:
+        most: The largest angle in degrees.
+    """
+
+    fields = ("rotation",)
+    switch = "rotation"
+    columns = slice(36, 37)
+
+    most: float
+
+    @classmethod
+    def of(cls, augmentation: Augmentation, scene: Scene) -> Self | None:
+        """Read it off a recipe."""
+        del scene
+        return cls(augmentation.rotation) if augmentation.rotation > 0 else None
+
+    def draw(self, u: Floats, places: Ints) -> Parameters:
+        """Draw angles uniformly on both sides of zero."""
+        del places
+        return {"angle": np.deg2rad((2 * u[0] - 1) * self.most)}
+
+    def apply(self, x: Tensor, piece: Piece) -> Tensor:
+        """Rotate the crops, whether or not they were turned and mirrored before."""
+        maps = rotations(piece.parameters)
+        if piece.oriented:
+            turn = symmetries(piece.parameters)
+            maps = turn.transpose(0, 2, 1) @ maps @ turn
+        return rotate(x, send(maps, x)).transpose(0, 1).contiguous().transpose(0, 1)
+
+
+def rotations(parameters: Parameters) -> Floats:
+    """Return the maps ``(M, 2, 2)`` from a rotated crop to the crop itself.
+
+    The rotated crop shows the largest box of the crop's own shape that fits into it at that angle, so that no corner
+    is empty. The angle is one of the image: a circle there is rotated, whatever the crop's ratio.
+    """
+    height, width = (parameters[side].astype(np.float64) for side in ("height", "width"))
+    if "angle" not in parameters:
+        return np.broadcast_to(np.eye(2), (len(height), 2, 2))
+    cosine, sine = np.cos(parameters["angle"]), np.sin(parameters["angle"])
+    across, down = np.abs(cosine) + np.abs(sine) * np.array([height / width, width / height])
+    shrink = 1.0 / np.maximum(across, down)
+    rows = [[cosine, -sine * height / width], [sine * width / height, cosine]]
+    matrix: Floats = shrink[:, None, None] * np.moveaxis(np.array(rows), 2, 0)
+    return matrix
+
+
+def rotate(x: Tensor, maps: Tensor) -> Tensor:
+    """Show each image through a linear map of its coordinates, bilinearly.
+
+    Args:
+        x: ``(M, C, S, S)`` floating point.
+        maps: ``(M, 2, 2)`` from coordinates (x, y) in the result to those in the image, both from -1 to 1 between
+            edges; they must not lead out of it.
+
+    Returns:
+        A new tensor ``(M, C, S, S)``.
+    """
+    size = x.shape[3]
+    step = (torch.arange(size, device=x.device) + 0.5).mul_(2 / size).sub_(1)
+    across, down = (maps[:, None, None, :, axis] for axis in (0, 1))  # (M, 1, 1, 2)
+    places = torch.addcmul(step[None, :, None, None] * down, step[None, None, :, None], across)  # (M, S, S, 2)
+    return F.grid_sample(x, places, mode="bilinear", padding_mode="border", align_corners=False)

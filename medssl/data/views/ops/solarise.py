@@ -1,0 +1,74 @@
+"""Solarisation: bright pixels are inverted.
+
+Source: Grill et al. 2020, BYOL, arXiv 2006.07733, appendix B.
+
+Shapes in this file: M views, C channels, H x W pixels.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from medssl.contracts import Augmentation
+from medssl.data.views.operation import Floats, Ints, Operation, Parameters, Piece, Scene
+
+__all__ = ["Solarise", "solarise_"]
+
+_NEVER = 2.0  # a threshold that no pixel reaches
+
+
+@dataclass(frozen=True)
+class Solarise(Operation):
+    """Draws ``solarise``: ``(M,)`` the threshold at and above which pixels are inverted; 2: none are.
+
+    Attributes:
+        probability: Of it.
+        threshold: Fraction of the full range.
+    """
+
+    fields = ("solarise", "solarise_threshold")
+    switch = "solarise"
+    columns = slice(35, 36)
+
+    probability: float
+    threshold: float
+
+    @classmethod
+    def of(cls, augmentation: Augmentation, scene: Scene) -> Self | None:
+        """Read it off a recipe."""
+        del scene
+        a = augmentation
+        return cls(a.solarise, a.solarise_threshold) if a.solarise > 0 else None
+
+    def draw(self, u: Floats, places: Ints) -> Parameters:
+        """Draw which views."""
+        del places
+        return {"solarise": np.where(u[0] < self.probability, self.threshold, _NEVER)}
+
+    def table(self, parameters: Parameters) -> NDArray[Any]:
+        """Return the thresholds ``(1, M)``."""
+        return parameters["solarise"][None]
+
+    def neutral(self) -> Floats:
+        """Beyond every pixel."""
+        return np.array([_NEVER])
+
+    def apply(self, x: Tensor, piece: Piece) -> Tensor:
+        """Invert."""
+        return solarise_(x, piece.table[0]) if piece.busy.any() else x
+
+
+def solarise_(x: Tensor, threshold: Tensor) -> Tensor:
+    """Invert the pixels at or above the threshold, in place.
+
+    Args:
+        x: ``(M, C, H, W)`` in [0, 1].
+        threshold: ``(M,)``; one above 1 leaves all as they are.
+    """
+    above = x.clone().ge_(threshold.view(-1, 1, 1, 1))  # 0 or 1, so that |above - x| is x or 1 - x
+    return x.sub_(above).abs_()

@@ -1,0 +1,83 @@
+"""Flips and turns by right angles: the eight symmetries of a square.
+
+Shapes in this file: M views, C channels, S side of a view.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from medssl.contracts import Augmentation
+from medssl.data.views.operation import Floats, Ints, Operation, Parameters, Scene
+from medssl.data.views.pixels import to_device
+from medssl.tools.images import SYMMETRIES, turn
+
+__all__ = ["Symmetry", "symmetries", "turn_each"]
+
+
+@dataclass(frozen=True)
+class Symmetry(Operation):
+    """Flips and quarter turns, as what :func:`medssl.tools.images.turn` does.
+
+    Draws ``mirror``, ``upend`` and ``transpose``, each ``(M,)`` bool. Pixels are moved where it costs least: with the
+    resampling, or when a finished view is copied to its place.
+
+    Attributes:
+        horizontal: Probability that left and right change places.
+        vertical: Probability that above and below do.
+        quarters: Probability of one, two or three quarter turns.
+    """
+
+    fields = ("horizontal_flip", "vertical_flip", "rotate90")
+    columns = slice(22, 26)
+
+    horizontal: float
+    vertical: float
+    quarters: float
+
+    @classmethod
+    def of(cls, augmentation: Augmentation, scene: Scene) -> Self:
+        """Read it off a recipe."""
+        del scene
+        return cls(augmentation.horizontal_flip, augmentation.vertical_flip, augmentation.rotate90)
+
+    def draw(self, u: Floats, places: Ints) -> Parameters:
+        """Draw two flips and a number of quarter turns, and say them as one symmetry."""
+        del places
+        turns = np.where(u[2] < self.quarters, 1 + np.floor(u[3] * 3), 0)  # against the clock
+        return {
+            # A quarter turn reverses columns, then swaps rows and columns; three turns reverse rows instead.
+            "mirror": (u[0] < self.horizontal) ^ (turns == 1) ^ (turns == 2),
+            "upend": (u[1] < self.vertical) ^ (turns == 2) ^ (turns == 3),
+            "transpose": (turns == 1) | (turns == 3),
+        }
+
+
+def turn_each(x: Tensor, parameters: Parameters) -> Tensor:
+    """Turn and mirror views ``(M, C, S, S)``, each as its own parameters say."""
+    names = "mirror", "upend", "transpose"
+    wanted = to_device(np.stack([parameters[name] for name in names])[..., None, None, None], x.device)
+    for i, step in enumerate(np.eye(3, dtype=bool).tolist()):
+        x = torch.where(wanted[i], turn(x, *step), x)
+    return x
+
+
+def symmetries(parameters: Parameters) -> Floats:
+    """Return the maps ``(M, 2, 2)`` from a view's (x, y) to those of its crop before it was turned and mirrored."""
+    maps: Floats = _MAPS[parameters["mirror"] * 1 + parameters["upend"] * 2 + parameters["transpose"] * 4]
+    return maps
+
+
+def _map(mirror: bool, upend: bool, transpose: bool) -> Floats:
+    """Return ``(2, 2)``: what a symmetry does to coordinates, read off a picture of 2 x 2 pixels that shows them."""
+    pixels = turn(np.stack(np.meshgrid([-1.0, 1.0], [-1.0, 1.0])), mirror, upend, transpose)  # (x or y, row, column)
+    step: Floats = np.stack([pixels[:, 0, 1] - pixels[:, 0, 0], pixels[:, 1, 0] - pixels[:, 0, 0]], axis=1) / 2
+    return step
+
+
+_MAPS = np.stack([_map(*symmetry) for symmetry in SYMMETRIES])
