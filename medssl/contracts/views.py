@@ -25,30 +25,31 @@ _RANGES: Mapping[str, tuple[str, Callable[[float, float], bool]]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Augmentation:
-    """How a random view is drawn from an image; named ones (``natural``, ``histology``, ``xray``) are in the catalogue.
+    """How a random view is drawn from an image; the catalogue has named ones (``natural``, ``histology``, ``xray``).
 
-    Operations apply in the order of the fields, as in SimCLR (Chen et al. 2020, appendix A) and torchvision; every
-    sample draws its own parameters, and the four colour operations of the jitter come in a random order per sample.
-    An operation whose probability or range is zero costs nothing.
+    Operations apply in the order of the fields, as in SimCLR (Chen et al. 2020, appendix A) and torchvision. Each
+    sample draws its own parameters, and the four colour operations of the jitter come in a random order for each
+    sample. An operation whose probability or range is zero costs nothing. The code of each operation is a file of its
+    own in ``medssl/data/views/ops``; a test keeps its fields and these the same.
 
     Attributes:
         crop_scale: Range of the crop's area as a fraction of the image's.
         crop_ratio: Range of the crop's width over its height, drawn log-uniformly.
-        window: Grey levels of the image's file that become black and white; what is beyond is cut off. ``None``: the
-            whole range of 8-bit images, and of an image with more bits the range that all but its darkest and brightest
-            0.5 % of pixels take. The one operation that evaluation applies too.
+        window: Grey levels of the image's file that become black and white; values beyond are cut off. ``None``: an
+            8-bit image uses its whole range, an image with more bits the range without its darkest and brightest 0.5 %
+            of pixels. Evaluation applies this operation too, and no other.
         window_jitter: Probability that the window is moved and resized.
         window_level: Move, drawn from ``[-x, x]``, as a fraction of the window's width.
         window_width: Factor on the width, drawn from ``[1 - x, 1 + x]``.
-        rotation: Largest angle in degrees; every crop is rotated by one from ``[-x, x]``. The view is the largest part
-            of the crop that has no empty corner: three quarters of its area at 10 degrees, half of it at 45.
+        rotation: Largest angle in degrees; each crop is rotated by an angle from ``[-x, x]``. The view is the largest
+            part of the crop that has no empty corner: three quarters of its area at 10 degrees, half of it at 45.
         horizontal_flip: Probability.
         vertical_flip: Probability.
         rotate90: Probability of a rotation by 90, 180 or 270 degrees (equally likely).
         gamma: Probability of raising grey levels to a power.
         gamma_range: Range of the exponent, drawn log-uniformly; below 1 makes darker levels brighter.
-        stain: Probability of a change of the stains haematoxylin, eosin and DAB, each of its own (Ruifrok & Johnston
-            2001; Tellez et al. 2018); nothing changes on a grey image.
+        stain: Probability of a change of the stains haematoxylin, eosin and DAB, each by its own amount (Ruifrok &
+            Johnston 2001; Tellez et al. 2018); a grey image does not change.
         stain_scale: Factor on a stain's amount, drawn from ``[1 - x, 1 + x]``.
         stain_shift: Amount added to a stain, drawn from ``[-x, x]``, as optical density (natural logarithm).
         jitter: Probability that the four operations below are applied.

@@ -47,8 +47,8 @@ class Group:
     def draw(self, uniforms: Floats, places: Ints) -> Parameters:
         """Turn uniform numbers into the parameters of views.
 
-        All of it happens in numpy on the host, for a batch of views at once: it costs microseconds, and no later stage
-        has to read anything back from a device.
+        This happens in numpy on the host, for a whole batch at once. It takes microseconds, and no later stage has to
+        read anything back from a device.
 
         Args:
             uniforms: ``(M, P)`` in [0, 1).

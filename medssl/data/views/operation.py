@@ -1,7 +1,7 @@
-"""What an operation on views is: a class with its fields of a recipe, its random draws and what it does to pixels.
+"""What an operation on views is: a class that knows its fields of a recipe, its random draws and its change of pixels.
 
-An operation is one file in :mod:`medssl.data.views.ops` and one line in its list. The engine asks it what it needs and
-knows no operation by name, but for the crop and the symmetry, which decide where the pixels of a view come from.
+An operation is one file in :mod:`medssl.data.views.ops` and one line in its list. The engine asks each operation what
+it needs. It knows only three by what they draw: crop, rotation and symmetry decide where a view's pixels come from.
 
 Shapes in this file: M views, C channels, S side of a view, P uniform numbers for each view, R rows of a table of
 weights.
@@ -38,7 +38,7 @@ def take(parameters: Parameters, rows: Ints | slice) -> Parameters:
 
 @dataclass(frozen=True)
 class Scene:
-    """What the views of one group are made from and made for.
+    """The images and the size of one group of views.
 
     Attributes:
         pixels: The part's images.
@@ -73,21 +73,21 @@ class Piece:
 
 
 class Operation(ABC):
-    """One operation, with what one recipe says of it, for one group of views.
+    """One operation as one recipe sets it, for one group of views.
 
-    There are two ways to give each view of a batch its own strength. Either the operation changes the views that drew
-    it and no other (:func:`change_some`). Or all views go through it with weights of their own, which for some are
-    neutral: then it lays out a table of weights, and where all of a piece are neutral the work is skipped.
+    There are two ways to give each view of a batch its own strength. In the first, the operation changes only the views
+    that drew it (:func:`change_some`). In the second, all views go through it, each with its own weights from a table;
+    neutral weights leave a view as it is, and the engine skips the work where a whole piece of a batch is neutral.
 
-    Nothing may be read back from the device: which views an operation changes is known on the host.
+    Nothing may be read back from the device: the host knows which views an operation changes.
 
     Attributes:
         fields: Its fields of :class:`medssl.contracts.Augmentation`, in their order there.
-        switch: The field that turns it off when it is zero; those after it mean nothing then. ``None``: each field
-            stands for itself.
-        columns: Of the table of uniform numbers. Never change them: every published number depends on them. A new
-            operation takes the next ones.
-        coloured: Whether it changes nothing on a grey image, and is left out there.
+        switch: The field that turns the operation off when it is zero; the fields after it mean nothing then. ``None``:
+            there is no such field.
+        columns: Its columns of the table of uniform numbers. Never change them: every published number depends on them.
+            A new operation takes the next free ones.
+        coloured: Whether it needs three channels; grey images go without it.
     """
 
     fields: ClassVar[tuple[str, ...]]
@@ -98,7 +98,7 @@ class Operation(ABC):
     @classmethod
     @abstractmethod
     def of(cls, augmentation: Augmentation, scene: Scene) -> Self | None:
-        """Read the operation off a recipe; ``None`` where it cannot change a pixel."""
+        """Read the operation from a recipe; ``None`` where it cannot change a pixel."""
 
     @abstractmethod
     def draw(self, u: Floats, places: Ints) -> Parameters:
@@ -130,15 +130,15 @@ class Operation(ABC):
         return np.ones(len(self.neutral()), dtype=bool)
 
     def needed(self, parameters: Parameters) -> Bools | None:
-        """Return ``(M,)``: which views need it. No piece of a batch holds views that do and views that do not.
+        """Return ``(M,)``: which views need the operation, so that the others are put into pieces of their own.
 
-        ``None``: they may be mixed.
+        ``None``: one piece may hold both.
         """
         del parameters
         return None
 
     def likeness(self, parameters: Parameters) -> tuple[NDArray[Any], ...]:
-        """Return keys ``(M,)`` by which views are sorted, the first being the weightiest: equal ones share work."""
+        """Return keys ``(M,)`` to sort views by, the most important first: views with equal keys share work."""
         del parameters
         return ()
 
@@ -156,12 +156,15 @@ class Operation(ABC):
 
 
 def change_some(x: Tensor, wanted: Bools, change: Callable[[Tensor, Ints], Tensor]) -> Tensor:
-    """Replace in place some views of a batch by what a function makes of them, given a copy and their numbers.
+    """Change some views of a batch.
 
     Args:
-        x: ``(M, C, S, S)``.
+        x: ``(M, C, S, S)``; changed in place.
         wanted: ``(M,)`` which views.
-        change: From ``(m, C, S, S)``, which it may change, and ``(m,)`` to ``(m, C, S, S)``.
+        change: Given a copy ``(m, C, S, S)`` of these views and their numbers ``(m,)``, returns the new views.
+
+    Returns:
+        ``x``.
     """
     rows = np.flatnonzero(wanted)
     if len(rows):

@@ -84,9 +84,8 @@ def fill_in_pieces(
 def processing_order(parameters: Parameters, operations: Sequence[Operation], limit: int) -> tuple[Ints, list[slice]]:
     """Sort views so that neighbours need the same operations, and cut them into pieces.
 
-    No piece holds views that need an operation and views that do not, where the operation says so: what a view does
-    not need is then skipped, not done in vain, and its numbers are the same to the last bit in whatever company it
-    comes.
+    Where an operation asks for it (see its method ``needed``), a piece holds only views that need the operation or only
+    views that do not. The others skip it, and a view has the same bits in every batch.
 
     Args:
         parameters: Of M views.

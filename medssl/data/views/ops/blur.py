@@ -47,7 +47,7 @@ class Blur(Operation):
 
     @classmethod
     def of(cls, augmentation: Augmentation, scene: Scene) -> Self | None:
-        """Read it off a recipe."""
+        """Read it from a recipe."""
         if augmentation.blur == 0:
             return None
         low, high = blur_range(augmentation, scene.size)

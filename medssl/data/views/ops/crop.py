@@ -43,7 +43,7 @@ class Crop(Operation):
 
     @classmethod
     def of(cls, augmentation: Augmentation, scene: Scene) -> Self:
-        """Read it off a recipe."""
+        """Read it from a recipe."""
         return cls(scene.pixels.shapes, augmentation.crop_scale, augmentation.crop_ratio)
 
     def draw(self, u: Floats, places: Ints) -> Parameters:

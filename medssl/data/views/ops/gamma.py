@@ -39,7 +39,7 @@ class Gamma(Operation):
 
     @classmethod
     def of(cls, augmentation: Augmentation, scene: Scene) -> Self | None:
-        """Read it off a recipe."""
+        """Read it from a recipe."""
         del scene
         low, high = np.log(augmentation.gamma_range)
         return cls(augmentation.gamma, low, high) if augmentation.gamma > 0 else None

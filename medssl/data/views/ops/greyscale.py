@@ -38,7 +38,7 @@ class Greyscale(Operation):
 
     @classmethod
     def of(cls, augmentation: Augmentation, scene: Scene) -> Self | None:
-        """Read it off a recipe."""
+        """Read it from a recipe."""
         del scene
         return cls(augmentation.greyscale) if augmentation.greyscale > 0 else None
 

@@ -65,7 +65,7 @@ class Jitter(Operation):
 
     @classmethod
     def of(cls, augmentation: Augmentation, scene: Scene) -> Self | None:
-        """Read it off a recipe; a grey image has neither saturation nor hue."""
+        """Read it from a recipe; a grey image has neither saturation nor hue."""
         a = augmentation
         strengths = np.array([a.brightness, a.contrast, a.saturation, a.hue])
         changing = strengths > 0

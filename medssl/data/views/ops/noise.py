@@ -47,7 +47,7 @@ class Noise(Operation):
 
     @classmethod
     def of(cls, augmentation: Augmentation, scene: Scene) -> Self | None:
-        """Read it off a recipe; all groups of views share one list of numbers."""
+        """Read it from a recipe; all groups of views share one list of numbers."""
         if augmentation.noise == 0:
             return None
         if "noise" not in scene.shared:

@@ -36,7 +36,7 @@ class Rotation(Operation):
 
     @classmethod
     def of(cls, augmentation: Augmentation, scene: Scene) -> Self | None:
-        """Read it off a recipe."""
+        """Read it from a recipe."""
         del scene
         return cls(augmentation.rotation) if augmentation.rotation > 0 else None
 

@@ -40,7 +40,7 @@ class Solarise(Operation):
 
     @classmethod
     def of(cls, augmentation: Augmentation, scene: Scene) -> Self | None:
-        """Read it off a recipe."""
+        """Read it from a recipe."""
         del scene
         a = augmentation
         return cls(a.solarise, a.solarise_threshold) if a.solarise > 0 else None

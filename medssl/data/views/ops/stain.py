@@ -52,7 +52,7 @@ class Stain(Operation):
 
     @classmethod
     def of(cls, augmentation: Augmentation, scene: Scene) -> Self | None:
-        """Read it off a recipe."""
+        """Read it from a recipe."""
         del scene
         a = augmentation
         return cls(a.stain, a.stain_scale, a.stain_shift) if a.stain > 0 else None

@@ -42,7 +42,7 @@ class Symmetry(Operation):
 
     @classmethod
     def of(cls, augmentation: Augmentation, scene: Scene) -> Self:
-        """Read it off a recipe."""
+        """Read it from a recipe."""
         del scene
         return cls(augmentation.horizontal_flip, augmentation.vertical_flip, augmentation.rotate90)
 

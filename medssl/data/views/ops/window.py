@@ -45,7 +45,7 @@ class Window(Operation):
 
     @classmethod
     def of(cls, augmentation: Augmentation, scene: Scene) -> Self:
-        """Read it off a recipe; every view has one."""
+        """Read it from a recipe; every view has one."""
         a = augmentation
         windows = windows_of(scene.pixels, a.window, jitter=a.window_jitter > 0)
         return cls(windows, scene.pixels.white, a.window_jitter, a.window_level, a.window_width)
