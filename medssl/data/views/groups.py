@@ -71,10 +71,9 @@ class Group:
         return np.concatenate([operation.possible() for operation in self.operations])
 
     @cached_property
-    def _rows(self) -> tuple[slice, ...]:
-        """Which rows of the table belong to each operation."""
-        ends = np.cumsum([len(operation.neutral()) for operation in self.operations]).tolist()
-        return tuple(slice(start, stop) for start, stop in zip([0, *ends], ends, strict=False))
+    def _rows(self) -> list[int]:
+        """How many rows of the table belong to each operation."""
+        return [len(operation.neutral()) for operation in self.operations]
 
     def table(self, parameters: Parameters) -> NDArray[np.float32]:
         """Return the weights ``(R, M)`` of these views."""
@@ -93,8 +92,11 @@ class Group:
         Returns:
             ``(M, C, S, S)`` in [0, 1].
         """
-        for operation, rows in zip(self.operations, self._rows, strict=True):
-            x = operation.apply(x, Piece(parameters, table[rows], busy[rows], oriented))
+        start = 0
+        for operation, weights in zip(self.operations, table.split(self._rows), strict=True):
+            stop = start + len(weights)
+            x = operation.apply(x, Piece(parameters, weights, busy[start:stop], oriented))
+            start = stop
         return x
 
 
