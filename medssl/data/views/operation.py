@@ -57,12 +57,12 @@ class Scene:
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """What :meth:`Operation.apply` is told of M views.
+    """What :meth:`Operation.apply` knows about M views.
 
     Attributes:
         parameters: All that was drawn for them, on the host.
         table: ``(R, M)`` float32 the operation's own weights, on the device.
-        busy: ``(R,)`` which of these rows are more than neutral, on the host; a row that is not need not be looked at.
+        busy: ``(R,)`` which of these rows are not neutral for every view, on the host.
         oriented: Whether the views have been turned and mirrored already.
     """
 
@@ -77,7 +77,7 @@ class Operation(ABC):
 
     There are two ways to give each view of a batch its own strength. In the first, the operation changes only the views
     that drew it (:func:`change_some`). In the second, all views go through it, each with its own weights from a table;
-    neutral weights leave a view as it is, and the engine skips the work where a whole piece of a batch is neutral.
+    neutral weights leave a view as it is, and ``apply`` skips the work where a whole piece of a batch is neutral.
 
     Nothing may be read back from the device: the host knows which views an operation changes.
 

@@ -13,10 +13,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torchvision.transforms import functional as F
 
 from medssl.contracts import Augmentation, ViewGroup, ViewSpec
-from medssl.data.views import PlainViews, Views
+from medssl.data.views import PlainViews, Views, ops
 from medssl.data.views import engine as module
 from medssl.data.views.draws import uniforms
-from medssl.data.views.operation import Parameters
+from medssl.data.views.operation import Operation, Parameters, change_some
 from medssl.data.views.ops.jitter import BRIGHTNESS, CONTRAST, HUE, SATURATION
 from medssl.data.windows import own_window
 from medssl.errors import PluginError
@@ -274,6 +274,35 @@ def test_probability_one_always_applies_the_operation(change, expected):
 def test_an_operation_of_no_strength_changes_nothing(weak):
     weak = dataclasses.replace(STILL, **weak)
     assert torch.equal(make_views(EVEN, weak)(torch.arange(5))[0], make_views(EVEN, STILL)(torch.arange(5))[0])
+
+
+class Invert(Operation):
+    """An operation that the engine has never heard of: half of the views are inverted."""
+
+    fields, columns = (), slice(52, 53)
+
+    @classmethod
+    def of(cls, augmentation, scene):
+        return cls()
+
+    def draw(self, u, places):
+        return {"invert": u[0] < 0.5}
+
+    def apply(self, x, piece):
+        return change_some(x, piece.parameters["invert"], lambda some, rows: 1 - some)
+
+
+@pytest.mark.parametrize("way", ["in pieces", "at once"])
+def test_an_operation_needs_no_more_than_its_line_in_the_list(way, monkeypatch, request):
+    if way == "at once":
+        request.getfixturevalue("at_once")
+    before = make_views(EVEN, STILL, normalisation="half")(torch.arange(24))[0]
+    monkeypatch.setattr(ops, "OPERATIONS", (*ops.OPERATIONS, Invert))
+    views = make_views(EVEN, STILL, normalisation="half")
+    inverted = torch.from_numpy(drawn(views, epoch=0, number=0)["invert"])
+    assert 4 < inverted.sum() < 20
+    sign = torch.where(inverted, -1.0, 1.0)[:, None, None, None]
+    assert torch.allclose(views(torch.arange(24))[0], sign * before, atol=1e-6)
 
 
 @pytest.mark.parametrize("only", ["brightness", "contrast", "saturation", "hue"])
