@@ -195,8 +195,8 @@ def turn(x: ArrayT, mirror: bool, upend: bool, transpose: bool, *, axes: tuple[i
         A view of the same numbers where numpy or torch can give one, else a copy.
     """
     rows, columns = axes
-    reversed_axes = tuple(axis for axis, wanted in ((columns, mirror), (rows, upend)) if wanted)
-    if reversed_axes:
+    if mirror or upend:
+        reversed_axes = (columns, rows) if mirror and upend else (columns,) if mirror else (rows,)
         x = np.flip(x, reversed_axes) if isinstance(x, np.ndarray) else x.flip(reversed_axes)
     return x.swapaxes(rows, columns) if transpose else x
 
