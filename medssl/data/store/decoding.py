@@ -19,8 +19,8 @@ import torch
 from PIL import Image
 
 from medssl.contracts import Dataset, Sample
+from medssl.data.store.windows import own_window
 from medssl.data.views.resample import resize_into
-from medssl.data.windows import own_window
 from medssl.errors import DataError, PluginError
 
 __all__ = ["Decoded", "Unreadable", "decode_all", "thread_count"]

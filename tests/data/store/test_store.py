@@ -21,7 +21,7 @@ from medssl.contracts import Dataset, Sample, read_image
 from medssl.data.store import building
 from medssl.data.store.decoding import decode_all, thread_count
 from medssl.data.store.store import default_cache, open_store
-from medssl.data.windows import own_window
+from medssl.data.store.windows import own_window
 from medssl.errors import DataError, PluginError
 
 

@@ -13,12 +13,12 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torchvision.transforms import functional as F
 
 from medssl.contracts import Augmentation, ViewGroup, ViewSpec
+from medssl.data.store.windows import own_window
 from medssl.data.views import PlainViews, Views, ops
 from medssl.data.views import engine as module
 from medssl.data.views.draws import uniforms
 from medssl.data.views.operation import Operation, Parameters, change_some
 from medssl.data.views.ops.jitter import BRIGHTNESS, CONTRAST, HUE, SATURATION
-from medssl.data.windows import own_window
 from medssl.errors import PluginError
 
 STILL = Augmentation(crop_scale=(1, 1), crop_ratio=(1, 1), horizontal_flip=0, jitter=0, greyscale=0, blur=0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from medssl.data.windows import own_window
+from medssl.data.store.windows import own_window
 
 
 def image(values, shape=(40, 25, 1)):
