@@ -41,8 +41,8 @@ class Store:
         dtype: uint8, or uint16 when any image has 16 bits; 8-bit images are then scaled by 257, white to white.
         channels: 1 when every image is grey or has three equal channels, else 3; grey images then have equal channels.
         shapes: ``(N, 2)`` int32, heights and widths.
-        levels: ``(N, 2)`` float64, grey levels to show as black and white (:mod:`medssl.data.store.windows`); ``None`` for
-            uint8, where they are 0 and 255.
+        levels: ``(N, 2)`` float64, grey levels to show as black and white (:mod:`medssl.data.store.windows`); ``None``
+            for uint8, where they are 0 and 255.
         limit: An image is reduced so that its short side is at most this many pixels.
         reduced: Whether any image was.
         built_seconds: How long it took to build, whenever that was.
