@@ -6,7 +6,8 @@ The interval is the percentile bootstrap (Efron & Tibshirani 1993, ch. 13). Wher
 drawn: two images of one patient are not two independent observations. Resample i counts how often each unit occurs in
 row i of ``numpy.random.default_rng(seed).integers(0, U, size=(resamples, U))``, U units, in the order of
 ``numpy.unique`` for groups. A resample is a column of weights, so one pass over the samples serves hundreds of them.
-A resample in which a metric is not defined is left out of the interval of that metric alone.
+A resample in which a metric is not defined is left out of the interval of that metric alone; if that happens in more
+than half of the resamples, there is no interval (:mod:`medssl.evaluation.bootstrap`).
 
 Legend: n samples, O outputs (classes or findings), B resamples at a time.
 """
@@ -20,6 +21,7 @@ import numpy as np
 
 from medssl.contracts.targets import Classes, Findings, Target
 from medssl.errors import DataError, PluginError
+from medssl.evaluation.bootstrap import percentile_interval
 from medssl.evaluation.metrics import PredictionMetric, Scored, prediction_metrics
 from medssl.evaluation.metrics.classes import confusion
 from medssl.evaluation.metrics.findings import outcome_counts
@@ -139,11 +141,8 @@ def _measured(
 
 def _interval(value: Array, drawn: Sequence[Array], confidence: float) -> dict[str, Any]:
     sample = np.concatenate(drawn) if drawn else np.empty(0)
-    defined = sample[~np.isnan(sample)]
-    tails = ((1 - confidence) / 2, (1 + confidence) / 2)
-    low, high = np.quantile(defined, tails) if len(defined) else (np.nan, np.nan)
-    skipped = len(sample) - len(defined)
-    return {"value": _plain(value[0]), "low": _plain(low), "high": _plain(high), "skipped": skipped}
+    low, high = percentile_interval(sample, confidence)
+    return {"value": _plain(value[0]), "low": low, "high": high, "skipped": int(np.isnan(sample).sum())}
 
 
 def _details(scored: Scored) -> Mapping[str, Any]:

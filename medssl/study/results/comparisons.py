@@ -10,10 +10,11 @@ from typing import Any
 
 import numpy as np
 
+from medssl.evaluation.bootstrap import percentile_interval
 from medssl.evaluation.metrics import PairedTest, PredictionMetric, prediction_metrics
 from medssl.study.results.estimates import Evidence
 from medssl.study.results.rows import Row
-from medssl.study.results.statistics import holm, interval, normal_test, sign_flip_exact, sign_flip_sampled, sum_by_unit
+from medssl.study.results.statistics import holm, normal_test, sign_flip_exact, sign_flip_sampled, sum_by_unit
 
 __all__ = ["Comparison", "compare"]
 
@@ -139,7 +140,7 @@ def _comparison(first: Evidence, second: Evidence, evaluator: str, metric: str, 
     values = [item.row.scores[evaluator][metric].value or 0.0 for item in (first, second)]
     low, high = None, None
     if evaluator in first.draws and evaluator in second.draws:
-        low, high = interval(first.draws[evaluator][metric] - second.draws[evaluator][metric], confidence)
+        low, high = percentile_interval(first.draws[evaluator][metric] - second.draws[evaluator][metric], confidence)
     return Comparison(
         dataset=first.row.dataset,
         evaluator=evaluator,

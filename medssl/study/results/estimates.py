@@ -8,12 +8,13 @@ from typing import Any
 
 import numpy as np
 
+from medssl.evaluation.bootstrap import percentile_interval
 from medssl.evaluation.metrics import prediction_metrics
 from medssl.evaluation.scoring import chunk, draw_weights, measure
 from medssl.results.directory import RunResult
 from medssl.study.results.predictions import Predictions, pool, read_predictions
 from medssl.study.results.rows import Estimate, Row, repeats
-from medssl.study.results.statistics import draw_seeds, interval, spread
+from medssl.study.results.statistics import draw_seeds, spread
 
 __all__ = ["Evidence", "estimate"]
 
@@ -134,7 +135,7 @@ def _one(
     if len(defined) < len(values):
         return Estimate(value=None, low=None, high=None, std=None, runs=len(seeds))
     confidence = float(row.runs[0].values["recipe"]["evaluate"]["confidence"])
-    low, high = interval(draws[name][metric], confidence) if metric in draws.get(name, {}) else (None, None)
+    low, high = percentile_interval(draws[name][metric], confidence) if metric in draws.get(name, {}) else (None, None)
     return Estimate(value=float(np.mean(defined)), low=low, high=high, std=spread(defined), runs=len(seeds))
 
 

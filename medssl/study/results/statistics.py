@@ -19,7 +19,6 @@ __all__ = [
     "draw_seeds",
     "holm",
     "implied_interval",
-    "interval",
     "normal_test",
     "sign_flip_exact",
     "sign_flip_sampled",
@@ -56,18 +55,6 @@ def implied_interval(accuracy: float, test_size: int, confidence: float = 0.95) 
 def spread(values: Sequence[float]) -> float | None:
     """Return the standard deviation with n - 1 in its denominator; ``None`` for a single value."""
     return float(np.std(values, ddof=1)) if len(values) > 1 else None
-
-
-def interval(draws: Array, confidence: float) -> tuple[float | None, float | None]:
-    """Return the percentile interval of draws ``(B,)`` (Efron & Tibshirani 1993, ch. 13); undefined draws are left out.
-
-    ``None`` twice where no draw is left.
-    """
-    defined = draws[~np.isnan(draws)]
-    if not len(defined):
-        return None, None
-    low, high = np.quantile(defined, ((1 - confidence) / 2, (1 + confidence) / 2))
-    return float(low), float(high)
 
 
 def draw_seeds(draws: Array, seed: int) -> Array:

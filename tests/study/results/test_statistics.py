@@ -16,7 +16,6 @@ from medssl.study.results.statistics import (
     draw_seeds,
     holm,
     implied_interval,
-    interval,
     normal_test,
     sign_flip_exact,
     sign_flip_sampled,
@@ -97,12 +96,6 @@ def test_holm_equals_stepping_down_in_a_loop(values):
 
 def test_holm_by_hand():
     assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
-
-
-def test_the_interval_leaves_undefined_draws_out():
-    draws = np.array([np.nan, *np.linspace(0, 1, 101)])
-    assert interval(draws, 0.9) == pytest.approx((0.05, 0.95))
-    assert interval(np.array([np.nan]), 0.9) == (None, None)
 
 
 def test_the_spread_is_the_sample_deviation():
