@@ -33,11 +33,12 @@ from torch import Tensor, nn
 from torchvision import transforms
 
 from benchmarks.measuring import Line, ratio_line, take_turns
-from medssl.contracts import Augmentation, Dataset, Sample, Task, ViewSpec, read_image
+from medssl.contracts import Augmentation, Dataset, Sample, Task, ViewSpec
 from medssl.data.store.store import Store, open_store
 from medssl.data.views import Views
 from medssl.data.views.pixels import ImageStore
 from medssl.settings import EncoderSettings, TrainSettings
+from medssl.tools import read_image
 from medssl.train.encoder.backbones import build_encoder
 from medssl.train.loop.optim import build_optimizer
 from medssl.train.loop.records import StepRecord

@@ -18,8 +18,8 @@ import torch
 
 from benchmarks.measuring import Line, ratio_line, take_turns
 from benchmarks.pretraining import Tiles, write_tiles
-from medssl.contracts import read_image
 from medssl.data.store.store import open_store
+from medssl.tools import read_image
 
 JPEGS, JPEG_SIDE, VIEW = 5856, 512, 64  # the pneumonia set's number of files, at a third of their side
 DISTINCT = 61  # files that are drawn; the others are copies

@@ -12,10 +12,10 @@ import click
 
 from medssl.errors import MedsslError, did_you_mean
 
-__all__ = ["main"]
+__all__ = ["COMMANDS", "main"]
 
 # command -> (where it lives, its line in `medssl --help`)
-_COMMANDS = {
+COMMANDS = {
     "run": ("medssl.cli.run:run", "Pre-train on a dataset, evaluate, and write the result."),
     "evaluate": ("medssl.cli.evaluate:evaluate", "Evaluate a trained encoder on a dataset."),
     "embed": ("medssl.cli.embed:embed", "Turn images into features with a trained encoder."),
@@ -34,25 +34,25 @@ class _LazyGroup(click.Group):
     """Imports a command's module when the command is called, and turns our errors into one line."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(_COMMANDS)
+        return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in _COMMANDS:
+        if cmd_name not in COMMANDS:
             return None
-        module, _, name = _COMMANDS[cmd_name][0].partition(":")
+        module, _, name = COMMANDS[cmd_name][0].partition(":")
         command: click.Command = getattr(import_module(module), name)
         return command
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
-        if args and args[0] not in _COMMANDS:
+        if args and args[0] not in COMMANDS:
             raise click.UsageError(
-                f"there is no command '{args[0]}'.{did_you_mean(args[0], _COMMANDS)} Commands: {', '.join(_COMMANDS)}."
+                f"there is no command '{args[0]}'.{did_you_mean(args[0], COMMANDS)} Commands: {', '.join(COMMANDS)}."
             )
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
-            formatter.write_dl([(name, line) for name, (_, line) in _COMMANDS.items()])
+            formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
 
     def invoke(self, ctx: click.Context) -> Any:
         try:

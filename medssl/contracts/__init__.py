@@ -1,8 +1,8 @@
 """What a plugin is: the contracts, and the types that pass between the core and a plugin.
 
-A plugin is one class in one file plus one line of package metadata. It imports this module and :mod:`medssl.errors`
-and nothing else of medssl. The core gives it everything else: files and splits, views, the training loop, devices and
-precision, checkpoints, metrics, reports.
+A plugin is one class in one file plus one line of package metadata. Of medssl it imports this module, with the types;
+:mod:`medssl.tools`, with functions it may call; and :mod:`medssl.errors`. The core does everything else: files and
+splits, views, the training loop, devices and precision, checkpoints, metrics, reports.
 
 Shapes: N samples in a batch or a set, V views of each, C channels, H x W pixels, F features, K classes.
 
@@ -29,11 +29,8 @@ if TYPE_CHECKING:
     from medssl.contracts.methods import Batch, Encode, Method, Task
     from medssl.contracts.options import Fraction, NonNegative, Positive, PositiveInt
     from medssl.contracts.views import Augmentation, ViewGroup, ViewSpec
-    from medssl.tools.download import Source, download, unpack
-    from medssl.tools.images import IMAGE_SUFFIXES, read_image
 
 __all__ = [
-    "IMAGE_SUFFIXES",
     "Augmentation",
     "Batch",
     "Dataset",
@@ -53,25 +50,20 @@ __all__ = [
     "Predictor",
     "Ranker",
     "Sample",
-    "Source",
     "Task",
     "ViewGroup",
     "ViewSpec",
-    "download",
-    "read_image",
-    "unpack",
 ]
 
 # where the names are, those that import least first
 _MODULES = (
     "medssl.contracts.options",
-    "medssl.tools.images",
-    "medssl.tools.download",
     "medssl.contracts.views",
     "medssl.contracts.datasets",
     "medssl.contracts.methods",
     "medssl.contracts.evaluators",
 )
+_MOVED = ("IMAGE_SUFFIXES", "Source", "download", "read_image", "unpack")
 
 
 def __getattr__(name: str) -> Any:
@@ -80,6 +72,8 @@ def __getattr__(name: str) -> Any:
             if name in module.__all__:
                 value = globals()[name] = getattr(module, name)
                 return value
+    if name in _MOVED:
+        raise ImportError(f"'{name}' is now in medssl.tools. Write `from medssl.tools import {name}`.")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

@@ -19,7 +19,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torchvision.transforms import v2
 
-from medssl.contracts import IMAGE_SUFFIXES, Dataset, Sample, read_image
+from medssl.contracts import Dataset, Sample
 from medssl.data.audit.overlap import find_overlap
 from medssl.data.audit.seen import Seen, read_seen
 from medssl.data.store.store import Store, open_store
@@ -27,6 +27,7 @@ from medssl.data.views import PlainViews
 from medssl.data.views.normalisation import Normalisation, statistics
 from medssl.errors import CheckpointError, DataError
 from medssl.evaluation.features import extract
+from medssl.tools import IMAGE_SUFFIXES, read_image
 from medssl.train.encoder import checkpoint
 from medssl.train.encoder.backbones import Encoder
 from medssl.train.machine.device import choose_layout

@@ -14,8 +14,9 @@ from medssl.evaluation.features import extract
 from medssl.recipe import Recipe
 from medssl.runs.features import RandomViews
 from medssl.runs.listener import Listener
+from medssl.tools.measures import alignment, effective_rank, feature_std, uniformity
 from medssl.train.encoder.backbones import Encoder
-from medssl.train.loop.monitor import Collapse, alignment, call_collapse, effective_rank, feature_std, uniformity
+from medssl.train.loop.monitor import Collapse, call_collapse
 from medssl.train.loop.records import EpochRecord
 from medssl.train.machine.machine import Machine
 

@@ -12,8 +12,9 @@ from typing import ClassVar
 
 import numpy as np
 
-from medssl.contracts import IMAGE_SUFFIXES, Dataset, Sample, Source, download, read_image, unpack
+from medssl.contracts import Dataset, Sample
 from medssl.errors import DataError
+from medssl.tools import IMAGE_SUFFIXES, Source, download, read_image, unpack
 
 __all__ = ["FileDataset", "PublishedTree", "images_below", "log", "own_split", "shorten", "subfolders"]
 

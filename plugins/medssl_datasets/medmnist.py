@@ -13,8 +13,9 @@ from zipfile import BadZipFile
 
 import numpy as np
 
-from medssl.contracts import Dataset, Part, Sample, Source, download
+from medssl.contracts import Dataset, Part, Sample
 from medssl.errors import DataError
+from medssl.tools import Source, download
 from medssl_datasets._files import log
 from medssl_datasets._medmnist import LABELS, MODALITY, column_of
 

@@ -13,25 +13,17 @@ N samples, F features.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from medssl.contracts import Evaluator, Features, Observation, Observer, PositiveInt
+from medssl.tools import effective_rank
 
-__all__ = ["Rank", "decay", "effective_rank"]
+__all__ = ["Rank", "decay"]
 
-_EPS = 1e-7  # RankMe equation 1
 _NOTHING = 1e-12  # of the largest variance: float32 features resolve no less
-
-
-def effective_rank(x: Tensor) -> float:
-    """Return exp of the entropy of the singular values of ``(N, F)``, as shares of their sum; 1 where all are zero."""
-    values = torch.linalg.svdvals(x)
-    p = values / values.sum().clamp_min(torch.finfo(values.dtype).tiny) + _EPS
-    return math.exp(-float((p * p.log()).sum()))
 
 
 def decay(variance: Tensor, first: int, last: int) -> float | None:

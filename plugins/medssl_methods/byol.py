@@ -19,7 +19,7 @@ from lightly.models.modules.heads import BYOLPredictionHead, BYOLProjectionHead
 from torch import Tensor, nn
 
 from medssl.contracts import Batch, Encode, Fraction, Method, PositiveInt, Task
-from medssl_methods._teacher import Teacher, cosine_momentum
+from medssl.tools import Teacher, cosine_momentum
 
 __all__ = ["BYOL"]
 

@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from medssl.contracts import Batch, Encode, Fraction, Method, Positive, PositiveInt, Task, ViewGroup, ViewSpec
-from medssl_methods._teacher import Teacher, cosine_momentum
+from medssl.tools import Teacher, cosine_momentum
 
 __all__ = ["DINO", "Head"]
 

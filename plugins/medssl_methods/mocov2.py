@@ -22,9 +22,8 @@ from lightly.models.modules.heads import MoCoProjectionHead
 from torch import Tensor, nn
 
 from medssl.contracts import Batch, Encode, Fraction, Method, Positive, PositiveInt, Task
+from medssl.tools import Queue, Teacher
 from medssl_methods._contrast import info_nce
-from medssl_methods._queue import Queue
-from medssl_methods._teacher import Teacher
 
 __all__ = ["MoCoV2"]
 

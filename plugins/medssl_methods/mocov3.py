@@ -21,8 +21,8 @@ from lightly.models.modules.heads import ProjectionHead
 from torch import Tensor, nn
 
 from medssl.contracts import Batch, Encode, Fraction, Method, Positive, PositiveInt, Task
+from medssl.tools import Teacher, cosine_momentum
 from medssl_methods._contrast import info_nce
-from medssl_methods._teacher import Teacher, cosine_momentum
 
 __all__ = ["MoCoV3"]
 

@@ -21,8 +21,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from medssl.contracts import Batch, Encode, Method, Positive, PositiveInt, Task
+from medssl.tools import Queue
 from medssl_methods._contrast import info_nce
-from medssl_methods._queue import Queue
 
 __all__ = ["NNCLR", "nearest"]
 

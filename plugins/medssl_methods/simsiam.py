@@ -26,7 +26,7 @@ from torch import Tensor, nn
 
 from medssl.contracts import Batch, Encode, Method, PositiveInt, Task
 
-__all__ = ["SimSiam"]
+__all__ = ["SimSiam", "projector"]
 
 
 def projector(feature_dim: int, width: int, layers: int) -> ProjectionHead:

@@ -34,7 +34,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from medssl.contracts import Batch, Encode, Fraction, Method, Positive, PositiveInt, Task, ViewGroup, ViewSpec
-from medssl_methods._queue import Queue
+from medssl.tools import Queue
 
 __all__ = ["SwAV"]
 

@@ -21,7 +21,7 @@ from lightly.models.modules.heads import TiCoProjectionHead
 from torch import Tensor, nn
 
 from medssl.contracts import Batch, Encode, Fraction, Method, NonNegative, PositiveInt, Task
-from medssl_methods._teacher import Teacher, cosine_momentum
+from medssl.tools import Teacher, cosine_momentum
 
 __all__ = ["TiCo"]
 

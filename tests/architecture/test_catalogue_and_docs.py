@@ -77,10 +77,11 @@ def test_generated_pages_cover_every_module_of_the_core(generator: ModuleType) -
     assert {"medssl.contracts", "medssl.errors", "medssl.runs.pipeline", "medssl.data.split.splits"} <= documented
 
 
-def test_page_of_the_contracts_holds_each_public_name_once(generator: ModuleType) -> None:
-    page = generator.pages()["api/medssl.contracts.rst"]
-    found = re.findall(r"^\.\. (?:autoclass|autofunction|py:data):: medssl\.contracts\.(\w+)$", page, re.MULTILINE)
-    assert sorted(found) == sorted(importlib.import_module("medssl.contracts").__all__)
+@pytest.mark.parametrize("door", ["contracts", "tools"])
+def test_page_of_a_public_package_holds_each_public_name_once(generator: ModuleType, door: str) -> None:
+    page = generator.pages()[f"api/medssl.{door}.rst"]
+    found = re.findall(rf"^\.\. (?:autoclass|autofunction|py:data):: medssl\.{door}\.(\w+)$", page, re.MULTILINE)
+    assert sorted(found) == sorted(importlib.import_module(f"medssl.{door}").__all__)
 
 
 def test_types_of_options_are_explained_in_our_words(generator: ModuleType) -> None:

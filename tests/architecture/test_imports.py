@@ -17,8 +17,8 @@ CLI = "from medssl.cli import main; main({arguments!r}, standalone_mode=False)"
 STATEMENTS = {
     "import": "import medssl",
     "errors": (
-        "import medssl.errors, medssl.discovery, medssl.catalog, medssl.options, medssl.tools.download, "
-        "medssl.tools.images"
+        "import medssl.errors, medssl.discovery, medssl.catalog, medssl.options, medssl.tools.downloading, "
+        "medssl.tools.images, medssl.tools.unpacking"
     ),
     "help": CLI.format(arguments=["--help"]),
     "list": CLI.format(arguments=["list"]),

@@ -10,8 +10,9 @@ import numpy as np
 from PIL import Image
 
 from medssl.conformance.pytest import contract_tests
-from medssl.contracts import Dataset, Sample, read_image
+from medssl.contracts import Dataset, Sample
 from medssl.errors import DataError
+from medssl.tools import read_image
 
 
 class Tiles(Dataset):

@@ -8,8 +8,9 @@ import pytest
 from PIL import Image
 
 from medssl.conformance import run_checks
-from medssl.contracts import Dataset, Sample, Source, download, read_image
+from medssl.contracts import Dataset, Sample
 from medssl.errors import DataError
+from medssl.tools import Source, download, read_image
 
 NAMES = ("a/p1_0", "a/p1_1", "a/p2_0", "b/p3_0", "b/p4_0", "b/p4_1")
 

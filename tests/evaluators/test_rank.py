@@ -9,7 +9,8 @@ import pytest
 import torch
 from sklearn.decomposition import PCA
 
-from medssl_evaluators.rank import Rank, decay, effective_rank
+from medssl.tools import effective_rank
+from medssl_evaluators.rank import Rank, decay
 
 
 def observe(x, **options):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from medssl_methods._teacher import cosine_momentum
+from medssl.tools import cosine_momentum
 from medssl_methods.byol import BYOL
 
 

@@ -2,8 +2,9 @@
 
 import re
 
-from medssl.contracts import Dataset, Sample, read_image
+from medssl.contracts import Dataset, Sample
 from medssl.errors import DataError
+from medssl.tools import read_image
 
 
 class Malaria(Dataset):

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from medssl.data.audit.perceptual import PLAIN, SIDE, details
 from medssl.tools.images import SYMMETRIES, turn
 
-__all__ = ["LENGTH", "MOST_PAIRS", "look_keys", "seen_looks"]
+__all__ = ["LENGTH", "MOST_PAIRS", "Keys", "look_keys", "seen_looks"]
 
 LENGTH = 32  #: bytes of a key
 MOST_PAIRS = 200_000_000  #: a minute of one core

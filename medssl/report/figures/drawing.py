@@ -16,7 +16,7 @@ from matplotlib.ticker import MaxNLocator
 
 from medssl.report.figures.palette import ROLES
 
-__all__ = ["Drawing", "finish", "make_figure", "plain_axes", "spread_labels", "steady_ticks"]
+__all__ = ["LINE", "SOFT", "Drawing", "finish", "make_figure", "plain_axes", "spread_labels", "steady_ticks"]
 
 INK, SOFT, LINE = (ROLES[name][0] for name in ("ink", "soft", "line"))
 

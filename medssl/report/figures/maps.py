@@ -19,7 +19,7 @@ from medssl.report.words.wording import count, run_name
 from medssl.results.directory import RunResult
 from medssl.study.results.summary import Row
 
-__all__ = ["FeatureMap", "make_maps", "map_file"]
+__all__ = ["HEIGHT", "SHAPES", "WIDTH", "FeatureMap", "make_maps", "map_file"]
 
 WIDTH, HEIGHT, _EDGE = 360.0, 300.0, 10.0  # of the drawing, in its own unit
 _MAY = 4  # maps of one section

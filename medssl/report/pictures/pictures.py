@@ -31,7 +31,7 @@ from medssl.results.directory import RunResult
 from medssl.runs.pretraining import build_method
 from medssl.train.encoder.backbones import build_encoder
 
-__all__ = ["Pictures", "data_uri", "open_pictures", "read_recipe", "sprite_uri"]
+__all__ = ["COLUMNS", "SMALL", "Pictures", "data_uri", "open_pictures", "read_recipe", "sprite_uri"]
 
 SIDE = 112  # of a picture in a gallery
 SMALL = 64  # of one in the sheet behind a map

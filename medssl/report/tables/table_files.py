@@ -14,7 +14,7 @@ from medssl.report.words.wording import interval_text, level_text
 from medssl.results.directory import RunResult
 from medssl.study.results.summary import Estimate, PublishedCell
 
-__all__ = ["comparisons_csv", "latex", "rows_csv", "runs_csv"]
+__all__ = ["comparisons_csv", "latex", "path_from", "rows_csv", "runs_csv"]
 
 _ROW = ("dataset", "method", "batch_size", "split", "label_fraction", "backbone", "image_size", "init", "recipe")
 

@@ -1,17 +1,16 @@
-"""Optimizer, weight-decay groups, and the learning rate of each step."""
+"""The optimizer and its highest learning rate."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
-from typing import Any, Literal
 
 import torch
 from torch import nn
 
 from medssl.settings import TrainSettings
+from medssl.tools.training import parameter_groups
 
-__all__ = ["build_optimizer", "parameter_groups", "peak_learning_rate", "schedule"]
+__all__ = ["build_optimizer", "peak_learning_rate"]
 
 #: At batch size 256: what learnt on the recorded results (0.06 at 64); DINO sec. 3.2; SimCLR sec. 2.3.
 _BASE_RATES = {"sgd": 0.24, "adamw": 5e-4, "lars": 0.3}
@@ -49,50 +48,8 @@ def build_optimizer(modules: Iterable[nn.Module], settings: TrainSettings) -> to
     return sgd
 
 
-def parameter_groups(modules: Iterable[nn.Module], weight_decay: float) -> list[dict[str, Any]]:
-    """Sort trainable parameters into those with weight decay and those without.
-
-    Biases and the scales of normalisation layers, which all have one dimension, are not decayed: pulling them towards
-    zero regularises nothing.
-
-    Args:
-        modules: A parameter that two of them share is taken once.
-        weight_decay: For parameters of two and more dimensions.
-
-    Returns:
-        One or two groups; none is empty.
-    """
-    unique = dict.fromkeys(p for module in modules for p in module.parameters() if p.requires_grad)
-    decayed = [p for p in unique if p.ndim > 1]
-    plain = [p for p in unique if p.ndim <= 1]
-    groups = [{"params": decayed, "weight_decay": weight_decay}, {"params": plain, "weight_decay": 0.0}]
-    return [group for group in groups if group["params"]]
-
-
 def peak_learning_rate(settings: TrainSettings) -> float:
     """Return the highest learning rate of the run: as set, or in proportion to the batch (Goyal et al. 2017)."""
     if settings.learning_rate is not None:
         return settings.learning_rate
     return (settings.base_learning_rate or _BASE_RATES[settings.optimizer]) * settings.batch_size / 256
-
-
-def schedule(step: int, total_steps: int, warmup_steps: int, kind: Literal["cosine", "constant"]) -> float:
-    """Return the learning rate of one step as a fraction of its peak.
-
-    A linear warm-up that reaches the peak in its last step, then half a cosine that would reach zero in the step after
-    the last (Loshchilov & Hutter 2017, arXiv 1608.03983, equation 5, without restarts), or the peak throughout.
-
-    Args:
-        step: From 0.
-        total_steps: Of the whole run, warm-up included.
-        warmup_steps: 0 for none.
-        kind: ``cosine`` or ``constant``.
-
-    Returns:
-        Above 0, at most 1.
-    """
-    if step < warmup_steps:
-        return (step + 1) / warmup_steps
-    if kind == "constant":
-        return 1.0
-    return 0.5 * (1 + math.cos(math.pi * (step - warmup_steps) / (total_steps - warmup_steps)))

@@ -20,10 +20,11 @@ from medssl.contracts import Batch, Method
 from medssl.errors import CheckpointError, PluginError, TrainingError
 from medssl.io.files import write_atomic
 from medssl.settings import TrainSettings
+from medssl.tools.measures import effective_rank, feature_std
+from medssl.tools.training import warmup_cosine
 from medssl.train.encoder.checkpoint import load_state, save_state
 from medssl.train.loop.batchnorm import JointEncode
-from medssl.train.loop.monitor import effective_rank, feature_std
-from medssl.train.loop.optim import build_optimizer, peak_learning_rate, schedule
+from medssl.train.loop.optim import build_optimizer, peak_learning_rate
 from medssl.train.loop.records import EpochRecord, StepRecord
 from medssl.train.loop.seeding import derive_seed
 from medssl.train.loop.selection import BestEpoch
@@ -202,7 +203,7 @@ class Trainer:
 
     def _learning_rate(self, step: int) -> float:
         warmup = round(self._settings.warmup_epochs * self._steps)
-        return peak_learning_rate(self._settings) * schedule(step, self._total, warmup, self._settings.schedule)
+        return peak_learning_rate(self._settings) * warmup_cosine(step, self._total, warmup, self._settings.schedule)
 
     def _set_learning_rate(self, step: int) -> float:
         rate = self._learning_rate(step)

@@ -17,12 +17,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from medssl.contracts import Dataset, Sample, read_image
+from medssl.contracts import Dataset, Sample
 from medssl.data.store import building
 from medssl.data.store.decoding import decode_all, thread_count
 from medssl.data.store.store import default_cache, open_store
 from medssl.data.store.windows import own_window
 from medssl.errors import DataError, PluginError
+from medssl.tools import read_image
 
 
 class Files(Dataset):

@@ -1,15 +1,13 @@
-"""Optimizers against updates by hand, the schedule against values by hand."""
+"""Optimizers against updates by hand."""
 
 from __future__ import annotations
-
-import math
 
 import pytest
 import torch
 from torch import nn
 
 from medssl.settings import TrainSettings
-from medssl.train.loop.optim import build_optimizer, parameter_groups, peak_learning_rate, schedule
+from medssl.train.loop.optim import build_optimizer, peak_learning_rate
 
 
 @pytest.fixture
@@ -33,25 +31,6 @@ def step_twice(network, options):
             p.grad = g.clone()
         optimizer.step()
     return before, list(network.parameters()), gradients
-
-
-def test_biases_and_normalisation_are_not_decayed(network):
-    decayed, plain = parameter_groups([network], 0.3)
-    assert (decayed["weight_decay"], plain["weight_decay"]) == (0.3, 0.0)
-    assert {id(p) for p in decayed["params"]} == {id(network[0].weight), id(network[3].weight)}
-    assert all(p.ndim == 1 for p in plain["params"])
-    assert len(decayed["params"]) + len(plain["params"]) == len(list(network.parameters()))
-
-
-def test_shared_parameters_count_once_and_frozen_ones_not_at_all(network):
-    head = nn.Sequential(network, nn.Linear(2, 2))
-    network[0].weight.requires_grad_(False)
-    found = [p for group in parameter_groups([network, head], 0.1) for p in group["params"]]
-    assert len(found) == len({id(p) for p in found}) == len(list(head.parameters())) - 1
-
-
-def test_no_group_is_empty():
-    assert len(parameter_groups([nn.Linear(2, 2, bias=False)], 0.1)) == 1
 
 
 def test_sgd_takes_the_textbook_step(network):
@@ -106,21 +85,3 @@ def test_lars_scales_decayed_parameters_only(network):
 def test_peak_learning_rate_follows_the_batch_unless_it_is_set():
     assert peak_learning_rate(TrainSettings(batch_size=64, base_learning_rate=0.2)) == pytest.approx(0.05)
     assert peak_learning_rate(TrainSettings(batch_size=64, learning_rate=0.3)) == 0.3
-
-
-def test_schedule_has_the_values_by_hand():
-    cosine = [schedule(step, 8, 2, "cosine") for step in range(8)]
-    by_hand = [0.5, 1.0, 1.0] + [0.5 * (1 + math.cos(math.pi * k / 6)) for k in (1, 2, 3, 4, 5)]
-    assert cosine == pytest.approx(by_hand)
-    assert cosine[5] == pytest.approx(0.5)  # half-way through the decay
-    assert [schedule(step, 4, 0, "constant") for step in range(4)] == [1, 1, 1, 1]
-    assert [schedule(step, 4, 4, "constant") for step in range(4)] == [0.25, 0.5, 0.75, 1]
-
-
-def test_schedule_without_warm_up_starts_at_the_peak_and_ends_above_zero():
-    assert schedule(0, 100, 0, "cosine") == 1
-    assert 0 < schedule(99, 100, 0, "cosine") < 1e-3
-
-
-def test_warm_up_longer_than_the_run_never_leaves_it():
-    assert [schedule(step, 2, 4, "cosine") for step in range(2)] == [0.25, 0.5]

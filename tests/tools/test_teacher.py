@@ -7,7 +7,7 @@ import torch
 from lightly.utils.scheduler import cosine_schedule
 from torch import nn
 
-from medssl_methods._teacher import Teacher, cosine_momentum
+from medssl.tools import Teacher, cosine_momentum
 
 
 def student(seed=0):

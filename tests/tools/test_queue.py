@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from medssl_methods._queue import Queue
+from medssl.tools import Queue
 
 
 def drawn(n, *shape, seed=0):

@@ -1,0 +1,238 @@
+"""Help with training a head, or a network with its head: order, learning rate, loop, loss, and choice of the epoch.
+
+N samples in a batch, n in a set, O the width of a prediction (:attr:`medssl.contracts.targets.Target.outputs`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any, Generic, Literal, TypeVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from medssl.contracts.targets import Classes, Findings, Target
+
+__all__ = [
+    "KeepBest",
+    "activation",
+    "batches",
+    "halving",
+    "loss_scaler",
+    "parameter_groups",
+    "seeded",
+    "target_loss",
+    "train",
+    "warmup_cosine",
+]
+
+S = TypeVar("S")
+
+
+# ------------------------------------------------------------------------------------------------------ learning rates
+
+
+def parameter_groups(modules: Iterable[nn.Module], weight_decay: float) -> list[dict[str, Any]]:
+    """Sort trainable parameters into those with weight decay and those without.
+
+    Biases and the scales of normalisation layers, which all have one dimension, are not decayed: pulling them towards
+    zero regularises nothing.
+
+    Args:
+        modules: A parameter that two of them share is taken once.
+        weight_decay: For parameters of two and more dimensions.
+
+    Returns:
+        One or two groups for an optimizer; none is empty.
+    """
+    unique = dict.fromkeys(p for module in modules for p in module.parameters() if p.requires_grad)
+    decayed = [p for p in unique if p.ndim > 1]
+    plain = [p for p in unique if p.ndim <= 1]
+    groups = [{"params": decayed, "weight_decay": weight_decay}, {"params": plain, "weight_decay": 0.0}]
+    return [group for group in groups if group["params"]]
+
+
+def warmup_cosine(
+    step: int, total_steps: int, warmup_steps: int, kind: Literal["cosine", "constant"] = "cosine"
+) -> float:
+    """Return the learning rate of one step as a fraction of its peak.
+
+    A linear warm-up that reaches the peak in its last step, then half a cosine that would reach zero in the step after
+    the last (Loshchilov & Hutter 2017, arXiv 1608.03983, equation 5, without restarts), or the peak throughout.
+
+    Args:
+        step: From 0.
+        total_steps: Of the whole training, warm-up included.
+        warmup_steps: 0 for none.
+        kind: What follows the warm-up: ``cosine`` or ``constant``.
+
+    Returns:
+        Above 0, at most 1.
+    """
+    if step < warmup_steps:
+        return (step + 1) / warmup_steps
+    if kind == "constant":
+        return 1.0
+    return 0.5 * (1 + math.cos(math.pi * (step - warmup_steps) / (total_steps - warmup_steps)))
+
+
+def halving(epoch: int, every: int, hold: int = 0) -> float:
+    """Return the learning rate of one epoch as a fraction of the first's: halved after each ``every`` epochs.
+
+    Args:
+        epoch: From 0.
+        every: Epochs between two halvings.
+        hold: Epochs at the start that do not count.
+    """
+    return float(0.5 ** (max(0, epoch - hold) // every))
+
+
+# ---------------------------------------------------------------------------------------------------------------- loop
+
+
+@contextmanager
+def seeded(seed: int, device: torch.device) -> Iterator[None]:
+    """Seed torch's global generators, which initial weights and dropout draw from; afterwards they are as before."""
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(seed)
+        yield
+
+
+def batches(n: int, batch_size: int, generator: torch.Generator) -> Iterator[Tensor]:
+    """Yield the positions of one epoch's batches, each ``(N,)`` int64 on the processor, in random order.
+
+    Args:
+        n: Samples.
+        batch_size: N; a set smaller than a batch is one batch. A rest that fills no batch is left out.
+        generator: Of the processor; each call draws a new order from it.
+    """
+    size = min(batch_size, n)
+    yield from torch.split(torch.randperm(n, generator=generator)[: n // size * size], size)
+
+
+def loss_scaler(autocast: Callable[[], AbstractContextManager[Any]], device: torch.device) -> torch.amp.GradScaler:
+    """Return a loss scaler that works where autocast computes in float16, whose small gradients would be zero.
+
+    Args:
+        autocast: Opens the context in which the network computes: ``Images.autocast``.
+        device: Of the network.
+    """
+    with autocast():
+        half = torch.is_autocast_enabled(device.type) and torch.get_autocast_dtype(device.type) == torch.float16
+    return torch.amp.GradScaler(device.type, enabled=half)
+
+
+def train(
+    network: nn.Module,
+    groups: Sequence[dict[str, Any]],
+    loss: Callable[[int, Tensor], Tensor],
+    *,
+    samples: int,
+    batch_size: int,
+    epochs: int,
+    factor: Callable[[int], float],
+    seed: int,
+    optimizer: Callable[[Any], torch.optim.Optimizer] = torch.optim.AdamW,
+    scaler: torch.amp.GradScaler | None = None,
+    after_epoch: Callable[[int], None] | None = None,
+) -> None:
+    """Train a network: every epoch all samples once, in a new order.
+
+    Args:
+        network: Put into training mode at the start of each epoch.
+        groups: The optimizer's parameter groups; ``lr`` of each is its peak. See :func:`parameter_groups`.
+        loss: Maps an epoch (from 0) and the positions of a batch ``(N,)`` to the scalar loss.
+        samples: n, at least one.
+        batch_size: See :func:`batches`.
+        epochs: Passes over the samples.
+        factor: Maps a step (from 0) to the learning rate as a fraction of the peak. See :func:`warmup_cosine`.
+        seed: Of the order. Dropout draws from torch's global generator; see :func:`seeded`.
+        optimizer: Called with the groups.
+        scaler: See :func:`loss_scaler`; ``None`` where the loss is computed in float32.
+        after_epoch: Called with the number of each epoch, from 0; it may leave the network in evaluation mode.
+    """
+    steps = optimizer(list(groups))
+    peaks = [group["lr"] for group in steps.param_groups]
+    scaler = scaler or torch.amp.GradScaler("cpu", enabled=False)
+    generator = torch.Generator().manual_seed(seed)
+    step = 0
+    for epoch in range(epochs):
+        network.train()
+        for rows in batches(samples, batch_size, generator):
+            share = factor(step)
+            for group, peak in zip(steps.param_groups, peaks, strict=True):
+                group["lr"] = peak * share
+            found = loss(epoch, rows)
+            steps.zero_grad()
+            torch.autograd.backward(scaler.scale(found))
+            scaler.step(steps)
+            scaler.update()
+            step += 1
+        if after_epoch:
+            after_epoch(epoch)
+
+
+class KeepBest(Generic[S]):
+    """Keeps a network as it was after its best epoch, the earlier among equals.
+
+    Attributes:
+        epoch: From 0; -1 before the first look.
+        score: Reached in that epoch.
+        weights: The state dict after it, on the processor.
+
+    Args:
+        better: Whether a first score is better than a second one.
+    """
+
+    score: S
+
+    def __init__(self, better: Callable[[S, S], bool]) -> None:
+        self._better = better
+        self.epoch = -1
+        self.weights: dict[str, Tensor] = {}
+
+    def see(self, epoch: int, score: S, network: nn.Module) -> None:
+        """Look at the network after an epoch; keep it if it is the first, or better than the one kept."""
+        if self.epoch < 0 or self._better(score, self.score):
+            self.epoch, self.score = epoch, score
+            self.weights = {name: value.detach().cpu().clone() for name, value in network.state_dict().items()}
+
+
+# ------------------------------------------------------------------------------------------------------------- targets
+
+
+def target_loss(target: Target, output: Tensor, y: Tensor) -> Tensor:
+    """Return the loss that suits a target, averaged over what is known; zero, with a gradient of zero, if nothing is.
+
+    Cross-entropy for classes and grades, binary cross-entropy for each finding, squared error for a quantity.
+
+    Args:
+        target: What is predicted.
+        output: ``(N, O)`` float32, before :func:`activation`.
+        y: As ``target.encode`` makes it, on the device of the output: ``(N,)`` int64 with -1 for unknown, ``(N, K)``
+            float32 with NaN, or ``(N,)`` float32 with NaN.
+
+    Returns:
+        A scalar.
+    """
+    if isinstance(target, Classes):
+        found = F.cross_entropy(output, y, ignore_index=-1)
+        return found if bool((y >= 0).any()) else output.sum() * 0
+    expected = y if isinstance(target, Findings) else y[:, None]
+    known = ~expected.isnan()
+    filled = expected.nan_to_num()  # a NaN would come through a product with zero
+    if isinstance(target, Findings):
+        each = F.binary_cross_entropy_with_logits(output, filled, reduction="none")
+    else:
+        each = F.mse_loss(output, filled, reduction="none")
+    return (each * known).sum() / known.sum().clamp_min(1)
+
+
+def activation(target: Target, output: Tensor) -> Tensor:
+    """Turn a network's output ``(..., O)`` into what the target predicts: probabilities, or numbers in its unit."""
+    if isinstance(target, Classes):
+        return output.softmax(dim=-1)
+    return output.sigmoid() if isinstance(target, Findings) else output
