@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from medssl.contracts import Images
+from medssl.tools import loss_scaler, parameter_groups, seeded, train, warmup_cosine
 
 __all__ = ["Network", "Plan", "train_network"]
 
@@ -94,52 +95,28 @@ def train_network(images: Images, plan: Plan, after_epoch: Callable[[int, Networ
         after_epoch: Called with the number of each epoch, from 0, and the network; it may leave it in evaluation mode.
     """
     network = Network(images)
-    size, steps, passes = min(plan.batch_size, len(images)), plan.steps(len(images)), plan.passes(len(images))
-    optimizer = torch.optim.AdamW(_groups(network, plan), betas=(0.9, 0.999))
-    peaks = [group["lr"] for group in optimizer.param_groups]
+    n, steps, passes = len(images), plan.steps(len(images)), plan.passes(len(images))
     warmup = round(plan.warmup_epochs * steps)
-    scaler = _scaler(images, network.device)
-    generator = torch.Generator().manual_seed(plan.seed)
-    with torch.random.fork_rng(devices=[network.device] if network.device.type == "cuda" else []):
-        torch.manual_seed(plan.seed)  # for dropout
-        for epoch in range(passes):
-            network.train()
-            order = torch.randperm(len(images), generator=generator)[: steps * size]
-            for i, rows in enumerate(torch.split(order, size)):
-                share = _schedule(epoch * steps + i, passes * steps, warmup)
-                for group, peak in zip(optimizer.param_groups, peaks, strict=True):
-                    group["lr"] = peak * share
-                loss = F.cross_entropy(network(images.augmented(epoch, rows)), images.label[rows].to(network.device))
-                optimizer.zero_grad()
-                torch.autograd.backward(scaler.scale(loss))
-                scaler.step(optimizer)
-                scaler.update()
-            after_epoch(epoch, network)
+    groups = [
+        {**group, "lr": rate}
+        for module, rate in ((network.encoder, plan.encoder_rate), (network.head, plan.head_rate))
+        for group in parameter_groups([module], plan.weight_decay)
+    ]
 
+    def loss(epoch: int, rows: Tensor) -> Tensor:
+        return F.cross_entropy(network(images.augmented(epoch, rows)), images.label[rows].to(network.device))
 
-def _groups(network: Network, plan: Plan) -> list[dict[str, object]]:
-    """Sort the parameters by learning rate and by weight decay, which has no use on what has one dimension."""
-    groups: list[dict[str, object]] = []
-    for module, rate in ((network.encoder, plan.encoder_rate), (network.head, plan.head_rate)):
-        parameters = [p for p in module.parameters() if p.requires_grad]
-        for chosen, decay in (
-            ([p for p in parameters if p.ndim > 1], plan.weight_decay),
-            ([p for p in parameters if p.ndim <= 1], 0.0),
-        ):
-            if chosen:
-                groups.append({"params": chosen, "lr": rate, "weight_decay": decay})
-    return groups
-
-
-def _schedule(step: int, steps: int, warmup: int) -> float:
-    """Linear warm-up, then half a cosine to zero, as a fraction of the peak (Loshchilov & Hutter 2017, equation 5)."""
-    if step < warmup:
-        return (step + 1) / warmup
-    return 0.5 * (1 + math.cos(math.pi * (step - warmup) / (steps - warmup)))
-
-
-def _scaler(images: Images, device: torch.device) -> torch.amp.GradScaler:
-    """Scale the loss where the encoder computes in float16, whose small gradients vanish otherwise."""
-    with images.autocast():
-        half = torch.is_autocast_enabled(device.type) and torch.get_autocast_dtype(device.type) == torch.float16
-    return torch.amp.GradScaler(device.type, enabled=half)
+    with seeded(plan.seed, network.device):  # for dropout
+        train(
+            network,
+            groups,
+            loss,
+            samples=n,
+            batch_size=plan.batch_size,
+            epochs=passes,
+            factor=lambda step: warmup_cosine(step, passes * steps, warmup),
+            seed=plan.seed,
+            optimizer=torch.optim.AdamW,
+            scaler=loss_scaler(images.autocast, network.device),
+            after_epoch=lambda epoch: after_epoch(epoch, network),
+        )

@@ -26,6 +26,7 @@ from torch import Tensor
 
 from medssl.contracts import Evaluator, Images, NonNegative, Positive, PositiveInt, Predictor
 from medssl.errors import DataError
+from medssl.tools import KeepBest
 from medssl_evaluators._choice import ChooseBy, ConstantPredictor, Rule, choose, only_class
 from medssl_evaluators._finetuning import Network, Plan, train_network
 from medssl_evaluators._scores import Score, score
@@ -83,7 +84,7 @@ class Finetune(Evaluator):
             )
         rates = sorted(set(config.learning_rates))
         rule = Rule(config.choose_by, val.label)
-        kept: dict[float, _Kept] = {}
+        kept: dict[float, KeepBest[Score]] = {}
 
         def measure(some: Sequence[float]) -> list[Score]:
             kept.update({rate: self._train(rate, train, val, rule) for rate in some})
@@ -96,7 +97,7 @@ class Finetune(Evaluator):
         selected = {"learning_rate": choice.value, "epoch": best.epoch + 1, **choice.selected, **best.score.selected()}
         return _Tuned(network.eval(), selected, choice.notes)
 
-    def _train(self, rate: float, train: Images, val: Images, rule: Rule) -> _Kept:
+    def _train(self, rate: float, train: Images, val: Images, rule: Rule) -> KeepBest[Score]:
         config = self.config
         plan = Plan(
             encoder_rate=rate,
@@ -108,29 +109,17 @@ class Finetune(Evaluator):
             warmup_epochs=config.warmup_epochs,
             seed=self.seed,
         )
-        kept: list[_Kept] = []
-
+        kept = KeepBest(rule.better)
         passes = plan.passes(len(train))
 
         def after_epoch(epoch: int, network: Network) -> None:
             if config.select_epoch == "last" and epoch + 1 < passes:
                 return
             (reached,) = score(network.predict_part(val)[None], val.label)
-            if not kept or rule.better(reached, kept[0].score):
-                weights = {name: value.detach().cpu().clone() for name, value in network.state_dict().items()}
-                kept[:] = [_Kept(epoch, reached, weights)]
+            kept.see(epoch, reached, network)
 
         train_network(train, plan, after_epoch)
-        return kept[0]
-
-
-@dataclass(frozen=True)
-class _Kept:
-    """A network as it was after its best epoch so far."""
-
-    epoch: int
-    score: Score
-    weights: dict[str, Tensor]
+        return kept
 
 
 class _Tuned(Predictor):

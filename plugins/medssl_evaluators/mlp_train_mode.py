@@ -23,6 +23,7 @@ from annotated_types import Ge
 from torch import Tensor, nn
 
 from medssl.contracts import Evaluator, Images, Positive, PositiveInt, Predictor
+from medssl.tools import halving, seeded, train
 from medssl_evaluators._choice import ChooseBy, ConstantPredictor, Rule, choose, only_class
 from medssl_evaluators._scores import Score, score
 
@@ -70,8 +71,7 @@ class MLPTrainMode(Evaluator):
         rates = sorted(set(self.config.learning_rates))
         encoder = copy.deepcopy(train.encoder).requires_grad_(requires_grad=False)
         device = train.plain(torch.arange(1)).device
-        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-            torch.manual_seed(self.seed)  # equal starts, and dropout
+        with seeded(self.seed, device):  # equal starts, and dropout
             heads = [copy.deepcopy(head) for head in [self._head(train).to(device)] for _ in rates]
             self._train(encoder, heads, rates, train)
         encoder.eval()
@@ -101,22 +101,26 @@ class MLPTrainMode(Evaluator):
         )
 
     def _train(self, encoder: nn.Module, heads: list[nn.Sequential], rates: list[float], images: Images) -> None:
-        config, size = self.config, min(self.config.batch_size, len(images))
-        optimizers = [torch.optim.Adam(head.parameters(), lr=rate) for head, rate in zip(heads, rates, strict=True)]
-        generator = torch.Generator().manual_seed(self.seed)
-        encoder.train()  # the slip
-        for epoch in range(config.epochs):
-            share = 0.5 ** (max(0, epoch - config.hold_epochs) // _HALVED_EVERY)
-            order = torch.randperm(len(images), generator=generator)[: len(images) // size * size]
-            for rows in torch.split(order, size):
-                with torch.no_grad(), images.autocast():
-                    x = encoder(images.plain(rows)).float()
-                label = images.label[rows].to(x.device)
-                for head, optimizer, rate in zip(heads, optimizers, rates, strict=True):
-                    optimizer.param_groups[0]["lr"] = rate * share
-                    optimizer.zero_grad()
-                    torch.autograd.backward(F.cross_entropy(head(x), label))
-                    optimizer.step()
+        config = self.config
+        steps = len(images) // min(config.batch_size, len(images))
+
+        def loss(_epoch: int, rows: Tensor) -> Tensor:
+            with torch.no_grad(), images.autocast():
+                x = encoder(images.plain(rows)).float()
+            label = images.label[rows].to(x.device)
+            return torch.stack([F.cross_entropy(head(x), label) for head in heads]).sum()  # gradients do not mix
+
+        train(
+            nn.ModuleList([encoder, *heads]),  # the slip: the encoder is put into training mode too
+            [{"params": list(head.parameters()), "lr": rate} for head, rate in zip(heads, rates, strict=True)],
+            loss,
+            samples=len(images),
+            batch_size=config.batch_size,
+            epochs=config.epochs,
+            factor=lambda step: halving(step // steps, _HALVED_EVERY, config.hold_epochs),
+            seed=self.seed,
+            optimizer=torch.optim.Adam,
+        )
 
 
 @torch.no_grad()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
 from dataclasses import replace
 
 import pytest
@@ -11,7 +10,6 @@ from sklearn.metrics import log_loss
 from torch import nn
 
 from medssl.conformance import toy
-from medssl.contracts import Images
 from medssl.errors import DataError
 from medssl_evaluators._finetuning import Network, Plan, train_network
 from medssl_evaluators.finetune import Finetune
@@ -197,15 +195,3 @@ def test_a_choice_needs_validation(options):
     assert single.selected == {"learning_rate": 0.003, "epoch": 1}
     with pytest.raises(DataError, match="validation part is empty"):
         fit(train, val, epochs=1, **{key: value for key, value in options.items() if key != "epochs"})
-
-
-def test_float16_scales_the_loss_and_other_precisions_do_not():
-    from medssl_evaluators._finetuning import _scaler
-
-    cuda, cpu = torch.device("cuda"), torch.device("cpu")
-    part = toy.image_part(2, 0)
-    half: Images = replace(part, autocast=lambda: torch.autocast("cpu", dtype=torch.float16))
-    assert _scaler(half, cpu).is_enabled() is True
-    for images in (replace(part, autocast=lambda: torch.autocast("cpu", dtype=torch.bfloat16)), part):
-        assert _scaler(images, cpu).is_enabled() is False
-    assert _scaler(replace(part, autocast=nullcontext), cuda).is_enabled() is False

@@ -14,7 +14,7 @@ from medssl.results.directory import RunDirectory
 from medssl.runs.collapse import CollapseWatch, measure_features
 from medssl.runs.listener import Listener
 from medssl.runs.pretraining import pretrain
-from medssl.train.loop.monitor import alignment, effective_rank, feature_std, uniformity
+from medssl.tools import alignment, effective_rank, feature_std, uniformity
 from medssl.train.loop.records import EpochRecord
 from medssl_methods.simsiam import SimSiam
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
@@ -97,11 +98,12 @@ def test_batches_hold_different_samples_and_leave_out_the_rest(n, size, count):
     assert n < 4 or not torch.equal(torch.cat(first), torch.cat(second))
 
 
-@pytest.mark.parametrize("half", [True, False])
-def test_scaler_works_where_autocast_is_float16(half):
-    dtype = torch.float16 if half else torch.bfloat16
-    scaler = loss_scaler(lambda: torch.autocast("cpu", dtype=dtype), torch.device("cpu"))
-    assert scaler.is_enabled() is half
+def test_float16_scales_the_loss_and_other_precisions_do_not():
+    cuda, cpu = torch.device("cuda"), torch.device("cpu")
+    assert loss_scaler(lambda: torch.autocast("cpu", dtype=torch.float16), cpu).is_enabled() is True
+    assert loss_scaler(lambda: torch.autocast("cpu", dtype=torch.bfloat16), cpu).is_enabled() is False
+    assert loss_scaler(nullcontext, cpu).is_enabled() is False
+    assert loss_scaler(nullcontext, cuda).is_enabled() is False
 
 
 def test_training_takes_the_steps_of_a_loop_by_hand():
