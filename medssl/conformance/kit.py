@@ -53,7 +53,9 @@ def iterate_checks(
     root: Path | None = None,
     facts: Mapping[str, Any] | None = None,
 ) -> Iterator[CheckResult]:
-    """Run every check on a plugin's class, each when its result is asked for; a broken signature ends it at once.
+    """Run every check on a plugin's class, each when its result is asked for.
+
+    A broken signature, or a plugin that cannot be built, ends it.
 
     Args:
         kind: Name of a kind: ``method``.

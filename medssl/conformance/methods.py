@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from medssl import options
 from medssl.conformance import toy
-from medssl.conformance.running import Check, Subject, require, without_global_draws
+from medssl.conformance.running import Check, NotBuiltError, Subject, require, without_global_draws
 from medssl.contracts import Augmentation, Batch, Method, Task, ViewSpec
 from medssl.train.loop.batchnorm import JointEncode
 from medssl.train.machine.device import Precision
@@ -72,7 +72,11 @@ def build(
     batch_size: int = 8,
     depth: int = 2,
 ) -> Rig:
-    """Build the method on a toy encoder, both from a seed."""
+    """Build the method on a toy encoder, both from a seed.
+
+    Raises:
+        NotBuiltError: The constructor does not call that of :class:`medssl.contracts.Method`.
+    """
     torch.manual_seed(seed)
     encoder = toy.encoder_for(subject.plugin, feature_dim, depth)
     task = Task(
@@ -83,7 +87,15 @@ def build(
         batch_size=batch_size,
         total_steps=TOTAL_STEPS,
     )
-    method: Method = subject.plugin(subject.config, encoder, task)
+    forgotten = "__init__() must begin with super().__init__(config, encoder, task), but does not call it"
+    try:
+        method: Method = subject.plugin(subject.config, encoder, task)
+    except AttributeError as error:
+        if "before Module.__init__() call" in str(error):  # torch's words, on the first submodule
+            raise NotBuiltError(forgotten) from error
+        raise
+    if "_modules" not in vars(method):
+        raise NotBuiltError(forgotten)
     return Rig(method.train(), encoder.train())
 
 
@@ -129,6 +141,11 @@ def _first_difference(one: dict[str, Tensor], other: dict[str, Tensor]) -> str:
 
 
 # --------------------------------------------------------------------------------------------------------- one loss
+
+
+def check_can_be_built(subject: Subject) -> None:
+    """The constructor calls ``super().__init__(config, encoder, task)`` first and builds its heads on any encoder."""
+    build(subject)
 
 
 def check_views_can_be_drawn(subject: Subject) -> None:
@@ -292,6 +309,7 @@ def applies(plugin: type[Any]) -> bool:
 
 
 CHECKS: tuple[Check, ...] = (
+    check_can_be_built,
     check_views_can_be_drawn,
     check_loss_is_a_finite_scalar,
     check_gradients_reach_the_encoder,

@@ -20,6 +20,7 @@ __all__ = [
     "Check",
     "CheckResult",
     "ContractError",
+    "NotBuiltError",
     "NotSeen",
     "Subject",
     "name_of",
@@ -31,6 +32,10 @@ __all__ = [
 
 class ContractError(PluginError):
     """A plugin breaks its contract; the message says what the contract is and what was seen."""
+
+
+class NotBuiltError(ContractError):
+    """A plugin cannot be built at all, so no further check can say anything else."""
 
 
 class NotSeen(Exception):  # noqa: N818  (no error: there was nothing to look at)
@@ -65,11 +70,13 @@ class CheckResult:
         name: The property in words.
         problem: What the contract is and what was seen instead; ``None``: nothing is wrong.
         not_seen: Why the check had nothing to look at; ``None``: it had.
+        last: Whether no further check can say anything else.
     """
 
     name: str
     problem: str | None = None
     not_seen: str | None = None
+    last: bool = False
 
 
 def require(holds: bool, text: str) -> None:
@@ -88,9 +95,12 @@ def name_of(check: Check) -> str:
 
 
 def run(checks: Sequence[Check], subject: Subject) -> Iterator[CheckResult]:
-    """Run checks one by one; whatever one of them raises is its finding."""
+    """Run checks one by one; whatever one of them raises is its finding. A plugin that cannot be built ends them."""
     for check in checks:
-        yield _run(check, subject)
+        result = _run(check, subject)
+        yield result
+        if result.last:
+            return
 
 
 def _run(check: Check, subject: Subject) -> CheckResult:
@@ -98,7 +108,7 @@ def _run(check: Check, subject: Subject) -> CheckResult:
         try:
             check(subject)
         except ContractError as violation:
-            return CheckResult(name_of(check), problem=str(violation))
+            return CheckResult(name_of(check), problem=str(violation), last=isinstance(violation, NotBuiltError))
         except NotSeen as reason:
             return CheckResult(name_of(check), not_seen=str(reason))
         except Exception as error:  # a third party's code may raise anything

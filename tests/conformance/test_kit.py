@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from medssl.conformance import (
     ContractError,
@@ -78,6 +79,23 @@ def test_a_broken_signature_ends_the_checks():
     assert "not frozen" in result.problem
     assert "without a default: k" in result.problem
     assert "*args" in result.problem
+
+
+@pytest.mark.parametrize("submodule", [True, False])
+def test_a_forgotten_call_of_the_parent_s_constructor_is_said_once(submodule):
+    class Forgets(Method):
+        def __init__(self, config, encoder, task):
+            self.config = config
+            if submodule:
+                self.head = nn.Linear(task.feature_dim, 8)
+
+        def loss(self, batch, encode):
+            return encode(batch.views)[0].sum()
+
+    *before, last = run_checks("method", Forgets)
+    assert all(result.problem is None for result in before)
+    assert last.name == "can be built"
+    assert last.problem == "__init__() must begin with super().__init__(config, encoder, task), but does not call it"
 
 
 def test_an_option_that_refuses_its_own_default_is_seen():
