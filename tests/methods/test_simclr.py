@@ -95,25 +95,5 @@ def test_smallest_batch_gives_a_finite_loss(checks):
     assert checks.build(SimCLR).loss(checks.batch(2)).isfinite()
 
 
-def test_gradients_reach_the_encoder_and_the_head(checks):
-    checks.gradients_reach_every_weight(SimCLR)
-
-
-def test_saved_state_gives_the_equal_loss(checks):
-    checks.saved_state_gives_the_equal_loss(SimCLR)
-
-
-def test_equal_seeds_give_equal_training(checks):
-    checks.equal_seeds_give_equal_training(SimCLR)
-
-
-def test_loss_draws_no_random_numbers(checks):
-    checks.random_numbers_stay_untouched(SimCLR)
-
-
 def test_head_takes_its_statistics_from_each_view_alone(checks):
     checks.statistics_are_of_each_view_alone(SimCLR)
-
-
-def test_learns_what_two_views_share(checks):
-    checks.learns(SimCLR, steps=100, learning_rate=0.05, margin=0.3)

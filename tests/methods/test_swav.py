@@ -153,23 +153,3 @@ def test_views_of_two_sizes_go_through_one_head(checks):
 def test_smallest_batch_gives_a_finite_loss(checks):
     rig = checks.build(SwAV, epsilon=0.015)
     assert rig.loss(rig.batch(2, step=99)).isfinite()
-
-
-def test_gradients_reach_the_encoder_the_head_and_the_prototypes(checks):
-    checks.gradients_reach_every_weight(SwAV)
-
-
-def test_saved_state_gives_the_equal_loss(checks):
-    checks.saved_state_gives_the_equal_loss(SwAV)
-
-
-def test_equal_seeds_give_equal_training(checks):
-    checks.equal_seeds_give_equal_training(SwAV)
-
-
-def test_loss_draws_no_random_numbers(checks):
-    checks.random_numbers_stay_untouched(SwAV)
-
-
-def test_learns_what_the_views_share(checks):
-    checks.learns(SwAV, steps=150, learning_rate=0.05, margin=0.3, small_views=0)

@@ -112,23 +112,3 @@ def test_small_views_join_where_asked_for(checks):
 def test_smallest_batch_gives_a_finite_loss(checks):
     rig = checks.build(VISReg)
     assert rig.loss(rig.batch(2)).isfinite()
-
-
-def test_gradients_reach_the_encoder_and_the_head(checks):
-    checks.gradients_reach_every_weight(VISReg)
-
-
-def test_saved_state_gives_the_equal_loss(checks):
-    checks.saved_state_gives_the_equal_loss(VISReg)
-
-
-def test_equal_seeds_give_equal_training(checks):
-    checks.equal_seeds_give_equal_training(VISReg)
-
-
-def test_random_numbers_come_from_the_batch_alone(checks):
-    checks.random_numbers_come_from_the_batch_alone(VISReg)
-
-
-def test_learns_what_views_share(checks):
-    checks.learns(VISReg, steps=80, learning_rate=0.7, margin=0.3, directions=128)

@@ -108,25 +108,5 @@ def test_too_few_samples_are_refused_with_both_numbers(checks):
         rig.loss(rig.batch(12))
 
 
-def test_gradients_reach_the_encoder_and_the_head(checks):
-    checks.gradients_reach_every_weight(WMSE)
-
-
-def test_saved_state_gives_the_equal_loss(checks):
-    checks.saved_state_gives_the_equal_loss(WMSE)
-
-
-def test_equal_seeds_give_equal_training(checks):
-    checks.equal_seeds_give_equal_training(WMSE)
-
-
-def test_global_random_numbers_stay_untouched(checks):
-    checks.random_numbers_stay_untouched(WMSE)
-
-
 def test_head_takes_its_statistics_from_each_view_alone(checks):
     checks.statistics_are_of_each_view_alone(WMSE)
-
-
-def test_learns_what_two_views_share(checks):
-    checks.learns(WMSE, steps=120, learning_rate=0.1, margin=0.3)
