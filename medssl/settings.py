@@ -13,13 +13,13 @@ from medssl.contracts import Fraction, NonNegative, Positive, PositiveInt
 __all__ = [
     "EncoderSettings",
     "EvaluateSettings",
-    "Precision",
+    "PrecisionName",
     "SplitSettings",
     "TrainSettings",
     "ViewSettings",
 ]
 
-Precision = Literal["auto", "float32", "bfloat16", "float16"]
+PrecisionName = Literal["auto", "float32", "bfloat16", "float16"]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,7 +13,7 @@ from PIL import Image
 from medssl import discovery, options
 from medssl.catalog import load_catalog
 from medssl.conformance import check_plugin, checks_for
-from medssl.conformance.running import Subject, name_of, run
+from medssl.conformance.running import Subject, name_of, results_of
 from medssl.contracts.kinds import KINDS
 from medssl.discovery import violations
 
@@ -35,7 +35,7 @@ def problems(plugin: discovery.Plugin, wanted: Callable[[str], bool]) -> list[st
         return broken
     subject = Subject(loaded, options.build(loaded.Config, SMALL.get(plugin.name, {}), plugin.name))
     checks = [check for check in checks_for(plugin.kind, loaded) if wanted(name_of(check))]
-    return [f"{result.name}: {result.problem}" for result in run(checks, subject) if result.problem is not None]
+    return [f"{result.name}: {result.problem}" for result in results_of(checks, subject) if result.problem is not None]
 
 
 def each(*kinds: str) -> list[Any]:

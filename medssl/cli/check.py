@@ -70,7 +70,7 @@ def check(
 
 
 def _without_name(result: CheckResult) -> dict[str, str | None]:
-    return {key: value for key, value in asdict(result).items() if key != "name"}
+    return {key: value for key, value in asdict(result).items() if key not in ("name", "last")}
 
 
 def _kind_of(name: str, given: str | None) -> Kind:

@@ -9,7 +9,7 @@ from typing import Self
 import click
 
 from medssl.study.grid import Cell
-from medssl.study.schedule.state import Outcome, StudyListener
+from medssl.study.schedule.state import CellOutcome, StudyListener
 
 __all__ = ["StudyDisplay", "choose_study_display", "duration"]
 
@@ -44,7 +44,7 @@ def duration(seconds: float) -> str:
     return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
 
 
-def _ending(outcome: Outcome) -> str:
+def _ending(outcome: CellOutcome) -> str:
     name, folder = outcome.cell.name, outcome.cell.recipe.slug
     return f"done    {name}" if outcome.state == "done" else f"FAILED  {name} ({folder}): {outcome.message}"
 
@@ -75,7 +75,7 @@ class PlainStudy(StudyDisplay):
             left = f"; about {duration(self._left)} left" if self._left else ""
             click.echo("        " + "; ".join(self._epochs.values()) + left, err=True)
 
-    def end(self, outcome: Outcome) -> None:
+    def end(self, outcome: CellOutcome) -> None:
         """Say what became of the cell, and how much is left."""
         self._done += 1
         self._epochs.pop(outcome.cell.name, None)
@@ -128,7 +128,7 @@ class RichStudy(StudyDisplay):
         words = f"epoch {done}/{cell.recipe.train.epochs}  loss {loss:.4f}"
         self._bar.update(self._tasks[cell.recipe.slug], completed=done, words=words)
 
-    def end(self, outcome: Outcome) -> None:
+    def end(self, outcome: CellOutcome) -> None:
         """Take the cell's bar away and print what became of it."""
         self._done += 1
         if (task := self._tasks.pop(outcome.cell.recipe.slug, None)) is not None:

@@ -29,11 +29,11 @@ def print_summary(summary: Summary) -> None:
 
 def print_pooled(summary: Summary) -> None:
     """Print every metric of rows whose folds were pooled."""
-    from medssl.study.results.table import metric_rows
+    from medssl.study.results.table import estimate_rows
 
     for row in summary.rows:
         click.echo(f"{row.method} on {row.dataset}: predictions of {len(row.runs)} folds pooled, {row.split} split")
-        _print_rows(metric_rows(row))
+        _print_rows(estimate_rows(row))
     _print_notes(summary)
 
 
@@ -44,6 +44,7 @@ def _print_notes(summary: Summary) -> None:
 
 
 def _print_rows(rows: Sequence[Sequence[str]]) -> None:
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    for row in rows:
-        click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    from medssl.results.metrics_table import aligned
+
+    for line in aligned(rows):
+        click.echo(line)

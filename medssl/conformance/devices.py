@@ -17,7 +17,7 @@ from torch._subclasses.fake_tensor import (  # the only way to have a second dev
     FakeTensorMode,
 )
 
-from medssl.conformance.methods import TOTAL_STEPS, applies, build, one_batch
+from medssl.conformance.methods import TOTAL_STEPS, applies, build_rig, one_batch
 from medssl.conformance.running import Check, Subject, require
 
 __all__ = ["CHECKS", "applies"]
@@ -27,7 +27,7 @@ _DEVICE = "cuda"
 
 def check_computes_where_the_batch_lies(subject: Subject) -> None:
     """Every tensor that loss() and after_step() make lies on the batch's device: ``device=batch.index.device``."""
-    rig = build(subject)
+    rig = build_rig(subject)
     batch = one_batch(rig)
     with FakeTensorMode(allow_non_fake_inputs=True), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the pretence itself

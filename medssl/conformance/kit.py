@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from medssl import options
-from medssl.conformance.running import Check, CheckResult, ContractError, Subject, require, run
+from medssl.conformance.running import Check, CheckResult, ContractError, Subject, require, results_of
 from medssl.contracts.kinds import kind_named
 from medssl.discovery import violations
 
@@ -69,7 +69,7 @@ def iterate_checks(
         return
     yield CheckResult("keeps the signature")
     subject = Subject(plugin, plugin.Config() if config is None else config, root, facts or {})
-    yield from run(checks_for(kind, plugin), subject)
+    yield from results_of(checks_for(kind, plugin), subject)
 
 
 def run_checks(kind: str, plugin: type[Any], **what: Any) -> list[CheckResult]:

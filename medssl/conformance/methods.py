@@ -23,7 +23,7 @@ from medssl.train.loop.batchnorm import JointEncode
 from medssl.train.machine.device import Precision
 from medssl.train.machine.small_maps import protect
 
-__all__ = ["CHECKS", "TOTAL_STEPS", "Rig", "applies", "build", "make_batch", "one_batch"]
+__all__ = ["CHECKS", "TOTAL_STEPS", "Rig", "applies", "build_rig", "make_batch", "one_batch"]
 
 TOTAL_STEPS = 100
 _DEEP = 5  # convolutions of stride 2, as in a ResNet
@@ -63,7 +63,7 @@ class Rig:
         return {f"{o}.{name}": v.clone() for o, module in both.items() for name, v in module.state_dict().items()}
 
 
-def build(
+def build_rig(
     subject: Subject,
     *,
     seed: int = 0,
@@ -145,12 +145,12 @@ def _first_difference(one: dict[str, Tensor], other: dict[str, Tensor]) -> str:
 
 def check_can_be_built(subject: Subject) -> None:
     """The constructor calls ``super().__init__(config, encoder, task)`` first and builds its heads on any encoder."""
-    build(subject)
+    build_rig(subject)
 
 
 def check_views_can_be_drawn(subject: Subject) -> None:
     """``views`` is a ViewSpec of at least one view, in sizes above zero, with fields that an augmentation has."""
-    views = build(subject).method.views
+    views = build_rig(subject).method.views
     require(isinstance(views, ViewSpec), f"views must be a ViewSpec, but is {views!r}")
     require(views.count > 0, "views must hold at least one view, but holds none")
     for group in views.groups:
@@ -162,7 +162,7 @@ def check_loss_is_a_finite_scalar(subject: Subject) -> None:
     """A loss is one finite float32 number: for two samples as for eight, small and large views, in any precision."""
     for name, precision in _PRECISIONS.items():
         for n, scale in ((2, 1.0), (3, 1.0), (8, 1.0), (4, 1.5)):
-            rig = build(subject, batch_size=n)
+            rig = build_rig(subject, batch_size=n)
             batch = one_batch(rig, n, scale=scale)
             loss = replace(rig, precision=precision).loss(batch)
             seen = f"for {n} samples of {batch.views[0].shape[3]} px in {name} it is"
@@ -174,7 +174,7 @@ def check_loss_is_a_finite_scalar(subject: Subject) -> None:
 def check_gradients_reach_the_encoder(subject: Subject) -> None:
     """Training must change the encoder, and every gradient must be finite, in any precision."""
     for name, precision in _PRECISIONS.items():
-        rig = build(subject)
+        rig = build_rig(subject)
         torch.autograd.backward(replace(rig, precision=precision).loss(one_batch(rig)))
         gradients = {n: p.grad for n, p in rig.encoder.named_parameters() if p.grad is not None}
         require(bool(gradients), "loss() must use what encode() gives, but no gradient reaches the encoder")
@@ -194,7 +194,7 @@ def check_maps_of_one_pixel_are_trained_on(subject: Subject) -> None:
     for side in (16, 32):
         sizes = {}
         for name, precision in _PRECISIONS.items():
-            rig = replace(build(subject, depth=_DEEP), precision=precision)
+            rig = replace(build_rig(subject, depth=_DEEP), precision=precision)
             loss = rig.loss(one_batch(rig, scale=side / toy.SIDE))
             seen = f"for images of {side} px in {name}"
             require(bool(loss.isfinite()), f"loss() must be finite, but {seen}, in maps of one pixel, it is {loss}")
@@ -209,7 +209,7 @@ def check_maps_of_one_pixel_are_trained_on(subject: Subject) -> None:
 
 def check_what_is_not_trained_asks_for_no_gradient(subject: Subject) -> None:
     """A weight that no gradient reaches, early or late, is a teacher's: ``requires_grad`` must be off."""
-    rig = build(subject)
+    rig = build_rig(subject)
     for step in (0, TOTAL_STEPS - 1):  # something may be held fixed at first
         torch.autograd.backward(rig.loss(one_batch(rig, step=step)))
     idle = [name for name, weight in rig.method.named_parameters() if weight.requires_grad and weight.grad is None]
@@ -219,14 +219,14 @@ def check_what_is_not_trained_asks_for_no_gradient(subject: Subject) -> None:
 def check_heads_fit_any_encoder(subject: Subject) -> None:
     """Heads are built from ``task.feature_dim``, whatever it is."""
     for feature_dim in (24, 80):
-        rig = build(subject, feature_dim=feature_dim)
+        rig = build_rig(subject, feature_dim=feature_dim)
         loss = rig.loss(one_batch(rig))
         require(bool(loss.isfinite()), f"loss() must be finite for {feature_dim} features too, but is {loss.item()}")
 
 
 def check_leaves_the_batch_alone(subject: Subject) -> None:
     """A loss changes nothing of its batch: the views may be shown to others."""
-    rig = build(subject)
+    rig = build_rig(subject)
     batch = one_batch(rig)
     before = copy.deepcopy(batch.views), batch.index.clone(), batch.group.clone()
     rig.loss(batch)
@@ -240,7 +240,7 @@ def check_leaves_the_batch_alone(subject: Subject) -> None:
 
 def check_draws_only_from_the_batch_generator(subject: Subject) -> None:
     """A resumed run can repeat only what comes from ``batch.generator``."""
-    rig = build(subject)
+    rig = build_rig(subject)
     with without_global_draws("loss() and after_step()", "batch.generator"):
         rig.loss(one_batch(rig))
         rig.method.after_step(1, TOTAL_STEPS)
@@ -248,7 +248,7 @@ def check_draws_only_from_the_batch_generator(subject: Subject) -> None:
 
 def check_equal_seeds_give_equal_losses(subject: Subject) -> None:
     """The same seed gives the same heads, the same losses and the same weights after some steps."""
-    rigs = [build(subject) for _ in range(2)]
+    rigs = [build_rig(subject) for _ in range(2)]
     first, second = ([_step(rig, step) for step in range(3)] for rig in rigs)
     require(first == second, f"equal seeds must give equal losses, but two runs gave {first} and {second}")
     different = _first_difference(rigs[0].state(), rigs[1].state())
@@ -260,10 +260,10 @@ def check_state_survives_a_resume(subject: Subject) -> None:
 
     The resumed method is built with another seed, which only its state_dict can make good.
     """
-    straight = build(subject)
+    straight = build_rig(subject)
     for step in range(2):
         _step(straight, step)
-    resumed = build(subject, seed=1)
+    resumed = build_rig(subject, seed=1)
     resumed.encoder.load_state_dict(straight.encoder.state_dict())
     resumed.method.load_state_dict(straight.method.state_dict())
     for step in (2, 3):
@@ -277,7 +277,7 @@ def check_state_survives_a_resume(subject: Subject) -> None:
 def check_after_step_can_be_repeated(subject: Subject) -> None:
     """``after_step`` follows from the state and its two arguments alone, from the first step to the last."""
     for step, total in ((1, TOTAL_STEPS), (TOTAL_STEPS, TOTAL_STEPS), (1, 1)):
-        rig = build(subject)
+        rig = build_rig(subject)
         _step(rig, 0)
         twin = copy.deepcopy(rig)
         rig.method.after_step(step, total)
@@ -293,7 +293,7 @@ def check_after_step_can_be_repeated(subject: Subject) -> None:
 
 def check_joint_forward_changes_nothing(subject: Subject) -> None:
     """Views encoded in one forward, as the core does, give the loss and the statistics of separate forwards."""
-    separate, joint = build(subject), build(subject)
+    separate, joint = build_rig(subject), build_rig(subject)
     one = separate.loss(one_batch(separate))
     other = joint.method(one_batch(joint), JointEncode(joint.encoder, joint.precision))
     close = torch.allclose(one, other, rtol=1e-3, atol=1e-5)

@@ -25,7 +25,7 @@ __all__ = [
     "Subject",
     "name_of",
     "require",
-    "run",
+    "results_of",
     "without_global_draws",
 ]
 
@@ -94,7 +94,7 @@ def name_of(check: Check) -> str:
     return check.__name__.removeprefix("check_").replace("_", " ")
 
 
-def run(checks: Sequence[Check], subject: Subject) -> Iterator[CheckResult]:
+def results_of(checks: Sequence[Check], subject: Subject) -> Iterator[CheckResult]:
     """Run checks one by one; whatever one of them raises is its finding. A plugin that cannot be built ends them."""
     for check in checks:
         result = _run(check, subject)

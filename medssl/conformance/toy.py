@@ -27,7 +27,7 @@ __all__ = [
     "LINEAR",
     "NEIGHBOURS",
     "SIDE",
-    "Encoder",
+    "ToyEncoder",
     "accuracies",
     "draw_view",
     "encoder_for",
@@ -43,7 +43,7 @@ NEIGHBOURS, LINEAR = "5 nearest neighbours", "a linear classifier"
 _CAST, _CONTRAST, _NOISE = 0.5, 0.4, 0.6
 
 
-class Encoder(nn.Module):
+class ToyEncoder(nn.Module):
     """Convolutions of stride 2 with BatchNorm: ``(N, 3, H, W)`` of any size to ``(N, F)``.
 
     Args:
@@ -71,7 +71,7 @@ def _block(inputs: int, outputs: int) -> tuple[nn.Module, ...]:
     return nn.Conv2d(inputs, outputs, 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU()
 
 
-def encoder_for(method: type[Method], feature_dim: int = FEATURES, depth: int = 2) -> Encoder | Backbone:
+def encoder_for(method: type[Method], feature_dim: int = FEATURES, depth: int = 2) -> ToyEncoder | Backbone:
     """Build an encoder that a method can work on; its weights follow torch's global seed.
 
     Args:
@@ -80,7 +80,7 @@ def encoder_for(method: type[Method], feature_dim: int = FEATURES, depth: int = 
         depth: Of a convolutional encoder.
     """
     if not method.transformer_only:
-        return Encoder(feature_dim, depth)
+        return ToyEncoder(feature_dim, depth)
     from timm.models.vision_transformer import VisionTransformer  # noqa: PLC0415  (seconds that most methods save)
 
     from medssl.train.encoder.backbones import Encoder as Wrapped  # noqa: PLC0415  (it imports timm)
@@ -173,7 +173,7 @@ def image_part(n: int, seed: int, present: int = CLASSES) -> Images:
     fixed = draw_view(images, torch.Generator().manual_seed(seed))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        encoder = Encoder()
+        encoder = ToyEncoder()
 
     def augmented(epoch: int, positions: Tensor) -> Tensor:
         drawn = draw_view(images, torch.Generator().manual_seed(1000 * seed + epoch))

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 import torch
 
 from medssl.conformance import toy
-from medssl.conformance.methods import TOTAL_STEPS, applies, build, make_batch
+from medssl.conformance.methods import TOTAL_STEPS, applies, build_rig, make_batch
 from medssl.conformance.running import Check, Subject, require
 
 __all__ = ["CHECKS", "applies"]
@@ -44,7 +44,7 @@ def check_learns_beyond_the_untrained_encoder(subject: Subject) -> None:
 
 def _learn(subject: Subject, learning_rate: float) -> Iterator[dict[str, float]]:
     """Train; yield the accuracies every few steps, the first before any."""
-    rig = build(subject, samples=_SAMPLES, batch_size=_BATCH)
+    rig = build_rig(subject, samples=_SAMPLES, batch_size=_BATCH)
     images, label = toy.stripes(_SAMPLES, seed=100)
     weights = [w for w in (*rig.encoder.parameters(), *rig.method.parameters()) if w.requires_grad]
     optimizer = torch.optim.Adam(weights, lr=learning_rate)

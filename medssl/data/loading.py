@@ -27,10 +27,15 @@ from medssl.errors import DataError
 from medssl.io.files import checksum
 from medssl.recipe import Choice, DataRecipe, Recipe
 
-__all__ = ["Data", "Part", "Source", "data_folder", "fingerprint", "load_data", "open_dataset"]
+__all__ = ["Data", "DataOrigin", "LoadedPart", "base_folder", "data_folder", "fingerprint", "load_data", "open_dataset"]
 
 OnBadImage = Literal["fail", "skip"]
 _NOTABLE = 0.1  # a share of labels that is missed by more of itself is worth a sentence
+
+
+def base_folder(data_dir: Path | None) -> Path:
+    """Return the folder of all datasets: as given, else the environment variable ``MEDSSL_DATA``, else here."""
+    return data_dir or Path(os.environ.get("MEDSSL_DATA", "."))
 
 
 def data_folder(dataset: str, data_dir: Path | None) -> Path:
@@ -43,7 +48,7 @@ def data_folder(dataset: str, data_dir: Path | None) -> Path:
     Raises:
         DataError: The folder that was named does not exist.
     """
-    base = data_dir or Path(os.environ.get("MEDSSL_DATA", "."))
+    base = base_folder(data_dir)
     if not base.is_dir():
         raise DataError(
             f"the data folder {base} does not exist. It was given with {'--data-dir' if data_dir else 'MEDSSL_DATA'}. "
@@ -61,7 +66,7 @@ def open_dataset(choice: Choice, catalog: Catalog, data_dir: Path | None) -> Dat
 
 
 @dataclass(frozen=True)
-class Source:
+class DataOrigin:
     """What a dataset's folder holds today, to hold a result against.
 
     Attributes:
@@ -75,7 +80,7 @@ class Source:
     content: str | None
 
     @classmethod
-    def of(cls, choice: Choice, catalog: Catalog, data_dir: Path | None) -> Source:
+    def of(cls, choice: Choice, catalog: Catalog, data_dir: Path | None) -> DataOrigin:
         """Look at a recipe's dataset.
 
         Raises:
@@ -148,7 +153,7 @@ def _split(recipe: DataRecipe, dataset: Dataset, samples: Sequence[Sample], seed
 
 
 @dataclass(frozen=True)
-class Part:
+class LoadedPart:
     """One part of the split.
 
     Attributes:
@@ -204,7 +209,7 @@ class Data:
         self._settings = recipe.split
         self._hidden = self._hide_labels()
 
-    def part(self, name: Literal["train", "val", "test"], *, labelled: bool = True) -> Part:
+    def part(self, name: Literal["train", "val", "test"], *, labelled: bool = True) -> LoadedPart:
         """Gather one part.
 
         Args:
@@ -214,7 +219,7 @@ class Data:
         """
         return self._gather(getattr(self.split, name), labelled=labelled)
 
-    def pretraining_part(self) -> Part:
+    def pretraining_part(self) -> LoadedPart:
         """Gather what to pre-train on, with -1 for a label that is missing or hidden."""
         return self._gather(self.pretrained_on, labelled=False)
 
@@ -227,13 +232,13 @@ class Data:
         groups, known = self.split.groups, {self.split.groups.get(name) for name in self.split.train} - {None}
         return frozenset(name for name in getattr(self.split, part) if groups.get(name) in known)
 
-    def _gather(self, names: Sequence[str], *, labelled: bool) -> Part:
+    def _gather(self, names: Sequence[str], *, labelled: bool) -> LoadedPart:
         chosen = [self._shown(name) for name in names]
         if labelled:
             chosen = [sample for sample in chosen if sample.label is not None]
         numbers: dict[str, int] = {}
         groups = [numbers.setdefault(s.group or f"\0{s.id}", len(numbers)) for s in chosen]
-        return Part(
+        return LoadedPart(
             ids=tuple(sample.id for sample in chosen),
             rows=np.array([self._rows[sample.id] for sample in chosen], dtype=np.int64),
             labels=torch.tensor([-1 if s.label is None else s.label for s in chosen], dtype=torch.int64),

@@ -9,7 +9,7 @@ frozen stays frozen.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Protocol
 
@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from medssl.errors import TrainingError
+from medssl.tools.training import evaluation_mode
 
 __all__ = ["Autocasts", "extract"]
 
@@ -56,7 +57,7 @@ def extract(
     """
     found: Tensor | None = None
     autocast = contextlib.nullcontext() if precision is None else precision.autocast()
-    with _evaluation_mode(encoder), autocast:
+    with evaluation_mode(encoder), autocast:
         for start in range(0, n, batch_size):
             stop = min(start + batch_size, n)
             with torch.inference_mode():
@@ -74,14 +75,3 @@ def extract(
             "float32."
         )
     return found
-
-
-@contextlib.contextmanager
-def _evaluation_mode(encoder: nn.Module) -> Iterator[None]:
-    modes = [(module, module.training) for module in encoder.modules()]
-    encoder.eval()
-    try:
-        yield
-    finally:
-        for module, training in modes:
-            module.training = training

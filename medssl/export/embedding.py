@@ -39,7 +39,7 @@ __all__ = ["TrainedEncoder", "embed", "find_images", "load_encoder"]
 _log = logging.getLogger("medssl")
 
 #: A file, a Pillow image, or an array ``(H, W)`` or ``(H, W, 1 or 3)`` of uint8 or uint16.
-Picture = str | Path | Image.Image | NDArray[Any]
+ImageLike = str | Path | Image.Image | NDArray[Any]
 
 
 class TrainedEncoder(nn.Module):
@@ -105,7 +105,7 @@ def load_encoder(path: Path | str) -> TrainedEncoder:
     """
     path = Path(path)
     file = path / "encoder.safetensors" if path.is_dir() else path
-    encoder, header = checkpoint.load_encoder(file)
+    encoder, header = checkpoint.read_encoder(file)
     seen = read_seen(file)
     if "normalisation" not in header:
         raise CheckpointError(
@@ -119,7 +119,7 @@ def load_encoder(path: Path | str) -> TrainedEncoder:
 @kept_memory()
 def embed(
     encoder: TrainedEncoder | Path | str,
-    images: Sequence[Picture] | NDArray[Any] | Dataset,
+    images: Sequence[ImageLike] | NDArray[Any] | Dataset,
     *,
     device: str = "auto",
     precision: str = "auto",
@@ -204,7 +204,7 @@ class _Given(Dataset):
 
     classes = ()
 
-    def __init__(self, images: Sequence[Picture] | NDArray[Any]) -> None:
+    def __init__(self, images: Sequence[ImageLike] | NDArray[Any]) -> None:
         super().__init__(self.Config(), Path())
         self._images = images
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-__all__ = ["Row", "contact_sheet"]
+__all__ = ["SheetRow", "contact_sheet"]
 
 _CELL = 128  # pixels that a picture is enlarged to at least, by whole numbers
 _MARGIN, _GAP, _BREAK = 24, 8, 20  # around everything, between pictures, after the first column
@@ -24,7 +24,7 @@ Picture = NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
-class Row:
+class SheetRow:
     """One sample.
 
     Attributes:
@@ -38,7 +38,7 @@ class Row:
     pictures: Sequence[Picture]
 
 
-def contact_sheet(title: str, headings: Sequence[str], rows: Sequence[Row], notes: Sequence[str]) -> Image.Image:
+def contact_sheet(title: str, headings: Sequence[str], rows: Sequence[SheetRow], notes: Sequence[str]) -> Image.Image:
     """Draw rows of pictures, the first column set apart, with notes below.
 
     Args:
@@ -73,7 +73,7 @@ def contact_sheet(title: str, headings: Sequence[str], rows: Sequence[Row], note
     return sheet
 
 
-def _describe(draw: ImageDraw.ImageDraw, row: Row, top: int, cell: int) -> None:
+def _describe(draw: ImageDraw.ImageDraw, row: SheetRow, top: int, cell: int) -> None:
     """Write what a row shows beside it, as far as there is room."""
     room = _LABEL - _BREAK
     label = _wrapped(row.label, room, _TEXT, "_-/")[: max(1, cell // 2 // _height(_TEXT))]

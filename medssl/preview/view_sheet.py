@@ -21,7 +21,7 @@ from medssl.data.store.store import open_store
 from medssl.data.views import PlainViews, Views
 from medssl.data.views.ops import OPERATIONS
 from medssl.errors import DataError
-from medssl.preview.contact_sheet import Row, contact_sheet
+from medssl.preview.contact_sheet import SheetRow, contact_sheet
 from medssl.recipe import DataRecipe, Recipe
 from medssl.runs.pretraining import build_method
 from medssl.train.encoder.backbones import build_encoder
@@ -51,7 +51,7 @@ def view_sheet(
     chosen = _choose(samples, recipe.seed)
     spec = _spec(trained, len(samples), len(dataset.classes))
     headings, columns = _pictures(recipe, dataset, chosen, spec)
-    rows = [Row(_label(dataset, s), s.id, [column[i] for column in columns]) for i, s in enumerate(chosen)]
+    rows = [SheetRow(_label(dataset, s), s.id, [column[i] for column in columns]) for i, s in enumerate(chosen)]
     wanted = f", the views of {trained.method.name}" if trained and trained.method.plugin.trains else ""
     words = f"{recipe.views.augmentation}, {recipe.views.image_size} px, seed {recipe.seed}"
     title = f"{recipe.dataset.name}: {words}{wanted}"

@@ -11,7 +11,7 @@ from typing import Any
 from medssl.contracts import Augmentation, ViewSpec
 from medssl.contracts.kinds import KINDS, Kind
 from medssl.recipe.choosing import Choice, plain
-from medssl.settings import EncoderSettings, EvaluateSettings, Precision, SplitSettings, TrainSettings, ViewSettings
+from medssl.settings import EncoderSettings, EvaluateSettings, PrecisionName, SplitSettings, TrainSettings, ViewSettings
 
 __all__ = ["DataRecipe", "EvaluateRecipe", "Recipe", "TrainRecipe"]
 
@@ -94,7 +94,7 @@ class Recipe:
     """
 
     base: str
-    precision: Precision
+    precision: PrecisionName
     data: DataRecipe
     training: TrainRecipe
     evaluation: EvaluateRecipe

@@ -17,7 +17,7 @@ from medssl.errors import OptionError, did_you_mean
 from medssl.recipe.choosing import Choice, choose, choose_many, name_in
 from medssl.recipe.layers import SECTIONS, lay_over, normal_form, stack
 from medssl.recipe.parts import DataRecipe, EvaluateRecipe, Recipe, TrainRecipe
-from medssl.settings import Precision, ViewSettings
+from medssl.settings import PrecisionName, ViewSettings
 
 __all__ = ["resolve", "resolve_data"]
 
@@ -27,7 +27,7 @@ _AUGMENTATION_FIELDS = tuple(option.name for option in fields(Augmentation))
 @dataclass(frozen=True, kw_only=True)
 class _Scalars:
     seed: Annotated[int, Ge(0), Lt(2**63)] = 0
-    precision: Precision = "auto"
+    precision: PrecisionName = "auto"
 
 
 def resolve(catalog: Catalog, layers: Sequence[Mapping[str, Any]]) -> Recipe:

@@ -5,10 +5,19 @@ A result says itself what its metrics are called, in its section ``metrics``; no
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-__all__ = ["higher_is_better", "lead_metric", "metric_rows", "metric_text", "metric_title", "shown_metrics"]
+__all__ = [
+    "aligned",
+    "higher_is_better",
+    "lead_metric",
+    "metric_rows",
+    "metric_text",
+    "metric_title",
+    "short_number",
+    "shown_metrics",
+]
 
 
 def metric_text(metric: Mapping[str, Any]) -> str:
@@ -16,11 +25,12 @@ def metric_text(metric: Mapping[str, Any]) -> str:
     if metric["value"] is None:
         return "-"
     if metric.get("low") is None:
-        return _short(metric["value"])
-    return f"{_short(metric['value'])} [{_short(metric['low'])}, {_short(metric['high'])}]"
+        return short_number(metric["value"])
+    return f"{short_number(metric['value'])} [{short_number(metric['low'])}, {short_number(metric['high'])}]"
 
 
-def _short(value: float) -> str:
+def short_number(value: float) -> str:
+    """Write a number with three decimals, and without the zero before the point."""
     return f"{value:.3f}".replace("0.", ".", 1) if abs(value) < 1 else f"{value:.3f}"
 
 
@@ -75,3 +85,10 @@ def metric_rows(facts: Mapping[str, Mapping[str, Any]], by_evaluator: Mapping[st
         cells = (metric_text(scores[name]) if name in scores else "-" for scores in by_evaluator.values())
         rows.append([title, *cells])
     return rows
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    """Yield the rows of a table as lines of text, each column as wide as its widest cell."""
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    for row in rows:
+        yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()

@@ -16,6 +16,7 @@ from medssl.recipe import Choice, Recipe
 __all__ = ["naming_the_plugin"]
 
 _CORE = Path(__file__).parents[1]
+_TOOLS = _CORE / "tools"  # called by plugins: what goes wrong there comes from what they gave
 
 
 @contextlib.contextmanager
@@ -52,7 +53,8 @@ def _culprit(error: Exception, recipe: Recipe) -> tuple[Choice, traceback.FrameS
     for frame in reversed(traceback.extract_tb(error.__traceback__)):
         if frame.filename in files:
             return files[frame.filename], frame
-        if Path(frame.filename).is_relative_to(_CORE):
+        file = Path(frame.filename)
+        if file.is_relative_to(_CORE) and not file.is_relative_to(_TOOLS):
             return None
     return None
 

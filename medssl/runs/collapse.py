@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from medssl.data.loading import Data, Part
+from medssl.data.loading import Data, LoadedPart
 from medssl.evaluation.features import extract
 from medssl.recipe import Recipe
 from medssl.runs.features import RandomViews
@@ -65,7 +65,7 @@ class CollapseWatch:
 
 
 def measure_features(
-    recipe: Recipe, data: Data, encoder: Encoder, train: tuple[Part, Tensor], machine: Machine, listener: Listener
+    recipe: Recipe, data: Data, encoder: Encoder, train: tuple[LoadedPart, Tensor], machine: Machine, listener: Listener
 ) -> dict[str, Any]:
     """Measure the features of up to 1,000 training images; warn of a collapse.
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from medssl.contracts import Evaluator, Features, Images, Observation, Observer, Outcome, Predictor, Ranker
-from medssl.data.loading import Data, Part
+from medssl.data.loading import Data, LoadedPart
 from medssl.errors import PluginError
 from medssl.evaluation.ranking import score_ranking
 from medssl.evaluation.scoring import majority, score
@@ -26,13 +26,13 @@ from medssl.runs.listener import Listener
 from medssl.train.encoder.backbones import Encoder
 from medssl.train.machine.machine import Machine
 
-__all__ = ["Findings", "evaluate"]
+__all__ = ["Evaluated", "evaluate"]
 
 _BATCH = 256  # test images that an evaluator of images is given at a time
 
 
 @dataclass
-class Findings:
+class Evaluated:
     """What evaluators came to.
 
     Attributes:
@@ -53,11 +53,11 @@ def evaluate(
     recipe: Recipe,
     data: Data,
     encoder: Encoder,
-    features: Mapping[str, tuple[Part, Tensor]],
+    features: Mapping[str, tuple[LoadedPart, Tensor]],
     machine: Machine,
     directory: RunDirectory,
     listener: Listener,
-) -> Findings:
+) -> Evaluated:
     """Measure the features; fit every evaluator on train and validation and hold what comes of it against the test.
 
     Leaves ``predictions.npz``, and ``diagnostics.npz`` where observers made arrays.
@@ -66,7 +66,7 @@ def evaluate(
         MedsslError: An evaluator cannot work with these images, or breaks its contract.
     """
     work = _Work(recipe, data, encoder, features, machine)
-    found = Findings()
+    found = Evaluated()
     found.diagnostics["features"] = measure_features(recipe, data, encoder, features["train"], machine, listener)
     found.diagnostics["majority"] = work.majority
     for choice in recipe.evaluators:
@@ -97,7 +97,7 @@ class _Work:
         recipe: Recipe,
         data: Data,
         encoder: Encoder,
-        features: Mapping[str, tuple[Part, Tensor]],
+        features: Mapping[str, tuple[LoadedPart, Tensor]],
         machine: Machine,
     ) -> None:
         self._recipe, self._data, self._encoder, self._machine = recipe, data, encoder, machine
@@ -131,7 +131,7 @@ class _Work:
             autocast=self._machine.precision.autocast,
         )
 
-    def judge(self, choice: Choice, name: str, outcome: Outcome, found: Findings) -> None:
+    def judge(self, choice: Choice, name: str, outcome: Outcome, found: Evaluated) -> None:
         """Hold one outcome against the test part.
 
         Raises:

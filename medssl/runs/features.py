@@ -7,9 +7,8 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from medssl.contracts import Part as PartName
-from medssl.contracts import ViewGroup, ViewSpec
-from medssl.data.loading import Data, Part
+from medssl.contracts import Part, ViewGroup, ViewSpec
+from medssl.data.loading import Data, LoadedPart
 from medssl.data.views import PlainViews, Views
 from medssl.evaluation.features import extract
 from medssl.io.files import write_atomic_with
@@ -21,7 +20,7 @@ from medssl.train.machine.machine import Machine
 
 __all__ = ["RandomViews", "extract_features", "features_of", "plain_views"]
 
-_PARTS: tuple[PartName, ...] = ("train", "val", "test")
+_PARTS: tuple[Part, ...] = ("train", "val", "test")
 
 
 def plain_views(recipe: Recipe, data: Data, rows: np.ndarray, machine: Machine) -> PlainViews:
@@ -78,9 +77,9 @@ def features_of(recipe: Recipe, data: Data, rows: np.ndarray, encoder: Encoder, 
 
 def extract_features(
     recipe: Recipe, data: Data, encoder: Encoder, machine: Machine, directory: RunDirectory
-) -> dict[str, tuple[Part, Tensor]]:
+) -> dict[str, tuple[LoadedPart, Tensor]]:
     """Compute features once per part and leave them in ``features.npz``."""
-    found: dict[str, tuple[Part, Tensor]] = {}
+    found: dict[str, tuple[LoadedPart, Tensor]] = {}
     arrays: dict[str, Any] = {}
     for name in _PARTS:
         part = data.part(name)

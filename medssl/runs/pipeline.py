@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from typing import Any, Literal
 from medssl.catalog import Catalog, load_catalog
 from medssl.contracts import Dataset
 from medssl.contracts.kinds import DATASET, METHOD
-from medssl.data.loading import Data, Source, fingerprint, load_data, open_dataset
+from medssl.data.loading import Data, DataOrigin, base_folder, fingerprint, load_data, open_dataset
 from medssl.errors import CheckpointError, OptionError
 from medssl.evaluation.metrics import metric_facts
 from medssl.io.files import checksum
@@ -26,7 +25,7 @@ from medssl.io.locks import hold
 from medssl.recipe import Recipe, choose, resolve
 from medssl.results.directory import SCHEMA, RunDirectory, RunResult
 from medssl.runs.blame import naming_the_plugin
-from medssl.runs.evaluation import Findings, evaluate
+from medssl.runs.evaluation import Evaluated, evaluate
 from medssl.runs.features import extract_features
 from medssl.runs.listener import Listener
 from medssl.runs.pretraining import pretrain, save
@@ -104,7 +103,7 @@ def execute(recipe: Recipe, *, catalog: Catalog, place: Place, listener: Listene
     _require_weights(recipe)
     with _open_directory(recipe, place) as directory, naming_the_plugin(recipe):
         if finished := directory.finished():
-            return require_origin(finished, recipe, Source.of(recipe.dataset, catalog, place.data_dir))
+            return require_origin(finished, recipe, DataOrigin.of(recipe.dataset, catalog, place.data_dir))
         with collect_warnings() as warnings:
             start = time.perf_counter()
             listener.stage("data")
@@ -176,7 +175,7 @@ def _open_directory(recipe: Recipe, place: Place) -> Iterator[RunDirectory]:
             raise
 
 
-def require_origin(result: RunResult, recipe: Recipe, source: Source) -> RunResult:
+def require_origin(result: RunResult, recipe: Recipe, source: DataOrigin) -> RunResult:
     """Return a finished run if it was made from the images and the weights that there are today.
 
     Raises:
@@ -207,8 +206,7 @@ def fetch_dataset(name: str, options: Mapping[str, Any], catalog: Catalog, data_
         dataset = open_dataset(choice, catalog, data_dir)
         dataset.samples()  # it brings nothing: what is missing, it says here
         return dataset.root
-    base = data_dir or Path(os.environ.get("MEDSSL_DATA", "."))
-    folder = (base / name.rpartition(":")[2]).resolve()
+    folder = (base_folder(data_dir) / name.rpartition(":")[2]).resolve()
     dataset = choice.plugin(choice.config, folder, catalog.entry(DATASET.name, name))
     dataset.fetch()
     return folder
@@ -238,7 +236,7 @@ def _describe_run(
     seen: Judged,
     environment: Mapping[str, Any],
     training: Mapping[str, Any],
-    findings: Findings,
+    findings: Evaluated,
     warnings: Sequence[str],
     seconds: float,
 ) -> dict[str, Any]:

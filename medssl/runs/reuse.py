@@ -8,7 +8,7 @@ from medssl.errors import CheckpointError
 from medssl.io.files import read_header, write_atomic
 from medssl.results.directory import RunDirectory
 from medssl.train.encoder.backbones import Encoder
-from medssl.train.encoder.checkpoint import load_encoder
+from medssl.train.encoder.checkpoint import read_encoder
 from medssl.train.loop.records import EpochRecord
 from medssl.train.machine.device import choose_layout
 from medssl.train.machine.machine import Machine
@@ -40,7 +40,7 @@ def adopt(source: RunDirectory, directory: RunDirectory, machine: Machine) -> tu
     Raises:
         CheckpointError: The other run's files are damaged.
     """
-    encoder, header = load_encoder(source.encoder)
+    encoder, header = read_encoder(source.encoder)
     choose_layout(machine.device).apply(encoder, machine.device)
     try:
         text = source.history.read_text(encoding="utf-8")

@@ -20,6 +20,7 @@ __all__ = [
     "KeepBest",
     "activation",
     "batches",
+    "evaluation_mode",
     "halving",
     "loss_scaler",
     "parameter_groups",
@@ -99,6 +100,18 @@ def seeded(seed: int, device: torch.device) -> Iterator[None]:
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
         yield
+
+
+@contextmanager
+def evaluation_mode(network: nn.Module) -> Iterator[None]:
+    """Put every part of a network into evaluation mode; afterwards each is in the mode that it was in."""
+    modes = [(module, module.training) for module in network.modules()]
+    network.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training
 
 
 def batches(n: int, batch_size: int, generator: torch.Generator) -> Iterator[Tensor]:

@@ -7,7 +7,7 @@ from medssl.cli import study_display
 from medssl.cli.study_display import PlainStudy, RichStudy, duration
 from medssl.study.grid import expand
 from medssl.study.plan import Plan
-from medssl.study.schedule.state import Outcome
+from medssl.study.schedule.state import CellOutcome
 
 
 @pytest.fixture(scope="module")
@@ -30,9 +30,9 @@ def tell(display, cell):
         display.stage(cell, "pre-training")
         display.tick(90.0)
         display.epoch(cell, 2, 1.25)
-        display.end(Outcome(cell, "done"))
+        display.end(CellOutcome(cell, "done"))
         display.wait(cell)
-        display.end(Outcome(cell, "failed", "the [images] are missing."))
+        display.end(CellOutcome(cell, "failed", "the [images] are missing."))
 
 
 def test_piped_it_is_lines(cell, capsys, monkeypatch):

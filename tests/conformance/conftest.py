@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from medssl.conformance import checks_for
-from medssl.conformance.running import Subject, name_of, run
+from medssl.conformance.running import Subject, name_of, results_of
 
 
 @pytest.fixture
@@ -17,7 +17,7 @@ def problem() -> Callable[..., str | None]:
 
     def find(kind: str, plugin: type[Any], name: str, **what: Any) -> str | None:
         (check,) = (check for check in checks_for(kind, plugin) if name_of(check) == name)
-        (result,) = run([check], Subject(plugin, what.pop("config", None) or plugin.Config(), **what))
+        (result,) = results_of([check], Subject(plugin, what.pop("config", None) or plugin.Config(), **what))
         assert result.not_seen is None
         return result.problem
 

@@ -31,7 +31,7 @@ class Rig(methods.Rig):
 
 def build(method_class: type[Method], seed: int = 0, **options: object) -> Rig:
     subject = Subject(method_class, method_class.Config(**options))
-    made = methods.build(subject, seed=seed, samples=SAMPLES, batch_size=BATCH)
+    made = methods.build_rig(subject, seed=seed, samples=SAMPLES, batch_size=BATCH)
     return Rig(made.method, made.encoder)
 
 

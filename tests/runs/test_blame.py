@@ -14,7 +14,8 @@ from medssl.catalog import load_catalog
 from medssl.errors import DataError, PluginError
 from medssl.recipe import resolve
 from medssl.runs.blame import naming_the_plugin
-from medssl.train.loop.monitor import feature_std
+from medssl.tools import feature_std
+from medssl.train.encoder.checkpoint import read_encoder
 
 SOURCE = """
 import torch
@@ -66,7 +67,12 @@ def test_a_plugin_is_named_with_file_and_line_though_pytorch_raised(recipe):
 
 
 def test_what_goes_wrong_in_the_core_is_not_the_plugins_who_called_it(recipe):
-    with pytest.raises(AttributeError, match="'str' object"):
+    with pytest.raises(TypeError):
+        call(recipe, partial(read_encoder, 3))
+
+
+def test_a_plugin_that_misuses_a_tool_is_named(recipe):
+    with pytest.raises(PluginError, match=r"failed in loss\(\): AttributeError: 'str' object"):
         call(recipe, partial(feature_std, "no features"))
 
 

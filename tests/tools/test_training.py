@@ -16,6 +16,7 @@ from medssl.tools import (
     KeepBest,
     activation,
     batches,
+    evaluation_mode,
     halving,
     loss_scaler,
     parameter_groups,
@@ -87,6 +88,13 @@ def test_seeded_leaves_the_global_generator_as_it_was():
     with seeded(3, torch.device("cpu")):
         assert torch.equal(torch.rand(4), first)
     assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_evaluation_mode_puts_each_part_back_into_its_own_mode():
+    network = nn.Sequential(nn.Dropout(), nn.BatchNorm1d(2).eval())
+    with evaluation_mode(network):
+        assert not any(part.training for part in network.modules())
+    assert [part.training for part in network] == [True, False]
 
 
 @pytest.mark.parametrize(("n", "size", "count"), [(10, 4, 2), (8, 4, 2), (3, 4, 1), (1, 4, 1)])

@@ -22,7 +22,7 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from medssl.data.audit.perceptual import PLAIN, SIDE, details
+from medssl.data.audit.perceptual import PLAIN, THUMBNAIL, details
 from medssl.tools.images import SYMMETRIES, turn
 
 __all__ = ["LENGTH", "MOST_PAIRS", "Keys", "look_keys", "seen_looks"]
@@ -77,8 +77,8 @@ def seen_looks(thumbs: NDArray[np.float32], known: Keys) -> NDArray[np.bool_]:
 @cache
 def _signs() -> NDArray[np.float32]:
     """Return the random signs, ``(256, 64 * 64)``: from a hash function, so that no library's version changes them."""
-    stream = hashlib.shake_256(b"medssl looks 1").digest(LENGTH * SIDE * SIDE)
-    return _as_signs(np.frombuffer(stream, np.uint8)).reshape(8 * LENGTH, SIDE * SIDE)
+    stream = hashlib.shake_256(b"medssl looks 1").digest(LENGTH * THUMBNAIL * THUMBNAIL)
+    return _as_signs(np.frombuffer(stream, np.uint8)).reshape(8 * LENGTH, THUMBNAIL * THUMBNAIL)
 
 
 def _as_signs(keys: Keys) -> NDArray[np.float32]:

@@ -26,9 +26,9 @@ from PIL import Image
 from medssl.data.store.store import Store
 from medssl.tools.images import SYMMETRIES, turn
 
-__all__ = ["PLAIN", "SIDE", "NearPair", "details", "near_pairs", "thumbnails"]
+__all__ = ["PLAIN", "THUMBNAIL", "NearPair", "details", "near_pairs", "thumbnails"]
 
-SIDE = 64  # of a thumbnail, in pixels
+THUMBNAIL = 64  # of a thumbnail, in pixels
 _FEW_BITS = 10  # see above
 _ALIKE = 0.85  # see above
 _SURROUNDINGS = 9  # side of the square whose mean is taken away, in pixels of a thumbnail; odd, so it has a middle
@@ -57,21 +57,21 @@ class NearPair(NamedTuple):
 
 
 def thumbnails(store: Store, rows: Sequence[int] | None = None) -> Floats:
-    """Shrink every image to ``SIDE x SIDE`` grey pixels, black at 0 and white at 255.
+    """Shrink every image to ``THUMBNAIL x THUMBNAIL`` grey pixels, black at 0 and white at 255.
 
     Args:
         store: The images.
         rows: Those to shrink, N of them; ``None``: all.
 
     Returns:
-        ``(N, SIDE, SIDE)``.
+        ``(N, THUMBNAIL, THUMBNAIL)``.
     """
     rows = range(len(store)) if rows is None else rows
-    found = np.empty((len(rows), SIDE, SIDE), np.float32)
+    found = np.empty((len(rows), THUMBNAIL, THUMBNAIL), np.float32)
     for place, i in enumerate(rows):
         image = store.image(i).astype(np.float32)
         grey = image[..., 0] if store.channels == 1 else image @ _GREY
-        shrunk = Image.fromarray(np.ascontiguousarray(grey)).resize((SIDE, SIDE), Image.Resampling.BOX)
+        shrunk = Image.fromarray(np.ascontiguousarray(grey)).resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BOX)
         low, high = (0.0, 255.0) if store.levels is None else store.levels[i]
         found[place] = (np.asarray(shrunk) - low) * (255 / (high - low))
     return found
@@ -83,7 +83,7 @@ def near_pairs(thumbs: Floats) -> list[NearPair]:
     Images without details (an empty slide) are like no other.
 
     Args:
-        thumbs: ``(N, SIDE, SIDE)``.
+        thumbs: ``(N, THUMBNAIL, THUMBNAIL)``.
 
     Returns:
         Pairs, each once, in the order of their positions. The time grows with the square of N: 2 s of one core for
@@ -106,7 +106,7 @@ def near_pairs(thumbs: Floats) -> list[NearPair]:
 
 
 def details(thumbs: Floats) -> Floats:
-    """Take the mean of the square around each pixel away, edges repeated: ``(N, SIDE, SIDE)``."""
+    """Take the mean of the square around each pixel away, edges repeated: ``(N, THUMBNAIL, THUMBNAIL)``."""
     found = np.empty_like(thumbs)
     reach = _SURROUNDINGS // 2
     for start in range(0, len(thumbs), _PAIRS):
@@ -120,9 +120,9 @@ def details(thumbs: Floats) -> Floats:
 
 def _low_frequencies(thumbs: Floats) -> Floats:
     """Return the eight lowest frequencies above zero along either axis: ``(N, 8, 8)``, of thumbnails at half size."""
-    half = thumbs.reshape(len(thumbs), SIDE // 2, 2, SIDE // 2, 2).mean(axis=(2, 4))
-    place, frequency = np.arange(SIDE // 2) + 0.5, np.arange(1, 9)
-    waves = np.cos(np.pi / (SIDE // 2) * frequency[:, None] * place).astype(np.float32)  # (8, SIDE / 2)
+    half = thumbs.reshape(len(thumbs), THUMBNAIL // 2, 2, THUMBNAIL // 2, 2).mean(axis=(2, 4))
+    place, frequency = np.arange(THUMBNAIL // 2) + 0.5, np.arange(1, 9)
+    waves = np.cos(np.pi / (THUMBNAIL // 2) * frequency[:, None] * place).astype(np.float32)  # (8, THUMBNAIL / 2)
     found: Floats = waves @ half @ waves.T
     return found
 

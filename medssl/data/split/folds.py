@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from medssl.contracts import Sample
-from medssl.data.split.protocols import Words, assign, draw, refuse_small_classes, rest_shares, units_of_classes
+from medssl.data.split.protocols import Words, assign, draw_parts, refuse_small_classes, rest_shares, units_of_classes
 from medssl.errors import DataError, OptionError
 from medssl.settings import SplitSettings
 
@@ -94,7 +94,7 @@ def draw_fold(
     grouped = protocol == "grouped-kfold"
     fold_of = assign(labelled, [1 / settings.folds] * settings.folds, settings.seed, grouped=grouped)
     rest = [sample for sample in labelled if fold_of[sample.id] != settings.fold]
-    part_of = draw(rest, ("train", "val"), shares, seed, words, grouped=grouped)
+    part_of = draw_parts(rest, ("train", "val"), shares, seed, words, grouped=grouped)
     return {sample.id: part_of.get(sample.id, "test") for sample in labelled}, []
 
 

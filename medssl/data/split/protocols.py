@@ -20,7 +20,7 @@ __all__ = [
     "Words",
     "assign",
     "can_leave_one_out",
-    "draw",
+    "draw_parts",
     "group_key",
     "official",
     "place_unlabelled",
@@ -59,7 +59,7 @@ def rest_shares(fractions: Sequence[float]) -> tuple[float, float]:
     return fractions[0] / whole, fractions[1] / whole
 
 
-def draw(
+def draw_parts(
     samples: Sequence[Sample],
     parts: Sequence[str],
     fractions: Sequence[float],
@@ -163,7 +163,7 @@ def official(samples: Sequence[Sample], fractions: Sequence[float], seed: int, w
     if not sizes["val"]:
         train = [sample for sample in samples if sample.part == "train"]
         shares = rest_shares(fractions)
-        part_of |= draw(train, PARTS[:2], shares, seed, words, grouped=any(sample.group for sample in train))
+        part_of |= draw_parts(train, PARTS[:2], shares, seed, words, grouped=any(sample.group for sample in train))
     return part_of
 
 

@@ -19,7 +19,7 @@ import numpy as np
 
 from medssl.contracts import Sample
 from medssl.data.split.folds import FOLDED, check_fold, count_folds, draw_fold, refuse_undivided
-from medssl.data.split.protocols import PARTS, Words, draw, official, place_unlabelled, rest_shares
+from medssl.data.split.protocols import PARTS, Words, draw_parts, official, place_unlabelled, rest_shares
 from medssl.errors import DataError, OptionError, did_you_mean
 from medssl.settings import SplitSettings
 
@@ -231,7 +231,7 @@ def make_split(
         part_of = official(labelled, settings.fractions, settings.seed, words)
     else:
         grouped = protocol == "grouped"
-        part_of = draw(labelled, PARTS, settings.fractions, settings.seed, words, grouped=grouped)
+        part_of = draw_parts(labelled, PARTS, settings.fractions, settings.seed, words, grouped=grouped)
     wanted = _wanted(settings, protocol, _count_classes(labelled, part_of, words))
     folds = count_folds(labelled, settings, protocol) if protocol in FOLDED else None
     drawn = Drawn(protocol, settings.seed, wanted, settings.fold, folds)

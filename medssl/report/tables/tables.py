@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from medssl.results.directory import RunResult
-from medssl.results.metrics_table import metric_rows
+from medssl.results.metrics_table import aligned, metric_rows
 
 __all__ = ["diagnostic_lines", "print_result", "ranking_rows", "result_rows"]
 
@@ -65,7 +65,7 @@ def print_result(result: RunResult, stream: TextIO) -> None:
     )
     for rows in (result_rows(result), ranking_rows(result)):
         if len(rows[0]) > 1:
-            _print_rows(rows, stream)
+            _print_table(rows, stream)
     for line in diagnostic_lines(result):
         print(line, file=stream)
     for text in _remarks(result):
@@ -85,13 +85,12 @@ def _remarks(result: RunResult) -> list[str]:
     return [*result.values["data"]["warnings"], *notes]
 
 
-def _print_rows(rows: Sequence[Sequence[str]], stream: TextIO) -> None:
+def _print_table(rows: Sequence[Sequence[str]], stream: TextIO) -> None:
     if stream.isatty():
         table = Table(*rows[0])
         for row in rows[1:]:
             table.add_row(*row)
         Console(file=stream).print(table)
         return
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    for row in rows:
-        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip(), file=stream)
+    for line in aligned(rows):
+        print(line, file=stream)

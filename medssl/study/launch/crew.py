@@ -19,7 +19,7 @@ from medssl.io.locks import is_held
 from medssl.results.directory import RunDirectory
 from medssl.runs.pipeline import Place
 from medssl.study.grid import Cell
-from medssl.study.schedule.state import LOG, Outcome, StudyListener
+from medssl.study.schedule.state import LOG, CellOutcome, StudyListener
 from medssl.study.schedule.timing import Clock
 
 __all__ = ["Crew"]
@@ -67,11 +67,11 @@ class Crew:
         jobs: int,
         clock: Clock,
         listener: StudyListener,
-        changed: Callable[[Sequence[Outcome]], None],
+        changed: Callable[[Sequence[CellOutcome]], None],
     ) -> None:
         self._place, self._catalog_file, self._jobs = place, catalog_file, jobs
         self._listener, self._changed = listener, changed
-        self._outcomes = {cell.recipe.slug: Outcome(cell) for cell in cells}
+        self._outcomes = {cell.recipe.slug: CellOutcome(cell) for cell in cells}
         self._pending = list(cells)
         self._working: dict[str, _Work] = {}
         self._events: queue.Queue[tuple[str, Mapping[str, Any]]] = queue.Queue()
@@ -79,7 +79,7 @@ class Crew:
         self._trained: set[str] = set()
         self._waiting: set[str] = set()
 
-    def run(self) -> list[Outcome]:
+    def run(self) -> list[CellOutcome]:
         """Carry out every cell that is not finished; return what became of each.
 
         Raises:
@@ -105,7 +105,7 @@ class Crew:
     def _pass_over_finished(self) -> None:
         for cell in list(self._pending):
             if not self._place.force and self._directory(cell).result.exists():
-                self._settle(Outcome(cell, "done"))
+                self._settle(CellOutcome(cell, "done"))
 
     def _next(self) -> Cell | None:
         busy = {work.cell.recipe.pretraining_hash for work in self._working.values()}
@@ -115,14 +115,14 @@ class Crew:
                     self._waiting.add(cell.recipe.slug)
                     self._listener.wait(cell)
             elif cell.recipe.slug in self._waiting and self._directory(cell).result.exists():
-                self._settle(Outcome(cell, "done"))  # by the process that was waited for
+                self._settle(CellOutcome(cell, "done"))  # by the process that was waited for
                 self._listener.end(self._outcomes[cell.recipe.slug])
             elif cell.recipe.pretraining_hash not in busy:
                 self._waiting.discard(cell.recipe.slug)
                 return cell
         return None
 
-    def _settle(self, outcome: Outcome) -> None:
+    def _settle(self, outcome: CellOutcome) -> None:
         cell = outcome.cell
         if cell in self._pending:
             self._pending.remove(cell)
@@ -131,7 +131,7 @@ class Crew:
                 self._directory(cell).load()
                 self._trained.add(cell.recipe.pretraining_hash)
             except CheckpointError as error:
-                outcome = Outcome(cell, "failed", str(error))
+                outcome = CellOutcome(cell, "failed", str(error))
         self._outcomes[cell.recipe.slug] = outcome
 
     # ------------------------------------------------------------------------------------------------- the processes
@@ -238,10 +238,10 @@ class Crew:
             return
         if work.said == "done":
             work.log.unlink(missing_ok=True)
-            outcome = Outcome(work.cell, "done")
+            outcome = CellOutcome(work.cell, "done")
             self._clock.learn_result(work.cell.recipe, self._directory(work.cell).load())
         else:
-            outcome = Outcome(work.cell, "failed", work.message or _last_words(code, work.log))
+            outcome = CellOutcome(work.cell, "failed", work.message or _last_words(code, work.log))
         self._settle(outcome)
         self._changed(list(self._outcomes.values()))
         self._listener.end(self._outcomes[work.cell.recipe.slug])

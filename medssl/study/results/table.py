@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from medssl.results.metrics_table import higher_is_better, lead_metric, metric_title
+from medssl.results.metrics_table import higher_is_better, lead_metric, metric_title, short_number
 from medssl.study.results.comparisons import Comparison
 from medssl.study.results.rows import Estimate, Row
 from medssl.study.results.summary import Summary
 
-__all__ = ["NOT_SHOWN", "best_baseline", "difference_rows", "lead", "metric_rows", "score_rows", "summary_values"]
+__all__ = ["NOT_SHOWN", "best_baseline", "difference_rows", "estimate_rows", "lead", "score_rows", "summary_values"]
 
 NOT_SHOWN = "no difference shown"
 
@@ -43,7 +43,7 @@ def score_rows(summary: Summary, dataset: str, metric: str) -> list[list[str]]:
     return table
 
 
-def metric_rows(row: Row) -> list[list[str]]:
+def estimate_rows(row: Row) -> list[list[str]]:
     """One row per metric, one column per evaluator, the header first: everything about one row of a study."""
     names = list(row.scores)
     metrics = dict.fromkeys(metric for name in names for metric in row.scores[name])
@@ -107,10 +107,10 @@ def _evaluators(rows: Sequence[Row]) -> list[str]:
 def _estimate_text(estimate: Estimate | None) -> str:
     if estimate is None or estimate.value is None:
         return "-"
-    text = _short(estimate.value)
+    text = short_number(estimate.value)
     if estimate.low is not None and estimate.high is not None:
-        text += f" [{_short(estimate.low)}, {_short(estimate.high)}]"
-    return text + (f" sd {_short(estimate.std)}" if estimate.std is not None else "")
+        text += f" [{short_number(estimate.low)}, {short_number(estimate.high)}]"
+    return text + (f" sd {short_number(estimate.std)}" if estimate.std is not None else "")
 
 
 def _against(summary: Summary, row: Row, other: Row | None, evaluator: str, metric: str) -> str:
@@ -138,9 +138,5 @@ def _find(comparisons: Sequence[Comparison], row: Row, other: Row, evaluator: st
     return None
 
 
-def _short(value: float) -> str:
-    return f"{value:.3f}".replace("0.", ".", 1) if abs(value) < 1 else f"{value:.3f}"
-
-
 def _signed(value: float) -> str:
-    return ("+" if value >= 0 else "-") + _short(abs(value))
+    return ("+" if value >= 0 else "-") + short_number(abs(value))

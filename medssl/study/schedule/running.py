@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from medssl.catalog import Catalog, load_catalog
-from medssl.data.loading import Source
+from medssl.data.loading import DataOrigin
 from medssl.errors import CheckpointError, MedsslError
 from medssl.recipe import Recipe
 from medssl.results.directory import RunDirectory, RunResult
@@ -20,7 +20,7 @@ from medssl.study.grid import Cell, expand
 from medssl.study.launch.crew import Crew
 from medssl.study.plan import Plan, read_plan
 from medssl.study.results.summary import Summary, summarise
-from medssl.study.schedule.state import Outcome, StudyListener, write_state
+from medssl.study.schedule.state import CellOutcome, StudyListener, write_state
 from medssl.study.schedule.timing import learn_folder
 
 __all__ = ["Study", "bench", "carry_out"]
@@ -36,7 +36,7 @@ class Study:
         catalog: Names its baselines and published numbers.
     """
 
-    outcomes: Sequence[Outcome]
+    outcomes: Sequence[CellOutcome]
     results: Sequence[RunResult]
     catalog: Catalog
 
@@ -46,7 +46,7 @@ class Study:
         return summarise(self.results, self.catalog)
 
     @property
-    def failed(self) -> list[Outcome]:
+    def failed(self) -> list[CellOutcome]:
         """The cells that failed."""
         return [outcome for outcome in self.outcomes if outcome.state == "failed"]
 
@@ -131,7 +131,7 @@ def carry_out(
 
 def _require_origins(cells: Sequence[Cell], catalog: Catalog, place: Place) -> None:
     """Refuse a folder with results of other images: one table would hold both."""
-    sources: dict[str, Source | None] = {}
+    sources: dict[str, DataOrigin | None] = {}
     for recipe in (cell.recipe for cell in cells):
         result = _finished(RunDirectory(place.output / recipe.slug))
         dataset = json.dumps(recipe.dataset.to_dict())
@@ -148,9 +148,9 @@ def _finished(directory: RunDirectory) -> RunResult | None:
         return None  # damaged: the cell will say so, and stop no other
 
 
-def _source(recipe: Recipe, catalog: Catalog, place: Place) -> Source | None:
+def _source(recipe: Recipe, catalog: Catalog, place: Place) -> DataOrigin | None:
     try:
         with naming_the_plugin(recipe):
-            return Source.of(recipe.dataset, catalog, place.data_dir)
+            return DataOrigin.of(recipe.dataset, catalog, place.data_dir)
     except MedsslError:
         return None  # the images are gone, or no longer whole; what was made of them is still there

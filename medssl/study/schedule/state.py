@@ -12,16 +12,16 @@ from medssl.io.files import write_atomic
 from medssl.study.grid import Cell
 from medssl.study.plan import Plan
 
-__all__ = ["LOG", "SCHEMA", "Outcome", "StudyListener", "write_state"]
+__all__ = ["LOG", "STUDY_SCHEMA", "CellOutcome", "StudyListener", "write_state"]
 
-SCHEMA = 1
+STUDY_SCHEMA = 1
 LOG = "worker.log"  # in a run's directory: what the process of its cell printed, kept when that failed
 
 State = Literal["done", "failed", "pending"]
 
 
 @dataclass(frozen=True)
-class Outcome:
+class CellOutcome:
     """What became of a cell.
 
     Attributes:
@@ -50,7 +50,7 @@ class StudyListener:
     def epoch(self, cell: Cell, done: int, loss: float) -> None:
         """An epoch of a cell is done."""
 
-    def end(self, outcome: Outcome) -> None:
+    def end(self, outcome: CellOutcome) -> None:
         """A cell is finished or has failed."""
 
     def wait(self, cell: Cell) -> None:
@@ -60,7 +60,7 @@ class StudyListener:
         """Time has passed; so many seconds are left, as far as can be said."""
 
 
-def write_state(output: Path, plan: Plan, layers: Sequence[Mapping[str, Any]], outcomes: Sequence[Outcome]) -> None:
+def write_state(output: Path, plan: Plan, layers: Sequence[Mapping[str, Any]], outcomes: Sequence[CellOutcome]) -> None:
     """Write ``study.json``, whole or not at all.
 
     Args:
@@ -73,5 +73,5 @@ def write_state(output: Path, plan: Plan, layers: Sequence[Mapping[str, Any]], o
     for outcome in outcomes:
         message = {"message": outcome.message} if outcome.message else {}
         cells.append({**outcome.cell.describe(), "state": outcome.state, **message})
-    values = {"schema": SCHEMA, "plan": plan.to_dict(), "layers": list(layers), "cells": cells}
+    values = {"schema": STUDY_SCHEMA, "plan": plan.to_dict(), "layers": list(layers), "cells": cells}
     write_atomic(output / "study.json", (json.dumps(values, indent=2, default=str) + "\n").encode())

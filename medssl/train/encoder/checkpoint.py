@@ -20,7 +20,7 @@ from medssl.settings import EncoderSettings
 from medssl.train.encoder.backbones import Encoder, build_encoder
 from medssl.train.encoder.weights import load_weights
 
-__all__ = ["load_encoder", "load_state", "save_encoder", "save_state"]
+__all__ = ["load_state", "read_encoder", "save_encoder", "save_state"]
 
 
 def save_state(path: Path, state: Mapping[str, Any]) -> None:
@@ -84,7 +84,7 @@ def _with_sorted_header(content: bytes) -> bytes:
     return len(text).to_bytes(8, "little") + text + content[start:]
 
 
-def load_encoder(path: Path | str) -> tuple[Encoder, dict[str, str]]:
+def read_encoder(path: Path | str) -> tuple[Encoder, dict[str, str]]:
     """Build the encoder that :func:`save_encoder` wrote.
 
     Args:

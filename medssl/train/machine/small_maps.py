@@ -12,7 +12,6 @@ images of 32 px.
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterable, Iterator
 from functools import partial
 from typing import Any
@@ -21,6 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 
+from medssl.tools.training import evaluation_mode
 from medssl.train.machine.device import Precision
 
 __all__ = ["REASON", "find_small_maps", "protect"]
@@ -61,7 +61,7 @@ def find_small_maps(network: nn.Module, sides: Iterable[int], precision: Precisi
     layers = list(_strided(network))
     hooks = [layer.register_forward_pre_hook(partial(look, name)) for name, layer in layers]
     try:
-        with _evaluation_mode(network), torch.no_grad():
+        with evaluation_mode(network), torch.no_grad():
             for side in sorted(set(sides)):
                 network(torch.zeros(1, 3, side, side))
     finally:
@@ -91,14 +91,3 @@ def _is_small(layer: Any, x: Tensor) -> bool:
 
 def _casts_to_bfloat16() -> bool:
     return torch.is_autocast_enabled("cpu") and torch.get_autocast_dtype("cpu") == torch.bfloat16
-
-
-@contextlib.contextmanager
-def _evaluation_mode(network: nn.Module) -> Iterator[None]:
-    modes = [(module, module.training) for module in network.modules()]
-    network.eval()
-    try:
-        yield
-    finally:
-        for module, training in modes:
-            module.training = training

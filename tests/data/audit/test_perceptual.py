@@ -11,7 +11,7 @@ from scipy.fft import dctn
 from scipy.ndimage import gaussian_filter, uniform_filter
 
 from medssl.data.audit import perceptual
-from medssl.data.audit.perceptual import SIDE, near_pairs
+from medssl.data.audit.perceptual import THUMBNAIL, near_pairs
 from medssl.tools.images import SYMMETRIES, turn
 
 TURNS = (
@@ -36,7 +36,7 @@ def texture(seed, size=200, sigma=3.0):
 def thumbs(*pictures):
     return np.stack(
         [
-            np.asarray(Image.fromarray(np.asarray(p, np.float32)).resize((SIDE, SIDE), Image.Resampling.BOX))
+            np.asarray(Image.fromarray(np.asarray(p, np.float32)).resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BOX))
             for p in pictures
         ]
     )
@@ -70,7 +70,7 @@ def test_a_changed_copy_is_found_among_other_pictures(change):
 
 @pytest.mark.parametrize("turn", TURNS, ids=str)
 def test_a_copy_that_was_turned_by_right_angles_or_mirrored_is_found(turn):
-    picture = texture(1, size=3 * SIDE)  # three pixels make one of the thumbnail, from whichever side
+    picture = texture(1, size=3 * THUMBNAIL)  # three pixels make one of the thumbnail, from whichever side
     (pair,) = near_pairs(thumbs(picture, texture(2), picture if turn is None else picture.transpose(turn)))
     assert pair[:2] == (0, 2)
     assert pair.similarity == pytest.approx(1, abs=1e-3)
@@ -88,13 +88,13 @@ def test_pictures_with_the_same_light_and_other_details_are_no_copies():
 
 
 def test_pictures_without_details_are_no_copies_of_each_other():
-    slope = np.tile(np.linspace(0, 255, SIDE, dtype=np.float32), (SIDE, 1))
-    noise = np.random.default_rng(0).normal(240, 0.3, (2, SIDE, SIDE)).astype(np.float32)
-    assert near_pairs(np.concatenate([np.full((3, SIDE, SIDE), 7, np.float32), noise, slope[None]])) == []
+    slope = np.tile(np.linspace(0, 255, THUMBNAIL, dtype=np.float32), (THUMBNAIL, 1))
+    noise = np.random.default_rng(0).normal(240, 0.3, (2, THUMBNAIL, THUMBNAIL)).astype(np.float32)
+    assert near_pairs(np.concatenate([np.full((3, THUMBNAIL, THUMBNAIL), 7, np.float32), noise, slope[None]])) == []
 
 
 def test_no_pictures_have_no_copies():
-    assert near_pairs(np.zeros((0, SIDE, SIDE), np.float32)) == []
+    assert near_pairs(np.zeros((0, THUMBNAIL, THUMBNAIL), np.float32)) == []
 
 
 def test_every_pair_of_several_copies_is_named_once_in_order():

@@ -7,7 +7,7 @@ from medssl.study.results.table import (
     NOT_SHOWN,
     best_baseline,
     difference_rows,
-    metric_rows,
+    estimate_rows,
     score_rows,
     summary_values,
 )
@@ -53,7 +53,7 @@ def test_the_best_baseline_has_the_same_share_of_labels(make_run):
 
 def test_one_row_in_full_has_every_metric(make_run):
     (row,) = summarise([make_run()]).rows
-    table = metric_rows(row)
+    table = estimate_rows(row)
     assert table[0] == ["", "knn"]
     assert [line[0] for line in table[1:]] == list(row.scores["knn"])
 

@@ -14,8 +14,8 @@ from medssl.errors import CheckpointError
 from medssl.settings import EncoderSettings
 from medssl.train.encoder.backbones import build_encoder
 from medssl.train.encoder.checkpoint import (
-    load_encoder,
     load_state,
+    read_encoder,
     save_encoder,
     save_state,
 )
@@ -62,7 +62,7 @@ def file(encoder, tmp_path):
 
 
 def test_encoder_comes_back_with_its_header(encoder, file):
-    back, header = load_encoder(file)
+    back, header = read_encoder(file)
     x = torch.randn(2, 3, 32, 32)
     assert torch.equal(back(x), encoder.eval()(x))
     assert not back.training
@@ -108,23 +108,23 @@ def test_encoder_file_serves_as_weights_of_another_run(encoder, file):
 def test_damaged_encoder_says_what_to_do(file):
     file.write_bytes(file.read_bytes()[:5000])
     with pytest.raises(CheckpointError, match=r"the encoder .* cannot be read"):
-        load_encoder(file)
+        read_encoder(file)
 
 
 def test_absent_encoder_is_said(tmp_path):
     with pytest.raises(CheckpointError, match="there is no encoder at"):
-        load_encoder(tmp_path / "e.safetensors")
+        read_encoder(tmp_path / "e.safetensors")
 
 
 @pytest.mark.parametrize("metadata", [None, {"format": "pt"}])
 def test_foreign_safetensors_are_not_taken_for_ours(tmp_path, metadata):
     save_file({"a": torch.zeros(1)}, tmp_path / "e.safetensors", metadata=metadata)
     with pytest.raises(CheckpointError, match=r"not written by medssl.*encoder\.weights"):
-        load_encoder(tmp_path / "e.safetensors")
+        read_encoder(tmp_path / "e.safetensors")
 
 
 def test_encoder_of_a_backbone_that_timm_lost_is_an_error_to_act_on(encoder, file):
     encoder.backbone_name = "resnet_of_tomorrow"
     save_encoder(file, encoder, {})
     with pytest.raises(CheckpointError, match="no model named 'resnet_of_tomorrow'"):
-        load_encoder(file)
+        read_encoder(file)

@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from medssl.errors import CheckpointError
 from medssl.settings import EncoderSettings
 from medssl.train.encoder.backbones import build_encoder
-from medssl.train.encoder.checkpoint import load_encoder, save_encoder
+from medssl.train.encoder.checkpoint import read_encoder, save_encoder
 from medssl.train.encoder.weights import read_weights
 
 
@@ -122,7 +122,7 @@ def test_origin_of_the_weights_goes_with_the_encoder(classifier, tmp_path):
     encoder = build(path)
     assert encoder.origin == {"source": str(path), "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
     save_encoder(tmp_path / "encoder.safetensors", encoder, {"recipe": "abc"})
-    again, header = load_encoder(tmp_path / "encoder.safetensors")
+    again, header = read_encoder(tmp_path / "encoder.safetensors")
     assert again.origin == encoder.origin
     assert header["init_source"] == str(path)
     assert build(None).origin == {}

@@ -199,7 +199,7 @@ def compare_compiled(encoder, monkeypatch, backend):
 
 @pytest.mark.slow
 def test_a_compiler_sees_the_statistics_of_each_view_and_compiles_once_per_size(monkeypatch):
-    compiled, eager, graphs = compare_compiled(toy.Encoder(), monkeypatch, "aot_eager")
+    compiled, eager, graphs = compare_compiled(toy.ToyEncoder(), monkeypatch, "aot_eager")
     for a, b in zip(compiled, eager, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
     assert graphs == 2
@@ -207,7 +207,7 @@ def test_a_compiler_sees_the_statistics_of_each_view_and_compiles_once_per_size(
 
 @pytest.mark.slow
 def test_compiled_equals_eager_to_a_ten_thousandth(monkeypatch):
-    compiled, eager, graphs = compare_compiled(toy.Encoder(), monkeypatch, "inductor")
+    compiled, eager, graphs = compare_compiled(toy.ToyEncoder(), monkeypatch, "inductor")
     for a, b in zip(compiled, eager, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-4 * float(b.abs().max()))
     assert graphs == 2
@@ -221,7 +221,7 @@ def test_an_encoder_that_cannot_be_compiled_says_what_to_do(monkeypatch):
     torch._dynamo.reset()
     monkeypatch.setattr(torch, "compile", partial(torch.compile, backend=broken))
     with pytest.raises(TrainingError, match=r"could not be compiled.*no C\+\+ compiler.*train.compile=false"):
-        JointEncode(toy.Encoder(), FLOAT32, compiled=True)(make_views(2, 4, 3, 32, 32))
+        JointEncode(toy.ToyEncoder(), FLOAT32, compiled=True)(make_views(2, 4, 3, 32, 32))
 
 
 def test_contexts_can_be_nested(encoder):

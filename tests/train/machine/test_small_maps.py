@@ -92,7 +92,7 @@ def test_without_the_correction_the_broken_gradient_is_seen(broken_processor):
 def test_no_broken_gradient_reaches_an_encoder(broken_processor, monkeypatch, kind):
     encoder, views = make_encoder(), [images(32), images(16)]
     if kind == "compiled":  # a smaller one: tracing takes its time
-        encoder = toy.Encoder(depth=5)
+        encoder = toy.ToyEncoder(depth=5)
         monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="aot_eager"))
     if kind == "dense":
         for maps in JointEncode(encoder, BFLOAT16)(views, dense=True):
