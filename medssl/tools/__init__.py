@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from medssl.tools.downloading import Source, download
-    from medssl.tools.images import IMAGE_SUFFIXES, read_image
+    from medssl.tools.images import IMAGE_SUFFIXES, SYMMETRIES, read_image, turn
     from medssl.tools.measures import alignment, effective_rank, feature_std, uniformity
     from medssl.tools.queue import Queue
     from medssl.tools.teacher import Teacher, cosine_momentum
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "IMAGE_SUFFIXES",
+    "SYMMETRIES",
     "KeepBest",
     "Queue",
     "Source",
@@ -50,6 +51,7 @@ __all__ = [
     "seeded",
     "target_loss",
     "train",
+    "turn",
     "uniformity",
     "unpack",
     "warmup_cosine",
@@ -57,7 +59,7 @@ __all__ = [
 
 _NAMES = {
     "downloading": ("Source", "download"),
-    "images": ("IMAGE_SUFFIXES", "read_image"),
+    "images": ("IMAGE_SUFFIXES", "SYMMETRIES", "read_image", "turn"),
     "measures": ("alignment", "effective_rank", "feature_std", "uniformity"),
     "queue": ("Queue",),
     "teacher": ("Teacher", "cosine_momentum"),
