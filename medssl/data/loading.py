@@ -173,6 +173,17 @@ class LoadedPart:
     def __len__(self) -> int:
         return len(self.ids)
 
+    def take(self, positions: np.ndarray) -> LoadedPart:
+        """Return the samples at these positions ``(n,)``, in their order."""
+        chosen = torch.from_numpy(positions)
+        return LoadedPart(
+            ids=tuple(self.ids[i] for i in positions.tolist()),
+            rows=self.rows[positions],
+            labels=self.labels[chosen],
+            groups=self.groups[chosen],
+            grouped=self.grouped,
+        )
+
 
 class Data:
     """A split dataset whose images lie in the store.

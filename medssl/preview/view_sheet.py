@@ -3,30 +3,24 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import torch
-from numpy.typing import NDArray
 from PIL import Image
-from torch import Tensor
 
 from medssl.catalog import Catalog
-from medssl.contracts import Augmentation, Dataset, Sample, ViewGroup, ViewSpec
+from medssl.contracts import Dataset, Sample, ViewGroup, ViewSpec
 from medssl.data.loading import open_dataset
 from medssl.data.store.store import open_store
-from medssl.data.views import PlainViews, Views
-from medssl.data.views.ops import OPERATIONS
+from medssl.data.views.maker import ViewMaker
 from medssl.errors import DataError
 from medssl.preview.contact_sheet import SheetRow, contact_sheet
+from medssl.preview.shown import Pixels, Shown, describe_augmentation, list_values
 from medssl.recipe import DataRecipe, Recipe
-from medssl.runs.pretraining import build_method
-from medssl.train.encoder.backbones import build_encoder
+from medssl.train.loop.method import view_spec
 
-__all__ = ["describe_augmentation", "view_sheet"]
+__all__ = ["view_sheet"]
 
 _ROWS, _COLUMNS = 12, 6
 
@@ -49,7 +43,8 @@ def view_sheet(
     dataset = open_dataset(recipe.dataset, catalog, data_dir)
     samples = dataset.samples()
     chosen = _choose(samples, recipe.seed)
-    spec = _spec(trained, len(samples), len(dataset.classes))
+    spec = trained and view_spec(trained, num_samples=len(samples), num_classes=len(dataset.classes))
+    spec = spec or ViewSpec((ViewGroup(count=_COLUMNS),))
     headings, columns = _pictures(recipe, dataset, chosen, spec)
     rows = [SheetRow(_label(dataset, s), s.id, [column[i] for column in columns]) for i, s in enumerate(chosen)]
     wanted = f", the views of {trained.method.name}" if trained and trained.method.plugin.trains else ""
@@ -59,19 +54,6 @@ def view_sheet(
     return contact_sheet(title, headings, rows, notes)
 
 
-def describe_augmentation(augmentation: Augmentation) -> str:
-    """Name every operation that is on, with its values, in the order of their application."""
-    described = [operation.described(augmentation) for operation in OPERATIONS]
-    return _listed({name: value for fields in described for name, value in fields.items()})
-
-
-def _listed(values: Mapping[str, Any]) -> str:
-    def words(value: Any) -> str:
-        return " to ".join(f"{v:.3g}" for v in value) if isinstance(value, list | tuple) else f"{value:.3g}"
-
-    return ", ".join(f"{key} {words(value)}".replace(" ", "\u00a0") for key, value in values.items())
-
-
 def _group_notes(spec: ViewSpec) -> list[str]:
     """Say what each group of views changes, where the method asks for a change."""
     notes, first = [], 1
@@ -79,7 +61,7 @@ def _group_notes(spec: ViewSpec) -> list[str]:
         if group.augment:
             last = first + group.count - 1
             views = f"View {first}" if group.count == 1 else f"Views {first} to {last}"
-            notes.append(f"{views}: {_listed(group.augment)}")
+            notes.append(f"{views}: {list_values(group.augment)}")
         first += group.count
     return notes
 
@@ -111,38 +93,18 @@ def _label(dataset: Dataset, sample: Sample) -> str:
     return "no label" if sample.label is None else str(dataset.classes[sample.label])
 
 
-def _spec(recipe: Recipe | None, num_samples: int, num_classes: int) -> ViewSpec:
-    """Return what the method wants of a sample; it is built for that, as its options may decide it."""
-    if recipe is None or not recipe.method.plugin.trains:
-        return ViewSpec((ViewGroup(count=_COLUMNS),))
-    encoder = build_encoder(replace(recipe.encoder, weights=None), recipe.views.image_size, recipe.seed)
-    method = build_method(recipe, encoder, num_samples=num_samples, num_classes=num_classes)
-    return recipe.data.views_for(method.views)
-
-
 def _pictures(
     recipe: DataRecipe, dataset: Dataset, chosen: Sequence[Sample], spec: ViewSpec
-) -> tuple[list[str], list[NDArray[np.uint8]]]:
+) -> tuple[list[str], list[Pixels]]:
     """Make every column: its heading, and its pictures ``(n, S, S, 3)``."""
-    size, positions, rows = recipe.views.image_size, torch.arange(len(chosen)), np.arange(len(chosen))
-    augmentation = recipe.augmentation
+    rows = np.arange(len(chosen))
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as cache:
-        store = open_store(dataset, chosen, view_size=size, cache=Path(cache))
-        plain = PlainViews(store, rows, image_size=size, device="cpu", normalisation="half", window=augmentation.window)
-        views = Views(
-            store, rows, spec, augmentation, image_size=size, seed=recipe.seed, device="cpu", normalisation="half"
-        )
-        headings, columns = ["as evaluated"], [_to_pixels(plain(positions))]
+        store = open_store(dataset, chosen, view_size=recipe.views.image_size, cache=Path(cache))
+        shown = Shown(ViewMaker.of(recipe, store, "cpu"))
+        headings, columns = ["as evaluated"], [shown.plain(rows)]
         epochs = max(1, _COLUMNS // spec.count)
         for epoch in range(epochs):
-            views.start_epoch(epoch)
-            for number, view in enumerate(views(positions), start=1):
+            for number, view in enumerate(shown.views(rows, spec, epoch), start=1):
                 headings.append(f"view {number}" + f"\nepoch {epoch + 1}" * (epochs > 1))
-                columns.append(_to_pixels(view))
+                columns.append(view)
     return headings, columns
-
-
-def _to_pixels(view: Tensor) -> NDArray[np.uint8]:
-    """Return a view ``(n, 3, S, S)`` of the normalisation ``half`` as ``(n, S, S, 3)`` uint8."""
-    pixels: NDArray[np.uint8] = (view * 127.5 + 127.5).round().clamp(0, 255).byte().permute(0, 2, 3, 1).numpy()
-    return np.ascontiguousarray(pixels)

@@ -9,16 +9,14 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from medssl.data.loading import Data, LoadedPart
+from medssl.data.loading import LoadedPart
 from medssl.evaluation.features import extract
 from medssl.recipe import Recipe
-from medssl.runs.features import RandomViews
-from medssl.runs.listener import Listener
+from medssl.runs.context import RunContext
 from medssl.tools.measures import alignment, effective_rank, feature_std, uniformity
 from medssl.train.encoder.backbones import Encoder
 from medssl.train.loop.monitor import Collapse, call_collapse
 from medssl.train.loop.records import EpochRecord
-from medssl.train.machine.machine import Machine
 
 __all__ = ["CollapseWatch", "measure_features"]
 
@@ -35,14 +33,13 @@ class CollapseWatch:
     """Passes epochs on to a listener, and calls a collapse, once, when two validations in a row show it.
 
     Args:
-        recipe: What is being trained.
-        classes: K.
+        context: What is being trained; its listener hears the epochs, and the call.
         steps: Optimizer steps of an epoch.
-        listener: Hears the epochs, and the call.
     """
 
-    def __init__(self, recipe: Recipe, classes: int, steps: int, listener: Listener) -> None:
-        self._recipe, self._classes, self._steps, self._listener = recipe, classes, steps, listener
+    def __init__(self, context: RunContext, steps: int) -> None:
+        self._recipe, self._listener = context.recipe, context.listener
+        self._classes, self._steps = len(context.data.classes), steps
         self._called = False
         self._before = False
         self._seen: tuple[float, float] | None = None
@@ -64,28 +61,24 @@ class CollapseWatch:
         self._before, self._seen = collapsed, None
 
 
-def measure_features(
-    recipe: Recipe, data: Data, encoder: Encoder, train: tuple[LoadedPart, Tensor], machine: Machine, listener: Listener
-) -> dict[str, Any]:
+def measure_features(context: RunContext, encoder: Encoder, train: tuple[LoadedPart, Tensor]) -> dict[str, Any]:
     """Measure the features of up to 1,000 training images; warn of a collapse.
 
     Args:
-        recipe: What was trained; what was trained for less than 100 steps, or not at all, is never called collapsed.
-        data: Holds the images.
+        context: The run; what was trained for less than 100 steps, or not at all, is never called collapsed.
         encoder: The trained encoder.
         train: The training part and its features.
-        machine: Where two random views of each image are encoded.
-        listener: Hears of a collapse.
 
     Returns:
         ``images`` measured, ``feature_dim``, ``effective_rank``, ``feature_std``, ``uniformity``, ``alignment``, and
         ``collapsed``: ``complete``, ``dimensional`` or ``None``. A measure that needs two images is ``None`` for one.
     """
     part, x = train
+    recipe, data = context.recipe, context.data
     chosen = np.sort(np.random.default_rng(recipe.seed).permutation(len(part))[:_IMAGES])
     x = x[chosen]
-    views = RandomViews(recipe, data, part.rows[chosen], machine)
-    one, other = (extract(encoder, partial(views, i), len(chosen), precision=machine.precision) for i in range(2))
+    views, precision = context.augmented(part.take(chosen)), context.machine.precision
+    one, other = (extract(encoder, partial(views, i), len(chosen), precision=precision) for i in range(2))
     rank, several = effective_rank(x), len(x) > 1
     spread = feature_std(x) if several else None
     steps = recipe.train.epochs * (len(data.split.train) // recipe.train.batch_size)
@@ -93,7 +86,7 @@ def measure_features(
     if collapsed and spread is not None:
         text = f"collapsed: {_words(f'the features of {len(x)} training images', spread, rank)}"
         logging.getLogger(__name__).warning(text)
-        listener.note(text)
+        context.listener.note(text)
     return {
         "images": len(x),
         "feature_dim": x.shape[1],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,18 +13,15 @@ import torch
 from torch import Tensor
 
 from medssl.contracts import Evaluator, Features, Images, Observation, Observer, Outcome, Predictor, Ranker
-from medssl.data.loading import Data, LoadedPart
 from medssl.errors import PluginError
 from medssl.evaluation.ranking import score_ranking
 from medssl.evaluation.scoring import majority, score
 from medssl.io.files import write_atomic_with
-from medssl.recipe import Choice, Recipe
-from medssl.results.directory import RunDirectory
+from medssl.recipe import Choice
 from medssl.runs.collapse import measure_features
-from medssl.runs.features import RandomViews, plain_views
-from medssl.runs.listener import Listener
+from medssl.runs.context import RunContext
+from medssl.runs.features import PartFeatures
 from medssl.train.encoder.backbones import Encoder
-from medssl.train.machine.machine import Machine
 
 __all__ = ["Evaluated", "evaluate"]
 
@@ -49,25 +46,18 @@ class Evaluated:
     arrays: dict[str, Any] = field(default_factory=dict)
 
 
-def evaluate(
-    recipe: Recipe,
-    data: Data,
-    encoder: Encoder,
-    features: Mapping[str, tuple[LoadedPart, Tensor]],
-    machine: Machine,
-    directory: RunDirectory,
-    listener: Listener,
-) -> Evaluated:
-    """Measure the features; fit every evaluator on train and validation and hold what comes of it against the test.
+def evaluate(context: RunContext, encoder: Encoder, features: PartFeatures) -> Evaluated:
+    """Measure the features, fit every evaluator on training and validation part, and score it on the test part.
 
     Leaves ``predictions.npz``, and ``diagnostics.npz`` where observers made arrays.
 
     Raises:
         MedsslError: An evaluator cannot work with these images, or breaks its contract.
     """
-    work = _Work(recipe, data, encoder, features, machine)
+    work = _Work(context, encoder, features)
+    recipe, directory = context.recipe, context.directory
     found = Evaluated()
-    found.diagnostics["features"] = measure_features(recipe, data, encoder, features["train"], machine, listener)
+    found.diagnostics["features"] = measure_features(context, encoder, features["train"])
     found.diagnostics["majority"] = work.majority
     for choice in recipe.evaluators:
         evaluator: Evaluator = choice.plugin(choice.config, recipe.seed)
@@ -92,21 +82,13 @@ def _outcomes(name: str, outcome: Outcome) -> Iterator[tuple[str, Outcome]]:
 class _Work:
     """What every evaluator of a run is given, and the test part that none of them sees."""
 
-    def __init__(
-        self,
-        recipe: Recipe,
-        data: Data,
-        encoder: Encoder,
-        features: Mapping[str, tuple[LoadedPart, Tensor]],
-        machine: Machine,
-    ) -> None:
-        self._recipe, self._data, self._encoder, self._machine = recipe, data, encoder, machine
-        self._target = data.target
-        self._features = features
+    def __init__(self, context: RunContext, encoder: Encoder, features: PartFeatures) -> None:
+        self._context, self._encoder, self._features = context, encoder, features
+        self._recipe, self._classes, self._target = context.recipe, context.data.classes, context.data.target
         self._test, self._x = features["test"]
         self._groups = self._test.groups.numpy() if self._test.grouped else None
         frequent, accuracy = majority(features["train"][0].labels.numpy(), self._test.labels.numpy())
-        self.majority: dict[str, Any] = {"class": data.classes[frequent], "accuracy": accuracy, "notes": []}
+        self.majority: dict[str, Any] = {"class": self._classes[frequent], "accuracy": accuracy, "notes": []}
 
     def parts(self, needs: str) -> tuple[Features, Features] | tuple[Images, Images]:
         """Return the training and the validation part in the form that an evaluator needs."""
@@ -117,18 +99,18 @@ class _Work:
 
     def _known(self, name: str) -> Features:
         part, x = self._features[name]
-        return Features(x=x, label=part.labels, num_classes=len(self._data.classes))
+        return Features(x=x, label=part.labels, num_classes=len(self._classes))
 
     def _images(self, name: str, encoder: Encoder) -> Images:
         part, _ = self._features[name]
         return Images(
             label=part.labels,
-            num_classes=len(self._data.classes),
-            plain=plain_views(self._recipe, self._data, part.rows, self._machine),
-            augmented=RandomViews(self._recipe, self._data, part.rows, self._machine),
+            num_classes=len(self._classes),
+            plain=self._context.plain(part),
+            augmented=self._context.augmented(part),
             encoder=encoder,
             feature_dim=encoder.feature_dim,
-            autocast=self._machine.precision.autocast,
+            autocast=self._context.machine.precision.autocast,
         )
 
     def judge(self, choice: Choice, name: str, outcome: Outcome, found: Evaluated) -> None:
@@ -175,7 +157,7 @@ class _Work:
     def _predict(self, predictor: Predictor, needs: str) -> Tensor:
         if needs == "features":
             return predictor.predict_proba(self._x)
-        views = plain_views(self._recipe, self._data, self._test.rows, self._machine)
+        views = self._context.plain(self._test)
         with torch.no_grad():
             batches = torch.split(torch.arange(len(self._test)), _BATCH)
             parts = [predictor.predict_proba(views(rows)).cpu() for rows in batches]

@@ -1,7 +1,7 @@
 """One run, from a recipe to ``result.json``: the table of contents of the whole program.
 
-:func:`execute` reads top to bottom, one line per stage. Each stage takes the value of the one before and returns one
-of its own; none calls back.
+:func:`execute` reads top to bottom, one line per stage. Each stage takes the run's context and what the stages before
+it returned, and returns a value of its own; none calls back.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -17,26 +17,23 @@ from typing import Any, Literal
 from medssl.catalog import Catalog, load_catalog
 from medssl.contracts import Dataset
 from medssl.contracts.kinds import DATASET, METHOD
-from medssl.data.loading import Data, DataOrigin, base_folder, fingerprint, load_data, open_dataset
+from medssl.data.loading import DataOrigin, base_folder, fingerprint, load_data, open_dataset
 from medssl.errors import CheckpointError, OptionError
-from medssl.evaluation.metrics import metric_facts
 from medssl.io.files import checksum
 from medssl.io.locks import hold
 from medssl.recipe import Recipe, choose, resolve
-from medssl.results.directory import SCHEMA, RunDirectory, RunResult
+from medssl.results.directory import RunDirectory, RunResult
 from medssl.runs.blame import naming_the_plugin
-from medssl.runs.evaluation import Evaluated, evaluate
+from medssl.runs.context import RunContext
+from medssl.runs.description import Remarks, describe
+from medssl.runs.evaluation import evaluate
 from medssl.runs.features import extract_features
 from medssl.runs.listener import Listener
-from medssl.runs.pretraining import pretrain, save
+from medssl.runs.pretraining import Trained, pretrain, save
 from medssl.runs.reuse import adopt, find_pretrained
-from medssl.runs.seen import Judged, hold_against
-from medssl.train.encoder.backbones import Encoder
-from medssl.train.loop.trainer import EpochRecord
-from medssl.train.machine.device import describe_environment
+from medssl.runs.seen import hold_against
 from medssl.train.machine.machine import Machine
 from medssl.train.machine.memory import kept_memory
-from medssl.train.machine.small_maps import REASON
 
 __all__ = ["Place", "collect_warnings", "execute", "fetch_dataset", "require_origin", "run"]
 
@@ -104,31 +101,24 @@ def execute(recipe: Recipe, *, catalog: Catalog, place: Place, listener: Listene
     with _open_directory(recipe, place) as directory, naming_the_plugin(recipe):
         if finished := directory.finished():
             return require_origin(finished, recipe, DataOrigin.of(recipe.dataset, catalog, place.data_dir))
+        start = time.perf_counter()
         with collect_warnings() as warnings:
-            start = time.perf_counter()
             listener.stage("data")
             dataset = open_dataset(recipe.dataset, catalog, place.data_dir)
             data = load_data(recipe.data, dataset, on_bad_image=place.on_bad_image, progress=listener.progress)
             seen = hold_against(recipe, data)
             data.split.save(directory.splits)
-            machine = Machine.choose(place.device, recipe.precision)
-            listener.note(machine.reasons)
+            context = RunContext(recipe, data, Machine.choose(place.device, recipe.precision), directory, listener)
+            listener.note(context.machine.reasons)
             listener.stage("pre-training")
-            source = None if place.force else find_pretrained(directory, fingerprint(recipe, data))
-            encoder, history = _encoder(source, recipe, data, machine, directory, listener)
-            save(encoder, recipe, data, directory)
+            trained = _train(context, anew=place.force)
+            save(context, trained.encoder)
             listener.stage("features")
-            features = extract_features(recipe, data, encoder, machine, directory)
+            features = extract_features(context, trained.encoder)
             listener.stage("evaluation")
-            findings = evaluate(recipe, data, encoder, features, machine, directory, listener)
-        environment = {**describe_environment(), **machine.describe(), **_describe_float32(encoder)}
-        seconds = time.perf_counter() - start
-        training = {
-            **_describe_training(recipe, len(data.pretrained_on), history),
-            "init": encoder.origin or None,
-            "reused": source and source.path.name,
-        }
-        return directory.finish(_describe_run(recipe, data, seen, environment, training, findings, warnings, seconds))
+            findings = evaluate(context, trained.encoder, features)
+        remarks = Remarks(seen, warnings)
+        return directory.finish(describe(context, trained, findings, remarks, time.perf_counter() - start))
 
 
 def _require_weights(recipe: Recipe) -> None:
@@ -139,24 +129,13 @@ def _require_weights(recipe: Recipe) -> None:
         )
 
 
-def _encoder(
-    source: RunDirectory | None,
-    recipe: Recipe,
-    data: Data,
-    machine: Machine,
-    directory: RunDirectory,
-    listener: Listener,
-) -> tuple[Encoder, list[EpochRecord]]:
+def _train(context: RunContext, *, anew: bool) -> Trained:
     """Take the encoder of another run, or train one."""
+    source = None if anew else find_pretrained(context.directory, fingerprint(context.recipe, context.data))
     if source is None:
-        return pretrain(recipe, data, machine, directory, listener)
-    listener.note(f"the encoder of {source.path.name}: only the evaluation differs")
-    return adopt(source, directory, machine)
-
-
-def _describe_float32(encoder: Encoder) -> dict[str, object]:
-    layers = list(encoder.float32_layers)
-    return {"float32_layers": layers, "float32_layers_reason": REASON if layers else None}
+        return pretrain(context)
+    context.listener.note(f"the encoder of {source.path.name}: only the evaluation differs")
+    return adopt(context, source)
 
 
 @contextlib.contextmanager
@@ -228,59 +207,3 @@ def collect_warnings() -> Iterator[list[str]]:
         yield found
     finally:
         logger.removeHandler(handler)
-
-
-def _describe_run(
-    recipe: Recipe,
-    data: Data,
-    seen: Judged,
-    environment: Mapping[str, Any],
-    training: Mapping[str, Any],
-    findings: Evaluated,
-    warnings: Sequence[str],
-    seconds: float,
-) -> dict[str, Any]:
-    """Put together what ``result.json`` holds.
-
-    Args:
-        recipe: What was run.
-        data: On what.
-        seen: What of it the encoder had seen before this run.
-        environment: With which versions, on which device, in which precision and why.
-        training: What came of the pre-training.
-        findings: What the evaluators came to.
-        warnings: What the reader must know, beside what ``data`` says.
-        seconds: Wall time of this call.
-    """
-    described = dict(data.describe())
-    described["encoder_seen"] = seen.values
-    described["warnings"] = list(dict.fromkeys([*seen.warnings, *described["warnings"], *warnings]))
-    return {
-        "schema": SCHEMA,
-        "method": recipe.method.name,
-        "dataset": recipe.dataset.name,
-        "seed": recipe.seed,
-        "recipe": {**recipe.to_dict(), "hash": recipe.hash},
-        "plugins": recipe.per_kind(lambda choice: choice.origin),
-        "environment": dict(environment),
-        "data": described,
-        "pretrain": dict(training),
-        "metrics": metric_facts(data.target),
-        "evaluations": findings.evaluations,
-        "diagnostics": findings.diagnostics,
-        "seconds": round(seconds, 3),
-    }
-
-
-def _describe_training(recipe: Recipe, images: int, history: Sequence[EpochRecord]) -> dict[str, Any]:
-    """Say what came of the pre-training; ``history`` has one record per epoch, an interrupted call's included."""
-    seconds = sum(record.seconds for record in history)
-    seen = sum(record.images for record in history)
-    return {
-        "uses_labels": recipe.method.plugin.uses_labels,
-        "epochs": len(history),
-        "steps": len(history) * (images // recipe.train.batch_size),
-        "seconds": round(seconds, 3),
-        "images_per_second": round(seen / seconds, 1) if seconds else None,
-        "final_loss": history[-1].loss if history else None,
-    }

@@ -7,11 +7,11 @@ import json
 from medssl.errors import CheckpointError
 from medssl.io.files import read_header, write_atomic
 from medssl.results.directory import RunDirectory
-from medssl.train.encoder.backbones import Encoder
+from medssl.runs.context import RunContext
+from medssl.runs.pretraining import Trained
 from medssl.train.encoder.checkpoint import read_encoder
 from medssl.train.loop.records import EpochRecord
 from medssl.train.machine.device import choose_layout
-from medssl.train.machine.machine import Machine
 
 __all__ = ["adopt", "find_pretrained"]
 
@@ -31,17 +31,15 @@ def find_pretrained(directory: RunDirectory, fingerprint: str) -> RunDirectory |
     return None
 
 
-def adopt(source: RunDirectory, directory: RunDirectory, machine: Machine) -> tuple[Encoder, list[EpochRecord]]:
+def adopt(context: RunContext, source: RunDirectory) -> Trained:
     """Take over encoder and history of another run.
-
-    Returns:
-        The encoder, on the machine's device, and one record per epoch.
 
     Raises:
         CheckpointError: The other run's files are damaged.
     """
     encoder, header = read_encoder(source.encoder)
-    choose_layout(machine.device).apply(encoder, machine.device)
+    device = context.machine.device
+    choose_layout(device).apply(encoder, device)
     try:
         text = source.history.read_text(encoding="utf-8")
         history = [EpochRecord(**json.loads(line)) for line in text.splitlines()]
@@ -49,6 +47,6 @@ def adopt(source: RunDirectory, directory: RunDirectory, machine: Machine) -> tu
         raise CheckpointError(
             f"{source.history} cannot be read. {error}. Run that recipe again, or give another --output."
         ) from error
-    write_atomic(directory.history, text.encode())
+    write_atomic(context.directory.history, text.encode())
     encoder.float32_layers = tuple(json.loads(header.get("float32_layers", "[]")))
-    return encoder, history
+    return Trained(encoder, history, source=source)

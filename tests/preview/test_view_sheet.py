@@ -9,7 +9,8 @@ from medssl.catalog import load_catalog
 from medssl.contracts import Augmentation, Sample
 from medssl.errors import DataError
 from medssl.preview import view_sheet as module
-from medssl.preview.view_sheet import describe_augmentation, view_sheet
+from medssl.preview.shown import describe_augmentation
+from medssl.preview.view_sheet import view_sheet
 from medssl.recipe import resolve
 
 

@@ -13,7 +13,9 @@ from medssl.contracts.kinds import EVALUATOR, METHOD, Kind
 from medssl.data.loading import Data, load_data, open_dataset
 from medssl.recipe import Choice, Recipe, resolve
 from medssl.results.directory import RunDirectory
+from medssl.runs.context import RunContext
 from medssl.runs.features import extract_features
+from medssl.runs.listener import Listener
 from medssl.train.encoder.backbones import Encoder, build_encoder
 from medssl.train.machine.machine import Machine
 
@@ -51,8 +53,14 @@ class Scene:
         training = replace(self.recipe.training, method=choice(METHOD, plugin), train=settings)
         return replace(self.recipe, training=training)
 
-    def features(self, folder: Path) -> dict[str, Any]:
-        return extract_features(self.recipe, self.data, self.encoder, self.machine, RunDirectory(folder))
+    def context(
+        self, folder: Path = Path("unused"), *, recipe: Recipe | None = None, listener: Listener | None = None
+    ) -> RunContext:
+        place = RunDirectory(folder)
+        return RunContext(recipe or self.recipe, self.data, self.machine, place, listener or Listener())
+
+    def features(self, folder: Path) -> Any:
+        return extract_features(self.context(folder), self.encoder)
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,6 @@ import torch
 from torch import nn
 
 from medssl.contracts import Method
-from medssl.results.directory import RunDirectory
 from medssl.runs.collapse import CollapseWatch, measure_features
 from medssl.runs.listener import Listener
 from medssl.runs.pretraining import pretrain
@@ -80,13 +79,13 @@ COLLAPSED = 1 + 1e-3 * SOUND
 
 def measure(scene, recipe, x, ear):
     part = scene.data.part("train")
-    return measure_features(recipe, scene.data, scene.encoder, (part, x), scene.machine, ear)
+    return measure_features(scene.context(recipe=recipe, listener=ear), scene.encoder, (part, x))
 
 
 def called(scene, seen, steps=50):
     """What is heard when every second of the epochs is validated."""
     ear = Ear()
-    watch = CollapseWatch(scene.recipe, 4, steps, ear)
+    watch = CollapseWatch(scene.context(listener=ear), steps)
     for i, x in enumerate(seen):
         watch.epoch(record(2 * i))
         watch.look(x)
@@ -114,13 +113,13 @@ def test_method_that_collapses_is_called_while_it_trains(scene, tmp_path, monkey
     monkeypatch.setattr("medssl.runs.collapse._SETTLED", 9)
     ear = Ear()
     recipe = scene.with_method(Constant, epochs=4, learning_rate=0.05, validate_every=1)
-    _, history = pretrain(recipe, scene.data, scene.machine, RunDirectory(tmp_path), ear)
-    assert len(ear.epochs) == len(history) == 4
+    trained = pretrain(scene.context(tmp_path, recipe=recipe, listener=ear))
+    assert len(ear.epochs) == len(trained.history) == 4
     assert [note[:10] for note in ear.notes] == ["collapsed:"]
     ear.notes.clear()
     recipe = scene.with_method(Contrast, epochs=4, learning_rate=0.05, validate_every=1)
     (tmp_path / "sound").mkdir()
-    pretrain(recipe, scene.data, scene.machine, RunDirectory(tmp_path / "sound"), ear)
+    pretrain(scene.context(tmp_path / "sound", recipe=recipe, listener=ear))
     assert ear.notes == []
 
 
@@ -188,7 +187,7 @@ def test_simsiam_is_sound_and_collapses_without_its_stop_gradient(scene, tmp_pat
     recipe = scene.with_method(method, epochs=90, learning_rate=0.3, validate_every=10)
     encoder = replace(recipe.encoder, backbone="resnet10t")
     scene = replace(scene, recipe=replace(recipe, training=replace(recipe.training, encoder=encoder)))
-    scene.encoder, _ = pretrain(scene.recipe, scene.data, scene.machine, RunDirectory(tmp_path), ear)
+    scene.encoder = pretrain(scene.context(tmp_path, listener=ear)).encoder
     found = measure(scene, scene.recipe, scene.features(tmp_path)["train"][1], ear)
     assert bool(found["collapsed"]) is collapses
     assert bool(ear.notes) is collapses

@@ -14,9 +14,7 @@ import torch
 from medssl.contracts import Evaluator, Features, Images, Observation, Observer, Predictor, Ranker
 from medssl.errors import PluginError
 from medssl.evaluation.scoring import score
-from medssl.results.directory import RunDirectory
 from medssl.runs.evaluation import evaluate
-from medssl.runs.listener import Listener
 
 
 class Guess(Predictor):
@@ -83,9 +81,7 @@ class Pixels(Evaluator):
 def run(scene, tmp_path):
     def call(*plugins):
         recipe = scene.with_evaluators(*plugins)
-        features = scene.features(tmp_path)
-        directory = RunDirectory(tmp_path)
-        return evaluate(recipe, scene.data, scene.encoder, features, scene.machine, directory, Listener())
+        return evaluate(scene.context(tmp_path, recipe=recipe), scene.encoder, scene.features(tmp_path))
 
     return call
 

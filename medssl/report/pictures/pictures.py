@@ -25,11 +25,11 @@ from medssl.data.loading import open_dataset
 from medssl.data.store.store import Store, open_store
 from medssl.data.views import PlainViews, Views
 from medssl.errors import DataError
-from medssl.preview.view_sheet import describe_augmentation
+from medssl.preview.shown import describe_augmentation
 from medssl.recipe import Recipe, resolve
 from medssl.results.directory import RunResult
-from medssl.runs.pretraining import build_method
 from medssl.train.encoder.backbones import build_encoder
+from medssl.train.loop.method import build_method
 
 __all__ = ["COLUMNS", "SMALL", "Pictures", "data_uri", "open_pictures", "read_recipe", "sprite_uri"]
 

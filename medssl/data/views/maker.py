@@ -1,0 +1,77 @@
+"""Views of stored images as a recipe asks for them: the one place where a recipe becomes views."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from numpy.typing import NDArray
+
+from medssl.contracts import Augmentation, ViewSpec
+from medssl.data.views import PlainViews, Views
+from medssl.data.views.normalisation import Normalisation
+from medssl.data.views.pixels import ImageStore
+from medssl.recipe import DataRecipe
+
+__all__ = ["Rows", "ViewMaker"]
+
+Rows = Sequence[int] | NDArray[Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ViewMaker:
+    """Makes views of some rows of a store.
+
+    Attributes:
+        store: The decoded images.
+        augmentation: What random views are drawn with.
+        image_size: Side of a full-size view in pixels.
+        normalisation: ``imagenet`` or ``half``.
+        seed: Of random views.
+        device: Where views are made and returned.
+    """
+
+    store: ImageStore
+    augmentation: Augmentation
+    image_size: int
+    normalisation: Normalisation
+    seed: int
+    device: torch.device | str
+
+    @classmethod
+    def of(cls, recipe: DataRecipe, store: ImageStore, device: torch.device | str) -> ViewMaker:
+        """Take everything from a recipe's data part."""
+        return cls(
+            store=store,
+            augmentation=recipe.augmentation,
+            image_size=recipe.views.image_size,
+            normalisation=recipe.views.normalisation,
+            seed=recipe.seed,
+            device=device,
+        )
+
+    def plain(self, rows: Rows) -> PlainViews:
+        """Return the views that an encoder is evaluated on: no augmentation but the window of grey levels."""
+        return PlainViews(
+            self.store,
+            rows,
+            image_size=self.image_size,
+            device=self.device,
+            normalisation=self.normalisation,
+            window=self.augmentation.window,
+        )
+
+    def random(self, rows: Rows, spec: ViewSpec) -> Views:
+        """Return random views in the groups that ``spec`` asks for."""
+        return Views(
+            self.store,
+            rows,
+            spec,
+            self.augmentation,
+            image_size=self.image_size,
+            seed=self.seed,
+            device=self.device,
+            normalisation=self.normalisation,
+        )

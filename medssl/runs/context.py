@@ -1,0 +1,76 @@
+"""What every stage of a run works with, as one frozen value."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from torch import Tensor
+
+from medssl.contracts import ViewGroup, ViewSpec
+from medssl.data.loading import Data, LoadedPart
+from medssl.data.views import PlainViews, Views
+from medssl.data.views.maker import ViewMaker
+from medssl.recipe import Recipe
+from medssl.results.directory import RunDirectory
+from medssl.runs.listener import Listener
+from medssl.train.loop.seeding import derive_seed
+from medssl.train.machine.machine import Machine
+
+__all__ = ["RandomViews", "RunContext"]
+
+
+@dataclass(frozen=True)
+class RunContext:
+    """One run: its recipe, its images, and where it computes, writes and reports.
+
+    Attributes:
+        recipe: Every setting.
+        data: The images, split and decoded.
+        machine: Device and precision.
+        directory: Where the run's files go.
+        listener: Hears what is going on.
+    """
+
+    recipe: Recipe
+    data: Data
+    machine: Machine
+    directory: RunDirectory
+    listener: Listener
+
+    @property
+    def view_maker(self) -> ViewMaker:
+        """What makes the views of this run's images on its device."""
+        return ViewMaker.of(self.recipe.data, self.data.store, self.machine.device)
+
+    def plain(self, part: LoadedPart) -> PlainViews:
+        """Return a part's images as they are evaluated, without augmentation."""
+        return self.view_maker.plain(part.rows)
+
+    def views(self, part: LoadedPart, spec: ViewSpec) -> Views:
+        """Return a part's random views for pre-training, in the groups that a method asks for."""
+        return self.view_maker.random(part.rows, spec)
+
+    def augmented(self, part: LoadedPart) -> RandomViews:
+        """Return one random view of each image of a part; they differ from those of pre-training."""
+        seed = derive_seed(self.recipe.seed, "evaluation")
+        return RandomViews(replace(self.view_maker, seed=seed), part)
+
+
+class RandomViews:
+    """One random view of each image of a part; nothing is moved to the device before the first call.
+
+    Args:
+        maker: Makes the views.
+        part: N images.
+    """
+
+    def __init__(self, maker: ViewMaker, part: LoadedPart) -> None:
+        self._maker, self._part = maker, part
+        self._views: Views | None = None
+
+    def __call__(self, epoch: int, positions: Tensor) -> Tensor:
+        """Map an epoch (from 0) and positions ``(n,)`` int64 on the CPU to ``(n, 3, S, S)`` on the device."""
+        if self._views is None:
+            self._views = self._maker.random(self._part.rows, ViewSpec((ViewGroup(count=1),)))
+        self._views.start_epoch(epoch)
+        return self._views(positions)[0]

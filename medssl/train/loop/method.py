@@ -1,0 +1,43 @@
+"""A recipe's method, built on an encoder, and the views that it asks for."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+
+from medssl.contracts import Method, Task, ViewSpec
+from medssl.recipe import Recipe
+from medssl.train.encoder.backbones import Encoder, build_encoder
+from medssl.train.loop.seeding import derive_seed
+
+__all__ = ["build_method", "view_spec"]
+
+
+def build_method(recipe: Recipe, encoder: Encoder, *, num_samples: int, num_classes: int) -> Method:
+    """Build the recipe's method, its weights drawn from the recipe's seed."""
+    batch = recipe.train.batch_size
+    task = Task(
+        feature_dim=encoder.feature_dim,
+        num_samples=num_samples,
+        num_classes=num_classes,
+        image_size=recipe.views.image_size,
+        batch_size=batch,
+        total_steps=recipe.train.epochs * (num_samples // batch),
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(derive_seed(recipe.seed, "method"))
+        method: Method = recipe.method.plugin(recipe.method.config, encoder, task)
+    return method
+
+
+def view_spec(recipe: Recipe, *, num_samples: int, num_classes: int) -> ViewSpec | None:
+    """Return the views that a method asks for before it is trained; ``None`` where it trains nothing.
+
+    The method is built for that, on an encoder with random weights, because its options may decide its views.
+    """
+    if not recipe.method.plugin.trains:
+        return None
+    encoder = build_encoder(replace(recipe.encoder, weights=None), recipe.views.image_size, recipe.seed)
+    method = build_method(recipe, encoder, num_samples=num_samples, num_classes=num_classes)
+    return recipe.data.views_for(method.views)
