@@ -24,7 +24,8 @@ from kept_results import (
     write_table,
 )
 
-from medssl.report.study import find_runs, write_report
+from medssl.report.missing import find_runs
+from medssl.report.study import write_report
 
 FIGURES = {  # by the end of their names, with their captions
     "-batch-knn.svg": "Accuracy of `knn` by batch size. Bars are 95 % confidence intervals; horizontal lines are the "
@@ -64,7 +65,7 @@ def collect(study: str, folder: Path, kept: Path = KEPT, *, anew: bool = False) 
         results, _ = find_runs([found])
         report = found / "report"
         # A report leaves out images that it does not find. They must not be kept: their licences forbid it.
-        write_report(results, report, data_dir=Path("images-are-not-kept"))
+        write_report(results, report, images=False)
         places = {Path(line["result"]).parent.name: line for line in read_table(report / "runs.csv")}
         new = [
             KeptRun(name=name, section=places[name]["section"], row=places[name]["row"], result=run.values)

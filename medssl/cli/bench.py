@@ -170,10 +170,14 @@ def _print_cells(cells: Sequence[Cell], catalog: Catalog, output: Path, jobs: in
 
 
 def _write_report(study: Study, output: Path, catalog: Catalog, *, quiet: bool) -> None:
+    from medssl.report.missing import Missing
     from medssl.report.study import write_report
 
-    unfinished = [f"{outcome.cell.recipe.slug}: {outcome.message}" for outcome in study.failed]
-    page = write_report(study.results, output / "report", catalog=catalog, unfinished=unfinished)[0]
+    missing = [
+        Missing(name=outcome.cell.recipe.slug, dataset=outcome.cell.recipe.dataset.name, failure=outcome.message)
+        for outcome in study.failed
+    ]
+    page = write_report(study.results, output / "report", catalog=catalog, missing=missing)[0]
     if not quiet:
         click.echo(page)
 

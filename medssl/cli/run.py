@@ -57,21 +57,20 @@ def run(ctx: click.Context, /, output: Path, force: bool, as_json: bool, **words
 
 
 def _carry_out(ctx: click.Context, recipe: Recipe, catalog: Catalog, place: Place, *, quiet: bool) -> RunResult:
-    """Carry out one recipe with a display, and write its page."""
+    """Carry out one recipe with a display."""
     from medssl.cli.display import choose_display
-    from medssl.report.page import write_page
     from medssl.runs.pipeline import execute
 
     with choose_display(recipe, quiet=quiet) as display:
         try:
-            result = execute(recipe, catalog=catalog, place=place, listener=display)
+            return execute(recipe, catalog=catalog, place=place, listener=display)
         except KeyboardInterrupt:
             display.close()
             directory = place.output / recipe.slug
-            click.echo(f"stopped. {directory} keeps the epochs done; the same command goes on.", err=True)
+            click.echo(
+                f"Stopped. Finished epochs are saved in {directory}. Run the same command to continue.", err=True
+            )
             ctx.exit(130)
-    write_page(result)
-    return result
 
 
 def _print_one(result: RunResult, *, as_json: bool) -> None:

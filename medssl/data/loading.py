@@ -234,6 +234,10 @@ class Data:
         """Gather what to pre-train on, with -1 for a label that is missing or hidden."""
         return self._gather(self.pretrained_on, labelled=False)
 
+    def rows(self, names: Iterable[str]) -> np.ndarray:
+        """Return where the images with these ids lie in the store, int64."""
+        return np.array([self._rows[name] for name in names], dtype=np.int64)
+
     def samples(self, names: Iterable[str]) -> list[Sample]:
         """Return the samples with these ids, as the dataset lists them."""
         return [self._samples[name] for name in names]
@@ -251,7 +255,7 @@ class Data:
         groups = [numbers.setdefault(s.group or f"\0{s.id}", len(numbers)) for s in chosen]
         return LoadedPart(
             ids=tuple(sample.id for sample in chosen),
-            rows=np.array([self._rows[sample.id] for sample in chosen], dtype=np.int64),
+            rows=self.rows(sample.id for sample in chosen),
             labels=torch.tensor([-1 if s.label is None else s.label for s in chosen], dtype=torch.int64),
             groups=torch.tensor(groups, dtype=torch.int64),
             grouped=any(sample.group for sample in chosen),

@@ -1,63 +1,118 @@
-"""``report.html`` of one run: a single file that opens without a network, light or dark, on paper or a phone."""
+"""The page: one file that opens without a network, light or dark, on paper or a phone.
+
+A run has a page of its own, ``report.html``: that of a study of one row.
+"""
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping, Sequence
-from itertools import pairwise
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from medssl.catalog import Catalog
+from medssl.contracts.kinds import METHOD
 from medssl.io.files import write_atomic
+from medssl.report.figures.drawing import Drawing
+from medssl.report.figures.maps import HEIGHT, SHAPES, WIDTH, DrawnMap, make_maps
+from medssl.report.figures.palette import Style, css_variables, styles
+from medssl.report.figures.scores import batch_figures, label_figures, score_figures
+from medssl.report.figures.training import reliability_figure, training_figures
+from medssl.report.gallery import NO_IMAGES, Gallery, make_gallery
+from medssl.report.missing import Missing
+from medssl.report.sections import Section, make_sections
+from medssl.report.words import provenance, wording
+from medssl.report.words.answer import Answer, answer
+from medssl.report.words.trust import findings
 from medssl.results.directory import RunDirectory, RunResult
-from medssl.results.metrics_table import lead_metric, metric_text, metric_title, shown_metrics
+from medssl.study.results.summary import Row, summarise
 
-__all__ = ["curve_svg", "render_page", "template_environment", "write_page"]
+__all__ = ["PagePart", "make_parts", "render_page", "template_environment", "write_page"]
 
-_WIDTH, _HEIGHT, _LEFT, _BOTTOM = 460, 180, 52, 26
 _BETWEEN_BACKTICKS = re.compile(r"`([^`]+)`")
 
 
-def write_page(result: RunResult) -> Path:
-    """Write ``report.html`` beside ``result.json``; return its path."""
+@dataclass(frozen=True, kw_only=True)
+class PagePart:
+    """A section with everything that the page shows of it; an empty value leaves its place out."""
+
+    section: Section
+    answer: Answer
+    scores: Sequence[Drawing]
+    batches: Sequence[Drawing]
+    labels: Sequence[Drawing]
+    training: Sequence[Drawing]
+    reliability: Drawing | None
+    confusions: Sequence[Mapping[str, Any]]
+    maps: Sequence[DrawnMap]
+    gallery: Gallery
+    findings: Sequence[str]
+
+    @property
+    def drawings(self) -> list[Drawing]:
+        """Every figure that is a file of its own."""
+        found = [*self.scores, *self.batches, *self.labels, *self.training]
+        return [*found, self.reliability] if self.reliability else found
+
+
+def write_page(result: RunResult, catalog: Catalog) -> Path:
+    """Write the page of one run beside its ``result.json``; return its path."""
     directory = RunDirectory(result.path)
-    write_atomic(directory.report, render_page(result, _read_history(directory.history)).encode())
+    parts = make_parts(make_sections(summarise([result], catalog)), catalog)
+    write_atomic(directory.report, render_page(parts, result.path).encode())
     return directory.report
 
 
-def _read_history(path: Path) -> list[dict[str, Any]]:
-    if not path.exists():
-        return []
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+def make_parts(
+    sections: Sequence[Section], catalog: Catalog, missing: Sequence[Missing] = (), *, images: bool = True
+) -> list[PagePart]:
+    """Draw and word everything that the page shows.
+
+    Args:
+        sections: Of the report.
+        catalog: Says what each baseline is.
+        missing: Runs that belong to the report and have no result.
+        images: Whether the page shows images of the dataset.
+    """
+    looks = styles((row.variant, row.baseline) for section in sections for row in section.rows)
+    words = _baseline_words(catalog)
+    galleries = [make_gallery(section) if images else Gallery(missing=NO_IMAGES) for section in sections]
+    return [_make_part(s, looks, answer(s, words, missing), g) for s, g in zip(sections, galleries, strict=True)]
 
 
-def render_page(result: RunResult, history: Sequence[Mapping[str, Any]]) -> str:
+def render_page(parts: Sequence[PagePart], directory: Path, missing: Sequence[Missing] = ()) -> str:
     """Fill the page's template.
 
     Args:
-        result: A finished run.
-        history: One mapping per epoch, as in ``history.jsonl``.
+        parts: Of :func:`make_parts`.
+        directory: Where the page will lie; paths on it begin there.
+        missing: See :func:`make_parts`.
     """
-    environment = template_environment()
-    values = result.values
-    return environment.get_template("run.html.j2").render(
-        run=values,
-        answer=_answer(result),
-        metrics=shown_metrics(result.metrics, result.evaluations),
-        text=metric_text,
-        number=lambda value: f"{value:.3g}" if isinstance(value, float) else value,
-        curves=_curves(history),
-        recipe=yaml.safe_dump({k: v for k, v in values["recipe"].items() if k != "hash"}, sort_keys=False),
+    runs = [run for part in parts for run in part.section.runs]
+    return (
+        template_environment()
+        .get_template("page.html.j2")
+        .render(
+            parts=parts,
+            missing=missing,
+            environments=provenance.environments(runs),
+            base=directory,
+            light=css_variables(dark=False),
+            dark=css_variables(dark=True),
+            shapes=SHAPES,
+            map_size=(WIDTH, HEIGHT),
+            words=wording,
+            provenance=provenance,
+        )
     )
 
 
 def template_environment() -> Environment:
-    """Return what fills every page's template: text is escaped, a name that is not given is an error."""
+    """Return what fills the templates: text is escaped, a name that is not given is an error."""
     environment = Environment(loader=PackageLoader("medssl.report"), autoescape=True, undefined=StrictUndefined)
     environment.filters["coded"] = _coded
     return environment
@@ -69,65 +124,46 @@ def _coded(text: str) -> Markup:
     return Markup("").join(Markup("<code>{}</code>").format(part) if i % 2 else part for i, part in enumerate(parts))
 
 
-def _answer(result: RunResult) -> str:
-    """Say the result in one sentence: every evaluator's first metric, since the best is known only by the test."""
-    values = result.values
-    data = values["data"]
-    trained = (
-        f"pre-trained with {values['method']} on {data['train']} images" if values["pretrain"]["epochs"] else "as is"
+def _baseline_words(catalog: Catalog) -> dict[str, str]:
+    """Say what each known baseline is: the first clause of its summary."""
+    found = {}
+    for name in catalog.names(METHOD.name):
+        if catalog.entry(METHOD.name, name).get("baseline"):
+            clause = catalog.summary(METHOD.name, name).partition(";")[0].partition(",")[0].strip().rstrip(".")
+            found[name] = clause[:1].lower() + clause[1:]
+    return found
+
+
+def _make_part(section: Section, looks: Mapping[str, Style], said: Answer, gallery: Gallery) -> PagePart:
+    return PagePart(
+        section=section,
+        answer=said,
+        scores=list(score_figures(section, looks)),
+        batches=list(batch_figures(section, looks)),
+        labels=list(label_figures(section, looks)),
+        training=list(training_figures(section, looks)),
+        reliability=reliability_figure(section, section.shown_first()),
+        confusions=list(_confusions(section)),
+        maps=make_maps(section),
+        gallery=gallery,
+        findings=findings(section),
     )
-    lead = lead_metric(result.metrics, result.evaluations)
-    title = metric_title(lead, result.metrics)
-    said = [f"{name} {metric_text(scores[lead])}" for name, scores in result.evaluations.items() if lead in scores]
-    what = f"{title[:1].upper()}{title[1:]} of the frozen encoder, {trained}"
-    return f"{what}, on {data['test']} test images: {', '.join(said)}."
 
 
-def _curves(history: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
-    """Draw loss, validation, and the two collapse measures over the epochs."""
-    series = {
-        "Loss": [(row["epoch"] + 1, row["loss"]) for row in history],
-        "Validation accuracy": [
-            (row["epoch"] + 1, value) for row in history for value in list(row["validation"].values())[:1]
-        ],
-        "Spread of the features (0: collapsed, 1: isotropic)": _points(history, "feature_std"),
-        "Effective rank of the features": _points(history, "effective_rank"),
-    }
-    return [(title, curve_svg(points)) for title, points in series.items() if len(points) > 1]
+def _confusions(section: Section) -> list[dict[str, Any]]:
+    """Add up the confusion matrices of the shown row's and the baselines' runs, by evaluator."""
+    shown = section.shown_first()
+    rows = [shown, *(row for row in section.main_rows if row.baseline and row is not shown)]
+    return [
+        {"row": wording.named(row), "evaluator": name, "counts": counts, "runs": len(row.runs)}
+        for row in rows
+        for name in section.judges
+        if (counts := _added(row, name))
+    ]
 
 
-def _points(history: Sequence[Mapping[str, Any]], measure: str) -> list[tuple[float, float]]:
-    return [(row["epoch"] + 1, row[measure]) for row in history if row[measure] is not None]
-
-
-def curve_svg(points: Sequence[tuple[float, float]]) -> str:
-    """Draw one line with its axes as an SVG element; colours come from the page's style sheet.
-
-    Args:
-        points: (x, y) pairs in the order of x, at least two.
-    """
-    xs, ys = [p[0] for p in points], [p[1] for p in points]
-    low, high = min(ys), max(ys)
-    if high - low < 1e-9:
-        low, high = low - 0.5, high + 0.5
-    inner_w, inner_h = _WIDTH - _LEFT - 12, _HEIGHT - _BOTTOM - 10
-
-    def place(x: float, y: float) -> tuple[float, float]:
-        across = (x - xs[0]) / (xs[-1] - xs[0])
-        return _LEFT + inner_w * across, 10 + inner_h * (1 - (y - low) / (high - low))
-
-    lines = "".join(
-        f'<line x1="{a[0]:.1f}" y1="{a[1]:.1f}" x2="{b[0]:.1f}" y2="{b[1]:.1f}" class="curve"/>'
-        for a, b in pairwise(place(x, y) for x, y in points)
-    )
-    levels = [(y, place(xs[0], y)[1]) for y in (low, (low + high) / 2, high)]
-    ticks = "".join(
-        f'<line x1="{_LEFT}" y1="{down:.1f}" x2="{_WIDTH - 12}" y2="{down:.1f}" class="grid"/>'
-        f'<text x="{_LEFT - 6}" y="{down + 4:.1f}" text-anchor="end">{y:.3g}</text>'
-        for y, down in levels
-    )
-    ends = "".join(
-        f'<text x="{place(x, low)[0]:.1f}" y="{_HEIGHT - 6}" text-anchor="{anchor}">{x:g}</text>'
-        for x, anchor in ((xs[0], "start"), (xs[-1], "end"))
-    )
-    return f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img">{ticks}{ends}{lines}</svg>'
+def _added(row: Row, evaluator: str) -> list[list[int]]:
+    matrices = [run.evaluations.get(evaluator, {}).get("confusion_matrix") for run in row.runs]
+    if not all(matrices):
+        return []
+    return [[sum(cells) for cells in zip(*lines, strict=True)] for lines in zip(*matrices, strict=True)]

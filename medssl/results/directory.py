@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import yaml
 from rich.table import Table
 
@@ -17,7 +19,7 @@ from medssl.io.files import write_atomic
 from medssl.results.metrics_table import metric_rows
 from medssl.results.upgrade import SCHEMA, upgraded
 
-__all__ = ["SCHEMA", "RunDirectory", "RunResult"]
+__all__ = ["SCHEMA", "RunDirectory", "RunResult", "read_arrays", "read_history"]
 
 
 @dataclass(frozen=True)
@@ -91,6 +93,7 @@ class RunDirectory:
         self.features = path / "features.npz"
         self.predictions = path / "predictions.npz"
         self.diagnostics = path / "diagnostics.npz"
+        self.pictures = path / "pictures.npz"
         self.result = path / "result.json"
         self.report = path / "report.html"
 
@@ -175,3 +178,21 @@ class RunDirectory:
         """Write ``result.json``: the last thing a run does."""
         write_atomic(self.result, (json.dumps(values, indent=2, allow_nan=False) + "\n").encode())
         return self.load()
+
+
+def read_arrays(path: Path) -> dict[str, np.ndarray]:
+    """Read the arrays of an ``.npz`` file of a run; empty where there is none, or it is damaged."""
+    try:
+        with path.open("rb") as opened, np.load(opened) as file:
+            return dict(file)
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile):
+        return {}
+
+
+def read_history(directory: RunDirectory) -> list[dict[str, Any]]:
+    """Read ``history.jsonl``, one mapping per epoch; empty where there is none, or it is damaged."""
+    try:
+        lines = directory.history.read_text(encoding="utf-8").splitlines()
+        return [dict(json.loads(line)) for line in lines if line]
+    except (OSError, ValueError, TypeError):
+        return []

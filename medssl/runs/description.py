@@ -15,7 +15,7 @@ from medssl.runs.seen import Judged
 from medssl.train.machine.device import describe_environment
 from medssl.train.machine.small_maps import REASON
 
-__all__ = ["Remarks", "describe"]
+__all__ = ["Remarks", "describe_run"]
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Remarks:
     warnings: Sequence[str]
 
 
-def describe(
+def describe_run(
     context: RunContext, trained: Trained, findings: Evaluated, remarks: Remarks, seconds: float
 ) -> dict[str, Any]:
     """Return the content of ``result.json``.

@@ -25,10 +25,11 @@ from medssl.recipe import Recipe, choose, resolve
 from medssl.results.directory import RunDirectory, RunResult
 from medssl.runs.blame import naming_the_plugin
 from medssl.runs.context import RunContext
-from medssl.runs.description import Remarks, describe
+from medssl.runs.description import Remarks, describe_run
 from medssl.runs.evaluation import evaluate
 from medssl.runs.features import extract_features
 from medssl.runs.listener import Listener
+from medssl.runs.pictures import leave_pictures
 from medssl.runs.pretraining import Trained, pretrain, save
 from medssl.runs.reuse import adopt, find_pretrained
 from medssl.runs.seen import hold_against
@@ -100,7 +101,8 @@ def execute(recipe: Recipe, *, catalog: Catalog, place: Place, listener: Listene
     _require_weights(recipe)
     with _open_directory(recipe, place) as directory, naming_the_plugin(recipe):
         if finished := directory.finished():
-            return require_origin(finished, recipe, DataOrigin.of(recipe.dataset, catalog, place.data_dir))
+            result = require_origin(finished, recipe, DataOrigin.of(recipe.dataset, catalog, place.data_dir))
+            return result if directory.report.exists() else _with_page(result, catalog)
         start = time.perf_counter()
         with collect_warnings() as warnings:
             listener.stage("data")
@@ -117,8 +119,11 @@ def execute(recipe: Recipe, *, catalog: Catalog, place: Place, listener: Listene
             features = extract_features(context, trained.encoder)
             listener.stage("evaluation")
             findings = evaluate(context, trained.encoder, features)
+            listener.stage("report")
+            leave_pictures(context, trained, features, findings)
         remarks = Remarks(seen, warnings)
-        return directory.finish(describe(context, trained, findings, remarks, time.perf_counter() - start))
+        seconds = time.perf_counter() - start
+        return _with_page(directory.finish(describe_run(context, trained, findings, remarks, seconds)), catalog)
 
 
 def _require_weights(recipe: Recipe) -> None:
@@ -127,6 +132,14 @@ def _require_weights(recipe: Recipe) -> None:
             f"the method '{recipe.method.name}' needs an encoder with weights. This recipe starts from random ones. "
             "Give --init FILE, or --init pretrained for timm's own."
         )
+
+
+def _with_page(result: RunResult, catalog: Catalog) -> RunResult:
+    """Write ``report.html``."""
+    from medssl.report.page import write_page  # noqa: PLC0415  (matplotlib, half a second: not before it is needed)
+
+    write_page(result, catalog)
+    return result
 
 
 def _train(context: RunContext, *, anew: bool) -> Trained:

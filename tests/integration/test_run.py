@@ -102,6 +102,7 @@ def test_a_run_leaves_every_file_and_a_valid_result(finished):
         "encoder.safetensors",
         "state.pt",
         "features.npz",
+        "pictures.npz",
         "predictions.npz",
         "result.json",
         "report.html",

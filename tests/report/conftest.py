@@ -3,6 +3,7 @@
 import copy
 import hashlib
 import json
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from medssl.evaluation.metrics import metric_facts
 from medssl.evaluation.scoring import score
 from medssl.recipe import resolve
 from medssl.results.directory import SCHEMA, RunDirectory
+from medssl.results.pictures import Card, FeatureMap, Neighbours, Pictures, write_pictures
 
 METHOD = "mae"  # a method whose module is quick to import
 
@@ -46,7 +48,6 @@ def made_run(
     images=3,
     warnings=(),
     collapsed=None,
-    with_map=False,
     directory=None,
     protocol=None,
     total=None,
@@ -69,8 +70,7 @@ def made_run(
     ids, label = features["test_id"], features["test_label"]
     proba = {name: made_predictions(label, len(plugin.classes), accuracy, generator) for name in ("knn", "linear")}
     np.savez(place.predictions, id=ids, label=label, **proba)
-    if with_map:
-        np.savez(place.diagnostics, id=ids, label=label, tsne_xy=generator.normal(size=(len(ids), 2)) + label[:, None])
+    write_pictures(place.pictures, made_pictures(features, proba, list(plugin.classes), generator))
     write_history(place, epochs, generator)
     target = Classes(tuple(plugin.classes))
     groups = np.array([samples[name].group for name in ids])
@@ -126,6 +126,30 @@ def made_features(samples, split, accuracy, generator):
         arrays |= {f"{part}_id": np.array(ids), f"{part}_label": label}
         arrays[f"{part}_x"] = (centres[label] + generator.normal(size=(len(ids), 8))).astype(np.float32)
     return arrays
+
+
+JPEG = b"\xff\xd8\xff a picture"
+
+
+def made_pictures(features, proba, classes, generator):
+    """A picture of everything, and a map on which classes lie apart."""
+    ids, label = features["test_id"].tolist(), features["test_label"]
+    cards = [Card(id=name, label=classes[own]) for name, own in zip(ids, label, strict=True)]
+    training = [Card(id=name, label=classes[0]) for name in features["train_id"].tolist()[:2]]
+    near = Neighbours(query=cards[0], found=tuple(replace(card, right=True, note="cosine 0.90") for card in training))
+    xy = generator.normal(size=(len(ids), 2)) + label[:, None]
+    return Pictures(
+        plain={card.id: JPEG for card in (*cards, *training)},
+        samples=tuple(training),
+        views=((JPEG, JPEG), (JPEG, JPEG)),
+        augmentation="crop_scale 0.2 to 1",
+        neighbours=(near,),
+        mistakes={name: (replace(cards[1], note=f"wrong by {name}", right=False),) for name in proba},
+        sheet=JPEG,
+        side=64,
+        columns=25,
+        map=FeatureMap(how="t-SNE", ids=tuple(ids), label=tuple(label.tolist()), xy=xy, of=len(ids)),
+    )
 
 
 def made_predictions(label, classes, accuracy, generator):

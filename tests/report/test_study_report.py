@@ -8,13 +8,17 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
+from medssl.catalog import load_catalog
 from medssl.errors import CheckpointError
-from medssl.report.study import find_runs, write_report
+from medssl.report.missing import Missing, find_runs
+from medssl.report.page import template_environment, write_page
+from medssl.report.study import write_report
 from medssl.results.metrics_table import metric_text
 
+MISSING = [Missing(name="phantom-dcl-0", dataset="phantom"), Missing(name="x-dcl-1", dataset="x", failure="why")]
 VOID = {"meta", "img", "br"}
 EVERYTHING = [
-    {"batch_size": 4, "seed": 0, "warnings": ["a <tag> & more"], "with_map": True},
+    {"batch_size": 4, "seed": 0, "warnings": ["a <tag> & more"]},
     {"batch_size": 4, "seed": 1},
     {"batch_size": 8, "seed": 0},
     {"batch_size": 4, "seed": 0, "fraction": 0.1},
@@ -56,7 +60,7 @@ class Page(HTMLParser):
 def report(tmp_path_factory, make_run_in):
     folder = tmp_path_factory.mktemp("study")
     runs = [make_run_in(folder / "runs", **options) for options in EVERYTHING]
-    paths = write_report(runs, folder / "report", unfinished=["phantom-dcl-0"])
+    paths = write_report(runs, folder / "report", missing=MISSING)
     return runs, folder, paths
 
 
@@ -103,8 +107,10 @@ def test_every_part_is_there(page):
         assert f"<h3>{title}</h3>" in page, title
     assert "On this data" in page
     assert "a &lt;tag&gt; &amp; more" in page
-    assert "<summary>1 run left out: not finished</summary>" in page
-    assert "<li>phantom-dcl-0</li>" in page
+    assert "<summary>2 runs left out: failed or not finished</summary>" in page
+    assert "<li>phantom-dcl-0</li><li>x-dcl-1: why</li>" in page
+    assert "1 run is missing here: not finished." in page
+    assert "failed.</p>" not in page  # that was on another dataset
 
 
 def test_single_runs_are_shown_with_the_numbers_of_their_result(report, page):
@@ -162,7 +168,7 @@ def test_tables_and_figures_lie_beside_the_page(report):
 def test_the_same_runs_give_the_same_files(report):
     runs, folder, paths = report
     again = folder / "again"
-    assert [path.relative_to(again) for path in write_report(runs, again, unfinished=["phantom-dcl-0"])] == [
+    assert [path.relative_to(again) for path in write_report(runs, again, missing=MISSING)] == [
         path.relative_to(folder / "report") for path in paths
     ]
     for path in paths:
@@ -171,7 +177,7 @@ def test_the_same_runs_give_the_same_files(report):
 
 def test_a_part_without_data_is_left_out(make_run, tmp_path):
     run = make_run(epochs=0)
-    for name in ("features.npz", "predictions.npz"):
+    for name in ("pictures.npz", "predictions.npz"):
         (run.path / name).unlink()
     for scores in run.evaluations.values():
         del scores["reliability"]
@@ -180,20 +186,52 @@ def test_a_part_without_data_is_left_out(make_run, tmp_path):
     for title in ("Batch size", "Few labels", "Maps", "Training images", "Nearest", "Most confident", "Calibration"):
         assert f"<h3>{title}" not in page
     assert "<figure></figure>" not in page
-    assert "no images were looked for" in page
+    assert "mae, seed 0 has left no pictures. Run it again with --force to have them." in page
 
 
-def test_images_that_are_gone_are_said_to_be(make_run, tmp_path):
-    runs = [make_run(seed=seed) for seed in range(2)]
-    for run in runs:
-        run.values["dataset"] = "folder"
-        run.values["recipe"]["dataset"] = {"plugin": "folder"}
-        run.values["data"]["directory"] = str(tmp_path / "moved")
-    page = write_report(runs, tmp_path / "report")[0].read_text()
+def test_a_report_without_images_holds_none_and_keeps_its_maps(make_run, tmp_path):
+    page = write_report([make_run()], tmp_path / "report", images=False)[0].read_text()
     Page(page)
-    assert "Images are left out:" in page
-    assert "<h3>Nearest neighbours</h3>" not in page
+    assert "This page leaves out the images" in page
+    assert "data:image" not in page
     assert "<h3>Maps of the test features</h3>" in page
+
+
+def test_the_mistakes_are_those_of_the_best_evaluator_and_other_pictures_stay_away(make_run, tmp_path):
+    run = make_run()
+    run.evaluations["linear"]["accuracy"]["value"] = 1.0
+    page = write_report([run], tmp_path / "report")[0].read_text()
+    assert "wrong by linear" in page
+    assert "wrong by knn" not in page
+
+
+def test_a_run_has_a_page_of_its_own(make_run):
+    run = make_run()
+    path = write_page(run, load_catalog())
+    assert path == run.path / "report.html"
+    page = path.read_text()
+    found = Page(page)
+    assert all(address.startswith(("#", "data:")) for address in found.addresses)
+    for title in ("Pre-training", "Confusion matrices", "Calibration", "Most confident mistakes", "Data"):
+        assert f"<h3>{title}</h3>" in page
+    for evaluator in ("knn", "linear"):
+        assert metric_text(run.evaluations[evaluator]["auroc"]) in page
+
+
+@pytest.mark.parametrize("damage", [b"", b"PK\x03\x04 no archive"])
+def test_damaged_files_are_left_out_of_a_page(make_run, damage):
+    run = make_run()
+    for name in ("pictures.npz", "history.jsonl"):
+        (run.path / name).write_bytes(damage)
+    page = write_page(run, load_catalog()).read_text()
+    assert "has left no pictures" in page
+    assert "<h3>Pre-training</h3>" not in page
+
+
+def test_what_a_sentence_sets_between_backticks_is_code_and_nothing_else_is_markup():
+    page = template_environment().from_string("{{ text | coded }}")
+    assert page.render(text="`a --b` keeps <b> & `c`") == "<code>a --b</code> keeps &lt;b&gt; &amp; <code>c</code>"
+    assert page.render(text="it's a lone ` one") == "it&#39;s a lone ` one"
 
 
 def test_several_datasets_have_an_answer_each_at_the_top(make_run, tmp_path):
@@ -211,7 +249,7 @@ def test_runs_are_found_in_folders_and_by_name(make_run, tmp_path):
     results, unfinished = find_runs([tmp_path / "runs", first.path])
     assert {result.path for result in results} == {first.path.resolve(), second.path.resolve()}
     assert len(results) == 2
-    assert unfinished == ["half"]
+    assert unfinished == [Missing(name="half")]
     assert len(find_runs([second.path])[0]) == 1
 
 
@@ -219,11 +257,12 @@ def test_a_study_tells_why_a_run_is_missing(make_run, tmp_path):
     first = make_run()
     cells = [
         {"directory": first.path.name, "state": "done"},
-        {"directory": "d-simsiam-1", "state": "failed", "message": "the loss is no number"},
+        {"directory": "d-simsiam-1", "dataset": "d", "state": "failed", "message": "the loss is no number"},
         {"directory": "d-dcl-2", "state": "pending"},
     ]
     (tmp_path / "runs" / "study.json").write_text(json.dumps({"cells": cells}))
-    assert find_runs([tmp_path / "runs"])[1] == ["d-simsiam-1: the loss is no number"]
+    (found,) = find_runs([tmp_path / "runs"])[1]
+    assert (found.name, found.dataset, found.failure) == ("d-simsiam-1", "d", "the loss is no number")
 
 
 @pytest.mark.parametrize("name", ["empty", "missing"])
@@ -243,5 +282,5 @@ def test_runs_that_were_moved_together_keep_their_pictures(make_run, tmp_path):
     run = make_run()
     shutil.copytree(run.path.parent, tmp_path / "moved")
     [moved], _ = find_runs([tmp_path / "moved"])
-    page = write_report([moved], tmp_path / "report", data_dir=tmp_path)[0].read_text()
+    page = write_report([moved], tmp_path / "report")[0].read_text()
     assert "<h3>Nearest neighbours</h3>" in page

@@ -1,4 +1,4 @@
-"""Maps of the test features in two dimensions: the runs' own, or one made here; figure 4 of the ICIP 2023 paper.
+"""Drawings of the maps of test features that the runs left; figure 4 of the ICIP 2023 paper.
 
 n points, K classes.
 """
@@ -13,26 +13,23 @@ from xml.sax.saxutils import escape
 import numpy as np
 
 from medssl.report.figures.palette import ROLES, class_colours
-from medssl.report.pictures.gallery import read_arrays
 from medssl.report.sections import Section
 from medssl.report.words.wording import count, run_name
-from medssl.results.directory import RunResult
+from medssl.results.directory import RunDirectory, RunResult, read_arrays
+from medssl.results.pictures import read_pictures
 from medssl.study.results.summary import Row
 
-__all__ = ["HEIGHT", "SHAPES", "WIDTH", "FeatureMap", "make_maps", "map_file"]
+__all__ = ["HEIGHT", "SHAPES", "WIDTH", "DrawnMap", "make_maps", "map_file"]
 
 WIDTH, HEIGHT, _EDGE = 360.0, 300.0, 10.0  # of the drawing, in its own unit
 _MAY = 4  # maps of one section
-_POINTS = 500  # of one map: as many small pictures are kept for it
-_MADE_FROM = 500  # images that a map is made from here: 3 s on one core of 2026
-_MADE = "t-SNE, made for this report"
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
 
 @dataclass(frozen=True, kw_only=True)
-class FeatureMap:
-    """One map.
+class DrawnMap:
+    """A run's map, placed in a drawing.
 
     Attributes:
         name: Unique in the report.
@@ -75,65 +72,35 @@ class FeatureMap:
         return {**known, **sheet, "places": [places.get(name, -1) for name in self.ids]}
 
 
-def make_maps(section: Section) -> list[FeatureMap]:
-    """Show the features of the first pre-trained row and of the baselines, each by its first run."""
+def make_maps(section: Section) -> list[DrawnMap]:
+    """Draw the maps of the first pre-trained row and of the baselines, each of its first run."""
     shown = section.shown_first()
     rows = [shown, *(row for row in section.main_rows if row.baseline and row is not shown)][:_MAY]
-    maps = [_make(section, row, number) for number, row in enumerate(rows)]
+    maps = [_draw(section, row, number) for number, row in enumerate(rows)]
     return [found for found in maps if found]
 
 
-def _make(section: Section, row: Row, number: int) -> FeatureMap | None:
+def _draw(section: Section, row: Row, number: int) -> DrawnMap | None:
     run = row.runs[0]
-    found = _own_map(run) or _made_map(run)
-    if found is None:
+    pictures = read_pictures(RunDirectory(run.path).pictures)
+    if pictures is None or pictures.map is None:
         return None
-    how, ids, label, xy = found
-    chosen = np.sort(np.random.default_rng(0).permutation(len(ids))[:_POINTS])
-    x, y = _fitted(xy[chosen])
+    found = pictures.map
+    x, y = _fitted(found.xy)
     evaluator = section.evaluators[0] if section.evaluators else ""
-    some = f"{len(chosen)} of {count(len(ids), 'test image')}" if len(chosen) < len(ids) else f"{len(ids)} test images"
-    return FeatureMap(
+    images = count(found.of, "test image")
+    return DrawnMap(
         name=f"{section.key}-map-{number}",
         title=run_name(row),
-        caption=f"{how} of {some}.",
-        ids=tuple(str(ids[i]) for i in chosen),
-        label=tuple(int(label[i]) for i in chosen),
-        said=tuple(_predicted(run, evaluator, ids[chosen])),
+        caption=f"{found.how} of {f'{len(found.ids)} of {images}' if len(found.ids) < found.of else images}.",
+        ids=found.ids,
+        label=found.label,
+        said=tuple(_predicted(run, evaluator, found.ids)),
         evaluator=evaluator,
         x=tuple(x.round(1).tolist()),
         y=tuple(y.round(1).tolist()),
         classes=tuple(run.values["data"]["classes"]),
     )
-
-
-def _own_map(run: RunResult) -> tuple[str, Array, Array, Array] | None:
-    """Take a map that an evaluator of the run has left: an array of two columns whose name ends in ``_xy``."""
-    arrays = read_arrays(run, "diagnostics")
-    for key, xy in arrays.items():
-        if key.endswith("_xy") and xy.ndim == 2 and xy.shape[1] == 2 and np.isfinite(xy).all() and len(xy) > 2:
-            return f"Map by {key.removesuffix('_xy')}", arrays["id"], arrays["label"], xy
-    return None
-
-
-def _made_map(run: RunResult) -> tuple[str, Array, Array, Array] | None:
-    """Make a map of a part of the test features by t-SNE; ``None`` where there are fewer than ten."""
-    features = read_arrays(run, "features")
-    if len(features.get("test_x", ())) < 10:
-        return None
-    from sklearn import decomposition, manifold  # noqa: PLC0415  (most reports need none of it)
-
-    chosen = np.sort(np.random.default_rng(0).permutation(len(features["test_x"]))[:_MADE_FROM])
-    x = features["test_x"][chosen].astype(np.float64)
-    x /= np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12)
-    if x.std(axis=0).max() < 1e-9:  # collapsed to one point
-        return None
-    pca: Any = decomposition.PCA
-    tsne: Any = manifold.TSNE
-    reduced = pca(min(50, *x.shape), random_state=0).fit_transform(x)
-    perplexity = min(30.0, (len(x) - 1) / 3)  # scikit-learn's default
-    xy = tsne(perplexity=perplexity, init="pca", random_state=0).fit_transform(reduced)
-    return _MADE, features["test_id"][chosen], features["test_label"][chosen], xy
 
 
 def _fitted(xy: Array) -> tuple[Array, Array]:
@@ -145,12 +112,12 @@ def _fitted(xy: Array) -> tuple[Array, Array]:
     return placed[:, 0], HEIGHT - placed[:, 1]
 
 
-def _predicted(run: RunResult, evaluator: str, ids: Array) -> Iterator[int]:
-    predictions = read_arrays(run, "predictions")
+def _predicted(run: RunResult, evaluator: str, ids: Sequence[str]) -> Iterator[int]:
+    predictions = read_arrays(RunDirectory(run.path).predictions)
     if evaluator in predictions:
         said = dict(zip(predictions["id"].tolist(), predictions[evaluator].argmax(axis=1).tolist(), strict=True))
-        if all(name in said for name in ids.tolist()):
-            yield from (said[name] for name in ids.tolist())
+        if all(name in said for name in ids):
+            yield from (said[name] for name in ids)
 
 
 # --------------------------------------------------------------------------------------------------------------- file
@@ -166,7 +133,7 @@ SHAPES: Sequence[str] = (
 )
 
 
-def map_file(found: FeatureMap, colours: Mapping[str, tuple[str, str]] = ROLES) -> str:
+def map_file(found: DrawnMap, colours: Mapping[str, tuple[str, str]] = ROLES) -> str:
     """Write a map as an SVG file of its own, in plain colours, with its legend below."""
     lines = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH:g} {HEIGHT + 18 * len(found.classes) + 8:g}">',

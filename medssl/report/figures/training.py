@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -15,7 +14,7 @@ from medssl.report.figures.palette import Style
 from medssl.report.figures.scores import CURVES, name_ends
 from medssl.report.sections import Section
 from medssl.report.words.wording import short
-from medssl.results.directory import RunDirectory, RunResult
+from medssl.results.directory import RunDirectory, read_history
 from medssl.study.results.summary import Row
 
 __all__ = ["reliability_figure", "training_figures"]
@@ -28,7 +27,7 @@ Epochs = Sequence[Mapping[str, Any]]
 
 def training_figures(section: Section, styles: Mapping[str, Style]) -> Iterator[Drawing]:
     """Draw loss by variant of a method, then validation and effective rank of all methods together."""
-    histories = {row.label: [_read_history(run) for run in row.runs] for row in section.main_rows}
+    histories = {row.label: [read_history(RunDirectory(run.path)) for run in row.runs] for row in section.main_rows}
     rows = [row for row in section.main_rows if any(len(epochs) > 1 for epochs in histories[row.label])]
     if not rows:
         return
@@ -40,14 +39,6 @@ def training_figures(section: Section, styles: Mapping[str, Style]) -> Iterator[
         found = _by_epoch(section, rows, histories, styles, key, title, axis, value)
         if found:
             yield found
-
-
-def _read_history(run: RunResult) -> Epochs:
-    file = RunDirectory(run.path).history
-    try:
-        return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines() if line]
-    except (OSError, ValueError):
-        return []
 
 
 def _validation(epoch: Mapping[str, Any]) -> Any:

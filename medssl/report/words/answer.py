@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
+from medssl.report.missing import Missing
 from medssl.report.sections import Section
 from medssl.report.words.trust import majority_text, too_few_units, trust_text
 from medssl.report.words.wording import (
@@ -58,12 +59,13 @@ class Answer:
     statements: tuple[Statement, ...]
 
 
-def answer(section: Section, baselines: Mapping[str, str]) -> Answer:
+def answer(section: Section, baselines: Mapping[str, str], missing: Sequence[Missing] = ()) -> Answer:
     """Say what a section's numbers carry, and no more.
 
     Args:
         section: Rows with their comparisons.
         baselines: What each baseline is, in a few words, by the name of its method; all that are known, run or not.
+        missing: Runs that belong to the report and have no result.
     """
     statements = [
         _highest(section),
@@ -71,11 +73,20 @@ def answer(section: Section, baselines: Mapping[str, str]) -> Answer:
         *_against_baselines(section, baselines),
         *_batch_sizes(section),
         *_few_labels(section),
-        Statement(question="How far can this be trusted?", lines=tuple(trust_text(section))),
+        Statement(question="How far can this be trusted?", lines=(*_left_out(section, missing), *trust_text(section))),
     ]
     hopeless = list(too_few_units(section))
     headline = " ".join([_best_sentence(section), *(hopeless or _verdicts(section, baselines))])
     return Answer(headline=headline, statements=tuple(statements))
+
+
+def _left_out(section: Section, missing: Sequence[Missing]) -> Iterator[str]:
+    """Say how many runs on this dataset have failed, or are not finished."""
+    own = [run for run in missing if run.dataset in (None, section.rows[0].dataset)]
+    for some, what in (([m for m in own if m.failure], "failed"), ([m for m in own if not m.failure], "not finished")):
+        if some:
+            verb = "is" if len(some) == 1 else "are"
+            yield f"{count(len(some), 'run')} {verb} missing here: {what}."
 
 
 # ----------------------------------------------------------------------------------------------------------- headline

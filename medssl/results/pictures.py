@@ -1,0 +1,160 @@
+"""``pictures.npz``: the small pictures of a run, and the map of its test features, for the pages that show them.
+
+Pictures are JPEG bytes one after the other in one array; an index in JSON says which is which.
+"""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from medssl.io.files import write_atomic_with
+
+__all__ = ["Card", "FeatureMap", "Neighbours", "Pictures", "read_pictures", "write_pictures"]
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Card:
+    """One image to show.
+
+    Attributes:
+        id: Of the sample.
+        label: Its class.
+        note: What is to be said of it.
+        right: Whether it speaks for the encoder; ``None`` where that is no question.
+    """
+
+    id: str
+    label: str
+    note: str = ""
+    right: bool | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Neighbours:
+    """A test image and the training images whose features are nearest to its own."""
+
+    query: Card
+    found: tuple[Card, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeatureMap:
+    """A map of test features in two dimensions.
+
+    Attributes:
+        how: What made it: ``t-SNE``, or the name of an evaluator.
+        ids: n sample ids.
+        label: n class numbers.
+        xy: ``(n, 2)`` float64.
+        of: Test images there are; n of them are on the map.
+    """
+
+    how: str
+    ids: tuple[str, ...]
+    label: tuple[int, ...]
+    xy: Array
+    of: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pictures:
+    """Every picture that a run has left.
+
+    Attributes:
+        plain: Images as they are evaluated: JPEG by sample id.
+        samples: Some training images.
+        views: Random views of each sample, as JPEG.
+        augmentation: How they were drawn, in words.
+        neighbours: Of some test images.
+        mistakes: Test images on which an evaluator was wrong, the most confident first, by evaluator.
+        sheet: One JPEG with the images of the map, row by row; empty where there is no map.
+        side: Side of an image in it, in pixels.
+        columns: Images in one of its rows.
+        map: The map of the test features; ``None`` where the run made none.
+    """
+
+    plain: Mapping[str, bytes] = field(default_factory=dict)
+    samples: tuple[Card, ...] = ()
+    views: tuple[tuple[bytes, ...], ...] = ()
+    augmentation: str = ""
+    neighbours: tuple[Neighbours, ...] = ()
+    mistakes: Mapping[str, tuple[Card, ...]] = field(default_factory=dict)
+    sheet: bytes = b""
+    side: int = 0
+    columns: int = 0
+    map: FeatureMap | None = None
+
+
+def write_pictures(path: Path, pictures: Pictures) -> None:
+    """Write ``pictures.npz``."""
+    files: list[bytes] = []
+
+    def keep(content: bytes) -> int:
+        files.append(content)
+        return len(files) - 1
+
+    index = {
+        "plain": {name: keep(content) for name, content in pictures.plain.items()},
+        "samples": [asdict(card) for card in pictures.samples],
+        "views": [[keep(view) for view in views] for views in pictures.views],
+        "augmentation": pictures.augmentation,
+        "neighbours": [asdict(found) for found in pictures.neighbours],
+        "mistakes": {name: [asdict(card) for card in cards] for name, cards in pictures.mistakes.items()},
+        "sheet": keep(pictures.sheet),
+        "side": pictures.side,
+        "columns": pictures.columns,
+        "map": pictures.map and {k: v for k, v in vars(pictures.map).items() if k != "xy"},
+    }
+    arrays: dict[str, Any] = {
+        "jpeg": np.frombuffer(b"".join(files), np.uint8),
+        "end": np.cumsum([len(content) for content in files], dtype=np.int64),
+        "index": np.frombuffer(json.dumps(index).encode(), np.uint8),
+        "map_xy": np.empty((0, 2)) if pictures.map is None else pictures.map.xy.astype(np.float64),
+    }
+    write_atomic_with(path, lambda file: np.savez(file, **arrays))
+
+
+def read_pictures(path: Path) -> Pictures | None:
+    """Read ``pictures.npz``; ``None`` where there is none, or it is damaged."""
+    try:
+        with path.open("rb") as opened, np.load(opened) as file:
+            arrays = dict(file)
+        index = json.loads(arrays["index"].tobytes())
+        ends = [0, *arrays["end"].tolist()]
+        jpeg = arrays["jpeg"].tobytes()
+        return _from_index(index, [jpeg[a:b] for a, b in pairwise(ends)], arrays["map_xy"])
+    except (OSError, ValueError, KeyError, TypeError, IndexError, EOFError, zipfile.BadZipFile):
+        return None
+
+
+def _from_index(index: Mapping[str, Any], files: Sequence[bytes], xy: Array) -> Pictures:
+    found = index["map"]
+    return Pictures(
+        plain={name: files[i] for name, i in index["plain"].items()},
+        samples=_cards(index["samples"]),
+        views=tuple(tuple(files[i] for i in views) for views in index["views"]),
+        augmentation=index["augmentation"],
+        neighbours=tuple(Neighbours(query=Card(**n["query"]), found=_cards(n["found"])) for n in index["neighbours"]),
+        mistakes={name: _cards(cards) for name, cards in index["mistakes"].items()},
+        sheet=files[index["sheet"]],
+        side=index["side"],
+        columns=index["columns"],
+        map=found
+        and FeatureMap(
+            how=found["how"], ids=tuple(found["ids"]), label=tuple(found["label"]), xy=xy, of=int(found["of"])
+        ),
+    )
+
+
+def _cards(values: Sequence[Mapping[str, Any]]) -> tuple[Card, ...]:
+    return tuple(Card(**value) for value in values)

@@ -1,0 +1,106 @@
+"""The small pictures that a run leaves for its page: ``pictures.npz``.
+
+N images, S side of a picture in pixels.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+
+import numpy as np
+from PIL import Image
+
+from medssl.contracts import ViewGroup, ViewSpec
+from medssl.preview.shown import Pixels, Shown, describe_augmentation
+from medssl.results.pictures import FeatureMap, Pictures, write_pictures
+from medssl.runs.context import RunContext
+from medssl.runs.evaluation import Evaluated
+from medssl.runs.feature_map import make_map
+from medssl.runs.features import PartFeatures
+from medssl.runs.pretraining import Trained
+from medssl.runs.shown import choose_mistakes, choose_neighbours, choose_samples
+from medssl.train.loop.method import view_spec
+
+__all__ = ["leave_pictures"]
+
+_SIDE = 112  # of a picture in a gallery
+_SMALL = 64  # of one in the sheet behind the map
+_COLUMNS = 25  # of that sheet
+_VIEWS = 4  # views shown of one image
+
+
+def leave_pictures(context: RunContext, trained: Trained, features: PartFeatures, findings: Evaluated) -> None:
+    """Write ``pictures.npz``: the map of the test features, and every image that the run's page shows."""
+    classes = context.data.classes
+    train, test = features["train"], features["test"]
+    found = make_map(test, findings.arrays, trained.source)
+    samples = choose_samples(train[0], classes)
+    neighbours = choose_neighbours(train, test, classes)
+    mistakes = {name: choose_mistakes(test[0], proba, classes) for name, proba in findings.predictions.items()}
+    cards = [*samples, *(card for some in mistakes.values() for card in some)]
+    cards += [card for near in neighbours for card in (near.query, *near.found)]
+    gallery = _Gallery(context)
+    write_pictures(
+        context.directory.pictures,
+        Pictures(
+            plain=gallery.plain([card.id for card in cards]),
+            samples=samples,
+            views=gallery.views([card.id for card in samples], trained.views),
+            augmentation=describe_augmentation(context.view_maker.augmentation),
+            neighbours=neighbours,
+            mistakes=mistakes,
+            sheet=gallery.sheet(found),
+            side=_SMALL,
+            columns=_COLUMNS,
+            map=found,
+        ),
+    )
+
+
+class _Gallery:
+    """Turns sample ids into JPEG bytes."""
+
+    def __init__(self, context: RunContext) -> None:
+        self._context = context
+        self._shown = Shown(context.view_maker)
+
+    def plain(self, ids: Sequence[str]) -> dict[str, bytes]:
+        """Return each image as it is evaluated."""
+        names = list(dict.fromkeys(ids))
+        pictures = self._shown.plain(self._context.data.rows(names), _SIDE) if names else ()
+        return {name: _jpeg(picture, 82) for name, picture in zip(names, pictures, strict=True)}
+
+    def views(self, ids: Sequence[str], spec: ViewSpec | None) -> tuple[tuple[bytes, ...], ...]:
+        """Return up to four random views of each image: those of the method, plain ones where it trains nothing."""
+        if not ids:
+            return ()
+        recipe, data = self._context.recipe, self._context.data
+        if spec is None:  # an adopted encoder was trained elsewhere, but on the views of this method
+            spec = view_spec(recipe, num_samples=len(data.pretrained_on), num_classes=len(data.classes))
+        spec = spec or ViewSpec((ViewGroup(count=_VIEWS),))
+        columns: list[Pixels] = []
+        for epoch in range(-(-_VIEWS // spec.count)):
+            columns += self._shown.views(data.rows(ids), spec, epoch)
+        return tuple(tuple(_jpeg(view[i], 82) for view in columns[:_VIEWS]) for i in range(len(ids)))
+
+    def sheet(self, found: FeatureMap | None) -> bytes:
+        """Return one picture with the images of a map, row by row."""
+        if found is None:
+            return b""
+        pictures = self._shown.plain(self._context.data.rows(found.ids), _SMALL)
+        sheet = np.zeros((-(-len(pictures) // _COLUMNS) * _SMALL, _COLUMNS * _SMALL, 3), np.uint8)
+        for i, picture in enumerate(pictures):
+            top, left = i // _COLUMNS * _SMALL, i % _COLUMNS * _SMALL
+            sheet[top : top + _SMALL, left : left + _SMALL] = picture
+        return _jpeg(sheet, 70)
+
+
+def _jpeg(picture: Pixels, quality: int) -> bytes:
+    image = Image.fromarray(picture)
+    grey = image.convert("L")
+    if np.array_equal(np.asarray(grey.convert("RGB")), picture):
+        image = grey  # a third of the bytes
+    file = io.BytesIO()
+    image.save(file, "JPEG", quality=quality)
+    return file.getvalue()
