@@ -10,6 +10,7 @@ from medssl.report.sections import Section
 from medssl.report.words.wording import run_name
 from medssl.results.directory import RunDirectory
 from medssl.results.pictures import Card, Neighbours, Pictures, read_pictures
+from medssl.study.results.summary import Row
 
 __all__ = ["NO_IMAGES", "Gallery", "make_gallery"]
 
@@ -57,7 +58,7 @@ def make_gallery(section: Section) -> Gallery:
     pictures = read_pictures(RunDirectory(row.runs[0].path).pictures)
     if pictures is None:
         return Gallery(missing=f"{run_name(row)} has left no pictures. Run it again with --force to have them.")
-    evaluator = _best_evaluator(section, row.label)
+    evaluator = _best_evaluator(section, row)
     mistakes = pictures.mistakes.get(evaluator, ())
     return Gallery(
         shown=run_name(row),
@@ -75,13 +76,10 @@ def make_gallery(section: Section) -> Gallery:
     )
 
 
-def _best_evaluator(section: Section, label: str) -> str:
+def _best_evaluator(section: Section, shown: Row) -> str:
     """The evaluator that scored this row highest: the one whose mistakes are worth a look."""
     found = {
-        name: estimate.value or 0.0
-        for name in section.judges
-        for row, estimate in section.ranked(name)
-        if row.label == label
+        name: estimate.value or 0.0 for name in section.judges for row, estimate in section.ranked(name) if row is shown
     }
     return max(found, key=found.__getitem__, default="")
 

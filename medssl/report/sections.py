@@ -174,14 +174,18 @@ class Section:
             found.setdefault(f"{cell.method}{batch}", {})[cell.evaluator] = cell
         return list(found.items())
 
+    def name_of(self, key: str) -> str:
+        """Return the label of a row."""
+        return next(row.label for row in self.rows if row.key == key)
+
     def between(self, first: Row, second: Row, evaluator: str, metric: str | None = None) -> Comparison | None:
         """How the first row differs from the second (in the metric that leads), whichever way round it was tested."""
         metric = metric or self.lead
         for found in self.comparisons:
             if (found.evaluator, found.metric) == (evaluator, metric):
-                if (found.first, found.second) == (first.label, second.label):
+                if (found.first, found.second) == (first.key, second.key):
                     return found
-                if (found.first, found.second) == (second.label, first.label):
+                if (found.first, found.second) == (second.key, first.key):
                     return _turned(found)
         return None
 
@@ -191,39 +195,61 @@ def make_sections(summary: Summary) -> list[Section]:
     found: dict[tuple[Any, ...], list[Row]] = {}
     for row in summary.rows:
         found.setdefault(_identity(row), []).append(row)
-    keys = _unique([f"{rows[0].dataset}-{rows[0].split}" for rows in found.values()])
-    return [_section(key, rows, summary) for key, rows in zip(keys, found.values(), strict=True)]
+    together = list(found.values())
+    keys = _unique([f"{rows[0].dataset}-{rows[0].split}" for rows in together])
+    titles = _titles([rows[0] for rows in together])
+    return [_section(key, title, rows, summary) for key, title, rows in zip(keys, titles, together, strict=True)]
 
 
-def _section(key: str, rows: Sequence[Row], summary: Summary) -> Section:
-    share = max(row.label_fraction for row in rows)
-    names = {row.label: _short_label(row, share) for row in rows}
+def _section(key: str, title: str, rows: Sequence[Row], summary: Summary) -> Section:
+    keys = {row.key for row in rows}
     methods = list(dict.fromkeys(row.method for row in rows))
     order = sorted(rows, key=lambda row: (row.baseline, methods.index(row.method), row.batch_size, -row.label_fraction))
     return Section(
         key=key,
-        title=_title(rows[0]),
-        rows=tuple(replace(row, label=names[row.label]) for row in order),
+        title=title,
+        rows=tuple(_shortened(order)),
         comparisons=tuple(
-            replace(c, first=names[c.first], second=names[c.second])
-            for c in summary.comparisons
-            if c.dataset == rows[0].dataset and names.keys() >= {c.first, c.second}
+            c for c in summary.comparisons if c.dataset == rows[0].dataset and keys >= {c.first, c.second}
         ),
         published=tuple(summary.published.get(rows[0].dataset, ())),
         confidence=summary.confidence,
     )
 
 
-def _short_label(row: Row, share: float) -> str:
-    """Leave out what the section's title says, and the share of labels where it is that of the main table."""
-    said = [f"{row.split} split", *([f"{100 * share:g} % of labels"] if row.label_fraction == share else [])]
-    return ", ".join(word for word in row.label.split(", ") if word not in said)
+def _shortened(rows: Sequence[Row]) -> Iterator[Row]:
+    """Leave out what the title says, what all rows share of the data, and the share of labels of the main table."""
+    share = max(row.label_fraction for row in rows)
+    common = set.intersection(*(set(row.facts) for row in rows))
+    for row in rows:
+        said = {"split", "label_fraction"} if row.label_fraction == share else {"split"}
+        said |= {fact.name for fact in common if fact.name == "data" or fact.name.startswith("dataset.")}
+        yield replace(row, facts=tuple(fact for fact in row.facts if fact.name not in said))
 
 
 def _identity(row: Row) -> tuple[Any, ...]:
-    """Tell datasets apart that go by one name: a plugin for folders may have read several of them."""
+    """Tell datasets apart that go by one name: one plugin may have read several folders, or several label columns."""
     data = row.runs[0].values["data"]
-    return row.dataset, row.split, tuple(data["classes"]), data["images"]
+    return row.dataset, row.split, tuple(data["classes"]), data.get("samples_sha256", data["images"])
+
+
+def _titles(rows: Sequence[Row]) -> list[str]:
+    """Name each section by a row of it; where that is one name, add the dataset's options that differ, or a number."""
+    titles = [_title(row) for row in rows]
+    detailed = []
+    for row, title in zip(rows, titles, strict=True):
+        alike = [_options(other) for other, its in zip(rows, titles, strict=True) if its == title]
+        differing = [f"{k} {v}" for k, v in _options(row).items() if any(other.get(k) != v for other in alike)]
+        detailed.append(", ".join([title, *differing]))
+    numbers: Counter[str] = Counter()
+    for i, title in enumerate(detailed):
+        numbers[title] += 1
+        detailed[i] = title if numbers[title] == 1 else f"{title} ({numbers[title]})"
+    return detailed
+
+
+def _options(row: Row) -> dict[str, Any]:
+    return {k: v for k, v in row.runs[0].values["recipe"]["dataset"].items() if k != "plugin"}
 
 
 def _title(row: Row) -> str:

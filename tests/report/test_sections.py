@@ -15,6 +15,33 @@ def test_rows_on_other_splits_and_other_images_stand_apart(make_run):
     found = sections_of(*runs)
     assert [section.key for section in found] == ["phantom-grouped", "phantom-random", "phantom-grouped-2"]
     assert all(len(section.rows) == 1 for section in found)
+    assert [section.title for section in found] == [
+        "phantom, grouped split",
+        "phantom, random split",
+        "phantom, grouped split (2)",
+    ]
+
+
+def test_two_label_columns_of_one_table_are_told_apart_by_their_titles(make_run):
+    runs = [make_run(), make_run(seed=1)]
+    for run, column in zip(runs, ("sex", "side"), strict=True):
+        run.values["recipe"]["dataset"]["label_column"] = column
+        run.values["data"]["samples_sha256"] = column  # other labels, another listing
+    found = sections_of(*runs)
+    assert [section.title for section in found] == [
+        "phantom, grouped split, label_column sex",
+        "phantom, grouped split, label_column side",
+    ]
+    assert [row.label for section in found for row in section.rows] == ["mae", "mae"]
+
+
+def test_one_listing_at_two_sizes_stays_in_one_table(make_run):
+    runs = [make_run(total=1), make_run(total=2)]
+    for run, size in zip(runs, (28, 64), strict=True):
+        run.values["recipe"]["dataset"]["size"] = size
+        run.values["data"]["samples_sha256"] = "same"
+    [section] = sections_of(*runs)
+    assert [row.label for row in section.rows] == ["mae, size 28", "mae, size 64"]
 
 
 def test_names_leave_out_what_title_and_main_table_say(make_run):

@@ -47,8 +47,8 @@ def score_figures(section: Section, styles: Mapping[str, Style]) -> Iterator[Dra
     if len(section.main_rows) < 2:
         return
     for name in section.judges[:_MAY]:
-        ranked = {row.label: (row, estimate) for row, estimate in section.ranked(name)}
-        rows = [ranked[row.label] for row in section.main_rows if row.label in ranked]
+        ranked = {row.key: (row, estimate) for row, estimate in section.ranked(name)}
+        rows = [ranked[row.key] for row in section.main_rows if row.key in ranked]
         if rows:
             yield _scores(section, name, rows, styles)
 
@@ -109,7 +109,7 @@ def batch_figures(section: Section, styles: Mapping[str, Style]) -> Iterator[Dra
     """Draw it against batch size, where some setting was trained at several: figure 3 of the ICIP 2023 paper."""
 
     def without(row: Row) -> str:
-        return row.label.replace(f", batch {row.batch_size}", "")
+        return row.label_without("batch_size")
 
     rows = [row for row in section.main_rows if not row.baseline]
     for name in section.judges[:_MAY]:
@@ -133,7 +133,7 @@ def label_figures(section: Section, styles: Mapping[str, Style]) -> Iterator[Dra
     """Draw it against the share of training labels, where there are several."""
 
     def without(row: Row) -> str:
-        return row.label.replace(f", {100 * row.label_fraction:g} % of labels", "")
+        return row.label_without("label_fraction")
 
     for name in section.judges[:_MAY]:
         series = _series(section.rows, (name, section.lead), lambda row: 100 * row.label_fraction, without, styles)

@@ -27,8 +27,8 @@ Epochs = Sequence[Mapping[str, Any]]
 
 def training_figures(section: Section, styles: Mapping[str, Style]) -> Iterator[Drawing]:
     """Draw loss by variant of a method, then validation and effective rank of all methods together."""
-    histories = {row.label: [read_history(RunDirectory(run.path)) for run in row.runs] for row in section.main_rows}
-    rows = [row for row in section.main_rows if any(len(epochs) > 1 for epochs in histories[row.label])]
+    histories = {row.key: [read_history(RunDirectory(run.path)) for run in row.runs] for row in section.main_rows}
+    rows = [row for row in section.main_rows if any(len(epochs) > 1 for epochs in histories[row.key])]
     if not rows:
         return
     yield _losses(section, rows, histories, styles)
@@ -56,7 +56,7 @@ def _losses(
     for axes, variant in zip(panels, variants, strict=False):
         for row in rows:
             if row.variant == variant:
-                for epochs in histories[row.label]:
+                for epochs in histories[row.key]:
                     _thin_line(axes, epochs, lambda epoch: epoch.get("loss"), styles[variant].colour)
         axes.set_title(variant, loc="left")
         _epochs(axes)
@@ -86,7 +86,7 @@ def _by_epoch(
     figure, [axes] = make_figure(CURVES)
     ends: dict[str, list[tuple[float, float]]] = {}
     for row in rows:
-        for epochs in histories[row.label]:
+        for epochs in histories[row.key]:
             last = _thin_line(axes, epochs, value, styles[row.variant].colour, styles[row.variant].line)
             if last is not None:
                 ends.setdefault(row.variant, []).append(last)

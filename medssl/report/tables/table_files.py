@@ -42,9 +42,17 @@ def _row_lines(section: Section) -> Iterator[Sequence[Any]]:
 
 def comparisons_csv(sections: Sequence[Section]) -> str:
     """One line per tested difference."""
-    names = ("evaluator", "metric", "first", "second", "difference", "low", "high", "p", "p_adjusted", "shown")
-    lines = ([s.key, *(getattr(found, name) for name in names)] for s in sections for found in s.comparisons)
-    return _csv(["section", *names], lines)
+    numbers = ("difference", "low", "high", "p", "p_adjusted", "shown")
+    lines = (
+        [
+            *(section.key, found.evaluator, found.metric),
+            *(section.name_of(found.first), section.name_of(found.second)),
+            *(getattr(found, name) for name in numbers),
+        ]
+        for section in sections
+        for found in section.comparisons
+    )
+    return _csv(["section", "evaluator", "metric", "first", "second", *numbers], lines)
 
 
 def runs_csv(sections: Sequence[Section], base: Path) -> str:

@@ -96,7 +96,7 @@ def _best_sentence(section: Section) -> str:
     highest = [(name, *ranked[0]) for name in section.judges if (ranked := section.ranked(name))]
     if not highest:
         return "On this data nothing was measured."
-    rows = {row.label: row for _, row, _ in highest}
+    rows = {row.key: row for _, row, _ in highest}
     most, title = _most(section, section.lead), section.lead_title
     if len(rows) > 1:
         parts = [f"by {name}, that of {_with_role(row)}, {estimate_text(estimate)}" for name, row, estimate in highest]
@@ -316,11 +316,8 @@ def _few_labels(section: Section) -> Iterator[Statement]:
 
 
 def _with_several_shares(rows: Sequence[Row]) -> list[Row]:
-    def setting(row: Row) -> str:
-        return ", ".join(word for word in row.label.split(", ") if not word.endswith("% of labels"))
-
-    counts = Counter(setting(row) for row in rows)
-    return [row for row in rows if counts[setting(row)] > 1]
+    counts = Counter(row.label_without("label_fraction") for row in rows)
+    return [row for row in rows if counts[row.label_without("label_fraction")] > 1]
 
 
 def _verdict(found: _Sorted) -> str:
@@ -346,6 +343,5 @@ def _baselines(rows: Sequence[Row]) -> list[Row]:
 def _described(row: Row, words: Mapping[str, str]) -> str:
     """Name a baseline with what it is: ``random (the untrained encoder)``."""
     meaning = words.get(row.method)
-    head, _, rest = row.label.partition(", ")
-    aside = "; ".join(part for part in (rest, meaning) if part)
-    return f"{head} ({aside})" if aside else head
+    aside = "; ".join(part for part in (", ".join(fact.text for fact in row.facts), meaning) if part)
+    return f"{row.method} ({aside})" if aside else row.method

@@ -160,8 +160,8 @@ def too_few_units(section: Section) -> Iterator[str]:
 
 
 def _tested(section: Section) -> list[Comparison]:
-    labels = {row.label for row in section.main_rows}
-    return [c for c in section.comparisons if c.metric == section.lead and labels >= {c.first, c.second}]
+    keys = {row.key for row in section.main_rows}
+    return [c for c in section.comparisons if c.metric == section.lead and keys >= {c.first, c.second}]
 
 
 def _tests(section: Section) -> Iterator[str]:

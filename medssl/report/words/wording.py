@@ -24,7 +24,6 @@ __all__ = [
 ]
 
 MISSING = "-"
-BATCHES = "\0"  # stands in for batch sizes until all of them are known
 
 
 def short(value: float | None) -> str:
@@ -78,8 +77,11 @@ def count(number: int, noun: str) -> str:
 
 def named(row: Row) -> str:
     """Name a row inside a sentence: ``dcl (batch 64)``."""
-    head, _, rest = row.label.partition(", ")
-    return f"{head} ({rest})" if rest else head
+    return _with_aside(row.method, [fact.text for fact in row.facts])
+
+
+def _with_aside(name: str, facts: Sequence[str]) -> str:
+    return f"{name} ({', '.join(facts)})" if facts else name
 
 
 def run_name(row: Row) -> str:
@@ -96,14 +98,12 @@ def seeds(row: Row) -> int:
 
 def named_together(rows: Sequence[Row]) -> str:
     """Name rows inside a sentence, those that differ in nothing but their batch size together."""
-    sizes: dict[str, list[int]] = {}
+    alike: dict[str, list[Row]] = {}
     for row in rows:
-        batch = f"batch {row.batch_size}"
-        words = [BATCHES if word == batch else word for word in row.label.split(", ")]
-        sizes.setdefault(", ".join(words), []).append(row.batch_size)
-    names = []
-    for label, some in sizes.items():
-        head, _, rest = label.partition(", ")
-        filled = rest.replace(BATCHES, f"batch {listed([str(size) for size in sorted(some)])}")
-        names.append(f"{head} ({filled})" if filled else head)
-    return listed(names)
+        alike.setdefault(row.label_without("batch_size"), []).append(row)
+    return listed([_of_all_sizes(some) for some in alike.values()])
+
+
+def _of_all_sizes(rows: Sequence[Row]) -> str:
+    sizes = f"batch {listed([str(size) for size in sorted(row.batch_size for row in rows)])}"
+    return _with_aside(rows[0].method, [sizes if f.name == "batch_size" else f.text for f in rows[0].facts])

@@ -29,8 +29,8 @@ class Comparison:
         dataset: Name of the dataset.
         evaluator: Name of the evaluator.
         metric: Name of the metric, one that has a paired test.
-        first: Label of a row.
-        second: Label of another row of the dataset.
+        first: Key of a row.
+        second: Key of another row of the dataset.
         difference: The first's value less the second's.
         low: Lower end of the difference's interval; ``None`` where there is none.
         high: Upper end.
@@ -90,10 +90,10 @@ def _corrected(table: Sequence[Comparison], level: float) -> Iterator[Comparison
 
 def _table(items: Sequence[Evidence], metric: PredictionMetric, confidence: float) -> list[Comparison]:
     """Compare every pair that asks a question, uncorrected."""
-    shares = {item.row.label: _contributions(item, metric) for item in items}
+    shares = {item.row.key: _contributions(item, metric) for item in items}
     found, differences = [], []
     for first, second in _pairs(items):
-        own, other = shares[first.row.label], shares[second.row.label]
+        own, other = shares[first.row.key], shares[second.row.key]
         for evaluator in first.row.scores:
             if evaluator in own and evaluator in other:
                 apart = own[evaluator] - other[evaluator]
@@ -145,8 +145,8 @@ def _comparison(first: Evidence, second: Evidence, evaluator: str, metric: str, 
         dataset=first.row.dataset,
         evaluator=evaluator,
         metric=metric,
-        first=first.row.label,
-        second=second.row.label,
+        first=first.row.key,
+        second=second.row.key,
         difference=values[0] - values[1],
         low=low,
         high=high,

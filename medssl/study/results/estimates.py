@@ -43,11 +43,15 @@ class Evidence:
         return self.predictions[0].ids if self.predictions else ()
 
 
-def estimate(row: Row) -> Evidence:
+def estimate(row: Row, resamples: int) -> Evidence:
     """Compute a row's scores.
 
     A single run keeps the values and intervals of its ``result.json``. Several seeds give the mean of theirs, with
     :func:`~medssl.study.results.statistics.draw_seeds`' interval. Folds of one seed are pooled and scored together.
+
+    Args:
+        row: Its runs.
+        resamples: B, one number for all rows that may be compared; 0 for no intervals beside those of the runs.
 
     Raises:
         CheckpointError: A run's predictions are damaged.
@@ -57,7 +61,7 @@ def estimate(row: Row) -> Evidence:
     seeds, predictions, notes = _comparable(seeds, predictions)
     usable = tuple(part for part in predictions if part is not None)
     known = usable if len(usable) == len(seeds) else ()
-    draws = _draws(row, known)
+    draws = _draws(row, known, resamples)
     scores = {
         name: {metric: _one(row, seeds, known, name, metric, draws) for metric in metrics}
         for name, metrics in _metrics_of(seeds)
@@ -100,8 +104,7 @@ def _metrics_of(seeds: Sequence[Sequence[RunResult]]) -> Iterator[tuple[str, lis
             yield name, [m for m in measured if all(m in other for other in scores)]
 
 
-def _draws(row: Row, predictions: Sequence[Predictions]) -> dict[str, dict[str, Array]]:
-    resamples = int(row.runs[0].values["recipe"]["evaluate"]["bootstrap"])
+def _draws(row: Row, predictions: Sequence[Predictions], resamples: int) -> dict[str, dict[str, Array]]:
     if not predictions or not resamples or len(set(predictions[0].group)) < 2:
         return {}
     seed = int(min(str(run.values["recipe"].get("hash", "0")) for run in row.runs), 16)

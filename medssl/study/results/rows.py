@@ -6,13 +6,13 @@ import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from medssl.catalog import Catalog
 from medssl.contracts.kinds import METHOD
 from medssl.results.directory import RunResult
 
-__all__ = ["Estimate", "Row", "group_rows", "repeats"]
+__all__ = ["Estimate", "Fact", "Row", "group_rows", "repeats"]
 
 # what the curves of a report run over
 _OF_A_CURVE = ("batch_size", "label_fraction")
@@ -40,6 +40,18 @@ class Estimate:
     runs: int
 
 
+class Fact(NamedTuple):
+    """One thing in which rows of a dataset differ.
+
+    Attributes:
+        name: A field of :class:`Row`, or a setting of the recipe by its full name.
+        text: Its value in words: ``batch 64``.
+    """
+
+    name: str
+    text: str
+
+
 @dataclass(frozen=True, kw_only=True)
 class Row:
     """Runs that differ only in seed and fold.
@@ -56,9 +68,10 @@ class Row:
         recipe: Name of the catalogue's recipe.
         baseline: Whether other methods are to be measured against this one.
         runs: The finished runs, by seed and fold.
+        key: Identity among the rows of a dataset. Readers are shown :attr:`label`.
+        facts: What tells the row from others of its dataset beside its method.
         scores: Estimates by evaluator and metric.
-        label: Short name, unique among the rows of a dataset.
-        variant: The name without batch size and share of the labels: rows of one variant look alike in figures.
+        variant: Name of the rows that look alike in figures: they differ in batch size and share of the labels alone.
         notes: What the reader of this row must know.
     """
 
@@ -73,10 +86,20 @@ class Row:
     recipe: str
     baseline: bool
     runs: tuple[RunResult, ...]
+    key: str = ""
+    facts: tuple[Fact, ...] = ()
     scores: Mapping[str, Mapping[str, Estimate]] = field(default_factory=dict)
-    label: str = ""
     variant: str = ""
     notes: tuple[str, ...] = ()
+
+    @property
+    def label(self) -> str:
+        """Short name: ``dcl, batch 64, 10 % of labels``."""
+        return self.label_without()
+
+    def label_without(self, *names: str) -> str:
+        """Return the label without some of its facts."""
+        return ", ".join([self.method, *(fact.text for fact in self.facts if fact.name not in names)])
 
 
 def group_rows(results: Sequence[RunResult], catalog: Catalog) -> list[Row]:
@@ -157,27 +180,27 @@ def _is_baseline(values: Mapping[str, Any], catalog: Catalog) -> bool:
 
 
 def _labelled(rows: Sequence[Row]) -> list[Row]:
-    """Give every row a name that is unique among its dataset's: the method, and what it differs in."""
+    """Give every row the facts that make its label unique among its dataset's."""
     named = []
     for row in rows:
-        others = [other for other in rows if other.dataset == row.dataset]
-        distinct = dict(_distinctions(row, others))
-        variant = [row.method, *(text for name, text in distinct.items() if name not in _OF_A_CURVE)]
-        named.append((replace(row, variant=", ".join(variant)), ", ".join([row.method, *distinct.values()])))
+        facts = tuple(_distinctions(row, [other for other in rows if other.dataset == row.dataset]))
+        variant = [row.method, *(fact.text for fact in facts if fact.name not in _OF_A_CURVE)]
+        named.append(replace(row, facts=facts, variant=", ".join(variant)))
     result = []
-    for row, label in named:
-        alike = [other for other, its in named if other.dataset == row.dataset and its == label]
-        words = [*_other_settings(row, alike), *_other_evaluators(row, alike)]
-        same = [other for other in alike if [*_other_settings(other, alike), *_other_evaluators(other, alike)] == words]
+    for row in named:
+        alike = [other for other in named if (other.dataset, other.label) == (row.dataset, row.label)]
+        more = [*_other_settings(row, alike), *_other_evaluators(row, alike)]
+        same = [o for o in alike if [*_other_settings(o, alike), *_other_evaluators(o, alike)] == more]
         if len(same) > 1:  # nothing to be seen in their settings: they were made of other images
-            words.append(f"data {same.index(row) + 1}")
-        curves = [other for other, _ in named if (other.dataset, other.variant) == (row.dataset, row.variant)]
-        variant = [row.variant, *_other_settings(row, curves, besides=_KEYS_OF_A_CURVE)]
-        result.append(replace(row, label=", ".join([label, *words]), variant=", ".join(variant)))
+            more.append(Fact("data", f"data {same.index(row) + 1}"))
+        curves = [other for other in named if (other.dataset, other.variant) == (row.dataset, row.variant)]
+        variant = [row.variant, *(fact.text for fact in _other_settings(row, curves, besides=_KEYS_OF_A_CURVE))]
+        found = replace(row, facts=(*row.facts, *more), variant=", ".join(variant))
+        result.append(replace(found, key=found.label))
     return result
 
 
-def _distinctions(row: Row, others: Sequence[Row]) -> Iterator[tuple[str, str]]:
+def _distinctions(row: Row, others: Sequence[Row]) -> Iterator[Fact]:
     """Name the row's value of each field in which rows of its dataset differ; batch size where something is trained."""
     for name, text in (
         ("init", f"from {Path(row.init).stem}" if row.init else ""),
@@ -189,10 +212,10 @@ def _distinctions(row: Row, others: Sequence[Row]) -> Iterator[tuple[str, str]]:
         ("recipe", f"recipe {row.recipe}"),
     ):
         if text and len({getattr(other, name) for other in others}) > 1:
-            yield name, text
+            yield Fact(name, text)
 
 
-def _other_settings(row: Row, alike: Sequence[Row], besides: Collection[str] = ()) -> list[str]:
+def _other_settings(row: Row, alike: Sequence[Row], besides: Collection[str] = ()) -> list[Fact]:
     """Name the settings in which rows with one label differ, ``besides`` some.
 
     A setting that only some of them have (a field of the views that was changed) is named where it is.
@@ -200,7 +223,7 @@ def _other_settings(row: Row, alike: Sequence[Row], besides: Collection[str] = (
     settings = [dict(_flat(_settings(other.runs[0]))) for other in alike]
     own = settings[alike.index(row)]
     return [
-        f"{_short_name(key)} {value}"
+        Fact(key, f"{_short_name(key)} {value}")
         for key, value in own.items()
         if key not in besides
         and any(other.get(key) != value for other in settings)
@@ -208,10 +231,11 @@ def _other_settings(row: Row, alike: Sequence[Row], besides: Collection[str] = (
     ]
 
 
-def _other_evaluators(row: Row, alike: Sequence[Row]) -> list[str]:
+def _other_evaluators(row: Row, alike: Sequence[Row]) -> list[Fact]:
     """Name the evaluators of a row where rows with one label have different ones."""
     evaluators = [" ".join(other.runs[0].evaluations) for other in alike]
-    return [f"by {evaluators[alike.index(row)]}"] if len(set(evaluators)) > 1 else []
+    own = Fact("evaluators", f"by {evaluators[alike.index(row)]}")
+    return [own] if len(set(evaluators)) > 1 else []
 
 
 def _short_name(key: str) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from medssl.catalog import Catalog, load_catalog
+from medssl.errors import CheckpointError
 from medssl.results.directory import RunResult
 from medssl.study.results.comparisons import Comparison, compare
 from medssl.study.results.estimates import estimate
@@ -63,16 +64,43 @@ def summarise(results: Sequence[RunResult], catalog: Catalog | None = None) -> S
     Args:
         results: Finished runs, of one study or of several.
         catalog: Baselines and published numbers; ``None``: medssl's own.
+
+    Raises:
+        CheckpointError: A run's predictions are damaged, or the runs have intervals of different confidence.
     """
     catalog = catalog or load_catalog()
-    evidence = [estimate(row) for row in group_rows(results, catalog)]
+    confidence = _confidence(results)
+    resamples = _resamples(results)
+    evidence = [estimate(row, resamples) for row in group_rows(results, catalog)]
     rows = tuple(item.row for item in evidence)
-    confidence = float(results[0].values["recipe"]["evaluate"]["confidence"]) if results else 0.95
     return Summary(
         rows=rows,
         comparisons=tuple(compare(evidence, confidence)),
         published={name: _published(catalog, name, confidence) for name in dict.fromkeys(row.dataset for row in rows)},
         confidence=confidence,
+    )
+
+
+def _confidence(results: Sequence[RunResult]) -> float:
+    """Return the confidence that the intervals of all runs have.
+
+    Raises:
+        CheckpointError: They have different ones.
+    """
+    found = {float(result.values["recipe"]["evaluate"]["confidence"]): result for result in reversed(results)}
+    if len(found) > 1:
+        named = ", ".join(f"{confidence:g} ({result.path.name})" for confidence, result in sorted(found.items()))
+        raise CheckpointError(
+            f"these runs have intervals of different confidence: {named}. One report has one confidence. Make a report "
+            "of each, or run some again with the same evaluate.confidence."
+        )
+    return next(iter(found), 0.95)
+
+
+def _resamples(results: Sequence[RunResult]) -> int:
+    """Return the largest number of resamples of any run; a single run has its intervals already."""
+    return (
+        max((int(r.values["recipe"]["evaluate"]["bootstrap"]) for r in results), default=0) if len(results) > 1 else 0
     )
 
 

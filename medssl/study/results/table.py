@@ -88,7 +88,8 @@ def summary_values(summary: Summary) -> dict[str, Any]:
     rows = []
     for row in summary.rows:
         scores = {name: {m: asdict(e) for m, e in metrics.items()} for name, metrics in row.scores.items()}
-        rows.append({**vars(row), "runs": [str(run.path) for run in row.runs], "scores": scores})
+        known = {**vars(row), "label": row.label, "facts": dict(row.facts)}
+        rows.append({**known, "runs": [str(run.path) for run in row.runs], "scores": scores})
     return {
         "confidence": summary.confidence,
         "rows": rows,
@@ -121,7 +122,7 @@ def _against(summary: Summary, row: Row, other: Row | None, evaluator: str, metr
         return "-"
     if not comparison.shown:
         return f"{other.label}: {NOT_SHOWN}"
-    turned = comparison.first != row.label
+    turned = comparison.first != row.key
     difference = -comparison.difference if turned else comparison.difference
     ends = [value for value in (comparison.low, comparison.high) if value is not None]
     ends = sorted(-value if turned else value for value in ends)
@@ -133,7 +134,7 @@ def _find(comparisons: Sequence[Comparison], row: Row, other: Row, evaluator: st
     wanted: Mapping[str, str] = {"dataset": row.dataset, "evaluator": evaluator, "metric": metric}
     for comparison in comparisons:
         same = all(getattr(comparison, key) == value for key, value in wanted.items())
-        if same and {comparison.first, comparison.second} == {row.label, other.label}:
+        if same and {comparison.first, comparison.second} == {row.key, other.key}:
             return comparison
     return None
 

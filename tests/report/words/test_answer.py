@@ -12,6 +12,7 @@ from medssl.evaluation.metrics import metric_facts
 from medssl.report.sections import Section
 from medssl.report.words.answer import answer
 from medssl.results.directory import RunResult
+from medssl.study.results.rows import Fact
 from medssl.study.results.summary import Comparison, Estimate, Row
 
 WORDS = {"random": "the untrained encoder"}
@@ -62,6 +63,10 @@ def made_result(
     return RunResult(Path(method), values)
 
 
+def _name_of(text):
+    return "batch_size" if text.startswith("batch ") else "label_fraction" if text.endswith("labels") else "other"
+
+
 def row(method, accuracy, *, batch=64, fraction=1.0, label=None, evaluators=("knn",), seeds=1, **facts):
     estimate = dataclasses.replace(ESTIMATE, value=accuracy, low=accuracy - 0.05, high=accuracy + 0.05, runs=seeds)
     return Row(
@@ -77,7 +82,8 @@ def row(method, accuracy, *, batch=64, fraction=1.0, label=None, evaluators=("kn
         baseline=method in ("random", "imagenet"),
         runs=tuple(made_result(method, seed=s, evaluators=evaluators, **facts) for s in range(seeds)),
         scores={name: {"accuracy": estimate} for name in evaluators},
-        label=label or method,
+        key=label or method,
+        facts=tuple(Fact(_name_of(text), text) for text in (label or method).split(", ")[1:]),
     )
 
 

@@ -25,14 +25,14 @@ def load(run):
 def test_a_single_run_keeps_the_numbers_of_its_result(make_run):
     run = make_run()
     own = run.evaluations["knn"]
-    for metric, got in estimate(row_of(run)).row.scores["knn"].items():
+    for metric, got in estimate(row_of(run), 200).row.scores["knn"].items():
         assert (got.value, got.low, got.high) == (own[metric]["value"], own[metric]["low"], own[metric]["high"])
         assert (got.std, got.runs) == (None, 1)
 
 
 def test_seeds_give_the_mean_of_their_results_and_their_spread(make_run):
     runs = [make_run(seed=seed) for seed in range(3)]
-    got = estimate(row_of(*runs)).row.scores["knn"]["f1_macro"]
+    got = estimate(row_of(*runs), 200).row.scores["knn"]["f1_macro"]
     own = [run.evaluations["knn"]["f1_macro"]["value"] for run in runs]
     assert got.value == pytest.approx(np.mean(own))
     assert got.std == pytest.approx(np.std(own, ddof=1))
@@ -41,7 +41,7 @@ def test_seeds_give_the_mean_of_their_results_and_their_spread(make_run):
 
 def test_the_interval_over_seeds_equals_a_loop_over_resampled_groups_and_seeds(make_run):
     runs = [make_run(seed=seed, bootstrap=40) for seed in range(2)]
-    evidence = estimate(row_of(*runs))
+    evidence = estimate(row_of(*runs), 40)
     saved = [load(run) for run in runs]
     label = saved[0]["label"]
     groups = np.unique([f"g{int(name[:3]) // 3}" for name in saved[0]["id"]], return_inverse=True)[1]
@@ -63,7 +63,7 @@ def test_the_interval_over_seeds_equals_a_loop_over_resampled_groups_and_seeds(m
 def test_folds_are_pooled_before_they_are_scored(make_run):
     parts = [[f"{i:03}.png" for i in range(start, start + 30)] for start in (0, 30, 60)]
     runs = [make_run(ids=ids, draw=f, split__fold=f, split__protocol="loso") for f, ids in enumerate(parts)]
-    got = estimate(row_of(*runs)).row.scores["knn"]["f1_weighted"]
+    got = estimate(row_of(*runs), 200).row.scores["knn"]["f1_weighted"]
     saved = [load(run) for run in runs]
     label = np.concatenate([part["label"] for part in saved])
     predicted = np.concatenate([part["knn"].argmax(1) for part in saved])
@@ -75,26 +75,26 @@ def test_folds_are_pooled_before_they_are_scored(make_run):
 def test_a_seed_that_lacks_a_fold_waits_and_is_told(make_run):
     parts = [[f"{i:03}.png" for i in range(start, start + 30)] for start in (0, 30, 60)]
     runs = [make_run(ids=ids, split__fold=f, seed=s) for s in (0, 1) for f, ids in enumerate(parts)]
-    row = estimate(row_of(*runs[:-1])).row
+    row = estimate(row_of(*runs[:-1]), 200).row
     assert row.scores["knn"]["accuracy"].runs == 1
     assert any("seed 1 is left out: it was tested on other images (60, not 90)" in note for note in row.notes)
 
 
 def test_folds_that_are_missing_everywhere_are_told(make_run):
     runs = [make_run(ids=[f"{i + 10 * f:03}.png" for i in range(10)], split__fold=f) for f in range(2)]
-    assert "2 of 5 folds" in estimate(row_of(*runs)).row.notes
+    assert "2 of 5 folds" in estimate(row_of(*runs), 200).row.notes
 
 
 def test_an_image_without_a_group_is_a_unit_of_its_own(make_run):
     run = make_run(group_of=lambda i: "one" if i < 45 else None)
-    (predictions,) = estimate(row_of(run)).predictions
+    (predictions,) = estimate(row_of(run), 200).predictions
     assert len(set(predictions.unit.tolist())) == 46
 
 
 def test_seeds_without_predictions_have_a_mean_and_no_interval(make_run):
     runs = [make_run(seed=seed) for seed in range(2)]
     (runs[0].path / "predictions.npz").unlink()
-    got = estimate(row_of(*runs)).row.scores["knn"]["accuracy"]
+    got = estimate(row_of(*runs), 200).row.scores["knn"]["accuracy"]
     assert got.value == pytest.approx(np.mean([run.accuracy("knn") for run in runs]))
     assert (got.low, got.high) == (None, None)
 
@@ -102,14 +102,14 @@ def test_seeds_without_predictions_have_a_mean_and_no_interval(make_run):
 def test_an_evaluator_that_one_seed_lacks_is_left_out(make_run):
     runs = [make_run(evaluators=("knn", "linear")), make_run(seed=1)]
     runs[1].values["recipe"]["evaluators"] = runs[0].values["recipe"]["evaluators"]
-    assert list(estimate(row_of(*runs)).row.scores) == ["knn"]
+    assert list(estimate(row_of(*runs), 200).row.scores) == ["knn"]
 
 
 def test_damaged_predictions_are_named(make_run):
     run = make_run()
     (run.path / "predictions.npz").write_bytes(b"PK\x03\x04 nothing")
     with pytest.raises(CheckpointError, match=r"the predictions of .* cannot be read"):
-        estimate(row_of(run))
+        estimate(row_of(run), 200)
     (run.path / "splits.json").write_text(json.dumps({}))
     with pytest.raises(CheckpointError, match="with --force"):
-        estimate(row_of(run))
+        estimate(row_of(run), 200)

@@ -2,6 +2,7 @@
 
 import pytest
 
+from medssl.errors import CheckpointError
 from medssl.study.results.statistics import implied_interval
 from medssl.study.results.summary import summarise
 
@@ -22,3 +23,17 @@ def test_a_dataset_of_the_users_own_has_no_published_cells(make_run):
 def test_nothing_is_summed_up_to_nothing():
     summary = summarise([])
     assert (summary.rows, summary.comparisons) == ((), ())
+
+
+@pytest.mark.parametrize("other", [50, 0])
+def test_runs_with_other_numbers_of_resamples_are_compared_with_the_largest(make_run, other):
+    runs = [make_run(bootstrap=200), make_run(method="simclr", bootstrap=other)]
+    same = [make_run(bootstrap=200), make_run(method="simclr", bootstrap=200)]
+    one, wanted = ({c.metric: (c.low, c.high, c.p) for c in summarise(some).comparisons} for some in (runs, same))
+    assert one == wanted
+
+
+def test_intervals_of_different_confidence_are_refused_by_name(make_run):
+    runs = [make_run(), make_run(method="simclr", evaluate__confidence=0.9)]
+    with pytest.raises(CheckpointError, match=rf"0.9 \({runs[1].path.name}\), 0.95 \({runs[0].path.name}\)"):
+        summarise(runs)
