@@ -135,8 +135,11 @@ class EvaluateSettings:
         confidence: Of the intervals.
         allow_seen: Test also on images that the encoder was trained on before this run, or that are nearly the same or
             of the same group; the result says so. Otherwise they are an error.
+        baseline: Evaluate the encoder before training too, so that the result says what pre-training has added, at the
+            cost of one more evaluation. A study that has the untrained encoder as a row leaves it out.
     """
 
     bootstrap: Annotated[int, Ge(0)] = 2000  # two stable digits of a percentile (Efron & Tibshirani 1993, ch. 13)
     confidence: Annotated[float, Ge(0.5), Lt(1)] = 0.95
     allow_seen: bool = False  # such a number measures memory
+    baseline: bool = True  # an untrained encoder alone gives usable features (Saxe et al. 2011, ICML)

@@ -63,6 +63,11 @@ class Section:
         return [run for row in self.rows for run in row.runs]
 
     @property
+    def single(self) -> RunResult | None:
+        """The only run, where the section is the page of one run."""
+        return self.runs[0] if len(self.runs) == 1 else None
+
+    @property
     def data(self) -> Any:
         """What the first run says about its images."""
         return self.rows[0].runs[0].values["data"]

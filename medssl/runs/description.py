@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,10 +25,12 @@ class Remarks:
     Attributes:
         seen: Which validation and test images the encoder had seen before this run.
         warnings: What medssl and its plugins logged as warnings.
+        baseline: What the evaluators came to before training; ``None`` where that was not measured.
     """
 
     seen: Judged
     warnings: Sequence[str]
+    baseline: Mapping[str, Any] | None
 
 
 def describe_run(
@@ -57,6 +59,7 @@ def describe_run(
         "metrics": metric_facts(context.data.target),
         "evaluations": findings.evaluations,
         "diagnostics": findings.diagnostics,
+        "baseline": remarks.baseline,
         "seconds": round(seconds, 3),
     }
 

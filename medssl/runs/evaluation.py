@@ -23,7 +23,7 @@ from medssl.runs.context import RunContext
 from medssl.runs.features import PartFeatures
 from medssl.train.encoder.backbones import Encoder
 
-__all__ = ["Evaluated", "evaluate"]
+__all__ = ["Evaluated", "evaluate", "evaluate_predictors"]
 
 _BATCH = 256  # test images that an evaluator of images is given at a time
 
@@ -73,6 +73,22 @@ def evaluate(context: RunContext, encoder: Encoder, features: PartFeatures) -> E
     return found
 
 
+def evaluate_predictors(context: RunContext, features: PartFeatures) -> Evaluated:
+    """Fit the evaluators of features, and score what they predict; rankings and observations are left out.
+
+    Raises:
+        MedsslError: An evaluator breaks its contract.
+    """
+    work, found = _Work(context, None, features), Evaluated()
+    for choice in context.recipe.evaluators:
+        if choice.plugin.needs == "features":
+            evaluator: Evaluator = choice.plugin(choice.config, context.recipe.seed)
+            for name, outcome in _outcomes(choice.name, evaluator.fit(*work.parts(choice.plugin.needs))):
+                if isinstance(outcome, Predictor):
+                    work.judge(choice, name, outcome, found)
+    return found
+
+
 def _outcomes(name: str, outcome: Outcome) -> Iterator[tuple[str, Outcome]]:
     yield name, outcome
     for suffix, other in outcome.also.items():
@@ -82,7 +98,7 @@ def _outcomes(name: str, outcome: Outcome) -> Iterator[tuple[str, Outcome]]:
 class _Work:
     """What every evaluator of a run is given, and the test part that none of them sees."""
 
-    def __init__(self, context: RunContext, encoder: Encoder, features: PartFeatures) -> None:
+    def __init__(self, context: RunContext, encoder: Encoder | None, features: PartFeatures) -> None:
         self._context, self._encoder, self._features = context, encoder, features
         self._recipe, self._classes, self._target = context.recipe, context.data.classes, context.data.target
         self._test, self._x = features["test"]
@@ -92,7 +108,7 @@ class _Work:
 
     def parts(self, needs: str) -> tuple[Features, Features] | tuple[Images, Images]:
         """Return the training and the validation part in the form that an evaluator needs."""
-        if needs == "images":
+        if needs == "images" and self._encoder is not None:
             encoder = copy.deepcopy(self._encoder)  # one for both: the evaluator may do with it what it likes
             return self._images("train", encoder), self._images("val", encoder)
         return self._known("train"), self._known("val")

@@ -15,7 +15,7 @@ from medssl.io.files import write_atomic_with
 from medssl.runs.context import RunContext
 from medssl.train.encoder.backbones import Encoder
 
-__all__ = ["PartFeatures", "extract_features", "features_of"]
+__all__ = ["PartFeatures", "encode_parts", "extract_features", "features_of"]
 
 #: By part of the split: the part and its features ``(N, F)``.
 PartFeatures = Mapping[str, tuple[LoadedPart, Tensor]]
@@ -28,14 +28,17 @@ def features_of(context: RunContext, encoder: Encoder, part: LoadedPart) -> Tens
     return extract(encoder, context.plain(part), len(part), precision=context.machine.precision)
 
 
+def encode_parts(context: RunContext, encoder: Encoder) -> PartFeatures:
+    """Encode the labelled images of every part."""
+    parts = {name: context.data.part(name) for name in _PARTS}
+    return {name: (part, features_of(context, encoder, part)) for name, part in parts.items()}
+
+
 def extract_features(context: RunContext, encoder: Encoder) -> PartFeatures:
     """Compute features once per part and leave them in ``features.npz``."""
-    found: dict[str, tuple[LoadedPart, Tensor]] = {}
+    found = encode_parts(context, encoder)
     arrays: dict[str, Any] = {}
-    for name in _PARTS:
-        part = context.data.part(name)
-        x = features_of(context, encoder, part)
-        found[name] = (part, x)
+    for name, (part, x) in found.items():
         arrays |= {f"{name}_x": x.numpy(), f"{name}_label": part.labels.numpy(), f"{name}_id": np.array(part.ids)}
     write_atomic_with(context.directory.features, lambda file: np.savez(file, **arrays))
     return found

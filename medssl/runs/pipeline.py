@@ -23,6 +23,7 @@ from medssl.io.files import checksum
 from medssl.io.locks import hold
 from medssl.recipe import Recipe, choose, resolve
 from medssl.results.directory import RunDirectory, RunResult
+from medssl.runs.baseline import baseline_features, describe_baseline
 from medssl.runs.blame import naming_the_plugin
 from medssl.runs.context import RunContext
 from medssl.runs.description import Remarks, describe_run
@@ -112,6 +113,7 @@ def execute(recipe: Recipe, *, catalog: Catalog, place: Place, listener: Listene
             data.split.save(directory.splits)
             context = RunContext(recipe, data, Machine.choose(place.device, recipe.precision), directory, listener)
             listener.note(context.machine.reasons)
+            before = baseline_features(context)
             listener.stage("pre-training")
             trained = _train(context, anew=place.force)
             save(context, trained.encoder)
@@ -119,9 +121,10 @@ def execute(recipe: Recipe, *, catalog: Catalog, place: Place, listener: Listene
             features = extract_features(context, trained.encoder)
             listener.stage("evaluation")
             findings = evaluate(context, trained.encoder, features)
+            baseline = describe_baseline(context, before, findings)
             listener.stage("report")
             leave_pictures(context, trained, features, findings)
-        remarks = Remarks(seen, warnings)
+        remarks = Remarks(seen, warnings, baseline)
         seconds = time.perf_counter() - start
         return _with_page(directory.finish(describe_run(context, trained, findings, remarks, seconds)), catalog)
 

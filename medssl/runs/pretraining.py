@@ -22,7 +22,7 @@ from medssl.train.loop.method import build_method
 from medssl.train.loop.trainer import EpochRecord, Trainer
 from medssl.train.machine.small_maps import REASON, find_small_maps
 
-__all__ = ["Trained", "pretrain", "save"]
+__all__ = ["Trained", "first_encoder", "pretrain", "save"]
 
 _ONLINE_BANK = 1000  # training images that the online validation compares with: keeps it under 3 % of an epoch
 
@@ -52,8 +52,7 @@ def pretrain(context: RunContext) -> Trained:
     """
     recipe, data, machine, listener = context.recipe, context.data, context.machine, context.listener
     full = recipe.views.image_size
-    encoder = build_encoder(recipe.encoder, full, recipe.seed)
-    encoder.to(machine.device)
+    encoder = first_encoder(context)
     if not recipe.method.plugin.trains:
         encoder.float32_layers = find_small_maps(encoder.network, [full], machine.precision)
         listener.note(f"{recipe.method.name} trains nothing: the encoder is evaluated as it is")
@@ -82,6 +81,13 @@ def pretrain(context: RunContext) -> Trained:
     watch = CollapseWatch(context, len(part) // recipe.train.batch_size)
     validate = _online_validation(context, encoder, watch)
     return Trained(encoder, trainer.fit(validate=validate, report=watch.epoch, progress=listener.step), spec)
+
+
+def first_encoder(context: RunContext) -> Encoder:
+    """Build the encoder that pre-training starts from, on the run's device."""
+    recipe = context.recipe
+    encoder = build_encoder(recipe.encoder, recipe.views.image_size, recipe.seed)
+    return encoder.to(context.machine.device)
 
 
 def save(context: RunContext, encoder: Encoder) -> None:

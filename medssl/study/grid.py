@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -100,7 +101,24 @@ def expand(plan: Plan, layers: Sequence[Mapping[str, Any]], catalog: Catalog, da
                 if cell.recipe.slug not in seen:
                     seen.add(cell.recipe.slug)
                     cells.setdefault(cell.recipe.pretraining_hash, []).append(cell)
-    return [cell for sharing in cells.values() for cell in sharing]
+    return list(_without_twice(catalog, [cell for sharing in cells.values() for cell in sharing]))
+
+
+def _without_twice(catalog: Catalog, cells: Sequence[Cell]) -> Iterator[Cell]:
+    """Leave the encoder before training out of cells beside which it stands as a cell of its own."""
+    untrained = {_start_of(cell.recipe) for cell in cells if not cell.recipe.method.plugin.trains}
+    for cell in cells:
+        if cell.recipe.method.plugin.trains and _start_of(cell.recipe) in untrained:
+            layers = ({"evaluate": {"baseline": False}}, *cell.layers)  # weakest: the user's own word counts
+            yield Cell(layers, resolve(catalog, layers), cell.variants)
+        else:
+            yield cell
+
+
+def _start_of(recipe: Recipe) -> str:
+    """Return every setting but the method and its training."""
+    values = {key: value for key, value in recipe.to_dict().items() if key not in (METHOD.section, "train")}
+    return json.dumps(values, sort_keys=True)
 
 
 def _with_variants(entries: Sequence[Any]) -> list[tuple[Any, str]]:

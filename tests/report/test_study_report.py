@@ -109,8 +109,8 @@ def test_every_part_is_there(page):
     assert "a &lt;tag&gt; &amp; more" in page
     assert "<summary>2 runs left out: failed or not finished</summary>" in page
     assert "<li>phantom-dcl-0</li><li>x-dcl-1: why</li>" in page
-    assert "1 run is missing here: not finished." in page
-    assert "failed.</p>" not in page  # that was on another dataset
+    assert "1 run is not finished and is missing here." in page
+    assert "has failed" not in page  # that was on another dataset
 
 
 def test_single_runs_are_shown_with_the_numbers_of_their_result(report, page):

@@ -8,6 +8,7 @@ from typing import Any, TextIO
 from rich.console import Console
 from rich.table import Table
 
+from medssl.report.words.gains import gain_lines
 from medssl.results.directory import RunResult
 from medssl.results.metrics_table import aligned, metric_rows
 
@@ -66,7 +67,7 @@ def print_result(result: RunResult, stream: TextIO) -> None:
     for rows in (result_rows(result), ranking_rows(result)):
         if len(rows[0]) > 1:
             _print_table(rows, stream)
-    for line in diagnostic_lines(result):
+    for line in (*gain_lines(result), *diagnostic_lines(result)):
         print(line, file=stream)
     for text in _remarks(result):
         print(f"note: {text}", file=stream)

@@ -14,6 +14,7 @@ from itertools import combinations
 
 from medssl.report.missing import Missing
 from medssl.report.sections import Section
+from medssl.report.words.gains import gain_statement, gain_verdict, has_gains
 from medssl.report.words.trust import majority_text, too_few_units, trust_text
 from medssl.report.words.wording import (
     count,
@@ -83,10 +84,13 @@ def answer(section: Section, baselines: Mapping[str, str], missing: Sequence[Mis
 def _left_out(section: Section, missing: Sequence[Missing]) -> Iterator[str]:
     """Say how many runs on this dataset have failed, or are not finished."""
     own = [run for run in missing if run.dataset in (None, section.rows[0].dataset)]
-    for some, what in (([m for m in own if m.failure], "failed"), ([m for m in own if not m.failure], "not finished")):
+    failed, unfinished = [m for m in own if m.failure], [m for m in own if not m.failure]
+    for some, one, several in (
+        (failed, "has failed and is", "have failed and are"),
+        (unfinished, "is not finished and is", "are not finished and are"),
+    ):
         if some:
-            verb = "is" if len(some) == 1 else "are"
-            yield f"{count(len(some), 'run')} {verb} missing here: {what}."
+            yield f"{count(len(some), 'run')} {one if len(some) == 1 else several} missing here."
 
 
 # ----------------------------------------------------------------------------------------------------------- headline
@@ -118,6 +122,8 @@ def _with_role(row: Row) -> str:
 def _verdicts(section: Section, words: Mapping[str, str]) -> Iterator[str]:
     """Yield what is shown against each baseline, over all rows: no row is picked by its test result."""
     rows = _trained(section.main_rows)
+    if section.single:
+        yield from gain_verdict(section.single, section.judges)
     for baseline in _baselines(section.main_rows):
         tested = {name: _sorted_out(section, rows, baseline, name) for name in section.judges}
         tested = {name: found for name, found in tested.items() if found.total}
@@ -129,7 +135,7 @@ def _verdicts(section: Section, words: Mapping[str, str]) -> Iterator[str]:
         if worse:
             yield f"Shown to be worse than {what if not better else 'it'}: {listed(worse)}."
         if tested and not better and not worse:
-            yield f"No difference to {what} is shown, by {listed(list(tested))}."
+            yield f"No difference from {what} is shown, by {listed(list(tested))}."
         yield from _verdicts_by_auroc(section, baseline, tested)
 
 
@@ -191,7 +197,8 @@ def _highest(section: Section) -> Statement:
     if len(section.main_rows) > 2:
         rows = count(len(section.main_rows), "row")
         lines.append(f"The {most} of {rows} is partly chance. Rely on the tested differences.")
-    return Statement(question=f"Which is {most}?", lines=(*lines, *majority_text(section)))
+    question = f"Which is {most}?" if len(section.main_rows) > 1 else "What does it reach?"
+    return Statement(question=question, lines=(*lines, *majority_text(section)))
 
 
 def _leaders(section: Section, metric: str) -> Iterator[str]:
@@ -246,8 +253,10 @@ def _tested(comparison: Comparison) -> str:
 
 def _against_baselines(section: Section, words: Mapping[str, str]) -> Iterator[Statement]:
     rows, baselines = _trained(section.main_rows), _baselines(section.main_rows)
-    if rows and not baselines:
-        known = f" Add --method {listed(sorted(words))}." if words else ""
+    known = f" Add --method {listed(sorted(words))}." if words else ""
+    if rows and not baselines and any(has_gains(run) for row in rows for run in row.runs):
+        yield Statement(question="What has pre-training added?", lines=tuple(_gains(section, rows, known)))
+    elif rows and not baselines:
         yield Statement(
             question="Does pre-training pay?",
             lines=(f"These runs cannot tell: there is no baseline among them.{known}",),
@@ -260,6 +269,16 @@ def _against_baselines(section: Section, words: Mapping[str, str]) -> Iterator[S
                 lines.append(f"{name}: {_in_detail(found)}")
         if lines:
             yield Statement(question=f"Better than {_described(baseline, words)}?", lines=tuple(lines))
+
+
+def _gains(section: Section, rows: Sequence[Row], known: str) -> Iterator[str]:
+    """Say of each row of one run how it differs from the encoder before training."""
+    for row in rows:
+        if len(row.runs) == 1:
+            name = f"{named(row)}, " if len(rows) > 1 else ""
+            yield from (f"{name}{line}" for line in gain_statement(row.runs[0], section.judges))
+    if any(len(row.runs) > 1 for row in rows):
+        yield f"Rows of several seeds are not tested against the encoder before training.{known}"
 
 
 def _in_detail(found: _Sorted) -> str:

@@ -3,22 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
+from medssl.results.directory import RunResult
 from medssl.results.metrics_table import metric_text
 from medssl.study.results.summary import Comparison, Estimate, Row
+
+if TYPE_CHECKING:
+    from medssl.report.sections import Section
 
 __all__ = [
     "count",
     "difference_text",
     "estimate_text",
+    "heading",
     "interval_text",
     "level_text",
     "listed",
+    "metric_text",
     "named",
     "named_together",
     "p_text",
     "run_name",
     "seeds",
+    "setting",
     "short",
     "signed",
 ]
@@ -89,6 +97,20 @@ def run_name(row: Row) -> str:
     run = row.runs[0].values
     fold = run["recipe"]["split"].get("fold")
     return f"{named(row)}, seed {run['seed']}" + ("" if fold is None else f", fold {fold}")
+
+
+def heading(section: Section) -> str:
+    """Name a section above its page; that of one run by its method too."""
+    return f"{section.single.values['method']} on {section.title}" if section.single else section.title
+
+
+def setting(run: RunResult) -> str:
+    """Say how a run was made: ``resnet18, 64 px, batch 64, 100 epochs, seed 0``."""
+    values, recipe = run.values, run.values["recipe"]
+    epochs = values["pretrain"]["epochs"]
+    trained = [f"batch {recipe['train']['batch_size']}", count(epochs, "epoch")] if epochs else ["nothing trained"]
+    words = [recipe["encoder"]["backbone"], f"{recipe['views']['image_size']} px", *trained, f"seed {values['seed']}"]
+    return ", ".join(words)
 
 
 def seeds(row: Row) -> int:

@@ -13,8 +13,9 @@ import numpy as np
 from medssl.evaluation.bootstrap import percentile_interval
 from medssl.evaluation.metrics import PairedTest, PredictionMetric, prediction_metrics
 from medssl.study.results.estimates import Evidence
+from medssl.study.results.paired import paired_test
 from medssl.study.results.rows import Row
-from medssl.study.results.statistics import holm, normal_test, sign_flip_exact, sign_flip_sampled, sum_by_unit
+from medssl.study.results.statistics import holm, sum_by_unit
 
 __all__ = ["Comparison", "compare"]
 
@@ -101,7 +102,7 @@ def _table(items: Sequence[Evidence], metric: PredictionMetric, confidence: floa
                     apart = own[evaluator] * len(second.predictions) - other[evaluator] * len(first.predictions)
                 differences.append(sum_by_unit(apart[:, None], first.predictions[0].unit)[:, 0])
                 found.append(_comparison(first, second, evaluator, metric.name, confidence))
-    tested = zip(found, _p_values(metric, found, differences), strict=True)
+    tested = zip(found, paired_test(metric, [each.difference for each in found], differences), strict=True)
     return [replace(comparison, p=p) for comparison, p in tested]
 
 
@@ -123,17 +124,6 @@ def _has(item: Evidence, evaluator: str, metric: str) -> bool:
     estimate = item.row.scores.get(evaluator, {}).get(metric)
     measured = estimate is not None and estimate.value is not None
     return measured and all(evaluator in part.proba for part in item.predictions)
-
-
-def _p_values(metric: PredictionMetric, found: Sequence[Comparison], differences: Sequence[Array]) -> list[float]:
-    """Test differences of one metric, of which each unit's part ``(U,)`` is known."""
-    if not found:
-        return []
-    if metric.test is PairedTest.EXACT:
-        return [sign_flip_exact(by_unit) for by_unit in differences]
-    if metric.test is PairedTest.SAMPLED:
-        return [float(p) for p in sign_flip_sampled(np.stack(differences, axis=1))]
-    return [normal_test(each.difference, by_unit) for each, by_unit in zip(found, differences, strict=True)]
 
 
 def _comparison(first: Evidence, second: Evidence, evaluator: str, metric: str, confidence: float) -> Comparison:

@@ -15,7 +15,7 @@ from medssl.errors import CheckpointError
 from medssl.evaluation.metrics import Scored
 from medssl.results.directory import RunDirectory, RunResult
 
-__all__ = ["Predictions", "pool", "read_predictions"]
+__all__ = ["Predictions", "make_predictions", "pool", "read_predictions"]
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -73,12 +73,31 @@ def read_predictions(run: RunResult) -> Predictions | None:
         ) from error
     target = target_from_dict(run.values["data"]["target"])
     proba = {name: rows for name, rows in arrays.items() if rows.ndim == 2 and len(rows) == len(ids)}
+    return make_predictions(target, ids, y, groups, proba, split.get("folds"))
+
+
+def make_predictions(
+    target: Target,
+    ids: Sequence[str],
+    y: Array,
+    groups: Mapping[str, str],
+    proba: Mapping[str, Array],
+    folds: int | None = None,
+) -> Predictions:
+    """Put predictions for test images together; those of which nothing is known are left out.
+
+    Args:
+        target: What was predicted.
+        ids: Sample ids.
+        y: Their truth.
+        groups: Groups by sample id, of any samples.
+        proba: Predictions by evaluator.
+        folds: See :class:`Predictions`.
+    """
     known = np.flatnonzero(target.known(y))
-    ids = [ids[i] for i in known]
-    group = [groups.get(name) or f"\0{name}" for name in ids]
-    return _ordered(
-        target, ids, y[known], group, {name: rows[known] for name, rows in proba.items()}, split.get("folds")
-    )
+    names = [ids[i] for i in known.tolist()]
+    group = [groups.get(name) or f"\0{name}" for name in names]
+    return _ordered(target, names, y[known], group, {name: rows[known] for name, rows in proba.items()}, folds)
 
 
 def pool(folds: Sequence[Predictions]) -> Predictions:

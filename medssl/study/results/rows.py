@@ -136,6 +136,7 @@ def _settings(result: RunResult) -> dict[str, Any]:
     """The recipe without what tells one repetition from another, and without what had no effect."""
     settings = json.loads(json.dumps(result.values["recipe"]))
     settings.pop("hash", None)
+    settings.get("evaluate", {}).pop("baseline", None)
     if not result.values["pretrain"]["epochs"]:
         settings.pop("train")
     for *sections, name in _REPEATED:

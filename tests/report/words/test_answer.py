@@ -184,7 +184,7 @@ def test_nothing_is_better_or_worse_that_is_not_shown(by, evaluators):
     found = answer(section(rows, comparisons), WORDS)
     everything = " ".join([found.headline, *(line for s in found.statements for line in s.lines)])
     assert not re.search(r"\b(better|worse|higher than)\b", everything)
-    assert "No difference to random (the untrained encoder) is shown" in found.headline
+    assert "No difference from random (the untrained encoder) is shown" in found.headline
 
 
 def test_rows_that_were_not_compared_are_not_said_to_be_alike():
@@ -268,7 +268,7 @@ def test_warnings_are_counted():
 
 
 def test_the_commonest_class_sets_the_scale():
-    said = lines(answer(section([row("dcl", 0.8)]), WORDS), "Which is highest?")
+    said = lines(answer(section([row("dcl", 0.8)]), WORDS), "What does it reach?")
     assert "Always answering ill, the commonest class of the test part, would be right for .667." in said
 
 

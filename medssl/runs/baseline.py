@@ -1,0 +1,62 @@
+"""The encoder before training, evaluated too: what pre-training has added, with a test on the same images."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from medssl.data.loading import LoadedPart
+from medssl.runs.context import RunContext
+from medssl.runs.evaluation import Evaluated, evaluate_predictors
+from medssl.runs.features import PartFeatures, encode_parts
+from medssl.runs.pretraining import first_encoder
+from medssl.study.results.paired import paired_differences
+from medssl.study.results.predictions import Predictions, make_predictions
+from medssl.train.machine.small_maps import find_small_maps
+
+__all__ = ["baseline_features", "describe_baseline"]
+
+
+def baseline_features(context: RunContext) -> PartFeatures | None:
+    """Encode every part with the encoder that pre-training starts from.
+
+    Returns:
+        Features by part; ``None`` where nothing is trained, or the recipe wants no baseline.
+    """
+    recipe = context.recipe
+    if not recipe.method.plugin.trains or not recipe.evaluate.baseline:
+        return None
+    encoder = first_encoder(context)
+    encoder.float32_layers = find_small_maps(encoder.network, [recipe.views.image_size], context.machine.precision)
+    return encode_parts(context, encoder)
+
+
+def describe_baseline(context: RunContext, features: PartFeatures | None, after: Evaluated) -> dict[str, Any] | None:
+    """Return the section ``baseline`` of the result; ``None`` without features.
+
+    The evaluators of features are fitted on those from before training. Evaluators of images are left out: one that
+    trains the encoder further would take as long again.
+
+    Args:
+        context: The run.
+        features: Of the encoder before training.
+        after: What the evaluators came to on the trained encoder.
+    """
+    if features is None:
+        return None
+    before = evaluate_predictors(context, features)
+    test, _ = features["test"]
+    settings = context.recipe.evaluate
+    found = paired_differences(
+        _predictions(context, test, after),
+        _predictions(context, test, before),
+        resamples=settings.bootstrap,
+        confidence=settings.confidence,
+    )
+    differences = {name: {metric: asdict(one) for metric, one in metrics.items()} for name, metrics in found.items()}
+    return {"evaluations": before.evaluations, "differences": differences}
+
+
+def _predictions(context: RunContext, test: LoadedPart, findings: Evaluated) -> Predictions:
+    data = context.data
+    return make_predictions(data.target, test.ids, test.labels.numpy(), data.split.groups, findings.predictions)

@@ -1,0 +1,66 @@
+"""What pre-training has added is said with its interval, and called better only where that is shown."""
+
+import pytest
+
+from medssl.report.words.gains import gain_lines, gain_statement, gain_verdict, has_gains
+
+GAIN = {"value": 0.12, "low": 0.05, "high": 0.19, "p": 0.001, "p_adjusted": 0.002, "shown": True}
+NONE = {"value": -0.02, "low": -0.1, "high": 0.06, "p": 0.5, "p_adjusted": 0.5, "shown": False}
+
+
+@pytest.fixture
+def run(make_run):
+    def made(**by_evaluator):
+        result = make_run()
+        result.values["baseline"] = {"evaluations": {}, "differences": by_evaluator}
+        return result
+
+    return made
+
+
+def test_a_terminal_gets_a_line_for_each_metric(run):
+    result = run(knn={"accuracy": GAIN, "auroc": NONE, "balanced_accuracy": GAIN}, linear={"accuracy": NONE})
+    assert gain_lines(result) == [
+        "pre-training added accuracy: knn +.120 [+.050, +.190], linear -.020 [-.100, +.060] (no difference shown)",
+        "pre-training added AUROC: knn -.020 [-.100, +.060] (no difference shown)",
+    ]
+
+
+def test_a_page_gets_a_line_for_each_evaluator(run):
+    (line,) = gain_statement(run(knn={"accuracy": GAIN, "auroc": NONE}), ["knn", "linear"])
+    assert line == (
+        "knn: accuracy +.120 [+.050, +.190] (p = .002, shown) and "
+        "AUROC -.020 [-.100, +.060] (p = .500, no difference shown)."
+    )
+
+
+@pytest.mark.parametrize(
+    ("knn", "linear", "words"),
+    [
+        (GAIN, NONE, ["Shown to be better than the encoder before training, by knn."]),
+        (NONE, NONE, ["No difference from the encoder before training is shown, by knn and linear."]),
+        (
+            {**GAIN, "value": -0.1},
+            GAIN,
+            [
+                "Shown to be better than the encoder before training, by linear.",
+                "Shown to be worse than the encoder before training, by knn.",
+            ],
+        ),
+    ],
+)
+def test_the_verdict_counts_what_is_shown(run, knn, linear, words):
+    result = run(knn={"accuracy": knn}, linear={"accuracy": linear})
+    assert list(gain_verdict(result, ["knn", "linear"])) == words
+
+
+def test_a_run_without_a_baseline_says_nothing(make_run):
+    result = make_run()
+    for section in (None, "absent"):
+        if section is None:
+            result.values["baseline"] = None
+        else:
+            result.values.pop("baseline")
+        assert not has_gains(result)
+        assert gain_lines(result) == []
+        assert list(gain_verdict(result, ["knn"])) == []
