@@ -197,8 +197,9 @@ def _highest(section: Section) -> Statement:
     if len(section.main_rows) > 2:
         rows = count(len(section.main_rows), "row")
         lines.append(f"The {most} of {rows} is partly chance. Rely on the tested differences.")
-    question = f"Which is {most}?" if len(section.main_rows) > 1 else "What does it reach?"
-    return Statement(question=question, lines=(*lines, *majority_text(section)))
+    if len(section.main_rows) == 1:  # the headline says the rest
+        return Statement(question="What does guessing reach?", lines=tuple(majority_text(section)))
+    return Statement(question=f"Which is {most}?", lines=(*lines, *majority_text(section)))
 
 
 def _leaders(section: Section, metric: str) -> Iterator[str]:

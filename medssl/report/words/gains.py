@@ -21,12 +21,12 @@ def has_gains(result: RunResult) -> bool:
 
 def gain_lines(result: RunResult) -> list[str]:
     """Say by metric what pre-training has added: ``pre-training added accuracy: knn +.12 [+.05, +.19]``."""
-    lines = []
+    named, lines = {str(choice["plugin"]) for choice in result.values["recipe"]["evaluators"]}, []
     for metric in _metrics(result):
         parts = [
             f"{name} {_difference(found[metric])}{'' if found[metric]['shown'] else ' (no difference shown)'}"
             for name, found in _differences(result).items()
-            if metric in found
+            if name in named and metric in found
         ]
         if parts:
             lines.append(f"pre-training added {metric_title(metric, result.metrics)}: {', '.join(parts)}")

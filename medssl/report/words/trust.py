@@ -47,7 +47,7 @@ def majority_text(section: Section) -> Iterator[str]:
     sizes = [sum(counts) for counts in matrices[0]]
     largest = max(range(len(sizes)), key=sizes.__getitem__)
     name, share = run.values["data"]["classes"][largest], short(sizes[largest] / sum(sizes))
-    yield f"Always answering {name}, the commonest class of the test part, would be right for {share}."
+    yield f"Predicting {name}, the most frequent class of the test part, for every image has an accuracy of {share}."
 
 
 def findings(section: Section) -> list[str]:
@@ -93,8 +93,8 @@ def _size(section: Section) -> Iterator[str]:
         yield f"Measured on {count(test.images, 'test image')} of {count(test.units, test.unit)}."
     else:
         yield (
-            f"Measured on {count(test.images, 'test image')}. Which of them belong to one patient is not known; "
-            "where several do, the intervals are too narrow."
+            f"Measured on {count(test.images, 'test image')}. It is not known which of them belong to one patient. If "
+            "several do, the intervals are too narrow."
         )
     if test.units < _FEW_UNITS:
         yield (
@@ -112,8 +112,8 @@ def _shared_groups(section: Section) -> Iterator[str]:
         verb = "shares" if shared == 1 else "share"
         protocol = "grouped-kfold" if folds[0]["split"] == "kfold" else "grouped"
         yield (
-            f"{shared} of {count(images, 'test image')} {verb} a {kind} with a training image: they flatter every row. "
-            f"`--split {protocol}` keeps every {kind} on one side."
+            f"{shared} of {count(images, 'test image')} {verb} a {kind} with a training image, which makes the numbers of "
+            f"every row too good. `--split {protocol}` keeps every {kind} on one side."
         )
 
 
@@ -144,10 +144,11 @@ def _copies(section: Section) -> Iterator[str]:
     folds = [run.values["data"].get("seen_before", {}).get("test", {}) for run in repeats(section.rows[0])[0]]
     images, copies = (sum(fold.get(key, 0) for fold in folds) for key in ("images", "either"))
     if copies:
+        verb = "is a duplicate or near-duplicate" if copies == 1 else "are duplicates or near-duplicates"
         yield (
-            f"{copies} of {count(images, 'test image')} {'is a copy' if copies == 1 else 'are copies'}, exact or "
-            "nearly so, of training or validation images: they flatter every row. `medssl audit --groups` writes a "
-            "table of groups that keeps copies on one side."
+            f"{copies} of {count(images, 'test image')} {verb} of training or validation images, which makes the "
+            "numbers of every row too good. `medssl audit --groups` writes a table of groups that keeps duplicates in "
+            "one part."
         )
 
 
@@ -193,7 +194,7 @@ def _seeds(section: Section) -> Iterator[str]:
     runs = [estimate.runs for row in section.main_rows for estimate in _estimates(row, section.lead)]
     fewest, most = min(runs, default=1), max(runs, default=1)
     if most == 1:
-        yield ("Every row is one seed: how much another one would change is not known, and not in the intervals.")
+        yield "There is one seed per row. The intervals do not contain the variation between seeds."
         return
     seeds = f"{fewest} seeds" if fewest == most else f"{fewest} to {most} seeds"
     yield (

@@ -223,7 +223,7 @@ def test_images_of_unknown_patients_are_called_so():
 def test_test_images_of_patients_that_were_trained_on_are_told_with_the_cure(split, cure):
     said = lines(answer(section([row("dcl", 0.8, shared=590, split=split, seeds=2)]), WORDS), "How far")
     assert (
-        "590 of 600 test images share a patient with a training image: they flatter every row. "
+        "590 of 600 test images share a patient with a training image, which makes the numbers of every row too good. "
         f"`--split {cure}` keeps every patient on one side."
     ) in said
     for none in (row("dcl", 0.8), row("dcl", 0.8, grouped=False)):
@@ -232,9 +232,9 @@ def test_test_images_of_patients_that_were_trained_on_are_told_with_the_cure(spl
 
 def test_copies_of_test_images_in_training_are_counted_once_however_many_seeds_there_are():
     said = lines(answer(section([row("dcl", 0.8, copies=44, seeds=2)]), WORDS), "How far")
-    assert any(line.startswith("44 of 600 test images are copies, exact or nearly so, of training") for line in said)
+    assert any(line.startswith("44 of 600 test images are duplicates or near-duplicates of training") for line in said)
     none = lines(answer(section([row("dcl", 0.8)]), WORDS), "How far")
-    assert not any("copies" in line for line in none)
+    assert not any("duplicates" in line for line in none)
 
 
 def test_one_seed_is_told_from_several():
@@ -268,8 +268,8 @@ def test_warnings_are_counted():
 
 
 def test_the_commonest_class_sets_the_scale():
-    said = lines(answer(section([row("dcl", 0.8)]), WORDS), "What does it reach?")
-    assert "Always answering ill, the commonest class of the test part, would be right for .667." in said
+    said = lines(answer(section([row("dcl", 0.8)]), WORDS), "What does guessing reach?")
+    assert "Predicting ill, the most frequent class of the test part, for every image has an accuracy of .667." in said
 
 
 def test_many_rows_are_counted_and_few_are_named():
