@@ -1,6 +1,6 @@
 """medssl: self-supervised learning on small medical image datasets.
 
-The public names load on first use, so ``import medssl`` and the command line stay quick and import no torch.
+The public names are imported on first use, so ``import medssl`` and the command line are fast and do not import torch.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
-"""The errors a user can act on, as one small tree.
+"""The errors that a user can act on.
 
-Every message reads the same way: one sentence says what is wrong, one says why or where, one says what to do next.
-The command line prints that message and exits with 1; anything that is not a :class:`MedsslError` is a bug of ours
-and keeps its traceback.
+Each message has three parts: what is wrong, why or where, and what to do next. The command line prints the message and
+exits with status 1. An error that is not a :class:`MedsslError` is a bug in medssl and keeps its traceback.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ __all__ = [
 
 
 class MedsslError(Exception):
-    """Anything the user can put right. Catch this one to catch them all."""
+    """Base class of all errors that the user can correct."""
 
 
 class PluginError(MedsslError):
@@ -39,7 +38,7 @@ class DataError(MedsslError):
 
 
 class TrainingError(MedsslError):
-    """Pre-training cannot go on: a loss that is not finite, a batch larger than the training set."""
+    """Pre-training cannot continue: for instance the loss is not finite, or a batch is larger than the training set."""
 
 
 class CheckpointError(MedsslError):
@@ -47,12 +46,12 @@ class CheckpointError(MedsslError):
 
 
 def closest(name: str, known: Iterable[str]) -> str | None:
-    """Return the known name that looks most like ``name``, or ``None`` when nothing comes near."""
+    """Return the known name that is most similar to ``name``, or ``None`` if none is similar."""
     matches = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
     return matches[0] if matches else None
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """Return ``" Did you mean 'x'?"`` (with its leading blank), or an empty string when nothing comes near."""
+    """Return ``" Did you mean 'x'?"`` (with a leading space), or an empty string if no name is similar."""
     match = closest(name, known)
     return f" Did you mean '{match}'?" if match else ""

@@ -1,7 +1,7 @@
-"""Options: from words to a checked, frozen dataclass, and from a dataclass to words.
+"""Options: build a checked, frozen dataclass from values as a user writes them, and describe its fields in words.
 
 A plugin's ``Config`` and the core's settings are plain frozen dataclasses with typed fields. :func:`build` makes one
-from what a recipe file or the command line says; :func:`describe` lists its fields for people.
+from a recipe file or the command line; :func:`describe` lists its fields for people.
 """
 
 from __future__ import annotations
@@ -32,17 +32,17 @@ ConfigT = TypeVar("ConfigT")
 def build(config_class: type[ConfigT], values: Mapping[str, Any] | None, where: str) -> ConfigT:
     """Make a config from values as a YAML file or ``--set`` gives them.
 
-    Texts are read as their field's type (``"0.2"``, ``"1e-3"``, ``"true"``), else as YAML (``"[0.2, 1]"``); ``"null"``
-    is ``None`` where a field allows that. A truth value is never a number, and numbers are finite.
+    A text is read as its field's type (``"0.2"``, ``"1e-3"``, ``"true"``), else as YAML (``"[0.2, 1]"``). ``"null"`` is
+    ``None`` if the field allows it. A truth value is never accepted as a number, and numbers must be finite.
 
     Args:
         config_class: A dataclass; annotations may use ``annotated_types`` bounds, ``Literal``, tuples, ``| None``.
-        values: Options by name; those left out keep their defaults. ``None`` is an empty section.
+        values: Options by name; options that are left out keep their defaults. ``None`` is an empty section.
         where: What the options belong to, for messages: ``train``, ``method 'NAME'``.
 
     Raises:
-        OptionError: An unknown name, a wrong type, a value out of range, or what the dataclass itself refuses with a
-            ValueError; all problems in one message.
+        OptionError: A name is unknown, a value has the wrong type or is out of range, or the dataclass itself raises a
+            ValueError. One message lists all problems.
     """
     if values is None:
         values = {}
@@ -78,10 +78,10 @@ def _joined(where: str, problems: Sequence[str]) -> str:
 
 
 def _check(hint: Any, value: Any) -> Any:
-    """Validate one value, reading texts as the type first and as YAML second.
+    """Validate one value. A text is read as the type first and as YAML second.
 
     Raises:
-        ValueError: It does not fit; empty, or with the reason that a validator of the field's own gave.
+        ValueError: The value does not fit. Its message is empty, or the reason that the field's own validator gave.
     """
     if value == "null" and type(None) in _parts(hint):
         return None
@@ -100,7 +100,7 @@ def _check(hint: Any, value: Any) -> Any:
 
 
 def _validate(hint: Any, value: Any) -> Any:
-    from pydantic import ConfigDict, TypeAdapter, ValidationError  # noqa: PLC0415  # 0.15 s that `medssl list` saves
+    from pydantic import ConfigDict, TypeAdapter, ValidationError  # noqa: PLC0415  # importing it takes 0.15 s, which `medssl list` does not need
 
     parts = set(_parts(hint))
     if not parts & {bool, Any, object} and any(isinstance(item, bool) for item in _items(value)):
@@ -124,7 +124,7 @@ def _items(value: Any) -> Iterator[Any]:
 
 
 def _parts(hint: Any) -> Iterator[Any]:
-    """Yield every plain type that an annotation mentions."""
+    """Yield every plain type that an annotation contains."""
     if get_origin(hint) is Literal:
         yield from (type(choice) for choice in get_args(hint))
         return
@@ -145,8 +145,8 @@ def _hints(config_class: type) -> dict[str, Any]:
         return get_type_hints(config_class, include_extras=True)
     except NameError as error:
         raise PluginError(
-            f"the options {config_class.__module__}.{config_class.__qualname__} cannot be read. {error}: an annotation "
-            "needs its name at run time. Import it outside of `if TYPE_CHECKING`."
+            f"the options {config_class.__module__}.{config_class.__qualname__} cannot be read. {error}: the name in "
+            "an annotation must exist at run time. Import it outside of `if TYPE_CHECKING`."
         ) from error
 
 
@@ -163,14 +163,14 @@ def _default(option: Field[Any]) -> Any:
 
 @dataclass(frozen=True)
 class Option:
-    """One option, for people.
+    """Description of one option.
 
     Attributes:
         name: As in ``--set method.NAME=...``.
         type: In words: ``number > 0``, ``one of sgd, adamw``.
-        default: Its value; ``dataclasses.MISSING`` where the user must give one.
-        comment: What stands beside the default in the source: where the value comes from.
-        meaning: What the class's docstring says under ``Attributes``.
+        default: Its value; ``dataclasses.MISSING`` if the user must give one.
+        comment: The comment beside the default in the source, which says where the value comes from.
+        meaning: Text of the class's docstring under ``Attributes``.
     """
 
     name: str
@@ -181,11 +181,11 @@ class Option:
 
 
 def describe(config_class: type) -> list[Option]:
-    """List the options of a config in the order of its source; comments are empty where there is no source file."""
+    """List the options of a config in the order of its source; comments are empty if there is no source file."""
     hints = _hints(config_class)
     comments: dict[str, str] = {}
     meanings: dict[str, str] = {}
-    for owner in reversed(config_class.__mro__[:-1]):  # a subclass's own words win
+    for owner in reversed(config_class.__mro__[:-1]):  # the texts of a subclass take precedence
         comments |= _comments(owner)
         meanings |= _attributes(inspect.cleandoc(owner.__doc__ or ""))
     return [
@@ -195,7 +195,7 @@ def describe(config_class: type) -> list[Option]:
 
 
 def _comments(config_class: type) -> dict[str, str]:
-    """Find the comment on each field's lines; where there is none, the comment lines right above it."""
+    """Find the comment on each field's lines; if there is none, use the comment lines directly above it."""
     try:
         source = textwrap.dedent(inspect.getsource(config_class))
     except (OSError, TypeError):
@@ -238,7 +238,7 @@ _PLAIN = {bool: "true or false", int: "integer", float: "number", str: "text", P
 
 
 def _words(hint: Any) -> str:
-    """Say a type in words: ``number > 0 or null``, ``[number, number]``, ``one of sgd, adamw``."""
+    """Describe a type in words: ``number > 0 or null``, ``[number, number]``, ``one of sgd, adamw``."""
     origin, inside = get_origin(hint), get_args(hint)
     if origin is Annotated:
         return _words(inside[0]) + _bounds(inside[1:])

@@ -1,7 +1,7 @@
-"""The catalogue: what is known about names, read from ``registry.yaml`` and a file of the user's own over it.
+"""The catalogue: facts about names, read from ``registry.yaml`` and the user's own catalogue file.
 
-It makes no plugin loadable and holds no plugin's defaults; it adds papers, licences, sources, augmentations, recipes
-and published results to names, whether they are installed or not.
+It does not load plugins and contains no defaults of plugins. It adds papers, licences, sources, augmentations, recipes
+and published results to names, installed or not.
 """
 
 from medssl.catalog.catalog import Catalog

@@ -1,4 +1,4 @@
-"""The catalogue: answers what is known about a name, installed or not."""
+"""The catalogue: returns what is known about a name, installed or not."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ __all__ = ["Catalog", "merged"]
 
 @dataclass(frozen=True)
 class Catalog:
-    """What is known about names. Get one from :func:`medssl.catalog.load_catalog`.
+    """Facts about names. Get one from :func:`medssl.catalog.load_catalog`.
 
-    A name may be given as ``distribution:name``; the catalogue knows it by its last part. What the methods return
-    belongs to the caller.
+    A name may be given as ``distribution:name``; the catalogue uses the part after the colon. The caller may change the
+    values that the methods return.
     """
 
     content: Mapping[str, Any]
@@ -29,19 +29,19 @@ class Catalog:
         return sorted(self.content[kind_named(kind).plural])
 
     def entry(self, kind: str, name: str) -> Mapping[str, Any]:
-        """Return the facts about a name; empty when nothing is known."""
+        """Return the facts about a name; empty if nothing is known."""
         section = self.content[kind_named(kind).plural]
         facts: Mapping[str, Any] = section.get(name) or section.get(_bare(name), {})
         return copy.deepcopy(facts)
 
     def summary(self, kind: str, name: str) -> str:
-        """Return the one line about a name, an ``augmentation`` or a ``recipe``; empty when nothing is known."""
+        """Return the summary line of a name, of an ``augmentation`` or of a ``recipe``; empty if there is none."""
         if kind in {known.name for known in KINDS}:
             return str(self.entry(kind, name).get("summary", ""))
         return str(self.content[f"{kind}s"].get(name, {}).get("summary", ""))
 
     def packages(self, kind: str) -> dict[str, str]:
-        """Map the known names that other packages bring to those packages."""
+        """Map the names that other packages provide to these packages."""
         return {name: str(e["package"]) for name, e in self.content[kind_named(kind).plural].items() if "package" in e}
 
     def augmentation_names(self) -> list[str]:
@@ -49,10 +49,10 @@ class Catalog:
         return sorted(self.content["augmentations"])
 
     def augmentation(self, name: str) -> Mapping[str, Any]:
-        """Return fields of :class:`medssl.contracts.Augmentation`, laid over those of the recipe it starts from.
+        """Return fields of :class:`medssl.contracts.Augmentation`, merged with those of the recipe's ``base``.
 
         Raises:
-            OptionError: The name is unknown, or that of a ``base`` is, or a recipe starts from itself.
+            OptionError: The name is unknown, the name of a ``base`` is unknown, or a recipe is its own base.
         """
         fields: dict[str, Any] = {}
         for recipe in reversed(self._lineage(name)):
@@ -60,18 +60,18 @@ class Catalog:
         return copy.deepcopy({key: value for key, value in fields.items() if key not in ABOUT_AUGMENTATION})
 
     def _lineage(self, name: str) -> list[Mapping[str, Any]]:
-        """Return an augmentation recipe, the one it starts from, the one that starts from, and so on."""
+        """Return an augmentation recipe, its base, the base of that, and so on."""
         names, found = [name], [self._pick("augmentations", name)]
         while base := found[-1].get("base"):
             if base in names:
                 raise OptionError(
-                    f"the augmentation '{base}' starts from itself: {' from '.join([*names, base])}. "
-                    "Take out one of these bases; to change a recipe that exists, name it and the new values alone."
+                    f"the augmentation '{base}' is its own base: {' from '.join([*names, base])}. "
+                    "Remove one of these bases. To change an existing recipe, give its name and only the new values."
                 )
             if base not in self.content["augmentations"]:
                 known = self.augmentation_names()
                 raise OptionError(
-                    f"the augmentation '{names[-1]}' starts from '{base}', which there is not."
+                    f"the augmentation '{names[-1]}' has the base '{base}', which does not exist."
                     f"{did_you_mean(base, known)} Known augmentations: {', '.join(known)}."
                 )
             names.append(base)
@@ -85,14 +85,14 @@ class Catalog:
     def recipe(self, name: str, method: str, dataset: str) -> dict[str, Any]:
         """Return a recipe's settings for one method on one dataset.
 
-        The method's settings are laid over the recipe's own, the dataset's over those, and the cell's over all.
+        The method's settings replace the recipe's own, the dataset's replace those, and the cell's replace all others.
 
         Returns:
-            Settings by section; ``evaluators`` is a list of mappings, each with a ``plugin`` and options: those are
-            what a run uses when it is not told otherwise.
+            Settings by section. ``evaluators`` is a list of mappings, each with a ``plugin`` and options: the
+            evaluators that a run uses by default.
 
         Raises:
-            OptionError: The recipe is unknown. An unknown method or dataset gets the recipe's own settings.
+            OptionError: The recipe is unknown. For an unknown method or dataset the recipe's own settings are returned.
         """
         recipe = self._pick("recipes", name)
         method, dataset = _bare(method), _bare(dataset)
@@ -124,7 +124,7 @@ class Catalog:
         return {key: value for key, value in plan.items() if key != "summary"}
 
     def published(self, dataset: str) -> list[dict[str, Any]]:
-        """Return published results on a dataset, for a report to print beside its own."""
+        """Return published results on a dataset, which a report shows beside its own."""
         return [dict(row) for row in self.content["published"] if row[DATASET.name] == _bare(dataset)]
 
     def _pick(self, section: str, name: str) -> Mapping[str, Any]:
@@ -143,7 +143,7 @@ def _bare(name: str) -> str:
 
 
 def merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    """Merge mappings to any depth; every other value above takes the place of the one below."""
+    """Merge mappings at every level; all other values of ``above`` replace those of ``below``."""
     found = dict(below)
     for key, value in above.items():
         beneath = found.get(key)

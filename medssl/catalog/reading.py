@@ -1,4 +1,4 @@
-"""Reads the catalogue: medssl's own file, and a file of the user's merged over it."""
+"""Reads the catalogue: medssl's own file, with the user's file merged into it."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ __all__ = ["load_catalog"]
 
 
 def load_catalog(extra: Path | None = None) -> Catalog:
-    """Read medssl's catalogue and lay the user's over it.
+    """Read medssl's catalogue and merge the user's into it.
 
-    Mappings are merged to any depth, published rows are added, and every other value is replaced.
+    Mappings are merged at every level, published rows are added, and all other values are replaced.
 
     Args:
-        extra: A file of the same shape that holds only what is new or different.
+        extra: A file of the same structure that contains only new or changed entries.
 
     Raises:
-        OptionError: A file cannot be read or has the wrong shape; all its problems at once.
+        OptionError: A file cannot be read or has the wrong structure; one message lists all problems.
     """
     content = _read(_shipped())
     if extra is not None:
@@ -35,41 +35,41 @@ def load_catalog(extra: Path | None = None) -> Catalog:
 
 
 def _shipped() -> Path:
-    """Find the file inside an installed package, else, in an editable install, at the top of the checkout."""
+    """Find the file inside an installed package, or at the top of the checkout in an editable install."""
     packaged = Path(__file__).parents[1] / "registry.yaml"
     return packaged if packaged.is_file() else Path(__file__).parents[2] / "registry.yaml"
 
 
 def _read(file: Path, fields: tuple[str, ...] = ()) -> dict[str, Any]:
-    """Read and check one file; augmentations may hold these fields, and any if there are none."""
+    """Read and check one file. ``fields`` are the allowed augmentation fields; if empty, any field is allowed."""
     try:
         values = yaml.load(file.read_text(encoding="utf-8"), Loader=_Loader)
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise OptionError(
-            f"the catalogue {file} cannot be read. {error}. Name a YAML file with --catalog, in the shape of medssl's "
-            "own registry.yaml."
+            f"the catalogue {file} cannot be read. {error}. Give a YAML file with --catalog, in the same structure as "
+            "medssl's own registry.yaml."
         ) from error
     found = list(problems(values if values is not None else {}))
     if fields and isinstance(values, dict):
         found += field_problems(values, fields)
     if found:
         listed = "".join(f"\n  {problem}" for problem in found)
-        raise OptionError(f"the catalogue {file} has the wrong shape.{listed}")
+        raise OptionError(f"the catalogue {file} has the wrong structure.{listed}")
     return _completed(values or {})
 
 
 def _completed(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Put an empty collection wherever a section or an entry is left out or left empty."""
+    """Insert an empty collection for each section or entry that is missing or empty."""
     sections = {s: {n: e or {} for n, e in (values.get(s) or {}).items()} for s in TOP_LEVEL if s != "published"}
     return {**sections, "published": values.get("published") or []}
 
 
 def _mapping(loader: Any, node: yaml.MappingNode) -> dict[Hashable, Any]:
-    """Build a mapping, refusing a key that stands there twice: YAML would keep the last and drop the first unseen."""
+    """Build a mapping and refuse a repeated key: YAML would silently keep the last and drop the first."""
     seen: set[str] = set()
     for key, _ in node.value:
         if str(key.value) in seen and key.tag != "tag:yaml.org,2002:merge":
-            raise yaml.constructor.ConstructorError(None, None, f"'{key.value}' stands here twice", key.start_mark)
+            raise yaml.constructor.ConstructorError(None, None, f"the key '{key.value}' appears twice", key.start_mark)
         seen.add(str(key.value))
     built: dict[Hashable, Any] = loader.construct_mapping(node, deep=True)
     return built

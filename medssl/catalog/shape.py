@@ -1,4 +1,4 @@
-"""The shape of a catalogue file, and every way in which one does not have it."""
+"""The required structure of a catalogue file, and the checks of it."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ _SECTIONS = (
     *("train", "views", "augmentation", "encoder", "split", "evaluate", "precision"),
     *(kind.section for kind in KINDS),
 )
-_FACTS: Mapping[str, type] = {  # every other fact is free in name and form
+_FACTS: Mapping[str, type] = {  # other facts may have any name and type
     **dict.fromkeys(("summary", "package", "licence", "doi", "group", "image", "notes"), str),
     **dict.fromkeys(("paper", "counts", "sets"), dict),
     **dict.fromkeys(("classes", "sources"), list),
     "images": int,
     "baseline": bool,
 }
-ABOUT_AUGMENTATION: Mapping[str, type] = {"summary": str, "base": str}  # every other key is a field
+ABOUT_AUGMENTATION: Mapping[str, type] = {"summary": str, "base": str}  # the other keys are fields
 _PAPER: Mapping[str, type] = {**dict.fromkeys(("title", "authors", "venue", "arxiv", "doi", "url"), str), "year": int}
 _SOURCE: Mapping[str, type] = {**dict.fromkeys(("file", "url", "sha256", "md5"), str), "bytes": int}
 _ROW: Mapping[str, type] = {
@@ -42,7 +42,7 @@ _WORDS = {str: "a text", int: "a whole number", float: "a number", list: "a list
 
 
 def problems(values: Any) -> Iterator[str]:
-    """Yield one sentence for each thing that is not as the head of ``registry.yaml`` says."""
+    """Yield one sentence for each violation of the structure that the head of ``registry.yaml`` describes."""
     if not isinstance(values, dict):
         yield f"expected sections ({', '.join(TOP_LEVEL)}), got {values!r:.60}."
         return
@@ -65,7 +65,7 @@ def problems(values: Any) -> Iterator[str]:
 
 
 def field_problems(values: Mapping[str, Any], fields: tuple[str, ...]) -> Iterator[str]:
-    """Yield one sentence for each field of an augmentation that is none of these."""
+    """Yield one sentence for each augmentation field that is not in ``fields``."""
     for name, entry in _each(values, "augmentations"):
         for key in entry if isinstance(entry, dict) else ():
             if key not in fields:

@@ -1,6 +1,6 @@
-"""The command line: words in, exit code out.
+"""The command line: it parses the arguments, runs the command and sets the exit code.
 
-Nothing heavy is imported until a command that needs it runs, so ``medssl --help`` and ``medssl list`` answer at once.
+Heavy modules are imported only when a command needs them, so ``medssl --help`` and ``medssl list`` are fast.
 """
 
 from __future__ import annotations
@@ -14,24 +14,33 @@ from medssl.errors import MedsslError, did_you_mean
 
 __all__ = ["COMMANDS", "main"]
 
-# command -> (where it lives, its line in `medssl --help`)
+# command -> (module and function, its line in `medssl --help`)
 COMMANDS = {
-    "run": ("medssl.cli.run:run", "Pre-train on a dataset, evaluate, and write the result."),
+    "run": ("medssl.cli.run:run", "Pre-train on a dataset, evaluate the encoder, and write the result."),
     "evaluate": ("medssl.cli.evaluate:evaluate", "Evaluate a trained encoder on a dataset."),
-    "embed": ("medssl.cli.embed:embed", "Turn images into features with a trained encoder."),
-    "bench": ("medssl.cli.bench:bench", "Carry out a study: methods, datasets, batch sizes and seeds, one table."),
-    "audit": ("medssl.cli.audit:audit", "Look for copies, contradictions and leaks in a dataset and its split."),
-    "report": ("medssl.cli.report:report", "Put finished runs together in one page, with tables and figures."),
-    "list": ("medssl.cli.catalogue:list_plugins", "List the installed plugins and the augmentations."),
-    "show": ("medssl.cli.catalogue:show", "Show a plugin with its options, views of a dataset, a recipe, or a run."),
-    "fetch": ("medssl.cli.data:fetch", "Download a dataset, or say which file to put where."),
-    "check": ("medssl.cli.check:check", "Check that a plugin keeps its contract."),
-    "new": ("medssl.cli.new:new", "Begin a plugin package."),
+    "embed": ("medssl.cli.embed:embed", "Compute features of images with a trained encoder."),
+    "bench": (
+        "medssl.cli.bench:bench",
+        "Run a study: methods, datasets, batch sizes and seeds, compared in one table.",
+    ),
+    "audit": (
+        "medssl.cli.audit:audit",
+        "Look for duplicates, contradicting labels and leaks in a dataset and its split.",
+    ),
+    "report": ("medssl.cli.report:report", "Write a report of finished runs: one page with tables and figures."),
+    "list": ("medssl.cli.catalogue:list_plugins", "List the installed plugins and the augmentation recipes."),
+    "show": (
+        "medssl.cli.catalogue:show",
+        "Show a plugin and its options, a recipe, the result of a run, or views of a dataset.",
+    ),
+    "fetch": ("medssl.cli.data:fetch", "Download a dataset, or say which files you must place where."),
+    "check": ("medssl.cli.check:check", "Check that a plugin fulfils its contract."),
+    "new": ("medssl.cli.new:new", "Create a new plugin package."),
 }
 
 
 class _LazyGroup(click.Group):
-    """Imports a command's module when the command is called, and turns our errors into one line."""
+    """Imports a command's module when the command is called, and prints medssl's errors without a traceback."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)

@@ -1,4 +1,4 @@
-"""``python -m medssl.cli``: the command line where no script is on the path."""
+"""``python -m medssl.cli``: the command line where the script `medssl` is not on the path."""
 
 from medssl.cli import main
 

@@ -1,4 +1,4 @@
-"""``medssl audit``: look at a dataset before anything is trained on it."""
+"""``medssl audit``: check a dataset and its split before training."""
 
 from __future__ import annotations
 
@@ -21,14 +21,18 @@ if TYPE_CHECKING:
 __all__ = ["audit"]
 
 _PATH = click.Path(path_type=Path)
-_SHOWN = 10  # sets of copies on the screen; --json has them all
+_SHOWN = 10  # sets of duplicates on the screen; --json lists all
 
 
-@click.command(epilog="Every run does the same, and leaves what it finds in its result under data.warnings.")
+@click.command(epilog="Every run makes the same checks and writes its findings into its result, under data.warnings.")
 @click.option("--dataset", metavar="NAME", help="Dataset plugin; `medssl list datasets` shows the names.")
-@click.option("--data-dir", type=_PATH, help="Folder of the dataset's folder, or the dataset.  [default: MEDSSL_DATA]")
+@click.option(
+    "--data-dir",
+    type=_PATH,
+    help="Directory that contains the dataset's folder, or the dataset folder itself.  [default: MEDSSL_DATA]",
+)
 @click.option("--split", metavar="PROTOCOL", help="Look for leaks in this split.  [default: the dataset's]")
-@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Any setting: split.seed=1.")
+@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Any setting, for instance split.seed=1.")
 @catalog_option
 @click.option(
     "--on-bad-image",
@@ -37,13 +41,19 @@ _SHOWN = 10  # sets of copies on the screen; --json has them all
     show_default=True,
     help="What to do with images that cannot be read.",
 )
-@click.option("--groups", type=_PATH, help="Write a table of groups that holds copies together, for --split grouped.")
+@click.option(
+    "--groups",
+    type=_PATH,
+    metavar="FILE",
+    help="Write a CSV that puts duplicate images into the same group, for --split grouped.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
 def audit(data_dir: Path | None, on_bad_image: Any, groups: Path | None, as_json: bool, **words: Any) -> None:
-    """Look for copies of images, two labels of one image, and groups or copies on both sides of a split."""
+    """Look for duplicate images, duplicates with different labels, and duplicates or groups in two parts of a split."""
     if groups is not None and groups.exists():
         raise OptionError(
-            f"--groups {groups} exists. Somebody may have written it by hand, so it is not replaced. Give another name."
+            f"--groups {groups} already exists. It is not replaced, because it may be edited by hand. Give another "
+            "name."
         )
     from medssl.catalog import load_catalog
 
@@ -52,7 +62,7 @@ def audit(data_dir: Path | None, on_bad_image: Any, groups: Path | None, as_json
     from medssl.data.loading import load_data, open_dataset
     from medssl.recipe import resolve_data
 
-    recipe = resolve_data(catalog, layers)  # the split is the one that a run would have
+    recipe = resolve_data(catalog, layers)  # the same split as a run would use
     data = load_data(recipe, open_dataset(recipe.dataset, catalog, data_dir), on_bad_image=on_bad_image)
     values = {
         "dataset": recipe.dataset.name,
@@ -65,18 +75,20 @@ def audit(data_dir: Path | None, on_bad_image: Any, groups: Path | None, as_json
     else:
         _print(values)
         if groups is None and any(count["either"] for count in values["seen_before"].values()):
-            click.echo("next: --groups FILE writes a table of groups that holds copies together, for --split grouped")
+            click.echo(
+                "next: --groups FILE writes a CSV that puts duplicate images into the same group, for --split grouped"
+            )
     if groups is not None:
         _write_groups(groups, data.audit)
 
 
 def _write_groups(file: Path, found: Audit) -> None:
-    """Write a table of every image, which is also one that `csv` reads."""
+    """Write a table of every image, in the form that the dataset `csv` reads too."""
     from medssl.io.files import write_atomic
 
     joined = found.joined_groups
     if not joined:
-        click.echo(f"{file} is not written: there are no copies and no groups to hold together", err=True)
+        click.echo(f"{file} is not written, because there are no duplicates and no groups", err=True)
         return
     text = io.StringIO()
     rows = csv.writer(text, lineterminator="\n")
@@ -94,8 +106,8 @@ def _print(values: Mapping[str, Any]) -> None:
     _print_counts(values)
     click.echo("\n".join(["", *_sentences(values), ""]))
     for title, sets in (
-        ("identical images", values["equal"]),
-        ("nearly identical images", [pair["images"] for pair in values["near"]]),
+        ("duplicates", values["equal"]),
+        ("near-duplicates", [pair["images"] for pair in values["near"]]),
     ):
         _print_sets(title, sets)
     click.echo("findings:" if values["warnings"] else "findings: none")
@@ -121,13 +133,13 @@ def _print_counts(values: Mapping[str, Any]) -> None:
 
 
 def _sentences(values: Mapping[str, Any]) -> list[str]:
-    """Say how many and how large."""
+    """Describe the number of images, their sizes and their groups."""
     sizes, groups = values["sizes"], values["groups"]
     lines = [
         f"{values['images']} images, {values['without_label']} without a label, {values['unused']} in no part",
         f"height {_range(sizes['height'])}, width {_range(sizes['width'])} px in {sizes['shapes']} shapes, "
         f"{'grey' if sizes['channels'] == 1 else 'colour'}, {sizes['dtype']}"
-        + (", as reduced for the run's view size" if sizes["reduced"] else ""),
+        + (", reduced to the view size of the run" if sizes["reduced"] else ""),
     ]
     if groups:
         kind = groups["kind"]

@@ -1,4 +1,4 @@
-"""``medssl bench``: a grid of runs, one table."""
+"""``medssl bench``: run a grid of cells and print one table."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 
 __all__ = ["bench"]
 
-_VARIED = (*(kind.section for kind in VARIED), "batch_size", "seed")  # options of `run` that mean something else here
+_VARIED = (*(kind.section for kind in VARIED), "batch_size", "seed")  # options of `run` that differ here
 _NUMBERS = ("--label-fraction", "--batch-size")
 
 
 class _SpreadNumbers(click.Command):
-    """Takes several numbers after one flag: ``--batch-size 16 32 64``."""
+    """Accepts several numbers after one option: ``--batch-size 16 32 64``."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         return super().parse_args(ctx, list(_spread(args)))
@@ -47,7 +47,7 @@ def _spread(args: Sequence[str]) -> Iterator[str]:
 
 
 def _shared_options() -> list[click.Parameter]:
-    """The options of `run`, without those that vary here."""
+    """Return the options of `run`, without those that vary in a study."""
     carrier = click.command()(recipe_options(lambda **_: None))
     return [option for option in carrier.params if option.name not in _VARIED]
 
@@ -62,26 +62,43 @@ def _plan_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.command(
     cls=_SpreadNumbers,
     params=_shared_options(),
-    epilog="The same command again goes on where a study stopped: finished cells are passed over, failed ones retried.",
+    epilog="Run the same command again to continue a study: finished cells are skipped, failed cells are retried.",
 )
 @click.argument("plan", required=False)
 @_plan_options
-@click.option("--baseline", "baselines", multiple=True, metavar="NAME", help="Method run once, not per batch size.")
-@click.option("--batch-size", "batch_sizes", multiple=True, type=int, metavar="N...", help="One or several.")
-@click.option("--seeds", type=int, metavar="N", help="Seeds 0 to N - 1.  [default: the plan's, else 1]")
 @click.option(
-    "--label-fraction", "label_fractions", multiple=True, type=float, metavar="X...", help="Shares of the labels."
+    "--baseline", "baselines", multiple=True, metavar="NAME", help="Method that runs once, not at every batch size."
 )
-@click.option("--jobs", type=click.IntRange(1), default=1, show_default=True, help="Cells at a time.")
-@click.option("--dry-run", is_flag=True, help="List the cells and estimate the time, and do nothing.")
-@click.option("--output", type=click.Path(path_type=Path), default="runs", show_default=True, help="For run folders.")
-@click.option("--force", is_flag=True, help="Start every cell over although it is finished.")
-@click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON, and nothing else.")
+@click.option(
+    "--batch-size", "batch_sizes", multiple=True, type=int, metavar="N...", help="One or several batch sizes."
+)
+@click.option("--seeds", type=int, metavar="N", help="Number of seeds: 0 to N - 1.  [default: the plan's, else 1]")
+@click.option(
+    "--label-fraction",
+    "label_fractions",
+    multiple=True,
+    type=float,
+    metavar="X...",
+    help="One or several fractions of the labels to use, for instance 0.1 1.",
+)
+@click.option(
+    "--jobs", type=click.IntRange(1), default=1, show_default=True, help="Number of cells to run at the same time."
+)
+@click.option("--dry-run", is_flag=True, help="List the cells and estimate the time, without running them.")
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path),
+    default="runs",
+    show_default=True,
+    help="Directory for the run folders.",
+)
+@click.option("--force", is_flag=True, help="Start every cell over, even if it is finished.")
+@click.option("--json", "as_json", is_flag=True, help="Print only the summary, as JSON.")
 @click.pass_context
 def bench(ctx: click.Context, /, plan: str | None, output: Path, **words: Any) -> None:
-    """Carry out a study: every method on every dataset at every batch size with every seed.
+    """Run a study: every method on every dataset at every batch size with every seed.
 
-    PLAN is a YAML file or a plan of the catalogue (quick, paper); options replace what it says.
+    PLAN is a YAML file or a plan of the catalogue (quick, paper). Options replace what the plan says.
     """
     catalog = load_catalog(words["catalog_file"])
     chosen = _choose_plan(plan, words, catalog)
@@ -109,7 +126,7 @@ def bench(ctx: click.Context, /, plan: str | None, output: Path, **words: Any) -
 
 
 def _choose_plan(word: str | None, words: Mapping[str, Any], catalog: Catalog) -> Plan:
-    """Take the plan, with what the flags say in its place; a mistyped name is answered before torch is imported."""
+    """Read the plan and apply the options to it. A mistyped name fails here, before torch is imported."""
     plan = read_plan(word, catalog) if word else Plan()
     keys = (*PLUGIN_LISTS, "batch_sizes", "label_fractions", "seeds")
     chosen = plan.merged(**{key: words[key] for key in keys})
@@ -147,8 +164,8 @@ def _carry_out(
         except KeyboardInterrupt:
             display.close()
             click.echo(
-                f"stopped. {place.output} keeps every finished cell and the epochs done of the others; the same "
-                "command goes on.",
+                f"Stopped. Finished cells, and finished epochs of the others, are saved in {place.output}. Run the "
+                "same command to continue.",
                 err=True,
             )
             ctx.exit(130)
@@ -165,7 +182,11 @@ def _print_cells(cells: Sequence[Cell], catalog: Catalog, output: Path, jobs: in
     todo = [cell for cell in cells if cell.recipe.slug not in finished]
     trained = {cell.recipe.pretraining_hash for cell in cells if cell.recipe.slug in finished}
     left = learn_folder(output, catalog).left(todo, {}, trained, jobs)
-    time = f"about {duration(left)}" if left is not None else f"time not known before a first run lies in {output}"
+    time = (
+        f"about {duration(left)}"
+        if left is not None
+        else f"the time is unknown until a first run in {output} is finished"
+    )
     click.echo(f"{len(cells)} cells, {len(todo)} to do: {time if todo else 'nothing'}")
 
 

@@ -1,4 +1,4 @@
-"""``medssl list`` and ``medssl show``: what there is, without running anything."""
+"""``medssl list`` and ``medssl show``: list and describe plugins, recipes and results."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @catalog_option
 @_JSON
 def list_plugins(kind: str | None, catalog_file: Path | None, as_json: bool) -> None:
-    """List the installed plugins of each kind, and augmentations, each with one line. Loads no plugin."""
+    """List the installed plugins of each kind and the augmentation recipes, one line each. No plugin is imported."""
     catalog = load_catalog(catalog_file)
     rows = [_row(plugin, catalog) for k in KINDS if kind in (None, k.plural) for plugin in discovery.discover(k.name)]
     if kind in (None, "augmentations"):
@@ -59,7 +59,7 @@ def _row(plugin: discovery.Plugin, catalog: Catalog) -> dict[str, str]:
 
 
 def _augmentation_row(name: str, catalog: Catalog) -> dict[str, str]:
-    nothing = dict.fromkeys(("distribution", "version", "target"), "")  # it is no plugin
+    nothing = dict.fromkeys(("distribution", "version", "target"), "")  # it is not a plugin
     return {"kind": "augmentation", "name": name, "summary": catalog.summary("augmentation", name), **nothing}
 
 
@@ -68,7 +68,7 @@ def _brought_by(row: Mapping[str, str]) -> str:
 
 
 class _Show(click.Group):
-    """Takes every word that is no command of its own for the thing to show."""
+    """Treats every first argument that is not a subcommand as the thing to show."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         if args and args[0] not in {*self.commands, *ctx.help_option_names}:
@@ -78,13 +78,13 @@ class _Show(click.Group):
 
 @click.group(cls=_Show)
 def show() -> None:
-    """Show one thing.
+    """Show a plugin, a recipe, the result of a run, or views of a dataset.
 
     \b
-    medssl show method dcl                a plugin, its options and their defaults
+    medssl show method dcl                a plugin with its options and defaults
     medssl show augmentation xray         an augmentation recipe
     medssl show recipe paper              a recipe
-    medssl show runs/NAME                 a run's result
+    medssl show runs/NAME                 the result of a run
     medssl show views --dataset phantom   a picture of random views
     """  # noqa: D301  (click reads the backspace character that \b stands for)
 
@@ -97,7 +97,7 @@ show.add_command(show_views)
 @catalog_option
 @_JSON
 def _thing(what: tuple[str, ...], catalog_file: Path | None, as_json: bool) -> None:
-    """Show what is named."""
+    """Show the thing that the arguments name."""
     if len(what) == 1 and (Path(what[0]).exists() or "/" in what[0]):
         _show_run(Path(what[0]), as_json)
         return

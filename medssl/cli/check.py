@@ -1,4 +1,4 @@
-"""``medssl check``: the conformance kit on an installed plugin."""
+"""``medssl check``: run the conformance kit on an installed plugin."""
 
 from __future__ import annotations
 
@@ -23,9 +23,23 @@ __all__ = ["check"]
 
 @click.command()
 @click.argument("name")
-@click.option("--kind", type=click.Choice([each.name for each in KINDS]), help="When one name is of several kinds.")
-@click.option("--data-dir", type=click.Path(path_type=Path), help="Check a dataset on its files too, as `run` has it.")
-@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="An option: method.temperature=0.2.")
+@click.option(
+    "--kind",
+    type=click.Choice([each.name for each in KINDS]),
+    help="Kind of the plugin, if several kinds have the same name.",
+)
+@click.option(
+    "--data-dir",
+    type=click.Path(path_type=Path),
+    help="Check a dataset on its files too; the same directory as for `run`.",
+)
+@click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="An option of the plugin, for instance method.temperature=0.2.",
+)
 @catalog_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
@@ -39,21 +53,22 @@ def check(
     catalog_file: Path | None,
     as_json: bool,
 ) -> None:
-    """Check that the plugin NAME keeps its contract; one line per property, exit 1 when one is broken."""
+    """Check that the plugin NAME fulfils its contract. Prints one line per check; the exit code is 1 if one fails."""
     from medssl.catalog import load_catalog
 
     chosen = _kind_of(name, kind)
     catalog = load_catalog(catalog_file)
     plugin = discovery.find(chosen.name, name, packages=catalog.packages(chosen.name))
-    from medssl.conformance import iterate_checks  # seconds: a mistyped name need not wait for them
+    from medssl.conformance import iterate_checks  # takes seconds, so a mistyped name fails first
 
     loaded = discovery.load(plugin)
     what: dict[str, Any] = {"config": _config(chosen, plugin.name, loaded, settings)}
     if chosen.reads_files:
         what |= {"facts": catalog.entry(chosen.name, name), "root": _root(name, data_dir)}
-        logging.getLogger("medssl").addHandler(logging.NullHandler())  # it is listed many times: no echo of warnings
+        # the checks list the dataset many times, and would repeat its warnings
+        logging.getLogger("medssl").addHandler(logging.NullHandler())
     elif data_dir is not None:
-        raise click.UsageError(f"{name} is {chosen.with_article} and reads no files of its own. Leave --data-dir out.")
+        raise click.UsageError(f"{name} is {chosen.with_article} and reads no files. Leave out --data-dir.")
 
     results = []
     if not as_json:
@@ -74,7 +89,7 @@ def _without_name(result: CheckResult) -> dict[str, str | None]:
 
 
 def _kind_of(name: str, given: str | None) -> Kind:
-    """Return the kind that is given, else the first that has a plugin of this name."""
+    """Return the given kind, else the first kind that has a plugin of this name."""
     if given:
         return kind_named(given)
     bare = name.rpartition(":")[2]
@@ -82,11 +97,11 @@ def _kind_of(name: str, given: str | None) -> Kind:
 
 
 def _config(kind: Kind, name: str, plugin: Any, settings: tuple[str, ...]) -> Any:
-    """Build the plugin's options from the same ``--set`` words that a run takes; ``None`` where nothing is set."""
+    """Build the plugin's options from ``--set``, written as for a run; ``None`` if nothing is set."""
     from medssl import options
     from medssl.discovery import violations
 
-    if not settings or violations(kind.name, plugin):  # what breaks the contract is shown as the first finding
+    if not settings or violations(kind.name, plugin):  # a broken contract is shown as the first finding
         return None
     place = kind.place_of_options(name)
     values: dict[str, Any] = {}
@@ -96,7 +111,7 @@ def _config(kind: Kind, name: str, plugin: Any, settings: tuple[str, ...]) -> An
             own = own.get(word) if isinstance(own, dict) else None
         if not isinstance(own, dict):
             raise OptionError(
-                f"--set {text} is no option of the {kind.name} '{name}'. Only that is checked here. "
+                f"--set {text} is not an option of the {kind.name} '{name}'. Only this plugin is checked here. "
                 f"Write --set {'.'.join(place)}.OPTION=VALUE."
             )
         values |= own

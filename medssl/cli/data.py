@@ -1,4 +1,4 @@
-"""``medssl fetch``: bring a dataset's files here, or say which file to put where."""
+"""``medssl fetch``: download a dataset, or say which files the user must place where."""
 
 from __future__ import annotations
 
@@ -15,11 +15,21 @@ __all__ = ["fetch"]
 
 @click.command()
 @click.argument("name", metavar="DATASET")
-@click.option("--data-dir", type=click.Path(path_type=Path), help="Where to put it.  [default: MEDSSL_DATA, else here]")
-@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="An option: dataset.name=pathmnist.")
+@click.option(
+    "--data-dir",
+    type=click.Path(path_type=Path),
+    help="Where to put it.  [default: MEDSSL_DATA, else the current folder]",
+)
+@click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="An option of the dataset, for instance dataset.name=pathmnist.",
+)
 @catalog_option
 def fetch(name: str, data_dir: Path | None, settings: tuple[str, ...], catalog_file: Path | None) -> None:
-    """Download DATASET, verified by its checksum, into a folder of its own."""
+    """Download DATASET into its own folder, and verify its checksums."""
     from medssl.catalog import load_catalog
     from medssl.runs.pipeline import fetch_dataset
 
@@ -29,6 +39,6 @@ def fetch(name: str, data_dir: Path | None, settings: tuple[str, ...], catalog_f
     licence = catalog.entry(DATASET.name, name).get("licence")
     if licence:
         click.echo(f"licence: {licence}", err=True)
-    logging.basicConfig(level=logging.INFO, format="%(message)s")  # what the download says of itself
+    logging.basicConfig(level=logging.INFO, format="%(message)s")  # shows the progress of the download
     folder = fetch_dataset(name, options, catalog, data_dir)
     click.echo(folder)

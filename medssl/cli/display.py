@@ -1,4 +1,4 @@
-"""What the user sees while a run goes on: one progress display on a terminal, plain lines when piped."""
+"""Progress of a run: a live display on a terminal, plain lines when the output is piped."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["Display", "choose_display", "epoch_line"]
 
 
 class Display(Listener):
-    """A listener that can be closed; silent itself."""
+    """A listener that can be closed. This base class prints nothing."""
 
     def __enter__(self) -> Self:
         return self
@@ -30,18 +30,18 @@ class Display(Listener):
         self.close()
 
     def close(self) -> None:
-        """Leave the terminal as it was."""
+        """Restore the terminal."""
 
 
 def choose_display(recipe: Recipe, *, quiet: bool) -> Display:
-    """Nothing when quiet, rich on a terminal, lines otherwise. All of it goes to standard error."""
+    """Return a silent display when quiet, a live one on a terminal, plain lines otherwise. All use standard error."""
     if quiet:
         return Display()
     return RichDisplay(recipe) if sys.stderr.isatty() else PlainDisplay(recipe)
 
 
 def epoch_line(record: EpochRecord, epochs: int) -> str:
-    """One epoch in one line: loss, speed, spread of the features, validation."""
+    """Describe an epoch in one line: loss, speed, spread of the features, validation scores."""
     words = [
         f"epoch {record.epoch + 1}/{epochs}",
         f"loss {record.loss:.4f}",
@@ -54,7 +54,7 @@ def epoch_line(record: EpochRecord, epochs: int) -> str:
 
 
 class PlainDisplay(Display):
-    """Lines for a log file: stages, notes, and every tenth of the epochs."""
+    """Lines for a log file: stages, notes, and about ten of the epochs."""
 
     def __init__(self, recipe: Recipe) -> None:
         self._epochs = recipe.train.epochs
@@ -70,14 +70,14 @@ class PlainDisplay(Display):
         click.echo(f"  {text}", err=True)
 
     def epoch(self, record: EpochRecord) -> None:
-        """Print every tenth of the epochs, the first and the last."""
+        """Print the first and the last epoch, and about ten between them."""
         done = record.epoch + 1
         if done in (1, self._epochs) or done % self._every == 0:
             click.echo(f"  {epoch_line(record, self._epochs)}", err=True)
 
 
 class RichDisplay(Display):
-    """One live line per stage, with a bar, the time left and the newest measures."""
+    """One live line per stage, with a progress bar, the time left and the latest values."""
 
     def __init__(self, recipe: Recipe) -> None:
         from rich.console import Console
@@ -100,7 +100,7 @@ class RichDisplay(Display):
         self._drawn = 0.0
 
     def stage(self, title: str) -> None:
-        """Begin a line of its own."""
+        """Start a new line for the stage."""
         self._bar.update(self._task, visible=False)
         self._task = self._bar.add_task(title, total=None, words="")
 
@@ -109,7 +109,7 @@ class RichDisplay(Display):
         self._console.print(f"  {text}", highlight=False, style="dim")
 
     def progress(self, done: int, total: int) -> None:
-        """Draw images read, ten times a second at most."""
+        """Show the number of images read, at most ten times a second."""
         if done == total or time.monotonic() - self._drawn > 0.1:
             self._drawn = time.monotonic()
             self._bar.update(self._task, completed=done, total=total, words=f"{done}/{total} images")
@@ -119,7 +119,7 @@ class RichDisplay(Display):
         self._bar.update(self._task, completed=record.step + 1, total=record.total_steps)
 
     def epoch(self, record: EpochRecord) -> None:
-        """Show the newest measures."""
+        """Show the values of the latest epoch."""
         self._bar.update(self._task, words=epoch_line(record, self._epochs))
 
     def close(self) -> None:

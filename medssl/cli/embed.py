@@ -1,4 +1,4 @@
-"""``medssl embed``: images in, features out."""
+"""``medssl embed``: compute features of images with a trained encoder."""
 
 from __future__ import annotations
 
@@ -21,13 +21,15 @@ _PATH = click.Path(path_type=Path)
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, mps.")
 @click.option("--precision", default="auto", show_default=True, help="auto, float32, bfloat16 or float16.")
 def embed(encoder: Path, images: tuple[Path, ...], output: Path, device: str, precision: str) -> None:
-    """Turn IMAGES (files or folders) into features with ENCODER, a run's folder or its encoder.safetensors.
+    """Compute features of IMAGES (files or folders) with ENCODER: the folder of a run, or its encoder.safetensors.
 
-    The .npz file holds `x`, one row of features per image, and `path`; the .csv file a column of paths and one per
-    feature.
+    The .npz file contains `x`, one row of features per image, and `path`. The .csv file contains a column of paths and
+    one column per feature.
     """
     if output.suffix not in (".npz", ".csv"):
-        raise OptionError(f"--output {output} has no known suffix. Features are written as .npz or .csv. Give one.")
+        raise OptionError(
+            f"--output {output} has an unknown suffix. Features are written as .npz or .csv. Use one of these suffixes."
+        )
     from medssl.export import embedding
 
     paths = embedding.find_images(images)

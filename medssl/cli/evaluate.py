@@ -1,4 +1,4 @@
-"""``medssl evaluate``: a run whose encoder comes from a file."""
+"""``medssl evaluate``: a run that takes a trained encoder from a file."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from medssl.errors import CheckpointError, OptionError
 
 __all__ = ["evaluate"]
 
-# what decides an evaluation; the rest of `run` is about training
+# the options that affect an evaluation; the other options of `run` are about training
 _SHARED = (
     *(DATASET.section, "data_dir", "recipe", "backbone", "image_size", "split", "split_of", "allow_seen"),
     *(EVALUATOR.section, "seed", "precision"),
@@ -24,22 +24,22 @@ _SHARED = (
 
 _DRAWN = tuple(
     f"split.{name}" for name in ("protocol", "fractions", "seed", "folds", "fold", "of")
-)  # what draws a split
+)  # the settings that determine a new split
 
 
 def _evaluate(ctx: click.Context, /, encoder: str, **words: Any) -> None:
     """Evaluate ENCODER, frozen, on a dataset.
 
-    ENCODER is the folder of a run, its encoder.safetensors, any timm-format weights (with --backbone), or the word
-    `pretrained` for timm's own.
+    ENCODER is the folder of a run, its encoder.safetensors, any timm-format weights file (with --backbone), or the
+    word `pretrained` for the weights that timm provides.
 
-    On the run's own dataset, the run's dataset options and its split are taken again, unless you give others: every
-    image keeps its part, and images that were added since are placed.
+    On the dataset that the run was trained on, the run's dataset options and split are used again, unless you give
+    others. Every image keeps its part, and the protocol places images that were added later.
 
-    The encoder of a run knows the images that it was trained on, under any file name. It is an error if the test or
-    the validation part holds one of them, a nearly equal image, or another image of the same patient. --split-of RUN
-    takes the split of the run that trained it. --allow-seen evaluates all the same, and the result says so. What other
-    encoders were trained on is not known, and the result says that too.
+    The encoder file of a run records which images it was trained on, independently of their file names. It is an error
+    if the test or validation part contains one of these images, a near-duplicate, or another image of the same
+    patient. --split-of RUN uses the split of the run that trained the encoder. --allow-seen evaluates anyway, and the
+    result says so. For other encoders the training images are unknown, and the result says that too.
     """
     given = _from_file(encoder, words)
     settings = (*given.pop("settings"), *words.pop("settings"))
@@ -47,14 +47,15 @@ def _evaluate(ctx: click.Context, /, encoder: str, **words: Any) -> None:
 
 
 def _from_file(encoder: str, words: dict[str, Any]) -> dict[str, Any]:
-    """Return the words of ``run`` that follow from the encoder's file; the user's own win."""
+    """Return the options of ``run`` that follow from the encoder's file; the user's own take precedence."""
     if encoder == "pretrained":
         return {"init": encoder, "settings": ()}
     path = Path(encoder)
     path = path / "encoder.safetensors" if path.is_dir() else path
     if not path.is_file():
         raise CheckpointError(
-            f"there is no encoder at {path}. Give a run's folder, a weights file, or `pretrained` for timm's own."
+            f"there is no encoder at {path}. Give the folder of a run, a weights file, or `pretrained` for timm's "
+            "weights."
         )
     from medssl.io.files import read_header
 
@@ -62,7 +63,9 @@ def _from_file(encoder: str, words: dict[str, Any]) -> dict[str, Any]:
     own = _own_split(path, words)
     if "backbone" not in header:
         if not words["backbone"]:
-            raise OptionError(f"{path} does not say what network it belongs to. Name it with --backbone.")
+            raise OptionError(
+                f"{path} does not say which network its weights belong to. Name the network with --backbone."
+            )
         return {"init": str(path), "settings": own}
     return {
         "init": str(path),
@@ -76,9 +79,9 @@ def _from_file(encoder: str, words: dict[str, Any]) -> dict[str, Any]:
 
 
 def _own_split(path: Path, words: dict[str, Any]) -> tuple[str, ...]:
-    """Take over dataset options and split of the run that trained the encoder, if it was on this dataset.
+    """Return dataset options and split of the run that trained the encoder, if it used the same dataset.
 
-    They go below the user's own settings.
+    The user's own settings take precedence.
     """
     run = words["split_of"] or path.parent
     run = run.parent if run.is_file() else run
@@ -103,7 +106,7 @@ def _key(text: str) -> str:
 
 
 def _other_options(options: Mapping[str, Any], settings: Sequence[str]) -> bool:
-    """Whether the user gives the dataset an option with another value: it may list other images or groups then."""
+    """Whether the user changes the value of a dataset option: the dataset may then list other images or groups."""
     import yaml
 
     for text in settings:
@@ -129,17 +132,17 @@ def _recipe_of(run: Path) -> Mapping[str, Any] | None:
         values = yaml.safe_load(file.read_text(encoding="utf-8"))
         if isinstance(values[DATASET.section]["plugin"], str) and isinstance(values["split"], dict):
             return values  # type: ignore[no-any-return]
-        cause = "its dataset or its split is not there"
+        cause = "its dataset or its split is missing"
     except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError) as error:
         cause = " ".join(str(error).split())
     raise CheckpointError(
-        f"{file} cannot be read as the recipe of a run: {cause}. The split of that run is not known without it. Give "
-        "the encoder.safetensors from another folder, and your own --split."
+        f"{file} cannot be read as the recipe of a run: {cause}. Without it the split of that run is unknown. Copy "
+        "encoder.safetensors to another folder, and give your own --split."
     )
 
 
 def _is_folder_of(run: Path, words: dict[str, Any]) -> bool:
-    """Whether the images lie in the folder that the run took them from."""
+    """Whether the images are in the folder that the run read them from."""
     from medssl.data.loading import data_folder
 
     try:
@@ -150,12 +153,12 @@ def _is_folder_of(run: Path, words: dict[str, Any]) -> bool:
 
 
 def _settings(section: str, values: Mapping[str, Any]) -> tuple[str, ...]:
-    """Write values as ``--set`` takes them."""
+    """Write values in the form that ``--set`` takes."""
     texts = {key: value if isinstance(value, str) else json.dumps(value) for key, value in values.items()}
     return tuple(f"{section}.{key}={text}" for key, text in texts.items())
 
 
-#: Shares its options with `run`, where each is defined.
+#: Its options are defined in `run`.
 evaluate = click.Command(
     "evaluate",
     callback=click.pass_context(_evaluate),

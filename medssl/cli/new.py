@@ -1,4 +1,4 @@
-"""``medssl new``: a package to begin with."""
+"""``medssl new``: create a new plugin package."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ __all__ = ["new"]
 @click.argument("kind", type=click.Choice([each.name for each in KINDS]))
 @click.argument("name")
 def new(kind: str, name: str) -> None:
-    """Write a plugin package into a new folder here: the plugin, its entry point, its tests, a README.
+    """Create a plugin package in a new folder: the plugin, its entry point, its tests and a README.
 
-    It installs, passes `medssl check` and its own tests, and runs as it is. NAME is what users will type, in
-    lower-case letters, digits and underscores.
+    The package can be installed and run as it is, and it passes `medssl check` and its own tests. NAME is the name that
+    users will type. It consists of lower-case letters, digits and underscores.
     """
     from medssl.scaffold.package import write_package
 

@@ -1,4 +1,4 @@
-"""The options that say what to run, shared by every command that takes a recipe."""
+"""The options that set the recipe, shared by every command that takes one."""
 
 from __future__ import annotations
 
@@ -36,20 +36,20 @@ _PATH = click.Path(path_type=Path)
 #: The option ``--catalog FILE``; its value arrives as ``catalog_file``.
 catalog_option = click.option(
     "--catalog",
-    "--registry",  # its name before
+    "--registry",  # its previous name
     "catalog_file",
     type=_PATH,
     metavar="FILE",
-    help="A catalogue file of your own, merged over medssl's.",
+    help="Your own catalogue file; its entries are added to medssl's or replace them.",
 )
 
 
 def plugin_option(kind: Kind, *, many: bool | None = None) -> Callable[[_Command], _Command]:
-    """Make the option that names plugins of a kind; where it may be repeated, its value arrives under the plural.
+    """Make the option that selects plugins of one kind. A repeatable option passes its values under the plural name.
 
     Args:
-        kind: Of which kind.
-        many: Whether it may be repeated; ``None``: where a run takes several.
+        kind: The kind of plugin.
+        many: Whether the option may be repeated; ``None``: if a run takes several plugins of this kind.
     """
     words = f"{kind.name.capitalize()} plugin; `medssl list {kind.plural}` shows the names."
     if many or (many is None and kind.many):
@@ -62,16 +62,24 @@ def plugin_option(kind: Kind, *, many: bool | None = None) -> Callable[[_Command
 _OPTIONS = (
     *map(plugin_option, KINDS),
     click.option(
-        "--data-dir", type=_PATH, help="Folder of the dataset's folder, or the dataset.  [default: MEDSSL_DATA]"
+        "--data-dir",
+        type=_PATH,
+        help="Directory that contains the dataset's folder, or the dataset folder itself.  [default: MEDSSL_DATA]",
     ),
-    click.option("--recipe", metavar="NAME|FILE", help="A recipe of the catalogue, or a YAML file.  [default: medssl]"),
+    click.option(
+        "--recipe", metavar="NAME|FILE", help="A recipe from the catalogue, or a YAML file.  [default: medssl]"
+    ),
     click.option("--epochs", metavar="N", help="Passes over the training images."),
-    click.option("--batch-size", metavar="N", help="Images per step."),
+    click.option("--batch-size", metavar="N", help="Images per training step."),
     click.option("--learning-rate", metavar="X", help="Peak learning rate at this batch size."),
-    click.option("--backbone", metavar="NAME", help="Any timm model, for instance resnet18, resnet50."),
-    click.option("--init", metavar="FILE|pretrained", help="Start from timm-format weights, or from timm's own."),
-    click.option("--image-size", metavar="PX", help="Side of a view in pixels."),
-    click.option("--augmentation", metavar="NAME", help="Augmentation recipe instead of the dataset's."),
+    click.option("--backbone", metavar="NAME", help="Any timm model, for instance resnet18 or resnet50."),
+    click.option(
+        "--init",
+        metavar="FILE|pretrained",
+        help="Initial weights: a timm-format file, or `pretrained` for the weights that timm provides.",
+    ),
+    click.option("--image-size", metavar="PX", help="Side length of a view in pixels."),
+    click.option("--augmentation", metavar="NAME", help="Augmentation recipe to use instead of the dataset's."),
     click.option(
         "--split",
         metavar="PROTOCOL",
@@ -81,17 +89,25 @@ _OPTIONS = (
         "--split-of",
         type=_PATH,
         metavar="RUN",
-        help="Take over the split of an earlier run: its images keep their parts, new ones are placed by its protocol.",
+        help="Use the split of an earlier run: its images keep their parts, and its protocol places new images.",
     ),
     click.option(
         "--allow-seen",
         is_flag=True,
         default=None,
-        help="Test also on images that the encoder was trained on; the result says so.  [default: an error]",
+        help="Also test on images that the encoder was trained on; the result says so.  [default: an error]",
     ),
-    click.option("--seed", metavar="N", help="Seed of weights, order, views and evaluators."),
+    click.option(
+        "--seed", metavar="N", help="Seed of the initial weights, the order of images, the views and the evaluators."
+    ),
     click.option("--precision", metavar="NAME", help="auto, float32, bfloat16 or float16."),
-    click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Any setting: method.temperature=0.2."),
+    click.option(
+        "--set",
+        "settings",
+        multiple=True,
+        metavar="KEY=VALUE",
+        help="Any setting, for instance method.temperature=0.2.",
+    ),
     click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, mps."),
     catalog_option,
     click.option(
@@ -112,17 +128,18 @@ def recipe_options(command: _Command) -> _Command:
 
 
 def recipe_layers(words: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Turn the command's words into recipe layers, weakest first.
+    """Turn the command's options into recipe layers, weakest first.
 
     Args:
         words: Values of :func:`recipe_options` by name.
 
     Raises:
-        OptionError: ``--set`` without ``=``, a recipe file that cannot be read.
+        OptionError: ``--set`` has no ``=``, or the recipe file cannot be read.
     """
     if words.get("split") is not None and words.get("split_of") is not None:
         raise OptionError(
-            "--split and --split-of were both given. A split is drawn or taken over. Leave one of them out."
+            "--split and --split-of were both given. A run draws a new split or uses an earlier one. Leave one of "
+            "them out."
         )
     flags: dict[str, Any] = {}
     for word, (section, key) in _PLACES.items():
@@ -140,7 +157,7 @@ def recipe_layers(words: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def find_plugins(words: Mapping[str, Any], catalog: Catalog) -> None:
-    """Find every plugin that a flag names, so that a mistyped name is answered at once, before torch is imported.
+    """Find every plugin that an option names, so that a mistyped name fails at once, before torch is imported.
 
     Raises:
         PluginError: A name is unknown, of another kind, not installed, or claimed twice.
@@ -152,7 +169,7 @@ def find_plugins(words: Mapping[str, Any], catalog: Catalog) -> None:
 
 
 def _recipe_layer(word: str | None) -> list[dict[str, Any]]:
-    """A word with a suffix or a slash is a file; else it names a recipe of the catalogue."""
+    """Read the recipe: a word with a YAML suffix or a slash is a file, any other names a recipe of the catalogue."""
     if word is None:
         return []
     if Path(word).suffix in (".yaml", ".yml") or "/" in word:
@@ -161,7 +178,7 @@ def _recipe_layer(word: str | None) -> list[dict[str, Any]]:
 
 
 def _read_recipe_file(path: Path) -> dict[str, Any]:
-    """Read a YAML recipe file: the same keys as a run's ``recipe.yaml``, any of them left out."""
+    """Read a YAML recipe file: the same keys as a run's ``recipe.yaml``, and all are optional."""
     import yaml
 
     try:
@@ -170,7 +187,7 @@ def _read_recipe_file(path: Path) -> dict[str, Any]:
         cause = " ".join(str(error).split())
         raise OptionError(f"the recipe file {path} cannot be read. {cause}. Give a YAML file with --recipe.") from error
     if not isinstance(values, dict):
-        raise OptionError(f"the recipe file {path} holds no settings. It must be a YAML mapping: `train: {{...}}`.")
+        raise OptionError(f"the recipe file {path} contains no settings. It must be a YAML mapping: `train: {{...}}`.")
     return values
 
 
@@ -179,7 +196,7 @@ def _setting_layer(text: str) -> dict[str, Any]:
     names = key.strip().split(".")
     if not equals or not all(names):
         raise OptionError(
-            f"--set {text} is not a setting. It must read KEY=VALUE with a dotted key. "
+            f"--set {text} is not a setting. It must have the form KEY=VALUE with a dotted key. "
             "For instance: --set method.temperature=0.2."
         )
     layer: Any = value.strip()

@@ -1,4 +1,4 @@
-"""``medssl report``: finished runs, one page."""
+"""``medssl report``: write a report of finished runs."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from medssl.cli.options import catalog_option
 __all__ = ["report"]
 
 
-@click.command(epilog="The page opens from a file, without a network. Tables and figures lie beside it.")
+@click.command(epilog="The page needs no network. The same folder contains its tables and figures as files.")
 @click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--output", type=click.Path(path_type=Path), default="report", show_default=True, help="Where to write.")
+@click.option("--output", type=click.Path(path_type=Path), default="report", show_default=True, help="Directory for it.")
 @click.option("--images/--no-images", default=True, help="Leave out the images, for a page that you pass on.")
 @catalog_option
 def report(runs: tuple[Path, ...], output: Path, images: bool, catalog_file: Path | None) -> None:
-    """Put finished runs together: the answer in words, tables with intervals, figures and images.
+    """Write a report of finished runs: the answer in words, tables with confidence intervals, figures and images.
 
-    RUNS are run directories, or folders of them such as the --output of `medssl bench`.
+    RUNS are run folders, or directories that contain them, such as the --output of `medssl bench`.
     """
     from medssl.catalog import load_catalog
     from medssl.report.missing import find_runs

@@ -1,4 +1,4 @@
-"""``medssl run``: one recipe, one directory, one table."""
+"""``medssl run``: carry out one recipe, write its directory and print its table."""
 
 from __future__ import annotations
 
@@ -21,14 +21,22 @@ if TYPE_CHECKING:
 __all__ = ["run"]
 
 
-@click.command(epilog="The same command again goes on where a run stopped, or shows its result at once.")
+@click.command(
+    epilog="Run the same command again to continue an interrupted run, or to show the result of a finished one."
+)
 @recipe_options
-@click.option("--output", type=click.Path(path_type=Path), default="runs", show_default=True, help="For run folders.")
-@click.option("--force", is_flag=True, help="Start over although the run folder holds something.")
-@click.option("--json", "as_json", is_flag=True, help="Print result.json, and nothing else, to standard output.")
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path),
+    default="runs",
+    show_default=True,
+    help="Directory for the run folders.",
+)
+@click.option("--force", is_flag=True, help="Start over even if the run folder is not empty.")
+@click.option("--json", "as_json", is_flag=True, help="Print only result.json to standard output.")
 @click.pass_context
 def run(ctx: click.Context, /, output: Path, force: bool, as_json: bool, **words: Any) -> None:
-    """Pre-train METHOD on DATASET, evaluate the frozen encoder, and write everything into a run folder."""
+    """Pre-train an encoder on a dataset, evaluate it frozen, and write everything into a run folder."""
     layers = recipe_layers(words)
     catalog = load_catalog(words["catalog_file"])
     find_plugins(words, catalog)
@@ -57,7 +65,7 @@ def run(ctx: click.Context, /, output: Path, force: bool, as_json: bool, **words
 
 
 def _carry_out(ctx: click.Context, recipe: Recipe, catalog: Catalog, place: Place, *, quiet: bool) -> RunResult:
-    """Carry out one recipe with a display."""
+    """Carry out one recipe and show its progress."""
     from medssl.cli.display import choose_display
     from medssl.runs.pipeline import execute
 
@@ -83,7 +91,7 @@ def _print_one(result: RunResult, *, as_json: bool) -> None:
 
 
 def _print_folds(results: Sequence[RunResult], catalog: Catalog, *, as_json: bool) -> None:
-    """Print the metrics of the pooled predictions, and where the folds are."""
+    """Print the metrics of the pooled predictions, and the directory of each fold."""
     from medssl.cli.study_table import print_pooled
     from medssl.study.results.summary import summarise
     from medssl.study.results.table import summary_values

@@ -1,4 +1,4 @@
-"""What the user sees while a study goes on: one progress display on a terminal, plain lines when piped."""
+"""Progress of a study: a live display on a terminal, plain lines when the output is piped."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from medssl.study.schedule.state import CellOutcome, StudyListener
 
 __all__ = ["StudyDisplay", "choose_study_display", "duration"]
 
-_EVERY = 60.0  # seconds between two lines on what is at work
+_EVERY = 60.0  # seconds between two progress lines
 
 
 class StudyDisplay(StudyListener):
-    """A listener that can be closed; silent itself."""
+    """A listener that can be closed. This base class prints nothing."""
 
     def __enter__(self) -> Self:
         return self
@@ -26,11 +26,11 @@ class StudyDisplay(StudyListener):
         self.close()
 
     def close(self) -> None:
-        """Leave the terminal as it was."""
+        """Restore the terminal."""
 
 
 def choose_study_display(*, quiet: bool) -> StudyDisplay:
-    """Nothing when quiet, rich on a terminal, lines otherwise. All of it goes to standard error."""
+    """Return a silent display when quiet, a live one on a terminal, plain lines otherwise. All use standard error."""
     if quiet:
         return StudyDisplay()
     return RichStudy() if sys.stderr.isatty() else PlainStudy()
@@ -50,7 +50,7 @@ def _ending(outcome: CellOutcome) -> str:
 
 
 class PlainStudy(StudyDisplay):
-    """Lines for a log file: cells that begin and end, and now and then how far those at work are."""
+    """Lines for a log file: each cell that starts or ends, and once a minute the progress of the running cells."""
 
     def __init__(self) -> None:
         self._total = self._done = 0
@@ -59,16 +59,16 @@ class PlainStudy(StudyDisplay):
         self._left: float | None = None
 
     def begin(self, total: int, done: int) -> None:
-        """Say how much there is to do."""
+        """Print the number of cells, and how many are already finished."""
         self._total, self._done = total, done
-        click.echo(f"{total} cells, {done} of them finished before", err=True)
+        click.echo(f"{total} cells, {done} of them already finished", err=True)
 
     def start(self, cell: Cell) -> None:
-        """Name the cell."""
+        """Print the name of the cell."""
         click.echo(f"start   {cell.name}  ({cell.recipe.slug})", err=True)
 
     def epoch(self, cell: Cell, done: int, loss: float) -> None:
-        """Once a minute, say how far every cell at work is."""
+        """Print the progress of every running cell once a minute."""
         self._epochs[cell.name] = f"{cell.name}: epoch {done}/{cell.recipe.train.epochs}, loss {loss:.4f}"
         if time.monotonic() - self._spoken >= _EVERY:
             self._spoken = time.monotonic()
@@ -76,22 +76,22 @@ class PlainStudy(StudyDisplay):
             click.echo("        " + "; ".join(self._epochs.values()) + left, err=True)
 
     def end(self, outcome: CellOutcome) -> None:
-        """Say what became of the cell, and how much is left."""
+        """Print how the cell ended, and how many cells are finished."""
         self._done += 1
         self._epochs.pop(outcome.cell.name, None)
         click.echo(f"{_ending(outcome)}  [{self._done}/{self._total}]", err=True)
 
     def wait(self, cell: Cell) -> None:
-        """Say that another process has the cell."""
-        click.echo(f"wait    {cell.name}: another process is at work on it", err=True)
+        """Print that another process is running the cell."""
+        click.echo(f"wait    {cell.name}: another process is running it", err=True)
 
     def tick(self, left: float | None) -> None:
-        """Remember the estimate for the next line."""
+        """Store the estimated time left for the next line."""
         self._left = left
 
 
 class RichStudy(StudyDisplay):
-    """A bar for the study and one for each cell at work."""
+    """A progress bar for the study and one for each running cell."""
 
     def __init__(self) -> None:
         from rich.console import Console
@@ -110,12 +110,12 @@ class RichStudy(StudyDisplay):
         self._total = self._done = 0
 
     def begin(self, total: int, done: int) -> None:
-        """Set the study's bar."""
+        """Set the total and the progress of the study's bar."""
         self._total, self._done = total, done
         self._bar.update(self._study, total=total, completed=done, words=f"{done}/{total}")
 
     def start(self, cell: Cell) -> None:
-        """Add a bar."""
+        """Add a bar for the cell."""
         epochs = cell.recipe.train.epochs
         self._tasks[cell.recipe.slug] = self._bar.add_task(cell.name, total=epochs, words="starts")
 
@@ -129,7 +129,7 @@ class RichStudy(StudyDisplay):
         self._bar.update(self._tasks[cell.recipe.slug], completed=done, words=words)
 
     def end(self, outcome: CellOutcome) -> None:
-        """Take the cell's bar away and print what became of it."""
+        """Remove the cell's bar and print how the cell ended."""
         self._done += 1
         if (task := self._tasks.pop(outcome.cell.recipe.slug, None)) is not None:
             self._bar.remove_task(task)
@@ -138,13 +138,13 @@ class RichStudy(StudyDisplay):
         self._bar.update(self._study, completed=self._done, words=f"{self._done}/{self._total}")
 
     def wait(self, cell: Cell) -> None:
-        """Say that another process has the cell."""
+        """Print that another process is running the cell."""
         if (task := self._tasks.pop(cell.recipe.slug, None)) is not None:
             self._bar.remove_task(task)
-        self._console.print(f"wait    {cell.name}: another process is at work on it", highlight=False, markup=False)
+        self._console.print(f"wait    {cell.name}: another process is running it", highlight=False, markup=False)
 
     def tick(self, left: float | None) -> None:
-        """Show the estimate."""
+        """Show the estimated time left."""
         words = f"{self._done}/{self._total}" + (f"  about {duration(left)} left" if left else "")
         self._bar.update(self._study, words=words)
 

@@ -1,4 +1,4 @@
-"""Tables of a study, printed."""
+"""Prints the tables of a study."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["print_pooled", "print_summary"]
 
 
 def print_summary(summary: Summary) -> None:
-    """Print, for each dataset, the table of scores and that of differences from the best baseline."""
+    """Print, for each dataset, a table of scores and a table of differences from the best baseline."""
     from medssl.study.results.table import difference_rows, lead, score_rows
 
     for dataset in dict.fromkeys(row.dataset for row in summary.rows):
@@ -28,7 +28,7 @@ def print_summary(summary: Summary) -> None:
 
 
 def print_pooled(summary: Summary) -> None:
-    """Print every metric of rows whose folds were pooled."""
+    """Print every metric of the rows, with the predictions of all folds pooled."""
     from medssl.study.results.table import estimate_rows
 
     for row in summary.rows:

@@ -1,4 +1,4 @@
-"""``medssl show views``: a picture of what a method would see, before anything is trained."""
+"""``medssl show views``: draw random views of a dataset, as a method would get them."""
 
 from __future__ import annotations
 
@@ -19,17 +19,25 @@ _PATH = click.Path(path_type=Path)
 
 @click.command(name="views")
 @click.option("--dataset", metavar="NAME", required=True, help="Dataset plugin.")
-@click.option("--method", metavar="NAME", help="Show the views that this method wants.  [default: six plain ones]")
-@click.option("--augmentation", metavar="NAME", help="Augmentation recipe instead of the dataset's.")
-@click.option("--data-dir", type=_PATH, help="Folder of the dataset's folder, or the dataset.  [default: MEDSSL_DATA]")
-@click.option("--recipe", metavar="NAME|FILE", help="A recipe of the catalogue, or a YAML file.  [default: medssl]")
-@click.option("--image-size", metavar="PX", help="Side of a view in pixels.")
-@click.option("--seed", metavar="N", help="Seed of the samples and views.")
-@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Any setting: views.rotation=10.")
+@click.option(
+    "--method", metavar="NAME", help="Show the views that this method uses.  [default: six independent views]"
+)
+@click.option("--augmentation", metavar="NAME", help="Augmentation recipe to use instead of the dataset's.")
+@click.option(
+    "--data-dir",
+    type=_PATH,
+    help="Directory that contains the dataset's folder, or the dataset folder itself.  [default: MEDSSL_DATA]",
+)
+@click.option("--recipe", metavar="NAME|FILE", help="A recipe from the catalogue, or a YAML file.  [default: medssl]")
+@click.option("--image-size", metavar="PX", help="Side length of a view in pixels.")
+@click.option("--seed", metavar="N", help="Seed that selects the samples and the views.")
+@click.option(
+    "--set", "settings", multiple=True, metavar="KEY=VALUE", help="Any setting, for instance views.rotation=10."
+)
 @catalog_option
 @click.option("--output", type=_PATH, help="PNG file to write.  [default: views-DATASET.png]")
 def show_views(output: Path | None, **words: Any) -> None:
-    """Write a picture of some samples of DATASET: as evaluated, and as random views of them."""
+    """Write a picture of some samples of the dataset: each as it is evaluated, and as random views."""
     catalog = load_catalog(words["catalog_file"])
     find_plugins(words, catalog)
     layers = recipe_layers(words)
@@ -45,6 +53,6 @@ def show_views(output: Path | None, **words: Any) -> None:
         sheet.save(path, format="PNG")
     except OSError as error:
         raise DataError(
-            f"the picture cannot be written to {path}: {error.strerror or error}. Give another file with --output."
+            f"cannot write the picture to {path}: {error.strerror or error}. Give another file with --output."
         ) from error
     click.echo(path)

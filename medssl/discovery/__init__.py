@@ -1,8 +1,7 @@
-"""From entry points to plugins: lists them without importing, finds one by name, loads it, checks its contract.
+"""Finds plugins through entry points: lists them without importing, finds one by name, loads it, checks its contract.
 
-This is the only place that looks for plugins and the only one that imports them. Listing reads package metadata and
-nothing else, so it is quick, and works beside a plugin that is broken. Every error names what the user typed, where the
-trouble is, and what to do next.
+Only this package searches for plugins and imports them. Listing reads package metadata only, so it is fast, and a
+broken plugin does not affect it. Every error says what the user typed, where the problem is, and what to do next.
 """
 
 from medssl.discovery.contract import violations

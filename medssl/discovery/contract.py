@@ -1,4 +1,4 @@
-"""What a class lacks to be a plugin of its kind, as far as can be seen without building it."""
+"""Checks whether a class fulfils the contract of its kind, without building an instance."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ __all__ = ["violations"]
 
 
 def violations(kind: str, plugin: object) -> list[str]:
-    """Say, in one phrase each, what ``plugin`` lacks to be a plugin of this kind; an empty list when nothing.
+    """List what ``plugin`` lacks to be a plugin of this kind, one phrase each; empty if nothing is missing.
 
-    Only what can be seen without building it; ``medssl check`` goes further.
+    Only what can be seen without building an instance is checked; ``medssl check`` checks more.
 
     Args:
         kind: Name of a kind.
-        plugin: What the entry point loaded.
+        plugin: The object that the entry point loaded.
     """
     base = kind_named(kind).load_contract()
     if not isinstance(plugin, type):
@@ -60,6 +60,6 @@ def _constructor_violations(base: type, plugin: type) -> list[str]:
 
 
 def _public(contract: type) -> str:
-    """Name a contract as its users import it: ours from :mod:`medssl.contracts`."""
+    """Return the name by which users import a contract: medssl's own are in :mod:`medssl.contracts`."""
     module = contract.__module__
     return f"{'medssl.contracts' if module.startswith('medssl.contracts.') else module}.{contract.__name__}"

@@ -1,4 +1,4 @@
-"""Finds the one installed plugin of a kind and name, or says why there is none and what to do next."""
+"""Finds the installed plugin of a kind and name, or explains why it is not found and what to do next."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ __all__ = ["find"]
 def find(
     kind: str, name: str, *, packages: Mapping[str, str] | None = None, plugins: Sequence[Plugin] | None = None
 ) -> Plugin:
-    """Return the one installed plugin of this kind and name.
+    """Return the installed plugin of this kind and name.
 
     Args:
         kind: Name of a kind.
-        name: A plugin's name, or ``distribution:name`` where two distributions claim the name; ``none`` for the
-            stand-in of a kind that has one.
-        packages: Known names of this kind, and the package that brings each.
-        plugins: What is installed, of every kind; discovered by default.
+        name: Name of a plugin, or ``distribution:name`` if two distributions use the name; ``none`` stands for the
+            placeholder of a kind that has one.
+        packages: Known names of this kind, with the package that provides each.
+        plugins: The installed plugins of every kind; discovered by default.
 
     Raises:
-        PluginError: The name is unknown, of another kind, not installed, or claimed twice.
+        PluginError: The name is unknown, belongs to another kind, is not installed, or is used by two distributions.
     """
     if name == NONE and kind_named(kind).stand_in:
         return Plugin(kind, NONE, "medssl", _version("medssl"), kind_named(kind).stand_in)
@@ -52,27 +52,25 @@ def _claimed_twice(kind: str, name: str, matches: Sequence[Plugin]) -> str:
     owners = sorted({plugin.distribution for plugin in matches})
     claims = " and ".join(f"{plugin.distribution} {plugin.version} ({plugin.target})" for plugin in matches)
     if len(owners) == 1:
-        return (
-            f"{kind} '{name}' is defined twice, by {claims}. pip install --force-reinstall {owners[0]} clears this up."
-        )
+        return f"{kind} '{name}' is defined twice, by {claims}. Run pip install --force-reinstall {owners[0]}."
     ways_out = " or ".join(f"{owner}:{matches[0].name}" for owner in owners)
-    return f"{kind} '{name}' is claimed by {claims}. Say which one you mean: {ways_out}."
+    return f"{kind} '{name}' is provided by {claims}. Say which one you mean: {ways_out}."
 
 
 def _stale_install(kind: str, name: str) -> str | None:
-    """Look for the name in the pyproject.toml files from the working directory upwards."""
+    """Look for the name in the pyproject.toml files of the working directory and its parents."""
     here = Path.cwd()
     for folder in (here, *here.parents):
         if name in _declared(folder / "pyproject.toml", kind_named(kind).group):
             return (
                 f"no {kind} named '{name}' is installed, but {folder / 'pyproject.toml'} declares it. "
-                f"Entry points are read when a package is installed: re-run pip install -e . in {folder}."
+                f"Entry points are read when a package is installed: run pip install -e . in {folder} again."
             )
     return None
 
 
 def _declared(project: Path, group: str) -> Mapping[str, Any]:
-    import tomllib  # noqa: PLC0415  # on the way to an error only
+    import tomllib  # noqa: PLC0415  # needed only for an error message
 
     try:
         points = tomllib.loads(project.read_text(encoding="utf-8")).get("project", {}).get("entry-points", {})
@@ -90,14 +88,14 @@ def _not_installed(kind: str, name: str, packages: Mapping[str, str]) -> str | N
     if not version:
         return f"{kind} '{name}' comes with the package {package}, which is not installed: pip install {package}"
     return (
-        f"{kind} '{name}' comes with the package {package}, but the installed version {version} does not bring it: "
+        f"{kind} '{name}' comes with the package {package}, but the installed version {version} does not provide it: "
         f"pip install --upgrade {package}"
     )
 
 
 def _version(package: str) -> str:
-    """Return the version of an installed package; empty where it is not installed."""
-    from importlib import metadata  # noqa: PLC0415  # a fifth of the time of `medssl list`, and rarely needed
+    """Return the version of an installed package; empty if it is not installed."""
+    from importlib import metadata  # noqa: PLC0415  # takes a fifth of the time of `medssl list`, and is rarely needed
 
     try:
         return metadata.version(package)

@@ -1,4 +1,4 @@
-"""Imports a plugin and makes sure that it keeps its contract."""
+"""Imports a plugin and checks that it fulfils its contract."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["load", "load_plugin"]
 
 
 def load(plugin: Plugin) -> Any:
-    """Import a plugin and return what its entry point names; whether that keeps the contract is not checked here.
+    """Import a plugin and return the object that its entry point names. The contract is not checked here.
 
     Raises:
         PluginError: The import fails; the cause is chained.
@@ -25,21 +25,22 @@ def load(plugin: Plugin) -> Any:
         return entrypoints.EntryPoint.from_string(plugin.target, plugin.name).load()
     except Exception as error:
         raise PluginError(
-            f"{plugin} failed to load: {type(error).__name__}: {error}. "
-            "The other plugins are unaffected; --traceback shows where."
+            f"{plugin} cannot be loaded: {type(error).__name__}: {error}. "
+            "The other plugins are not affected. Run again with `medssl --traceback` to see where it failed."
         ) from error
 
 
 def load_plugin(kind: str, name: str, packages: Mapping[str, str] | None = None) -> tuple[Plugin, type[Any]]:
-    """Find a plugin by name, import it, and make sure that it keeps its contract.
+    """Find a plugin by name, import it, and check that it fulfils its contract.
 
     Args:
         kind: Name of a kind.
-        name: Its name, or ``distribution:name`` where two distributions claim one name.
-        packages: Known names that are not installed, with the package that brings each (from the catalogue).
+        name: Its name, or ``distribution:name`` if two distributions use the same name.
+        packages: Known names that are not installed, with the package that provides each (from the catalogue).
 
     Raises:
-        PluginError: It is unknown, missing, broken, claimed twice, or breaks the contract (all violations at once).
+        PluginError: It is unknown, missing, broken, ambiguous, or violates the contract (one message lists all
+            violations).
     """
     plugin = find(kind, name, packages=packages)
     loaded = load(plugin)

@@ -1,4 +1,4 @@
-"""Reads entry points: lists the installed plugins without importing any."""
+"""Reads entry points: lists the installed plugins without importing them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from medssl.contracts.kinds import KINDS, kind_named
 
 __all__ = ["Plugin", "discover", "normalised", "package_summary", "scan_installed"]
 
-#: Reads one entry-point group.
+#: Type of a function that reads one entry-point group.
 Scan = Callable[[str], Iterable[entrypoints.EntryPoint]]
 
 
@@ -30,8 +30,8 @@ class Plugin:
     Attributes:
         kind: Name of a kind.
         name: The name that users type.
-        distribution: The installed package that brings it, normalised (``medssl-foo``).
-        version: Of that package.
+        distribution: Name of the installed package that provides it, normalised (``medssl-foo``).
+        version: Version of that package.
         target: ``module:class``.
     """
 
@@ -48,12 +48,12 @@ class Plugin:
 def discover(kind: str, *, scan: Scan | None = None) -> list[Plugin]:
     """List the installed plugins of one kind, sorted by name, without importing any.
 
-    A plugin that is found twice (one distribution on two paths) is listed once. Two distributions that claim one name
-    are both listed; :func:`medssl.discovery.find` refuses to choose.
+    A plugin that is found twice (one distribution on two paths) is listed once. If two distributions use the same name,
+    both are listed; :func:`medssl.discovery.find` then raises an error.
 
     Args:
         kind: Name of a kind.
-        scan: What reads the entry points of a group; the installed packages' by default.
+        scan: Function that reads the entry points of a group; by default those of the installed packages.
     """
     found: dict[tuple[str, str, str], Plugin] = {}
     for point in (scan or scan_installed)(kind_named(kind).group):
@@ -72,8 +72,8 @@ def discover(kind: str, *, scan: Scan | None = None) -> list[Plugin]:
 def scan_installed(group: str) -> Sequence[entrypoints.EntryPoint]:
     """Read one entry-point group of every installed package.
 
-    One unreadable ``entry_points.txt`` stops the whole scan of ``entrypoints``, whoever owns it. Then the packages are
-    read one by one, and the file at fault is named in a warning and left out.
+    One unreadable ``entry_points.txt`` of any package stops the whole scan of ``entrypoints``. In that case the
+    packages are read one by one, the unreadable file is skipped, and a warning names it.
     """
     folders = tuple((folder, _changed(folder)) for folder in sys.path)
     return _read_installed(folders).get(group, [])
@@ -81,7 +81,7 @@ def scan_installed(group: str) -> Sequence[entrypoints.EntryPoint]:
 
 def _changed(folder: str) -> int:
     try:
-        return os.stat(folder or ".").st_mtime_ns  # noqa: PTH116  # entries of sys.path are texts
+        return os.stat(folder or ".").st_mtime_ns  # noqa: PTH116  # entries of sys.path are strings
     except OSError:
         return 0
 
@@ -91,7 +91,7 @@ def _read_installed(_folders: tuple[tuple[str, int], ...]) -> Mapping[str, Seque
     """Read every file once for all groups, and again only when a folder of ``sys.path`` has changed."""
     try:
         found = [pair for config, owner in entrypoints.iter_files_distros() for pair in _points(config, owner)]
-    except Exception:  # whatever a foreign file provokes: parsing, decoding, a corrupt archive
+    except Exception:  # another package's file may fail in any way: parsing, decoding, a corrupt archive
         found = list(_read_one_by_one())
     return {group: [point for owned_by, point in found if owned_by == group] for group in _groups()}
 
@@ -107,7 +107,7 @@ def _points(config: Any, owner: entrypoints.Distribution) -> Iterator[tuple[str,
 
 
 def _read_one_by_one() -> Iterator[tuple[str, entrypoints.EntryPoint]]:
-    from importlib import metadata  # noqa: PLC0415  # a fifth of the time of `medssl list`, and rarely needed
+    from importlib import metadata  # noqa: PLC0415  # takes a fifth of the time of `medssl list`, and is rarely needed
 
     seen = set()
     for distribution in metadata.distributions():
@@ -115,7 +115,7 @@ def _read_one_by_one() -> Iterator[tuple[str, entrypoints.EntryPoint]]:
         folder = Path(str(getattr(distribution, "_path", "unknown")))
         owner = entrypoints.Distribution.from_name_version(folder.stem)
         if normalised(owner.name) in seen:
-            continue  # the first on the path is the one that gets imported
+            continue  # Python imports the first one on the path
         seen.add(normalised(owner.name))
         config = entrypoints.CaseSensitiveConfigParser(delimiters=("=",))
         try:
@@ -123,20 +123,20 @@ def _read_one_by_one() -> Iterator[tuple[str, entrypoints.EntryPoint]]:
             yield from list(_points(config, owner))
         except (configparser.Error, entrypoints.BadEntryPoint, ValueError, OSError) as error:
             warnings.warn(
-                f"{folder / 'entry_points.txt'} cannot be read: {' '.join(str(error).split())}. Plugins that it may "
-                "declare are left out, all others are there. Reinstall the package that owns it, or tell its authors.",
+                f"{folder / 'entry_points.txt'} cannot be read: {' '.join(str(error).split())}. Plugins that it "
+                "declares are left out; all others are available. Reinstall the package, or tell its authors.",
                 stacklevel=2,
             )
 
 
 def normalised(distribution: str) -> str:
-    """``Medssl_Foo`` and ``medssl.foo`` are one package: ``medssl-foo`` (PEP 503)."""
+    """Return a package name in its normal form: ``Medssl_Foo`` and ``medssl.foo`` become ``medssl-foo`` (PEP 503)."""
     return re.sub(r"[-_.]+", "-", distribution).lower()
 
 
 def package_summary(distribution: str) -> str:
-    """Return the line that an installed package says of itself; empty where it says none."""
-    from importlib import metadata  # noqa: PLC0415  # a fifth of the time of `medssl list`, and rarely needed
+    """Return the summary line in the metadata of an installed package; empty if it has none."""
+    from importlib import metadata  # noqa: PLC0415  # takes a fifth of the time of `medssl list`, and is rarely needed
 
     try:
         return str((metadata.metadata(distribution).get_all("Summary") or [""])[0])

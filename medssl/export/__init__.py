@@ -1,1 +1,1 @@
-"""A trained encoder outside a run."""
+"""Use of a trained encoder outside a run."""

@@ -1,6 +1,6 @@
-"""Trained encoders outside a run: load one, and turn images into features.
+"""Use of trained encoders outside a run: load one, and compute features of images.
 
-N images, S side of an image in pixels, F features.
+N images, S side length of an image in pixels, F features.
 """
 
 from __future__ import annotations
@@ -43,16 +43,16 @@ ImageLike = str | Path | Image.Image | NDArray[Any]
 
 
 class TrainedEncoder(nn.Module):
-    """The encoder of a run with what belongs to it: normalised images ``(N, 3, S, S)`` to features ``(N, F)``.
+    """The encoder of a run with its preprocessing: normalised images ``(N, 3, S, S)`` to features ``(N, F)``.
 
     Attributes:
         network: The timm module, without a classifier.
         feature_dim: F.
-        image_size: S, the side of the images that it was trained on.
+        image_size: S, the side length of the images that it was trained on.
         normalisation: ``imagenet`` or ``half``.
-        window: Grey levels that are black and white where the recipe fixed them; see
+        window: Grey levels that are shown as black and white, if the recipe fixed them; see
             :attr:`medssl.contracts.Augmentation.window`.
-        header: What the file says of itself: backbone, stem, recipe and so on.
+        header: Metadata of the file: backbone, stem, recipe and so on.
         seen: Keys of the images that it was trained on; see :mod:`medssl.data.audit.seen`.
     """
 
@@ -73,10 +73,10 @@ class TrainedEncoder(nn.Module):
 
     @property
     def transform(self) -> Callable[[Any], Tensor]:
-        """From a Pillow image or an array to what the encoder takes, ``(3, S, S)``: a torchvision transform.
+        """A torchvision transform from a Pillow image or an array to the encoder's input ``(3, S, S)``.
 
-        For a loader of your own. :func:`embed` reads the 16-bit images and the very large ones as a run does; this
-        resizes in one step.
+        It is meant for your own data loader. It resizes in one step; :func:`embed` reads 16-bit and very large images
+        as a run does.
         """
         scale, shift = (values.flatten() for values in statistics(self.normalisation, torch.device("cpu")))
         steps = [
@@ -98,7 +98,7 @@ def load_encoder(path: Path | str) -> TrainedEncoder:
         path: The run's directory, or its ``encoder.safetensors``.
 
     Returns:
-        The encoder, on the processor and in evaluation mode.
+        The encoder, on the CPU and in evaluation mode.
 
     Raises:
         CheckpointError: The file is missing, broken, not written by medssl, or does not fit the installed timm.
@@ -112,7 +112,7 @@ def load_encoder(path: Path | str) -> TrainedEncoder:
             f"{path} does not say how its images were normalised. Another program changed its header. "
             "Use the file that the run wrote."
         )
-    header.pop("seen", None)  # a megabyte for ten thousand images
+    header.pop("seen", None)  # takes a megabyte for ten thousand images
     return TrainedEncoder(encoder, header, seen).eval()
 
 
@@ -125,24 +125,24 @@ def embed(
     precision: str = "auto",
     progress: Callable[[int, int], None] | None = None,
 ) -> NDArray[np.float32]:
-    """Turn images into features, exactly as a run does.
+    """Compute features of images, exactly as a run does.
 
-    A warning of the logger ``medssl`` says how many of the images the encoder was trained on, or that its file does not
-    tell: a classifier that is tested on such features measures memory.
+    The logger ``medssl`` warns if the encoder was trained on some of the images, or if this is unknown. Do not test a
+    classifier on such features: the result would measure memorisation.
 
     Args:
-        encoder: What :func:`load_encoder` gave, or its path.
+        encoder: The result of :func:`load_encoder`, or a path for it.
         images: Files, Pillow images or arrays, or one array ``(N, H, W)`` or ``(N, H, W, C)``; or a dataset, whose
-            samples are taken in their order.
+            samples are used in their order.
         device: ``auto``, ``cpu``, ``cuda``, ``mps``.
         precision: ``auto``, ``float32``, ``bfloat16`` or ``float16``.
-        progress: Called with images read and N.
+        progress: Called with the number of images read and N.
 
     Returns:
         ``(N, F)`` float32, in the order of the images.
 
     Raises:
-        DataError: An image cannot be read, or is none.
+        DataError: An image cannot be read, or is not an image.
         CheckpointError: See :func:`load_encoder`.
     """
     trained = encoder if isinstance(encoder, TrainedEncoder) else load_encoder(encoder)
@@ -171,20 +171,20 @@ def _say_what_was_seen(seen: Seen, dataset: Dataset, samples: Sequence[Sample], 
     overlap = find_overlap(seen, dataset, samples, store, judged=frozenset(store.ids), cache=cache)
     if known := len(overlap.either):
         _log.warning(
-            "%d of %d images, or nearly equal ones, are among those that the encoder was trained on. Test nothing on "
+            "the encoder was trained on %d of these %d images, or on near-duplicates of them. Do not test anything on "
             "their features.",
             known,
             len(store),
         )
     if not seen.known:
-        _log.warning("which images the encoder, or the weights it started from, were trained on is not known.")
+        _log.warning("it is unknown which images the encoder, or its initial weights, were trained on.")
 
 
 def find_images(paths: Iterable[Path]) -> list[Path]:
-    """List image files: those given, and those in the folders given, sorted within each.
+    """List image files: the given files, and those in the given folders, sorted within each folder.
 
     Raises:
-        DataError: There is no such file, or no image in a folder.
+        DataError: A file does not exist, or a folder contains no image.
     """
     found: list[Path] = []
     for path in paths:
@@ -193,14 +193,14 @@ def find_images(paths: Iterable[Path]) -> list[Path]:
             continue
         inside = sorted(file for file in path.rglob("*") if file.suffix.lower() in IMAGE_SUFFIXES)
         if not inside:
-            what = "holds no image" if path.is_dir() else "does not exist"
-            raise DataError(f"{path} {what}. Give image files, or folders that hold some.")
+            what = "contains no image" if path.is_dir() else "does not exist"
+            raise DataError(f"{path} {what}. Give image files, or folders that contain some.")
         found.extend(inside)
     return found
 
 
 class _Given(Dataset):
-    """Images that a caller holds."""
+    """Images that the caller passes to :func:`embed`."""
 
     classes = ()
 
@@ -209,7 +209,7 @@ class _Given(Dataset):
         self._images = images
 
     def samples(self) -> list[Sample]:
-        """One per image, in the order given; its id is its number and, for a file, its path."""
+        """Return one sample per image, in the given order; its id is its number and, for a file, its path."""
         paths = (picture if isinstance(picture, str | Path) else "" for picture in self._images)
         return [Sample(id=f"{i:09d} {path}".rstrip()) for i, path in enumerate(paths)]
 
@@ -218,7 +218,7 @@ class _Given(Dataset):
         return self._read(sample, None)
 
     def read_reduced(self, sample: Sample, short_side: int) -> np.ndarray:
-        """Do the same; of a file in as few pixels as a run reads of it."""
+        """Return ``(H, W, C)``; a file is read at the reduced size that a run reads."""
         return self._read(sample, short_side)
 
     def _read(self, sample: Sample, short_side: int | None) -> np.ndarray:

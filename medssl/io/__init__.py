@@ -1,1 +1,1 @@
-"""Files that are either whole or not there, and one process at a time."""
+"""Files that are written completely or not at all, and locks that allow one process at a time."""

@@ -1,4 +1,4 @@
-"""Files that are either whole or not there, and their checksums."""
+"""Files that are written completely or not at all, and their checksums."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from medssl.errors import CheckpointError
 
 __all__ = ["checksum", "read_header", "write_atomic", "write_atomic_with"]
 
-_LONGEST_HEADER = 2**26  # bytes; an encoder's has some ten thousand, and 120 for each image that it was trained on
+_LONGEST_HEADER = 2**26  # bytes; an encoder's header has about 10,000, and 120 for each image it was trained on
 
 
 def checksum(path: Path) -> str:
@@ -28,7 +28,7 @@ def checksum(path: Path) -> str:
 
 
 def read_header(path: Path) -> dict[str, str]:
-    """Read the entries beside the weights of a safetensors file; empty for any other file."""
+    """Read the metadata entries of a safetensors file; empty for any other file."""
     try:
         with path.open("rb") as file:
             length = int.from_bytes(file.read(8), "little")
@@ -39,10 +39,10 @@ def read_header(path: Path) -> dict[str, str]:
 
 
 def write_atomic(path: Path, content: bytes) -> None:
-    """Write a file so that a reader finds the old content or the new one, whatever happens in between.
+    """Write a file atomically: a reader finds the old content or the new content, even after an interruption.
 
     Raises:
-        CheckpointError: The disk is full or the folder cannot be written to; the old file is as it was.
+        CheckpointError: The disk is full or the folder cannot be written to; the previous file is unchanged.
     """
     write_atomic_with(path, lambda file: file.write(content))
 
@@ -55,7 +55,7 @@ def write_atomic_with(path: Path, write: Callable[[BinaryIO], object]) -> None:
         write: Called once with a file open for writing bytes.
 
     Raises:
-        CheckpointError: The disk is full or the folder cannot be written to; the old file is as it was.
+        CheckpointError: The disk is full or the folder cannot be written to; the previous file is unchanged.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
@@ -67,9 +67,11 @@ def write_atomic_with(path: Path, write: Callable[[BinaryIO], object]) -> None:
     except OSError as error:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         what = f"there is no space left to write {path}" if full else f"{path} cannot be written"
-        kept = " The file of before is unharmed." if path.exists() else ""
+        kept = " The previous file is unchanged." if path.exists() else ""
         advice = (
-            "Free some space and run the same command again" if full else "Give a folder you may write to (--output)"
+            "Free some space and run the same command again"
+            if full
+            else "Give a folder that you can write to (--output)"
         )
         raise CheckpointError(f"{what}. {error.strerror or error}.{kept} {advice}.") from error
     finally:

@@ -1,4 +1,4 @@
-"""One process at a time in a run's directory."""
+"""A lock that allows one process at a time in a run's directory."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ _NAME = "lock"
 
 
 class BusyError(CheckpointError):
-    """Another process is at work in this directory."""
+    """Another process is working in this directory."""
 
 
 @contextlib.contextmanager
 def hold(directory: Path) -> Iterator[None]:
-    """Keep other processes out of a directory; it must exist.
+    """Lock a directory, which must exist, so that other processes cannot work in it.
 
-    The operating system lets go of the lock when its process ends, however that ends, so a lock file that a killed
-    process left behind keeps nobody out.
+    The operating system releases the lock when the process ends for any reason. A lock file that a killed process left
+    behind therefore locks nothing.
 
     Raises:
         BusyError: Another process holds it.
@@ -39,25 +39,25 @@ def hold(directory: Path) -> Iterator[None]:
         if not _locked(file):
             holder = _holder(path)
             file.close()
-            raise BusyError(f"{directory} is in use. {holder} is at work there. Wait for it, or stop it.")
+            raise BusyError(f"{directory} is in use. {holder} is working in it. Wait until it ends, or stop it.")
         if _same_file(file, path):
             break
-        file.close()  # its last holder removed it between our opening and locking it
+        file.close()  # another process removed the file after we opened it and before we locked it
     file.truncate(0)
     file.write(json.dumps({"pid": os.getpid(), "host": socket.gethostname()}).encode())
     file.flush()
     try:
         yield
     finally:
-        if sys.platform != "win32":  # there an open file cannot be removed
+        if sys.platform != "win32":  # Windows cannot remove an open file
             path.unlink(missing_ok=True)
         file.close()
         with contextlib.suppress(OSError):
-            directory.rmdir()  # only where nothing was written: a run that was refused leaves no empty folder
+            directory.rmdir()  # succeeds only if the folder is empty, so a refused run leaves no folder
 
 
 def is_held(directory: Path) -> bool:
-    """Whether another process is at work in a directory."""
+    """Whether another process is working in a directory."""
     path = directory / _NAME
     if not path.exists():
         return False
@@ -78,15 +78,15 @@ def _open(path: Path) -> BinaryIO:
 
 
 def _locked(file: BinaryIO) -> bool:
-    """Take the lock without waiting; ``False`` where another has it."""
+    """Take the lock without waiting; ``False`` if another process has it."""
     try:
         if sys.platform == "win32":
-            import msvcrt  # noqa: PLC0415  # there is none elsewhere
+            import msvcrt  # noqa: PLC0415  # exists only on Windows
 
             file.seek(0)
             msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
         else:
-            import fcntl  # noqa: PLC0415  # nor this one there
+            import fcntl  # noqa: PLC0415  # does not exist on Windows
 
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except (BlockingIOError, PermissionError):

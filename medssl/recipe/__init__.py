@@ -1,7 +1,7 @@
 """Every setting of a run, resolved, checked, frozen and hashed: a data, a training and an evaluation part.
 
-Layers, later ones win: the defaults of the settings, the catalogue's recipe, the user's recipe file, flags and
-``--set``.
+Settings come in layers; a later layer takes precedence: the defaults of the settings, the catalogue's recipe, the
+user's recipe file, options of the command line and ``--set``.
 """
 
 from medssl.recipe.choosing import Choice, choose

@@ -1,4 +1,4 @@
-"""A plugin that a recipe names: loaded, with its options checked."""
+"""Loads a plugin that a recipe names and checks its options."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ class Choice:
     Attributes:
         kind: Name of its kind.
         name: As the user wrote it.
-        distribution: The package that brings it.
-        version: Of that package.
+        distribution: The package that provides it.
+        version: Version of that package.
         plugin: The class.
         config: An instance of its ``Config``.
     """
@@ -42,15 +42,15 @@ class Choice:
 
     @property
     def origin(self) -> dict[str, str]:
-        """Name, package and version, as a result states them."""
+        """Return name, package and version, as written into a result."""
         return {"name": self.name, "distribution": self.distribution, "version": self.version}
 
 
 def name_in(kind: Kind, values: Mapping[str, Any]) -> str:
-    """Return the name of the plugin that merged layers have for a kind of which a run takes one; empty: none.
+    """Return the name of the plugin in merged layers, for a kind of which a run takes one; empty if none is named.
 
     Raises:
-        OptionError: None is named, and a run needs one.
+        OptionError: No plugin is named, but a run needs one.
     """
     name = values.get(kind.section, {}).get("plugin")
     if not name and kind.required:
@@ -66,8 +66,8 @@ def choose(kind: str, name: str, values: Mapping[str, Any], catalog: Catalog) ->
     Args:
         kind: Name of its kind.
         name: The plugin's name, or ``distribution:name``.
-        values: Its options; a ``plugin`` among them is passed over.
-        catalog: Knows which package brings a name that is not installed.
+        values: Its options; the key ``plugin`` is ignored.
+        catalog: Knows which package provides a name that is not installed.
 
     Raises:
         PluginError: See :func:`medssl.discovery.load_plugin`.
@@ -86,23 +86,23 @@ def choose(kind: str, name: str, values: Mapping[str, Any], catalog: Catalog) ->
 
 
 def choose_many(kind: Kind, values: Mapping[str, Any], user: Mapping[str, Any], catalog: Catalog) -> tuple[Choice, ...]:
-    """Choose the plugins of a kind of which a run takes several: those of the strongest list.
+    """Choose the plugins of a kind of which a run takes several: those in the list of the strongest layer.
 
     Args:
         kind: The kind.
-        values: All layers, merged; under ``*`` the names of the strongest list.
-        user: The user's layers alone: options for a plugin that no list names are an error.
-        catalog: As above.
+        values: All layers, merged; the key ``*`` holds the names of the strongest list.
+        user: The user's layers alone; options for a plugin that no list names are an error.
+        catalog: As for :func:`choose`.
 
     Raises:
-        OptionError: See above, or none is named and a run needs one.
+        OptionError: See :func:`choose`; or no plugin is named, but a run needs one.
     """
     section = values.get(kind.section, {})
     names = section.get("*", [])
     for name in user.get(kind.section, {}):
         if name != "*" and name not in names:
             raise OptionError(
-                f"there are options for the {kind.name} '{name}', which this run does not use."
+                f"options were given for the {kind.name} '{name}', which this run does not use."
                 f"{did_you_mean(name, names)} It uses: {', '.join(names) or 'none'}. Add --{kind.name} {name}."
             )
     if not names and kind.required:
@@ -113,7 +113,7 @@ def choose_many(kind: Kind, values: Mapping[str, Any], user: Mapping[str, Any], 
 
 
 def plain(value: Any) -> Any:
-    """Turn paths and tuples into what YAML and JSON can hold."""
+    """Turn paths and tuples into values that YAML and JSON can hold."""
     if isinstance(value, Mapping):
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, tuple | list):

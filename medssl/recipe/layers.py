@@ -1,4 +1,4 @@
-"""Layers of settings: their short forms written out, and one laid over the other."""
+"""Layers of settings: expands their short forms and merges them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from medssl.settings import EncoderSettings, EvaluateSettings, SplitSettings, Tr
 
 __all__ = ["SECTIONS", "lay_over", "normal_form", "stack"]
 
-#: Sections of a recipe that are no plugin's and no view's.
+#: Sections of a recipe that belong neither to a plugin nor to the views.
 SECTIONS: Mapping[str, type] = {
     "train": TrainSettings,
     "encoder": EncoderSettings,
@@ -26,10 +26,10 @@ _RATES = ("learning_rate", "base_learning_rate")
 def stack(layers: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Merge the user's layers, weakest first.
 
-    A list of plugins takes the place of the list before, options included; under ``*`` are the names of the last.
+    A list of plugins replaces the previous list, options included; the key ``*`` holds the names of the last list.
 
     Raises:
-        OptionError: An unknown key (with the closest), or a section that is no mapping.
+        OptionError: A key is unknown (the message names the closest), or a section is not a mapping.
     """
     user: dict[str, Any] = {}
     for layer in layers:
@@ -48,15 +48,15 @@ def _check_keys(layer: Mapping[str, Any]) -> None:
         if key not in _KEYS:
             raise OptionError(
                 f"a recipe has no setting '{key}'.{did_you_mean(str(key), _KEYS)} Settings: {', '.join(_KEYS)}. "
-                "An option of the method is method.NAME."
+                "An option of the method is written method.NAME."
             )
 
 
 def normal_form(layer: Mapping[str, Any]) -> dict[str, Any]:
-    """Turn the short forms of a layer into mappings that can be merged; drop what is left empty.
+    """Expand the short forms of a layer into mappings that can be merged; drop empty entries.
 
-    A plugin is a name, or a mapping of ``plugin`` (the name) and options; several are a list of either, one of either,
-    or a mapping of options by name.
+    A plugin is a name, or a mapping of ``plugin`` (the name) and options. Several plugins are a list of these, a single
+    one, or a mapping of options by name.
     """
     values = {key: value for key, value in layer.items() if value is not None}
     for kind in KINDS:
@@ -69,7 +69,7 @@ def normal_form(layer: Mapping[str, Any]) -> dict[str, Any]:
             values[kind.section] = _by_name(given)
     for key in _MAPPINGS:
         if key in values and not isinstance(values[key], Mapping):
-            raise OptionError(f"the section '{key}' must hold settings by name, but is {values[key]!r}.")
+            raise OptionError(f"the section '{key}' must be a mapping of settings by name, but is {values[key]!r}.")
     return values
 
 
@@ -80,7 +80,7 @@ def _by_name(listed: Sequence[Any]) -> dict[str, Any]:
 
 
 def lay_over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    """Merge two layers; a learning rate below holds for its optimizer, and until a rate is given in either way."""
+    """Merge two layers. A learning rate below is kept only while ``above`` changes neither the optimizer nor a rate."""
     train, given = below.get("train", {}), above.get("train", {})
     optimizer = train.get("optimizer", TrainSettings.optimizer)
     if given.get("optimizer", optimizer) != optimizer or any(given.get(rate) is not None for rate in _RATES):

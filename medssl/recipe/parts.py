@@ -1,4 +1,4 @@
-"""The recipe: a data, a training and an evaluation part, in memory as values, on file as one flat mapping."""
+"""The recipe: a data, a training and an evaluation part; in a file it is one mapping of sections."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ __all__ = ["DataRecipe", "EvaluateRecipe", "Recipe", "TrainRecipe"]
 
 @dataclass(frozen=True, kw_only=True)
 class DataRecipe:
-    """Which images, in which parts, and what they look like; enough to look at a dataset before anything is trained.
+    """Dataset, split and views: enough to check a dataset before training.
 
     Attributes:
-        dataset: Where the images come from.
-        split: How they become parts.
+        dataset: Dataset plugin that provides the images.
+        split: How the images are divided into parts.
         views: Size, normalisation and the name of the augmentation.
-        named_augmentation: What the catalogue says under that name, with the recipe's ``augmentation`` section over it.
+        named_augmentation: The catalogue's entry of that name, merged with the recipe's ``augmentation`` section.
         overridden: Augmentation fields that the user set in the ``views`` section.
-        seed: Of views, order, initial weights and evaluators; the split has its own.
+        seed: Seed of views, order, initial weights and evaluators; the split has its own seed.
     """
 
     dataset: Choice
@@ -38,11 +38,11 @@ class DataRecipe:
 
     @property
     def augmentation(self) -> Augmentation:
-        """What a view is drawn with: the named augmentation with the user's fields in it."""
+        """The parameters of random views: the named augmentation with the user's fields in it."""
         return replace(self.named_augmentation, **self.overridden)
 
     def views_for(self, spec: ViewSpec) -> ViewSpec:
-        """Return a method's views; what the user set wins over what the method asks of a group of them."""
+        """Return a method's views; the user's settings take precedence over those of the method's view groups."""
         groups = tuple(
             replace(group, augment={key: value for key, value in group.augment.items() if key not in self.overridden})
             for group in spec.groups
@@ -52,12 +52,12 @@ class DataRecipe:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainRecipe:
-    """How the encoder is made.
+    """How the encoder is trained.
 
     Attributes:
-        method: What trains it; one whose ``trains`` is off leaves it as it starts.
-        encoder: The network and what it starts from.
-        train: The settings of the loop.
+        method: Method that trains it; if its ``trains`` is off, the encoder keeps its initial weights.
+        encoder: The network and its initial weights.
+        train: The settings of the training loop.
     """
 
     method: Choice
@@ -67,11 +67,11 @@ class TrainRecipe:
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluateRecipe:
-    """How the encoder is judged.
+    """How the encoder is evaluated.
 
     Attributes:
-        evaluators: What works on its features.
-        evaluate: Intervals.
+        evaluators: Evaluators that use its features.
+        evaluate: Settings of confidence intervals.
     """
 
     evaluators: tuple[Choice, ...]
@@ -82,15 +82,15 @@ class EvaluateRecipe:
 class Recipe:
     """Every setting of a run. Build one with :func:`medssl.recipe.resolve`.
 
-    What a part holds can be read here too (``recipe.method`` is ``recipe.training.method``).
+    The attributes of the parts can be read here too (``recipe.method`` is ``recipe.training.method``).
 
     Attributes:
-        base: Name of the catalogue's recipe it started from.
-        precision: ``auto``: bfloat16 where the processor computes in it, else float32.
-        data: Which images.
-        training: How the encoder is made.
-        evaluation: How it is judged.
-        others: Plugins of the kinds that belong to no part, by section.
+        base: Name of the catalogue recipe that it is based on.
+        precision: Number format; ``auto``: bfloat16 if the hardware supports it, else float32.
+        data: Dataset, split and views.
+        training: How the encoder is trained.
+        evaluation: How it is evaluated.
+        others: Plugins of kinds that belong to no part, by section.
     """
 
     base: str
@@ -108,66 +108,66 @@ class Recipe:
 
     @property
     def choices(self) -> Iterator[Choice]:
-        """Every plugin that the run uses."""
+        """Yield every plugin that the run uses."""
         return (choice for kind in KINDS for choice in self.chosen(kind))
 
     @property
     def method(self) -> Choice:
-        """Of :attr:`training`."""
+        """The method, from :attr:`training`."""
         return self.training.method
 
     @property
     def encoder(self) -> EncoderSettings:
-        """Of :attr:`training`."""
+        """The encoder settings, from :attr:`training`."""
         return self.training.encoder
 
     @property
     def train(self) -> TrainSettings:
-        """Of :attr:`training`."""
+        """The training settings, from :attr:`training`."""
         return self.training.train
 
     @property
     def dataset(self) -> Choice:
-        """Of :attr:`data`."""
+        """The dataset, from :attr:`data`."""
         return self.data.dataset
 
     @property
     def split(self) -> SplitSettings:
-        """Of :attr:`data`."""
+        """The split settings, from :attr:`data`."""
         return self.data.split
 
     @property
     def views(self) -> ViewSettings:
-        """Of :attr:`data`."""
+        """The view settings, from :attr:`data`."""
         return self.data.views
 
     @property
     def augmentation(self) -> Augmentation:
-        """Of :attr:`data`: what a view is drawn with, final."""
+        """The final parameters of random views, from :attr:`data`."""
         return self.data.augmentation
 
     @property
     def seed(self) -> int:
-        """Of :attr:`data`."""
+        """The seed, from :attr:`data`."""
         return self.data.seed
 
     @property
     def evaluators(self) -> tuple[Choice, ...]:
-        """Of :attr:`evaluation`."""
+        """The evaluators, from :attr:`evaluation`."""
         return self.evaluation.evaluators
 
     @property
     def evaluate(self) -> EvaluateSettings:
-        """Of :attr:`evaluation`."""
+        """The evaluation settings, from :attr:`evaluation`."""
         return self.evaluation.evaluate
 
     def per_kind(self, describe: Callable[[Choice], Any]) -> dict[str, Any]:
-        """Describe the plugins by section: one, or a list where a run takes several; kinds without any are left out."""
+        """Describe the plugins by section: one, or a list if a run takes several. Empty kinds are left out."""
         found = {kind: [describe(choice) for choice in self.chosen(kind)] for kind in KINDS}
         return {kind.section: rows if kind.many else rows[0] for kind, rows in found.items() if rows}
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain nested values in the shape of a recipe file: what ``recipe.yaml`` of a run holds."""
+        """Return plain nested values in the structure of a recipe file, as in the ``recipe.yaml`` of a run."""
         return {
             "recipe": self.base,
             **self.per_kind(Choice.to_dict),
@@ -183,14 +183,16 @@ class Recipe:
 
     @property
     def hash(self) -> str:
-        """Ten hexadecimal digits over every setting: equal for equal recipes, whatever the order they were given in."""
+        """Hash of every setting, ten hexadecimal digits; equal recipes have equal hashes, in any order of settings."""
         return _digest(self.to_dict())
 
     @property
     def pretraining_hash(self) -> str:
-        """The same over what decides the encoder: runs that differ in their evaluation alone can share one.
+        """Hash of the settings that determine the encoder.
 
-        Where the best epoch is kept, it is an evaluator that chooses the encoder, by the labels it sees.
+        Runs that differ only in their evaluation can share an encoder.
+
+        If the best epoch is kept, the evaluator and the labels that it sees also determine the encoder.
         """
         values = self.to_dict()
         del values["evaluate"]
@@ -212,7 +214,7 @@ class Recipe:
 
 
 def _digest(values: Mapping[str, Any]) -> str:
-    """Hash a recipe's values; what belongs to no part, a display for instance, changes no result."""
+    """Hash a recipe's values. Plugins that belong to no part, such as a display, change no result and are left out."""
     beside = {kind.section for kind in KINDS if kind.part == "run"}
     counted = {key: value for key, value in values.items() if key not in beside}
     text = json.dumps({**counted, "recipe": None}, sort_keys=True)

@@ -1,4 +1,4 @@
-"""From layers of settings to a recipe: merged, every value checked, frozen."""
+"""Turns layers of settings into a recipe: merges them, checks every value and freezes the result."""
 
 from __future__ import annotations
 
@@ -34,13 +34,14 @@ def resolve(catalog: Catalog, layers: Sequence[Mapping[str, Any]]) -> Recipe:
     """Merge the user's layers with the catalogue's recipe, check every value, and freeze the result.
 
     Args:
-        catalog: For recipes, augmentations and facts.
-        layers: Nested values in the shape of a recipe file, weakest first (a recipe file, then flags). A plugin is a
-            name, or a mapping of ``plugin`` (the name) and options; of a kind that a run takes several of, a list of
-            either, or a mapping of options by name.
+        catalog: Provides recipes, augmentations and facts.
+        layers: Nested values in the structure of a recipe file, weakest first (a recipe file, then command-line
+            options). A plugin is a name, or a mapping of ``plugin`` (the name) and options. If a run takes several
+            plugins of a kind, they are a list of these, or a mapping of options by name.
 
     Raises:
-        OptionError: An unknown key (with the closest), a wrong type, a value out of range, a plugin not named.
+        OptionError: A key is unknown (the message names the closest), a value has the wrong type or is out of range, or
+            a required plugin is not named.
         PluginError: See :func:`medssl.discovery.load_plugin`.
     """
     user = stack(layers)
@@ -63,15 +64,15 @@ def resolve(catalog: Catalog, layers: Sequence[Mapping[str, Any]]) -> Recipe:
 
 
 def resolve_data(catalog: Catalog, layers: Sequence[Mapping[str, Any]]) -> DataRecipe:
-    """Resolve the data part alone, as a run would have it; nothing else need be named, or is checked.
+    """Resolve the data part alone, as for a run. The other parts need not be complete and are not checked.
 
     Args:
         catalog: As for :func:`resolve`.
-        layers: Likewise.
+        layers: As for :func:`resolve`.
 
     Raises:
         OptionError: See :func:`resolve`, for the settings of this part.
-        PluginError: Likewise.
+        PluginError: See :func:`resolve`.
     """
     user = stack(layers)
     kinds = [kind for kind in KINDS if kind.part == "data"]
@@ -82,8 +83,8 @@ def resolve_data(catalog: Catalog, layers: Sequence[Mapping[str, Any]]) -> DataR
 def _refuse_leaked_labels(recipe: Recipe) -> None:
     if recipe.split.pretrain_seed is not None and recipe.method.plugin.uses_labels:
         raise OptionError(
-            f"{recipe.method.name} learns from labels, and split.pretrain_seed would show it those of test images. "
-            "The setting is for methods without labels. Leave it out."
+            f"{recipe.method.name} learns from labels, and split.pretrain_seed would show it the labels of test "
+            "images. This setting is only for methods without labels. Leave it out."
         )
 
 
@@ -92,7 +93,7 @@ def _base(user: Mapping[str, Any]) -> str:
 
 
 def _over_the_catalogue(catalog: Catalog, user: Mapping[str, Any], named: Mapping[Kind, str]) -> dict[str, Any]:
-    """Merge the user's settings over the catalogue's recipe for these plugins."""
+    """Merge the user's settings into the catalogue's recipe for these plugins."""
     below = normal_form(catalog.recipe(_base(user), named.get(METHOD, ""), named.get(DATASET, "")))
     for kind in KINDS:
         if kind.many:
@@ -137,7 +138,7 @@ def _data_part(catalog: Catalog, values: Mapping[str, Any], chosen: Mapping[Kind
 def _resolve_views(
     catalog: Catalog, values: Mapping[str, Any], dataset: Choice
 ) -> tuple[ViewSettings, Augmentation, dict[str, Any]]:
-    """Return settings, the augmentation (catalogue, then ``augmentation`` section), and fields set under ``views``."""
+    """Return the settings, the augmentation (catalogue, then ``augmentation`` section), and fields set in ``views``."""
     section = values.get("views", {})
     known = {option.name for option in fields(ViewSettings)}
     every = [*known, *_AUGMENTATION_FIELDS]

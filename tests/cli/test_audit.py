@@ -110,7 +110,7 @@ def test_a_table_of_groups_takes_no_files_place(call, folder, tmp_path):
     table.write_text("path,group\n")
     outcome = call("--dataset", "folder", "--data-dir", str(folder), "--groups", str(table))
     assert outcome.exit_code != 0
-    assert "mine.csv exists" in outcome.stderr
+    assert "mine.csv already exists" in outcome.stderr
     assert table.read_text() == "path,group\n"
 
 

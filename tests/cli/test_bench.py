@@ -26,7 +26,7 @@ def test_a_dry_run_lists_every_cell_and_starts_none(call, tmp_path):
         "phantom simclr, batch 16, seed 0",
         "phantom simclr, batch 32, seed 0",
     ]
-    assert lines[-1] == "6 cells, 6 to do: time not known before a first run lies in runs"
+    assert lines[-1] == "6 cells, 6 to do: the time is unknown until a first run in runs is finished"
     assert list(tmp_path.iterdir()) == []
 
 

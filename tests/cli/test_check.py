@@ -75,14 +75,14 @@ def test_an_evaluator_s_options_read_as_in_a_run(call):
 def test_an_option_of_something_else_is_refused(call, word):
     result = call("knn", "--set", word)
     assert result.exit_code == 1
-    assert f"--set {word} is no option of the evaluator 'knn'" in result.output
+    assert f"--set {word} is not an option of the evaluator 'knn'" in result.output
     assert "Write --set evaluators.knn.OPTION=VALUE" in result.output
 
 
 def test_a_data_folder_is_for_datasets(call):
     result = call("knn", "--data-dir", ".")
     assert result.exit_code == 2
-    assert "knn is an evaluator and reads no files of its own. Leave --data-dir out." in result.output
+    assert "knn is an evaluator and reads no files. Leave out --data-dir." in result.output
 
 
 def test_an_unknown_name_suggests_the_closest(call):

@@ -76,7 +76,7 @@ def test_augmentations_are_listed_beside_plugins(call):
         (("--dataset", "phantom", "--method", "dlc"), "Did you mean 'dcl'?"),
         (("--dataset", "phantom", "--augmentation", "histolgy"), "Did you mean 'histology'?"),
         (("--dataset", "phantom", "--set", "views.crop_scale=[0.9,0.1]"), "crop_scale: expected [low, high] with 0 <"),
-        (("--dataset", "phantom", "--image-size", "16", "--output", "lab.yaml/x.png"), "cannot be written"),
+        (("--dataset", "phantom", "--image-size", "16", "--output", "lab.yaml/x.png"), "cannot write the picture"),
     ],
 )
 def test_a_wrong_word_ends_in_one_sentence(call, words, text):

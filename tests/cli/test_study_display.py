@@ -39,7 +39,7 @@ def test_piped_it_is_lines(cell, capsys, monkeypatch):
     monkeypatch.setattr(study_display, "_EVERY", 0.0)
     tell(PlainStudy(), cell)
     assert capsys.readouterr().err.splitlines() == [
-        "3 cells, 1 of them finished before",
+        "3 cells, 1 of them already finished",
         f"start   phantom dcl, batch 64, seed 0  ({cell.recipe.slug})",
         "        phantom dcl, batch 64, seed 0: epoch 2/4, loss 1.2500; about 2 min left",
         "done    phantom dcl, batch 64, seed 0  [2/3]",

@@ -1,1 +1,1 @@
-"""The network: building it, loading weights, writing checkpoints."""
+"""The network: builds it, loads weights and writes checkpoints."""

@@ -1,4 +1,4 @@
-"""Any timm model as an encoder: pooled features, a stem that fits small images, reproducible random weights."""
+"""Builds an encoder from any timm model: pooled features, a stem for small images, reproducible random weights."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from medssl.train.machine.small_maps import protect
 
 __all__ = ["Encoder", "build_encoder"]
 
-_SMALL_IMAGE = 64  # pixels; below it, a ResNet's standard stem leaves its last stage one pixel
+_SMALL_IMAGE = 64  # pixels; below it, the last stage of a ResNet with the standard stem has one pixel
 
 
 class Encoder(nn.Module):
@@ -28,10 +28,10 @@ class Encoder(nn.Module):
         network: The timm model; ``encoder.network.state_dict()`` has timm's names.
         feature_dim: F.
         backbone_name: timm's name of the model.
-        stem: ``standard``, or ``small`` where the first convolution was replaced.
-        image_size: Side of the full-size images that it was built for, in pixels.
-        origin: ``source`` and ``sha256`` of the weights that it started from; empty for random ones.
-        float32_layers: Convolutions that the run's smallest images keep in float32, see
+        stem: ``standard``, or ``small`` if the first convolution was replaced.
+        image_size: Side length of the full-size images that it was built for, in pixels.
+        origin: ``source`` and ``sha256`` of its initial weights; empty for random weights.
+        float32_layers: Convolutions that run in float32 because the run's smallest images have small maps, see
             :mod:`medssl.train.machine.small_maps`; set by the run.
     """
 
@@ -61,14 +61,14 @@ class Encoder(nn.Module):
         return features
 
     def dense(self, images: Tensor) -> Tensor:
-        """Encode ``(N, 3, H, W)`` into feature maps ``(N, F, h, w)``, the network's last ones before pooling.
+        """Encode ``(N, 3, H, W)`` into feature maps ``(N, F, h, w)``, the last ones before pooling.
 
-        Their mean over h and w is what :meth:`forward` gives where the network pools by a plain average: ResNets,
-        EfficientNets, DenseNets. ConvNeXts and others normalise after pooling, and most transformers pool by their
-        class token, which is no part of the map.
+        If the network pools by a plain average (ResNets, EfficientNets, DenseNets), their mean over h and w equals the
+        output of :meth:`forward`. ConvNeXts and others normalise after pooling. Most transformers use their class token
+        as pooled feature, which is not part of the map.
 
         Raises:
-            OptionError: The network has no such map, or one of another width than its pooled features.
+            OptionError: The network has no such map, or its map has another width than its pooled features.
         """
         network: Any = self.network
         found: Tensor = network.forward_features(images)
@@ -77,14 +77,14 @@ class Encoder(nn.Module):
         maps = maps.movedim(-1, 1) if maps.ndim == 4 and last else maps
         if maps.ndim != 4 or maps.shape[1] != self.feature_dim:
             raise OptionError(
-                f"the backbone '{self.backbone_name}' gives no map of its features. Before pooling they have the shape "
-                f"{tuple(found.shape)}, after it {self.feature_dim} values an image. This method needs another "
-                "--backbone, for instance a ResNet."
+                f"the backbone '{self.backbone_name}' gives no map of its features. Before pooling they have the "
+                f"shape {tuple(found.shape)}, after pooling {self.feature_dim} values per image. Use another "
+                "--backbone for this method, for instance a ResNet."
             )
         return maps
 
     def _tokens_to_maps(self, tokens: Tensor, images: Tensor) -> Tensor:
-        """Lay tokens ``(N, T, F)`` out as ``(N, h, w, F)`` without the class token and its like, or leave them."""
+        """Arrange tokens ``(N, T, F)`` as ``(N, h, w, F)`` without prefix tokens (class token); else return them."""
         patches = tokens[:, int(getattr(self.network, "num_prefix_tokens", 0)) :]
         height, width = images.shape[2:]
         h = round(math.sqrt(patches.shape[1] * height / width))
@@ -94,21 +94,21 @@ class Encoder(nn.Module):
 
 
 def build_encoder(settings: EncoderSettings, image_size: int, seed: int) -> Encoder:
-    """Build an encoder with random weights from a seed, with weights from a file, or with timm's own.
+    """Build an encoder with random weights from a seed, weights from a file, or the weights that timm provides.
 
     Args:
-        settings: Model name, weights file, stem. With weights, ``stem="auto"`` takes the stem that the file was trained
-            with.
-        image_size: Side of a full-size view in pixels; sets the position embeddings of transformers.
-        seed: Of the random weights; the global random state is left alone.
+        settings: Model name, weights file, stem. With weights, ``stem="auto"`` is the stem that the weights were
+            trained with.
+        image_size: Side length of a full-size view in pixels; determines the position embeddings of transformers.
+        seed: Seed of the random weights; the global random state does not change.
 
     Raises:
-        OptionError: timm does not know the model, it gives no pooled features, it cannot take images of this size, or
-            it has no small stem.
+        OptionError: timm does not know the model, or the model has no pooled features, cannot process images of this
+            size, or has no small stem.
         CheckpointError: The weights cannot be read or do not fit.
     """
     with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)  # not torch.manual_seed: that would reset the GPUs' too
+        torch.default_generator.manual_seed(seed)  # torch.manual_seed would reset the GPUs' seeds too
         network = _create(settings.backbone, image_size)
         weights = find_weights(settings)
         stem = _choose_stem(settings, network, image_size, weights)
@@ -129,20 +129,20 @@ def build_encoder(settings: EncoderSettings, image_size: int, seed: int) -> Enco
 def _create(name: str, image_size: int) -> nn.Module:
     try:
         configuration = timm.get_pretrained_cfg(name) if timm.is_model(name) else None
-    except RuntimeError:  # the part after the dot names no weights of this model
+    except RuntimeError:  # the tag after the dot is unknown for this model
         configuration = None
     if configuration is None:
         raise OptionError(
             f"timm has no model named '{name}'.{did_you_mean(name, timm.list_models())} "
             "--backbone takes any name of timm.list_models(), for instance resnet18, resnet50 or vit_small_patch16_224."
         )
-    # transformers: position embeddings for this size, interpolated for smaller views where the model can do that
+    # transformers: position embeddings for this size, interpolated for smaller views if the model supports it
     sized: tuple[dict[str, Any], ...] = ({"img_size": image_size, "dynamic_img_size": True}, {"img_size": image_size})
     attempts = (*sized, {}) if configuration.fixed_input_size else ({},)
     for options in attempts:
         try:
             return timm.create_model(name, pretrained=False, num_classes=0, **options)
-        except TypeError:  # the model takes no such option
+        except TypeError:  # the model does not have this option
             if not options:
                 raise
         except (AssertionError, RuntimeError, ValueError) as error:
@@ -160,20 +160,22 @@ def _choose_stem(settings: EncoderSettings, network: nn.Module, image_size: int,
 
 
 def _replace_stem(network: nn.Module, name: str) -> None:
-    """Put a 3 x 3 convolution of stride 1 in the place of the stem, without max-pooling (SimCLR, appendix B.9)."""
+    """Replace the stem by a 3 x 3 convolution of stride 1 without max-pooling (SimCLR, appendix B.9)."""
     if not isinstance(network, ResNet):
         raise OptionError(
-            f"the backbone '{name}' has no small stem. Only timm's ResNets have one here. Use encoder.stem=standard."
+            f"the backbone '{name}' has no small stem. Only timm's ResNets can have one. Use encoder.stem=standard."
         )
     width: Any = network.bn1.num_features
     convolution = nn.Conv2d(3, width, kernel_size=3, stride=1, padding=1, bias=False)
-    nn.init.kaiming_normal_(convolution.weight, mode="fan_out", nonlinearity="relu")  # as timm starts a ResNet
+    nn.init.kaiming_normal_(
+        convolution.weight, mode="fan_out", nonlinearity="relu"
+    )  # timm's initialisation of a ResNet
     network.register_module("conv1", convolution)
     network.register_module("maxpool", nn.Identity())
 
 
 def _feature_dim(network: nn.Module, name: str, image_size: int) -> int:
-    """Ask the network itself: timm's ``num_features`` is not the output's width in every family."""
+    """Measure the width of the output: timm's ``num_features`` differs from it in some model families."""
     network.eval()
     try:
         with torch.no_grad():

@@ -1,4 +1,4 @@
-"""Files that are either whole or not there: training states and encoders."""
+"""Files of training states and encoders, which are written completely or not at all."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def save_state(path: Path, state: Mapping[str, Any]) -> None:
     """Write a training state: tensors, numbers, texts, and lists and dicts of them.
 
     Raises:
-        CheckpointError: It cannot be written; the old file is as it was.
+        CheckpointError: It cannot be written; the previous file is unchanged.
     """
     buffer = io.BytesIO()  # torch.save into a file reports a full disk as an unrelated RuntimeError
     torch.save(dict(state), buffer)
@@ -35,7 +35,7 @@ def save_state(path: Path, state: Mapping[str, Any]) -> None:
 
 
 def load_state(path: Path) -> dict[str, Any]:
-    """Read a training state onto the processor; only plain data is accepted, so a foreign file cannot run code.
+    """Read a training state into CPU memory. Only plain data is accepted, so a file cannot run code.
 
     Raises:
         CheckpointError: The file is missing or broken.
@@ -45,22 +45,22 @@ def load_state(path: Path) -> dict[str, Any]:
     except (OSError, RuntimeError, ValueError, EOFError, KeyError, pickle.UnpicklingError) as error:
         raise _unreadable(path, "training state", error) from error
     if not isinstance(state, dict):
-        raise _unreadable(path, "training state", TypeError(f"it holds a {type(state).__name__}"))
+        raise _unreadable(path, "training state", TypeError(f"it contains a {type(state).__name__}"))
     return state
 
 
 def save_encoder(path: Path, encoder: Encoder, header: Mapping[str, str]) -> None:
-    """Write an encoder as safetensors with timm's names, so that ``timm`` itself can load it.
+    """Write an encoder as safetensors with timm's names, so that ``timm`` can load it.
 
-    Equal weights and header give an equal file, byte for byte.
+    Equal weights and an equal header give byte-identical files.
 
     Args:
         path: The file.
-        encoder: Its name, stem, image size, feature width and origin go into the header by themselves.
-        header: Further entries, for instance the normalisation and the recipe's hash.
+        encoder: Its name, stem, image size, feature width and origin are written into the header automatically.
+        header: Further header entries, for instance the normalisation and the recipe's hash.
 
     Raises:
-        CheckpointError: It cannot be written; the old file is as it was.
+        CheckpointError: It cannot be written; the previous file is unchanged.
     """
     entries = {
         "backbone": encoder.backbone_name,
@@ -75,7 +75,7 @@ def save_encoder(path: Path, encoder: Encoder, header: Mapping[str, str]) -> Non
 
 
 def _with_sorted_header(content: bytes) -> bytes:
-    """Sort the header's entries: safetensors writes them in the random order of a hash table."""
+    """Sort the header's entries, because safetensors writes them in the random order of a hash table."""
     start = 8 + int.from_bytes(content[:8], "little")
     header = json.loads(content[8:start])
     header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
@@ -91,7 +91,7 @@ def read_encoder(path: Path | str) -> tuple[Encoder, dict[str, str]]:
         path: The ``encoder.safetensors`` of a run.
 
     Returns:
-        The encoder, on the processor and in evaluation mode, and the file's header.
+        The encoder, on the CPU and in evaluation mode, and the file's header.
 
     Raises:
         CheckpointError: The file is missing, broken, not written by medssl, or does not fit the installed timm.
@@ -105,8 +105,8 @@ def read_encoder(path: Path | str) -> tuple[Encoder, dict[str, str]]:
         encoder = build_encoder(settings, int(header["image_size"]), seed=0)
     except KeyError as error:
         raise CheckpointError(
-            f"{path} was not written by medssl. Its header has no entry {error}. For plain timm weights use "
-            "encoder.weights with the backbone's name."
+            f"{path} was not written by medssl. Its header has no entry {error}. To use plain timm weights, give "
+            "encoder.weights and the name of the backbone."
         ) from error
     except (SafetensorError, OSError, ValueError, OptionError) as error:
         raise _unreadable(path, "encoder", error) from error
@@ -117,9 +117,11 @@ def read_encoder(path: Path | str) -> tuple[Encoder, dict[str, str]]:
 
 def _unreadable(path: Path, what: str, error: Exception) -> CheckpointError:
     if isinstance(error, FileNotFoundError):
-        return CheckpointError(f"there is no {what} at {path}. Check the path; a run writes it when it gets that far.")
+        return CheckpointError(
+            f"the {what} {path} does not exist. A run writes it when that stage is finished. Check the path."
+        )
     cause = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
     return CheckpointError(
-        f"the {what} {path} cannot be read. {cause}. It is damaged or from another program: delete it and run again, "
-        "or start over with --force."
+        f"the {what} {path} cannot be read. {cause}. It is damaged or was written by another program. Delete it and "
+        "run again, or start over with --force."
     )

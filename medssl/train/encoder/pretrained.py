@@ -1,4 +1,4 @@
-"""timm's own weights of a backbone, as a file: from the Hugging Face hub's cache, else downloaded into it."""
+"""Gets the weights that timm provides for a backbone, from the cache of the Hugging Face Hub or by downloading."""
 
 from __future__ import annotations
 
@@ -12,30 +12,30 @@ from medssl.errors import CheckpointError, OptionError
 __all__ = ["fetch_pretrained"]
 
 _FILES = ("model.safetensors", "pytorch_model.bin")  # timm's order
-_PATIENCE = 5.0  # seconds that the hub has to answer at all; its own client keeps trying for half a minute
+_PATIENCE = 5.0  # seconds to wait for an answer of the hub; its own client retries for half a minute
 
 
 def fetch_pretrained(backbone: str) -> tuple[Path, str]:
-    """Find or download the weights that timm names for a model.
+    """Find or download the weights that timm provides for a model.
 
-    Weights that lie in the hub's cache are taken from there, without asking the hub for newer ones.
+    Weights in the hub's cache are used without asking the hub for a newer version.
 
     Args:
-        backbone: timm's name of the model, with a tag (``resnet50.tv_in1k``) or without: timm's default weights then.
+        backbone: timm's name of the model, with a tag (``resnet50.tv_in1k``) or without, for timm's default weights.
 
     Returns:
-        The file, and what it is: ``resnet18.a1_in1k, timm/resnet18.a1_in1k on the Hugging Face hub``.
+        The file, and its description: ``resnet18.a1_in1k, timm/resnet18.a1_in1k on the Hugging Face hub``.
 
     Raises:
         OptionError: timm has no weights for this model.
-        CheckpointError: They are not here and cannot be downloaded.
+        CheckpointError: The weights are not in the cache and cannot be downloaded.
     """
     configuration = timm.get_pretrained_cfg(backbone)
     if configuration is None or not configuration.hf_hub_id:
         url = configuration.url if configuration is not None else None
         advice = f"Download {url} and give it with --init FILE" if url else "Choose another --backbone"
         raise OptionError(
-            f"the Hugging Face hub has no weights for the backbone '{backbone}'. timm names none there. {advice}."
+            f"the backbone '{backbone}' has no weights on the Hugging Face Hub. timm lists none there. {advice}."
         )
     name = ".".join(word for word in (configuration.architecture, configuration.tag) if word)
     repository, _, revision = configuration.hf_hub_id.partition("@")
@@ -49,19 +49,19 @@ def fetch_pretrained(backbone: str) -> tuple[Path, str]:
         for file in files:
             if (path := _download(repository, file, revision or None)) is not None:
                 return path, what
-    except Exception as error:  # the hub's client passes on whatever its transport raises
+    except Exception as error:  # the hub's client may raise any error of its transport
         cause = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
         raise _missing(name, configuration, cause) from error
-    raise _missing(name, configuration, f"It holds none of {', '.join(files)}")
+    raise _missing(name, configuration, f"It contains none of {', '.join(files)}")
 
 
 def _require_hub() -> None:
-    """Ask the hub for a sign of life.
+    """Check that the hub answers.
 
     Raises:
         OSError: It does not answer.
     """
-    import requests  # noqa: PLC0415  (half a second that only a download needs)
+    import requests  # noqa: PLC0415  (takes half a second; only a download needs it)
     from huggingface_hub import constants  # noqa: PLC0415
 
     if not constants.HF_HUB_OFFLINE:
@@ -72,7 +72,7 @@ def _require_hub() -> None:
 
 
 def _download(repository: str, file: str, revision: str | None, *, here_only: bool = False) -> Path | None:
-    """Return the file in the hub's cache, or ``None`` when it is not there (``here_only``) or not on the hub."""
+    """Return the file in the hub's cache; ``None`` if it is not cached (``here_only``) or not on the hub."""
     from huggingface_hub import hf_hub_download  # noqa: PLC0415
     from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError  # noqa: PLC0415
 
@@ -97,6 +97,6 @@ def _download(repository: str, file: str, revision: str | None, *, here_only: bo
 def _missing(name: str, configuration: Any, cause: str) -> CheckpointError:
     url = f", or at {configuration.url}" if configuration.url else ""
     return CheckpointError(
-        f"the weights {name} cannot be had. They lie in {configuration.hf_hub_id} on the Hugging Face hub{url}: "
-        f"{cause}. Run where there is a network, or bring the file here and give it with --init FILE."
+        f"could not download the weights {name} from {configuration.hf_hub_id} on the Hugging Face Hub{url}: "
+        f"{cause}. Check the network, or download the file elsewhere and give it with --init FILE."
     )

@@ -1,4 +1,4 @@
-"""Weights files in timm's format: reading one, and fitting it to a network without a classifier."""
+"""Weight files in timm's format: reads them, and fits them to a network without a classifier."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ _WRAPPERS = ("state_dict", "model")  # timm's own training script and several ot
 
 @dataclass(frozen=True)
 class Weights:
-    """Weights to start from.
+    """Initial weights.
 
     Attributes:
-        tensors: By timm's names.
-        path: The file that holds them.
-        source: Where they come from: the file, or timm's name for them and their place on the hub.
-        sha256: Of the file.
+        tensors: Tensors by timm's names.
+        path: The file that contains them.
+        source: Their source: the file, or timm's name and their repository on the hub.
+        sha256: Checksum of the file.
     """
 
     tensors: dict[str, Tensor]
@@ -42,7 +42,7 @@ class Weights:
 
 
 def find_weights(settings: EncoderSettings) -> Weights | None:
-    """Read what ``encoder.weights`` names; ``None`` for random weights.
+    """Read the weights that ``encoder.weights`` names; ``None`` for random weights.
 
     Raises:
         OptionError: timm has no weights for this backbone.
@@ -62,18 +62,20 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     """Read a state dict: ``.safetensors``, or a PyTorch file of plain tensors.
 
     Raises:
-        CheckpointError: The file is missing, broken, or holds more than tensors.
+        CheckpointError: The file is missing, broken, or contains anything other than tensors.
     """
     try:
         if path.suffix == ".safetensors":
             return dict(parse_safetensors(path.read_bytes()))
         content = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
-        raise CheckpointError(f"there is no weights file {path}. Check encoder.weights.") from error
+        raise CheckpointError(
+            f"the weights file {path} does not exist. It was given with --init or encoder.weights. Check the path."
+        ) from error
     except pickle.UnpicklingError as error:
         raise CheckpointError(
-            f"{path} is no file of plain weights. It is broken, or holds Python objects, which could run code when "
-            "loaded. Save model.state_dict() with torch.save or safetensors and use that file."
+            f"{path} is not a file of plain weights. It is broken, or contains Python objects, which could run code "
+            "when loaded. Save model.state_dict() with torch.save or safetensors and use that file."
         ) from error
     except (SafetensorError, OSError, RuntimeError, ValueError, EOFError) as error:
         raise CheckpointError(f"the weights file {path} cannot be read. {error}. Copy or download it again.") from error
@@ -86,13 +88,13 @@ def _unwrap(content: Any, path: Path) -> dict[str, Tensor]:
             content = content[key]
     if not isinstance(content, Mapping) or not all(isinstance(value, Tensor) for value in content.values()):
         raise CheckpointError(
-            f"{path} holds no state dict. Expected names with tensors. Save model.state_dict() and use that file."
+            f"{path} contains no state dict. Expected tensors by name. Save model.state_dict() and use that file."
         )
     return {str(name).removeprefix("module."): value for name, value in content.items()}
 
 
 def has_small_stem(weights: Mapping[str, Tensor]) -> bool:
-    """Tell whether a ResNet's weights have one 3 x 3 convolution as stem."""
+    """Whether a ResNet's weights have a stem of one 3 x 3 convolution."""
     first = weights.get("conv1.weight")
     return first is not None and first.shape[-1] == 3
 
@@ -100,16 +102,16 @@ def has_small_stem(weights: Mapping[str, Tensor]) -> bool:
 def load_weights(network: nn.Module, weights: Mapping[str, Tensor], path: Path) -> None:
     """Load a state dict into a timm model without classifier, in place.
 
-    The classifier of the file is dropped. Where names or shapes differ, timm's own converter of the model's family is
-    tried; that one resizes a transformer's position embeddings to the image size, for instance.
+    The classifier in the file is dropped. If names or shapes differ, timm's own converter for this model family is
+    used; for instance, it resizes a transformer's position embeddings to the image size.
 
     Args:
         network: The model.
-        weights: Names as timm has them.
-        path: Where they come from, for messages.
+        weights: Tensors by timm's names.
+        path: The file that they come from, for messages.
 
     Raises:
-        CheckpointError: Weights are missing, left over, or of another shape.
+        CheckpointError: Weights are missing, unexpected, or of another shape.
     """
     own = network.state_dict()
     given = _without_classifier(weights, network, own)
@@ -138,7 +140,7 @@ def _convert(weights: dict[str, Tensor], network: nn.Module) -> Mapping[str, Ten
         return weights
     try:
         return converter(weights, network)
-    except (KeyError, RuntimeError, AttributeError, TypeError, ValueError):  # not a file that it knows
+    except (KeyError, RuntimeError, AttributeError, TypeError, ValueError):  # the converter does not know this file
         return weights
 
 
@@ -150,7 +152,7 @@ def _differences(given: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> list
     ]
     found = [f"missing: {_some([name for name in own if name not in given])}"] if own.keys() - given.keys() else []
     if given.keys() - own.keys():
-        found.append(f"not known: {_some([name for name in given if name not in own])}")
+        found.append(f"unexpected: {_some([name for name in given if name not in own])}")
     return found + shapes[:3]
 
 

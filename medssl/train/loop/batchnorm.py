@@ -1,8 +1,8 @@
 """All views of a batch in one forward, with the BatchNorm statistics that separate forwards would have.
 
-Methods are published with one forward per view: BatchNorm then sees one view at a time. One forward over all V views is
-faster but mixes their statistics, which is another function, and another method where statistics carry information
-between samples. :class:`PerView` keeps the one forward and the separate statistics.
+Papers describe methods with one forward per view, so BatchNorm sees one view at a time. One forward over all V views is
+faster but mixes their statistics. This computes another function, and it changes the method if statistics carry
+information between samples. :class:`PerView` uses one forward and keeps the statistics separate.
 
 V views, N samples, C channels, H x W pixels, F features.
 """
@@ -26,17 +26,17 @@ __all__ = ["JointEncode", "PerView"]
 
 
 class PerView:
-    """A context in which BatchNorm layers treat their input as V equal parts, one after the other.
+    """A context in which BatchNorm layers treat their input as V equal parts, one after another.
 
-    Each part goes through the layer's own forward, so outputs, gradients and running statistics (one update per view,
-    in order) are those of separate forwards, for every kind of BatchNorm and in every precision. Outside the context
-    nothing is changed: evaluation, copies and state dicts never see it.
+    Each part passes through the layer's own forward. Outputs, gradients and running statistics (one update per view,
+    in order) therefore equal those of separate forwards, for every kind of BatchNorm and in every precision. Outside
+    the context nothing is changed: evaluation, copies and state dicts are not affected.
 
-    It can be entered again and again; a compiler then sees the same layers each time.
+    The context can be entered repeatedly; a compiler then sees the same layers each time.
 
-    The two extra copies of each layer (split and concatenation) add two fifths to a BatchNorm layer's time on a
+    The two extra copies in each layer (split and concatenation) add two fifths to the time of a BatchNorm layer on a
     processor, which is 1 to 2 % of a ResNet-18 step at 64 px. A custom autograd function that writes into slices of its
-    output saves half of that, and would know only PyTorch's own layers.
+    output would save half of that, but would support only PyTorch's own layers.
 
     Args:
         encoder: Called inside the context with inputs ``(views * N, C, H, W)``, view by view.
@@ -73,18 +73,18 @@ def _forward_by_view(forward: Callable[[Tensor], Tensor], views: int, x: Tensor)
 
 
 class JointEncode:
-    """Encodes views of equal size in one forward; what a method's loss receives as ``encode``.
+    """Encodes views of equal size in one forward; a method's loss receives it as ``encode``.
 
     Attributes:
-        latest: Features of the last call that used the encoder in training, ``(V * N, F)`` float32 without gradient,
-            of the first size where views differ in size, and the means of the maps after a dense call; ``None`` before
-            that. For collapse measures.
+        latest: Features of the last call that used the encoder in training, for measures of collapse: ``(V * N, F)``
+            float32 without gradient; of the first size if views differ in size, and means of the maps after a dense
+            call. ``None`` before the first call.
 
     Args:
         encoder: The encoder in training.
-        precision: Its forward runs under this precision's autocast; features come out as float32.
+        precision: The forward uses autocast of this precision; features are float32.
         batch_norm: ``per-view`` or ``joint`` statistics.
-        compiled: Run what PyTorch compiles of each encoder.
+        compiled: Use a compiled version of each encoder.
     """
 
     latest: Tensor | None
@@ -111,9 +111,10 @@ class JointEncode:
         """Encode V tensors ``(N, C, H, W)`` into V tensors ``(N, F)`` float32.
 
         Args:
-            views: Views to encode; those of one size share a forward, and running statistics follow their order.
-            encoder: Another encoder, a momentum teacher for instance; ``None``: the one in training.
-            dense: Call the encoder's ``dense`` instead, which gives feature maps ``(N, F, h, w)``.
+            views: Views to encode; views of one size share a forward, and running statistics are updated in their
+                order.
+            encoder: Another encoder, for instance a momentum teacher; ``None``: the one in training.
+            dense: Call the encoder's ``dense`` instead, which returns feature maps ``(N, F, h, w)``.
 
         Raises:
             TrainingError: The encoder could not be compiled.
@@ -151,10 +152,10 @@ class JointEncode:
 
 
 def compiled(forward: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
-    """Let PyTorch compile a network, for each shape of its input.
+    """Compile a network with PyTorch, for each shape of its input.
 
     Returns:
-        A function that raises :class:`TrainingError` where the network cannot be compiled here.
+        A function that raises :class:`TrainingError` if the network cannot be compiled.
     """
     fast = torch.compile(forward, dynamic=False)
 
@@ -162,10 +163,10 @@ def compiled(forward: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
         try:
             return fast(x)
         except torch._dynamo.exc.TorchDynamoException as error:
-            said = " ".join(str(error).strip().splitlines()[:2])  # who failed, and why
+            said = " ".join(str(error).strip().splitlines()[:2])  # what failed, and why
             raise TrainingError(
-                f"the encoder could not be compiled. {said}. "
-                "Set train.compile=false; on a processor a C++ compiler is needed."
+                f"the encoder could not be compiled. {said}. Set train.compile=false, or install a C++ compiler, "
+                "which compiling for a processor needs."
             ) from error
 
     return run

@@ -12,18 +12,18 @@ from medssl.tools.training import parameter_groups
 
 __all__ = ["build_optimizer", "peak_learning_rate"]
 
-#: At batch size 256: what learnt on the recorded results (0.06 at 64); DINO sec. 3.2; SimCLR sec. 2.3.
+#: At batch size 256. SGD: value of the recorded results (0.06 at 64); AdamW: DINO sec. 3.2; LARS: SimCLR sec. 2.3.
 _BASE_RATES = {"sgd": 0.24, "adamw": 5e-4, "lars": 0.3}
 
 
 def build_optimizer(modules: Iterable[nn.Module], settings: TrainSettings) -> torch.optim.Optimizer:
     """Build the optimizer over every trainable parameter of the modules.
 
-    One update of ResNet-18 on one core: 25 ms for SGD and 78 ms for AdamW in PyTorch's default form, 9 and 13 ms fused
-    (``foreach`` gains nothing on a processor).
+    One update of ResNet-18 on one core takes 25 ms for SGD and 78 ms for AdamW in PyTorch's default form, and 9 and
+    13 ms in the fused form (``foreach`` is not faster on a processor).
 
     Args:
-        modules: Already on their device; a parameter that two of them share counts once.
+        modules: Already on their device; a parameter that two modules share counts once.
         settings: Which optimizer, momentum and weight decay.
 
     Source:
@@ -37,19 +37,19 @@ def build_optimizer(modules: Iterable[nn.Module], settings: TrainSettings) -> to
     if settings.optimizer == "adamw":
         return torch.optim.AdamW(groups, lr=rate, betas=(0.9, 0.999), fused=fused)
     if settings.optimizer == "lars":
-        from lightly.utils.lars import LARS  # noqa: PLC0415  (a second of imports that the others do not need)
+        from lightly.utils.lars import LARS  # noqa: PLC0415  (importing it takes a second; the others do not need it)
 
         lars: torch.optim.Optimizer = LARS(groups, lr=rate, momentum=settings.momentum)
         return lars
     sgd = torch.optim.SGD(groups, lr=rate, momentum=settings.momentum, fused=fused)
-    if settings.momentum:  # the fused step fails on a parameter that a method thaws later than the others
+    if settings.momentum:  # the fused step fails if a method unfreezes a parameter later than the others
         for parameter in (p for group in groups for p in group["params"]):
             sgd.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
     return sgd
 
 
 def peak_learning_rate(settings: TrainSettings) -> float:
-    """Return the highest learning rate of the run: as set, or in proportion to the batch (Goyal et al. 2017)."""
+    """Return the highest learning rate of the run: the set value, or in proportion to the batch (Goyal et al. 2017)."""
     if settings.learning_rate is not None:
         return settings.learning_rate
     return (settings.base_learning_rate or _BASE_RATES[settings.optimizer]) * settings.batch_size / 256

@@ -1,4 +1,4 @@
-"""What the trainer tells of a step and of an epoch."""
+"""Records of a training step and of an epoch."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ class StepRecord:
     """One optimizer step, for a progress display.
 
     Attributes:
-        epoch: From 0.
-        step: From 0, over the whole run.
-        total_steps: Of the whole run.
-        loss: Of this step.
-        learning_rate: Of this step.
+        epoch: Number of the epoch, from 0.
+        step: Number of the step, from 0, over the whole run.
+        total_steps: Number of steps of the whole run.
+        loss: Loss of this step.
+        learning_rate: Learning rate of this step.
     """
 
     epoch: int
@@ -33,16 +33,16 @@ class EpochRecord:
     """One epoch; a line of ``history.jsonl``.
 
     Attributes:
-        epoch: From 0.
+        epoch: Number of the epoch, from 0.
         loss: Mean over the epoch's steps.
-        learning_rate: Of its last step.
-        images: Images trained on; each counts once per view.
+        learning_rate: Learning rate of its last step.
+        images: Number of images trained on; each counts once per view.
         seconds: Wall time of the training alone.
-        images_per_second: Their ratio.
-        feature_std: Spread of the last batch's features: 1 healthy, 0 collapsed; ``None`` where the method never asked
-            for features.
-        effective_rank: Dimensions that the last batch's features use; ``None`` likewise.
-        validation: What validation returned; empty when there was none.
+        images_per_second: ``images`` divided by ``seconds``.
+        feature_std: Spread of the last batch's features: 1 healthy, 0 collapsed; ``None`` if the method did not encode
+            any view.
+        effective_rank: Number of dimensions that the last batch's features use; ``None`` in the same case.
+        validation: Scores of the validation; empty if there was none.
     """
 
     epoch: int

@@ -1,4 +1,4 @@
-"""One way to turn several numbers into one seed."""
+"""Derives one seed from several numbers and words."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ __all__ = ["derive_seed"]
 
 
 def derive_seed(*parts: int | str) -> int:
-    """Mix numbers and words into a seed that is the same on every machine and in every process.
+    """Combine numbers and words into a seed that is the same on every machine and in every process.
 
-    Sums and products of a seed and an epoch collide, and generators with neighbouring seeds are correlated; a hash has
-    neither fault. All bits of the result are usable: PyTorch's CPU generator reads the lower 32 only.
+    Sums and products of a seed and an epoch collide, and generators with adjacent seeds are correlated; a hash avoids
+    both. All bits of the result are usable, although PyTorch's CPU generator reads only the lower 32.
 
     Args:
-        *parts: For instance ``(seed, "order", epoch)``; the word keeps two uses of one epoch apart.
+        *parts: For instance ``(seed, "order", epoch)``; the word separates different uses of the same epoch.
 
     Returns:
         An integer in ``[0, 2**63)``.

@@ -1,4 +1,4 @@
-"""Which epoch's encoder is kept: the last one's, or that of the best validation."""
+"""Chooses the epoch whose encoder is kept: the last epoch, or the one with the best validation score."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["BestEpoch"]
 
 
 class BestEpoch:
-    """Remembers the encoder of the epoch with the best validation score, the latest among equals.
+    """Stores the encoder of the epoch with the best validation score; of equal scores, the latest.
 
     Args:
         encoder: The encoder in training.
@@ -23,13 +23,13 @@ class BestEpoch:
         self._weights: dict[str, Tensor] = {}
 
     def see(self, validation: Mapping[str, float]) -> None:
-        """Look at an epoch's validation; without a score nothing is remembered."""
+        """Compare an epoch's validation score with the best; without a score nothing is stored."""
         if validation and (score := next(iter(validation.values()))) >= self._score:
             self._score = score
             self._weights = {name: value.detach().clone() for name, value in self._encoder.state_dict().items()}
 
     def restore(self) -> None:
-        """Put the best epoch's weights into the encoder; without any validation it stays as it is."""
+        """Load the best epoch's weights into the encoder; without any validation score it stays unchanged."""
         if self._weights:
             self._encoder.load_state_dict(self._weights)
 
@@ -38,5 +38,5 @@ class BestEpoch:
         return {"score": self._score, "weights": self._weights}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take over what an interrupted run remembered."""
+        """Restore the values that an interrupted run stored."""
         self._score, self._weights = float(state["score"]), dict(state["weights"])

@@ -1,7 +1,7 @@
-"""The training loop, and what makes a resumed run equal to a straight one.
+"""The training loop, in which an interrupted and continued run equals an uninterrupted one.
 
-All randomness is derived from (seed, epoch) or (seed, step), so a state holds no random state and is written between
-epochs only. n samples, V views, N samples per step.
+All randomness is derived from (seed, epoch) or (seed, step), so a saved state contains no random state. It is written
+only between epochs. n samples, V views, N samples per step.
 """
 
 from __future__ import annotations
@@ -32,13 +32,15 @@ from medssl.train.machine.device import Precision, choose_layout
 
 __all__ = ["EpochRecord", "StepRecord", "Trainer", "ViewSource"]
 
-_CHECK_EVERY = 20  # steps between two looks at the loss on a GPU, where each look waits for the device
-_LARGEST_WEIGHT = torch.finfo(torch.float16).max  # 65,504: in float16, which mixed precision casts to, more is infinite
-_SAVING_SHARE = 0.05  # of the time: ResNet-18's 90 MB took 0.5 to 2 s to write, and epochs of small sets take no longer
+_CHECK_EVERY = 20  # steps between two checks of the loss on a GPU, because each check waits for the device
+_LARGEST_WEIGHT = torch.finfo(
+    torch.float16
+).max  # 65,504: larger values are infinite in float16, which mixed precision may use
+_SAVING_SHARE = 0.05  # share of the time: 90 MB of ResNet-18 took 0.5 to 2 s to write; an epoch may be as short
 
 
 class ViewSource(Protocol):
-    """Where the views come from; they depend on the epoch and the sample only."""
+    """Source of the views, which depend only on the epoch and the sample."""
 
     def start_epoch(self, epoch: int) -> None:
         """Draw this epoch's augmentations."""
@@ -47,7 +49,7 @@ class ViewSource(Protocol):
         """Return V tensors ``(N, 3, S, S)`` of the samples at ``positions``, ``(N,)`` int64 on the processor."""
 
     def geometry(self, positions: Tensor) -> tuple[Tensor, ...] | None:
-        """Return the places of those views, see :attr:`medssl.contracts.Batch.geometry`; ``None`` if not asked for."""
+        """Return the geometry of those views (:attr:`medssl.contracts.Batch.geometry`); ``None`` if not requested."""
 
     def __len__(self) -> int:
         """N."""
@@ -58,19 +60,19 @@ class Trainer:
 
     Args:
         encoder: Trained in place; moved to the device and its layout.
-        method: Trained in place, likewise.
-        views: The training part's views.
+        method: Trained in place; moved to the device.
+        views: Views of the training part.
         settings: Epochs, batch size, optimizer and so on.
-        seed: Of the order of samples, of the method's draws and of dropout.
-        device: Where to compute.
-        precision: Of the encoder.
+        seed: Seed of the order of samples, of the method's random draws and of dropout.
+        device: Device to compute on.
+        precision: Precision of the encoder.
         groups: ``(n,)`` int64, equal within a group.
-        directory: Gets ``history.jsonl`` and ``state.pt``.
-        fingerprint: Of everything that decides the result; a state of another one is refused.
-        labels: ``(n,)`` int64, -1 for none; given to a method that uses labels.
+        directory: Directory for ``history.jsonl`` and ``state.pt``.
+        fingerprint: Key of everything that determines the result; a state with another key is refused.
+        labels: ``(n,)`` int64, -1 for none; passed to a method that uses labels.
 
     Raises:
-        TrainingError: There are fewer samples than one batch takes, or labels are needed and not given.
+        TrainingError: There are fewer samples than one batch needs, or the method needs labels and none are given.
     """
 
     def __init__(
@@ -91,7 +93,7 @@ class Trainer:
         if len(views) < settings.batch_size:
             raise TrainingError(
                 f"a batch of {settings.batch_size} is larger than the training part. It has {len(views)} images. "
-                f"Give --batch-size {max(2, len(views) // 4)} or so, or more images."
+                f"Give a smaller --batch-size, for instance {max(2, len(views) // 4)}, or more images."
             )
         if method.uses_labels and labels is None:
             raise TrainingError(f"{type(method).__name__} learns from labels. None were given. Use a labelled dataset.")
@@ -120,24 +122,27 @@ class Trainer:
         report: Callable[[EpochRecord], None] | None = None,
         progress: Callable[[StepRecord], None] | None = None,
     ) -> list[EpochRecord]:
-        """Train to the last epoch, from where an earlier call stopped.
+        """Train until the last epoch; continue from the state that an earlier call saved.
 
         Args:
-            validate: Called every few epochs and after the last, the encoder in evaluation mode, without gradients.
+            validate: Called every ``train.validate_every`` epochs and after the last, with the encoder in evaluation
+                mode and without gradients.
             report: Called after each epoch, when its line is in the history.
-            progress: Called after each step; on a GPU after every few, since the loss has to be waited for.
+            progress: Called after each step; on a GPU after every few steps, because reading the loss waits for the
+                device.
 
         Returns:
-            One record per epoch, those of earlier calls included.
+            One record per epoch, including those of earlier calls.
 
         Raises:
             TrainingError: The loss or a weight is no longer finite, or a weight is above 65,504; the message says when.
-            CheckpointError: The directory's state is of another recipe, damaged, or cannot be written.
+            CheckpointError: The state in the directory belongs to another recipe, is damaged, or cannot be written.
         """
         if self._best is not None and (validate is None or not self._settings.validate_every):
             raise TrainingError(
-                "there is no best epoch without validations. train.keep=best takes the epoch that an evaluator likes "
-                "best. Set train.validate_every above 0 and use a quick evaluator, or set train.keep=last."
+                "there is no best epoch without validations. train.keep=best keeps the epoch with the best "
+                "validation score, so validation must be on. Set train.validate_every above 0 and use a quick "
+                "evaluator, or set train.keep=last."
             )
         history = self._resume()
         with torch.random.fork_rng(devices=[self._device] if self._device.type == "cuda" else []):
@@ -156,7 +161,7 @@ class Trainer:
         return history
 
     def _train_epoch(self, epoch: int, progress: Callable[[StepRecord], None] | None) -> EpochRecord:
-        torch.manual_seed(derive_seed(self._seed, "epoch", epoch))  # dropout and the like
+        torch.manual_seed(derive_seed(self._seed, "epoch", epoch))  # for dropout and similar layers
         start, images = time.perf_counter(), 0
         self._encoder.train()
         self._method.train()
@@ -196,7 +201,7 @@ class Trainer:
     # ------------------------------------------------------------------------------------------------------ one step
 
     def _order(self, epoch: int) -> tuple[Tensor, ...]:
-        """Return the epoch's full batches of positions ``(N,)``; the samples left over change from epoch to epoch."""
+        """Return the epoch's full batches of positions ``(N,)``; other samples are left over in each epoch."""
         generator = torch.Generator().manual_seed(derive_seed(self._seed, "order", epoch))
         size = self._settings.batch_size
         return torch.randperm(len(self._views), generator=generator)[: self._steps * size].view(-1, size).unbind()
@@ -240,7 +245,7 @@ class Trainer:
             was = f"a tensor of shape {tuple(loss.shape)}" if loss.numel() != 1 else "a tensor without a gradient"
         raise PluginError(
             f"{type(self._method).__name__}.loss() must return one number with a gradient. It returned {was}. "
-            "Take the mean over the batch, and keep what is differentiable a tensor."
+            "Return the mean over the batch as a tensor, and do not detach it."
         )
 
     def _require_finite(self, losses: Tensor, epoch: int) -> None:
@@ -254,18 +259,18 @@ class Trainer:
             )
 
     def _require_sound_weights(self, epoch: int) -> None:
-        """Catch what a gradient broke, before it is saved; BatchNorm hides weights of any size from the loss."""
+        """Find broken weights before they are saved; the loss does not show them, because BatchNorm rescales."""
         for module in (self._encoder, self._method):
             for name, value in module.named_parameters():
                 largest = float(value.detach().abs().max()) if value.numel() else 0.0
-                if not largest <= _LARGEST_WEIGHT:  # nor is NaN
+                if not largest <= _LARGEST_WEIGHT:  # true for NaN too
                     what = f"are as large as {largest:.3g}" if math.isfinite(largest) else "are no longer finite"
                     raise TrainingError(f"the weights {name} {what} at the end of epoch {epoch}. {self._advice()}")
 
     def _advice(self) -> str:
         precision = "" if self._precision.dtype is None else ", or --precision float32"
         return (
-            "Training cannot go on from there; the last good state is kept. "
+            "Training cannot continue from there; the last good state is kept. "
             f"Try a lower --learning-rate, --set train.warmup_epochs=5{precision}."
         )
 
@@ -281,7 +286,7 @@ class Trainer:
             return {name: float(value) for name, value in validate().items()}
 
     def _save(self, history: list[EpochRecord]) -> None:
-        """Write the history, and the state unless the last writing was too short a time ago; a resume cuts it back."""
+        """Write the history, and the state unless it was written recently; resuming cuts the history to the state."""
         self._write_history(history)
         now = time.perf_counter()
         if len(history) < self._settings.epochs and (now - self._saved_at) * _SAVING_SHARE < self._saving:
@@ -302,7 +307,7 @@ class Trainer:
         }
 
     def _resume(self) -> list[EpochRecord]:
-        """Restore the last state, and the history up to it."""
+        """Restore the last saved state, and the history up to it."""
         state = self._read_state() if self._state.exists() else None
         history = [] if state is None else [EpochRecord(**record) for record in state["history"]]
         self._write_history(history)
@@ -315,7 +320,7 @@ class Trainer:
         state = load_state(self._state)
         if state.get("fingerprint") != self._fingerprint:
             raise CheckpointError(
-                f"{self._state} belongs to another run. Its recipe or its images differ from this one's. "
+                f"{self._state} belongs to another run. Its recipe or its images differ from those of this run. "
                 "Give another --output, or --force to start over here."
             )
         try:
@@ -328,6 +333,6 @@ class Trainer:
         except (KeyError, RuntimeError, ValueError) as error:
             raise CheckpointError(
                 f"{self._state} does not fit this method or encoder. {str(error).splitlines()[0]} "
-                "Another version of a plugin or of medssl wrote it: use that version, or --force to start over."
+                "Another version of a plugin or of medssl wrote it. Use that version, or start over with --force."
             ) from error
         return state

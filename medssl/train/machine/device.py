@@ -1,4 +1,4 @@
-"""Where and in which precision a run computes, chosen in one place, with the reason for the run's record."""
+"""Chooses device, precision and memory layout, and states the reasons for the run's record."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ _PACKAGES = ("torch", "torchvision", "lightly", "timm", "numpy", "scikit-learn")
 
 @dataclass(frozen=True)
 class Precision:
-    """The number format of the encoder's matrix products and convolutions; losses are always in float32.
+    """The number format of the encoder's matrix products and convolutions. Losses always use float32.
 
     Attributes:
         dtype: bfloat16 or float16 under autocast; ``None``: float32 throughout.
-        reason: Why this one, for the run's record.
+        reason: Why this format was chosen, for the run's record.
         device_type: ``cpu``, ``cuda`` or ``mps``.
     """
 
@@ -55,13 +55,13 @@ class Precision:
         return torch.autocast(self.device_type, dtype=self.dtype)
 
     def full(self) -> contextlib.AbstractContextManager[object]:
-        """Return the context in which losses and heads run: autocast off."""
+        """Return the context in which losses and heads run, with autocast off."""
         return torch.autocast(self.device_type, enabled=False)
 
     def scaler(self) -> torch.amp.GradScaler:
-        """Return a new loss scaler; one that does nothing unless the precision is float16 on CUDA.
+        """Return a new loss scaler, which does nothing unless the precision is float16 on CUDA.
 
-        Only float16 has so small a range that gradients vanish without it.
+        Only the range of float16 is so small that gradients vanish without scaling.
         """
         needed = self.dtype == torch.float16 and self.device_type == "cuda"
         return torch.amp.GradScaler(self.device_type, enabled=needed)
@@ -69,11 +69,11 @@ class Precision:
 
 @dataclass(frozen=True)
 class Layout:
-    """The order of pixels and channels in memory.
+    """The memory order of pixels and channels.
 
     Attributes:
         memory_format: Channels last (N, H, W, C in memory) or contiguous (N, C, H, W).
-        reason: Why this one, for the run's record.
+        reason: Why this layout was chosen, for the run's record.
     """
 
     memory_format: torch.memory_format
@@ -91,19 +91,20 @@ class Layout:
 
 
 def choose_device(name: str = "auto") -> torch.device:
-    """Turn a name into a device that is there.
+    """Return the device of this name.
 
     Args:
-        name: ``auto`` (CUDA, else Apple's MPS, else the processor), ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
+        name: ``auto`` (CUDA, else Apple's MPS, else the CPU), ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
 
     Raises:
-        OptionError: No such device is known, or this machine has none.
+        OptionError: The name is unknown, or this machine has no such device.
     """
     kind, _, number = name.partition(":")
     if kind not in _DEVICES or (number and not (kind == "cuda" and number.isdecimal())):
         raise OptionError(
             f"no device named '{name}'.{did_you_mean(kind, _DEVICES)} "
-            "Devices are auto, cpu, cuda, cuda:N (the GPU's number, from 0) and mps. Leave --device out for the best."
+            "Devices are auto, cpu, cuda, cuda:N (number of the GPU, from 0) and mps. Leave out --device for the best "
+            "one."
         )
     if kind == "auto":
         kind = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
@@ -113,15 +114,15 @@ def choose_device(name: str = "auto") -> torch.device:
 
 def _require_present(kind: str, number: int) -> None:
     if kind == "mps" and not torch.backends.mps.is_available():
-        raise OptionError("there is no Apple GPU for PyTorch here. MPS is not available. Use --device cpu or auto.")
+        raise OptionError("PyTorch finds no Apple GPU. MPS is not available on this machine. Use --device cpu or auto.")
     if kind == "cuda" and not torch.cuda.is_available():
         raise OptionError(
-            f"PyTorch finds no CUDA GPU. The version installed is {torch.__version__}; a GPU needs its driver and a "
+            f"PyTorch finds no CUDA GPU. The installed version is {torch.__version__}; a GPU needs its driver and a "
             "build of PyTorch with CUDA. Use --device cpu or auto."
         )
     if kind == "cuda" and number >= torch.cuda.device_count():
         raise OptionError(
-            f"there is no GPU number {number}. This machine has {torch.cuda.device_count()}, counted from 0. "
+            f"GPU number {number} does not exist. This machine has {torch.cuda.device_count()}, numbered from 0. "
             "Give a smaller number, or --device cuda."
         )
 
@@ -129,15 +130,15 @@ def _require_present(kind: str, number: int) -> None:
 def choose_precision(name: str, device: torch.device) -> Precision:
     """Choose the encoder's number format.
 
-    ``auto`` takes bfloat16 where the hardware multiplies it natively, float16 with loss scaling on GPUs that have only
-    that, and float32 elsewhere: emulated bfloat16 is slower than float32.
+    ``auto`` is bfloat16 if the hardware multiplies it natively, float16 with loss scaling on GPUs that support only
+    float16, and float32 otherwise, because emulated bfloat16 is slower than float32.
 
     Args:
         name: ``auto``, ``float32``, ``bfloat16`` or ``float16``.
         device: Where the encoder will run.
 
     Raises:
-        OptionError: No such precision, or float16 away from CUDA.
+        OptionError: The name is unknown, or float16 is requested without CUDA.
     """
     known = ("auto", "float32", *_DTYPES)
     if name not in known:
@@ -146,12 +147,12 @@ def choose_precision(name: str, device: torch.device) -> Precision:
         return _best_precision(device)
     if name == "float16" and device.type != "cuda":
         raise OptionError(
-            f"float16 does not run on {device.type}. Its range is too small to train in without the loss scaling that "
+            f"float16 cannot be used on {device.type}. Its range is too small to train without loss scaling, which "
             "only CUDA has. Use bfloat16 or float32."
         )
-    reason = "as asked for"
+    reason = "as requested"
     if name == "bfloat16" and device.type == "cpu" and native_bfloat16() is None:
-        reason += "; this processor has no bfloat16 instructions and will be slower than in float32"
+        reason += "; this processor has no bfloat16 instructions and is slower than in float32"
     return Precision(_DTYPES.get(name), reason, device.type)
 
 
@@ -165,16 +166,16 @@ def _best_precision(device: torch.device) -> Precision:
             return Precision(torch.float16, f"{gpu} has float16 tensor cores but no bfloat16", "cuda")
         return Precision(None, f"{gpu} (compute capability {major}.{minor}) has no tensor cores", "cuda")
     if device.type == "mps":
-        return Precision(None, "reduced precision is not measured on Apple GPUs", "mps")
+        return Precision(None, "reduced precision has not been measured on Apple GPUs", "mps")
     if instructions := native_bfloat16():
         return Precision(torch.bfloat16, f"the processor has {instructions}", "cpu")
     return Precision(None, "the processor has no bfloat16 instructions (avx512_bf16 or amx_bf16)", "cpu")
 
 
 def native_bfloat16() -> str | None:
-    """Return the processor's instructions for bfloat16 products, best first, or ``None`` where they are emulated.
+    """Return the processor's instructions for bfloat16 products, best first, or ``None`` if they are emulated.
 
-    ``mkldnn``'s own check answers yes on every AVX-512 processor, native or not, and is of no use here.
+    The check in ``mkldnn`` cannot be used: it returns true on every AVX-512 processor, even without native bfloat16.
     """
     if hasattr(torch.cpu, "get_capabilities"):  # also on Windows; PyTorch 2.8 lacks it
         flags = {name for name, present in torch.cpu.get_capabilities().items() if present is True}
@@ -184,7 +185,7 @@ def native_bfloat16() -> str | None:
 
 
 def _read_cpuinfo(path: Path = Path("/proc/cpuinfo")) -> dict[str, str]:
-    """Read the first processor's entries; empty where there is no such file."""
+    """Read the entries of the first processor; empty if the file does not exist."""
     try:
         block = path.read_text(encoding="utf-8", errors="replace").split("\n\n")[0]
     except OSError:
@@ -196,20 +197,20 @@ def _read_cpuinfo(path: Path = Path("/proc/cpuinfo")) -> dict[str, str]:
 def choose_layout(device: torch.device) -> Layout:
     """Choose the memory layout of images and convolution weights.
 
-    Measured in float32 on two cores with AVX2 (``benchmarks/pretraining.py``): for ResNet-50 at 224 px channels last
-    takes 11 % less time; for ResNet-18 at 64 px the two are within 6 % of each other, either way.
+    Measured in float32 on two cores with AVX2 (``benchmarks/pretraining.py``): for ResNet-50 at 224 px, channels last
+    takes 11 % less time. For ResNet-18 at 64 px the two differ by at most 6 %, in either direction.
     """
     if device.type == "mps":
-        return Layout(torch.contiguous_format, "channels_last is not measured on Apple GPUs")
+        return Layout(torch.contiguous_format, "channels_last has not been measured on Apple GPUs")
     if device.type == "cuda":
         return Layout(
-            torch.channels_last, "the layout in which tensor cores convolve; the other is converted at each layer"
+            torch.channels_last, "tensor cores use this layout; the other one would be converted at each layer"
         )
-    return Layout(torch.channels_last, "faster or equal in oneDNN's convolutions and in BatchNorm (measured)")
+    return Layout(torch.channels_last, "as fast or faster in oneDNN's convolutions and in BatchNorm (measured)")
 
 
 def describe_environment() -> dict[str, object]:
-    """Describe software and hardware for the run's record; imports none of the packages that it names."""
+    """Describe software and hardware for the run's record, without importing the packages that it lists."""
     gpus = (
         [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())] if torch.cuda.is_available() else []
     )

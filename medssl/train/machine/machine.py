@@ -1,4 +1,4 @@
-"""What a run computes on, and how precisely."""
+"""The device of a run and its numerical precision."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ class Machine:
 
     @classmethod
     def choose(cls, device: str, precision: str) -> Machine:
-        """Take what the user asks for, else the best there is."""
+        """Choose what the user asks for, or the best that is available for ``auto``."""
         chosen = choose_device(device)
         return cls(chosen, choose_precision(precision, chosen))
 
     @property
     def reasons(self) -> str:
-        """One line for the user."""
+        """Device, precision and the reason for it, in one line for the user."""
         return f"{self.device} in {self.precision.name}: {self.precision.reason}"
 
     def describe(self) -> dict[str, str]:
-        """Return what ``result.json`` says of it."""
+        """Return the entries for ``result.json``."""
         return {
             "device": str(self.device),
             "precision": self.precision.name,

@@ -1,12 +1,12 @@
-"""Convolutions whose maps are smaller than their stride: in float32 where the rest of an encoder is in bfloat16.
+"""Runs convolutions whose feature maps are smaller than their stride in float32, even if the encoder uses bfloat16.
 
-On processors with bfloat16 instructions oneDNN computes a wrong weight gradient for a convolution in bfloat16 whose
-input is narrower than its stride: for a stride of 2, a map of one pixel. The values are not numbers, huge, or
-plausible. ``benchmarks/small_maps.py`` checks a processor. With AVX-512 and with AMX instructions (PyTorch 2.14) such
-gradients were wrong in most trials. Outputs, gradients of inputs, kernels of one pixel and maps as wide as the stride
-were right in all.
+On processors with bfloat16 instructions oneDNN computes a wrong weight gradient for a bfloat16 convolution whose input
+is narrower than its stride: with stride 2, a map of one pixel. The values are NaN, huge, or plausible but wrong.
+``benchmarks/small_maps.py`` checks a processor. With AVX-512 and with AMX instructions (PyTorch 2.14) such gradients
+were wrong in most trials. Outputs, gradients of inputs, kernels of one pixel, and maps at least as wide as the stride
+were correct in all trials.
 
-A ResNet with its standard stem gets such maps from views of up to 16 px, and methods with small views draw those from
+A ResNet with the standard stem gets such maps from views of up to 16 px. Methods with small views use such views on
 images of 32 px.
 """
 
@@ -25,15 +25,15 @@ from medssl.train.machine.device import Precision
 
 __all__ = ["REASON", "find_small_maps", "protect"]
 
-REASON = "their maps are smaller than their stride, for which bfloat16 gradients are wrong on a processor"
+REASON = "their feature maps are smaller than their stride; on a CPU, bfloat16 gradients are then wrong"
 
 
 def protect(network: nn.Module) -> None:
-    """Let each strided convolution run in float32 whenever its input has a side below its stride, in place.
+    """Make each strided convolution run in float32 if its input has a side below its stride, in place.
 
-    Only on a processor and under autocast to bfloat16; its output is then rounded to bfloat16, so that the layers after
-    it see what they saw before. Whatever else happens, the layer's own forward runs unchanged. Copies and pickles
-    of the network are protected too. Calling it again changes nothing.
+    This applies only on a CPU and under autocast to bfloat16. The output is rounded to bfloat16, so the next layers get
+    the same type as before. In all other cases the layer's own forward runs unchanged. Copies and pickles of the
+    network are protected too. Calling this function again changes nothing.
     """
     for _, layer in _strided(network):
         if "forward" not in vars(layer):
@@ -41,14 +41,14 @@ def protect(network: nn.Module) -> None:
 
 
 def find_small_maps(network: nn.Module, sides: Iterable[int], precision: Precision) -> tuple[str, ...]:
-    """Name the convolutions that run in float32 for some of these images, in the network's order.
+    """Return the names of the convolutions that run in float32 for some of these images, in the network's order.
 
-    Encodes one empty image of each side; leaves parameters, buffers, modes and random numbers alone.
+    It encodes one empty image of each size, and does not change parameters, buffers, modes or random states.
 
     Args:
         network: Takes ``(1, 3, S, S)``, on its device.
-        sides: S of every image that it will see, in pixels.
-        precision: Of the run; none is named unless it is bfloat16 on a processor.
+        sides: S, the side lengths of all images that the network will get, in pixels.
+        precision: Precision of the run; unless it is bfloat16 on a CPU, the result is empty.
     """
     if precision.dtype != torch.bfloat16 or precision.device_type != "cpu":
         return ()
@@ -85,7 +85,7 @@ def _forward(layer: Any, x: Tensor) -> Tensor:
 
 
 def _is_small(layer: Any, x: Tensor) -> bool:
-    """Whether some side is below the stride. Only the width was seen to do harm; the rule is on the safe side."""
+    """Whether a side is below the stride. Only a small width caused errors; the rule includes the height to be safe."""
     return any(side < stride for side, stride in zip(x.shape[-len(layer.stride) :], layer.stride, strict=True))
 
 
