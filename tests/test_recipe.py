@@ -67,7 +67,7 @@ def test_options_of_plugins_are_typed_from_text(catalog):
         ({"views": {"augmentation": "xry"}}, ["xry", "xray"]),
         ({"evaluators": {"knnn": {"ks": [1]}}}, ["'knnn'", "Did you mean 'knn'?"]),
         ({"recipe": "papre"}, ["papre", "paper"]),
-        ({"train": 3}, ["'train' must hold settings"]),
+        ({"train": 3}, ["'train' must be a mapping of settings"]),
         ({"seed": "x"}, ["seed"]),
         ({"precision": "double"}, ["precision"]),
     ],

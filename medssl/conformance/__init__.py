@@ -1,14 +1,14 @@
-"""The conformance kit: what a plugin promises beyond its signature, as small checks that say what they saw.
+"""The conformance kit: small checks of what a plugin must do beyond its signature.
 
-On the command line it is ``medssl check NAME``. In a plugin package's own tests, one test per property::
+On the command line, run ``medssl check NAME``. In the tests of a plugin package, one test per property::
 
     from medssl.conformance.pytest import contract_tests
     from my_package import MyMethod
 
     test_contract = contract_tests("method", MyMethod)
 
-Each check is a function named ``check_...`` that looks at one property and raises :class:`ContractError` with what
-the contract is and what was seen.
+Each check is a function named ``check_...`` that tests one property. It raises :class:`ContractError`, whose message
+states the requirement and what was observed.
 """
 
 from medssl.conformance.kit import (

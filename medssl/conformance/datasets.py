@@ -1,4 +1,4 @@
-"""The contract of datasets, as checks over their files, or over an empty folder where there are none.
+"""Checks of the contract of datasets, on their files, or on an empty folder if there are no files.
 
 N samples.
 """
@@ -27,26 +27,26 @@ from medssl.runs.pipeline import collect_warnings
 __all__ = ["CHECKS", "explains", "open_at"]
 
 _PROTOCOLS = ("random", "grouped", "official")
-_READ = 64  # images that are decoded, evenly spaced; `medssl audit` looks at all
-_REDUCED = 8  # of these, as many are decoded once more in fewer pixels
-_ALIKE = 0.05  # mean distance of two thumbnails of one image, as a fraction of the range
+_READ = 64  # number of images that are decoded, evenly spaced; `medssl audit` reads all
+_REDUCED = 8  # number of these that are decoded again at a reduced size
+_ALIKE = 0.05  # largest mean difference between two thumbnails of one image, as a fraction of the range
 
 
 # ------------------------------------------------------------------------------------------------------------ the rig
 
 
 def open_at(subject: Subject, root: Path) -> Dataset:
-    """Build the dataset over a folder."""
+    """Build the dataset on a folder."""
     dataset: Dataset = subject.plugin(subject.config, root, subject.facts)
     return dataset
 
 
 @contextmanager
 def _files(subject: Subject) -> Iterator[Path]:
-    """Give the folder with the dataset's files; an empty one to a dataset that needs none.
+    """Return the folder with the dataset's files; an empty folder for a dataset that needs none.
 
     Raises:
-        NotSeen: It needs files, and none were given.
+        NotSeen: The dataset needs files, and none were given.
     """
     if subject.root is not None:
         yield subject.root
@@ -55,12 +55,12 @@ def _files(subject: Subject) -> Iterator[Path]:
         try:
             open_at(subject, Path(empty)).samples()
         except DataError as error:
-            raise NotSeen("its files are not here; give their folder with --data-dir") from error
+            raise NotSeen("its files are not available; give their folder with --data-dir") from error
         yield Path(empty)
 
 
 def explains(error: DataError, root: Path) -> bool:
-    """Whether a message says where something was expected, in more than a few words."""
+    """Whether a message says what was expected where, in more than a few words."""
     return root.name in str(error) and len(str(error)) > 40
 
 
@@ -72,39 +72,41 @@ def _spread(samples: Sequence[Sample]) -> list[Sample]:
 
 
 def check_building_it_touches_no_file(subject: Subject) -> None:
-    """The constructor is cheap: the folder need not exist, and is not made."""
+    """The constructor does not access files: the folder need not exist, and is not created."""
     with TemporaryDirectory() as folder:
         root = Path(folder) / "not-there-yet"
         open_at(subject, root)
-        require(not root.exists(), "the constructor must touch no file, but made the data folder")
+        require(not root.exists(), "the constructor must not access files, but created the data folder")
 
 
 def check_missing_files_are_explained(subject: Subject) -> None:
-    """Over an empty folder a dataset says what it expects where (DataError), unless it needs no files."""
+    """On an empty folder a dataset says which files it expects where (DataError), unless it needs no files."""
     with TemporaryDirectory() as empty:
         try:
             open_at(subject, Path(empty)).samples()
         except DataError as error:
-            text = f"the message must say what was expected where, and name the folder, but reads: {error}"
+            text = f"the message must say what was expected where, and name the folder, but is: {error}"
             require(explains(error, Path(empty)), text)
 
 
 def check_samples_are_sound(subject: Subject) -> None:
-    """There are samples; ids are unique relative paths; labels count into the classes; parts are known words."""
+    """There are samples; ids are unique relative paths; labels are indices of classes; parts are known words."""
     with _files(subject) as root:
         dataset = open_at(subject, root)
         samples = dataset.samples()
-        require(bool(samples), "samples() must list at least one sample, but lists none")
+        require(bool(samples), "samples() must return at least one sample, but returned none")
         twice = [name for name, count in Counter(sample.id for sample in samples).items() if count > 1]
         require(not twice, f"sample ids must be unique, but these are not: {', '.join(twice[:3])}")
         local = [s.id for s in samples if "\\" in s.id or PurePosixPath(s.id).is_absolute() or root.as_posix() in s.id]
-        require(not local, f"sample ids must be relative, with forward slashes, but read like {local[:1]}")
+        require(not local, f"sample ids must be relative, with forward slashes, but are for instance {local[:1]}")
         _require_sound_classes(dataset.classes)
         known = range(len(dataset.classes))
         wrong = [f"{s.id} ({s.label!r})" for s in samples if s.label is not None and s.label not in known]
-        require(not wrong, f"labels must count into the {len(known)} classes, but not so: {', '.join(wrong[:3])}")
+        require(
+            not wrong, f"labels must be indices of the {len(known)} classes, but these are not: {', '.join(wrong[:3])}"
+        )
         parts = {sample.part for sample in samples} - {None, "train", "val", "test"}
-        require(not parts, f"a part must be train, val, test or None, but there is {parts}")
+        require(not parts, f"a part must be train, val, test or None, but these occur: {parts}")
 
 
 def _require_sound_classes(classes: Sequence[str]) -> None:
@@ -114,22 +116,22 @@ def _require_sound_classes(classes: Sequence[str]) -> None:
 
 
 def check_listing_is_the_same_everywhere(subject: Subject) -> None:
-    """Ids, labels, classes and their order depend neither on the disk's order of files nor on where the files lie."""
+    """Ids, labels, classes and their order depend neither on the disk's order of files nor on the folder's path."""
     with _files(subject) as root, TemporaryDirectory() as elsewhere:
         first = _listing(subject, root)
         with without_global_draws("samples()", "no generator"):
             require(_listing(subject, root) == first, "samples() must return the same list each time, but did not")
-        for backwards in (False, True):  # the disk's own order may be either
+        for backwards in (False, True):  # the disk's own order may be one of these
             with _folders_listed(backwards):
                 same = _listing(subject, root) == first
             require(same, "samples() must not depend on the order in which the disk lists files, but does: sort them")
         link = Path(elsewhere) / "link"
         try:
             link.symlink_to(root.resolve(), target_is_directory=True)
-        except OSError:  # not everyone may make links on Windows
+        except OSError:  # on Windows, links may need special rights
             return
         same = _listing(subject, link) == first
-        require(same, "samples() must be the same wherever the files lie, but changed with the folder's name")
+        require(same, "samples() must not depend on the folder's path, but changed with the folder's name")
 
 
 def _listing(subject: Subject, root: Path) -> tuple[list[Sample], list[str]]:
@@ -140,7 +142,7 @@ def _listing(subject: Subject, root: Path) -> tuple[list[Sample], list[str]]:
 
 @contextmanager
 def _folders_listed(backwards: bool) -> Iterator[None]:
-    """Make every way of listing a folder give its entries by name, in order or backwards."""
+    """Make all functions that list a folder return its entries sorted by name, forwards or backwards."""
     listdir, scandir = os.listdir, os.scandir
 
     class Sorted:
@@ -171,17 +173,17 @@ def _folders_listed(backwards: bool) -> Iterator[None]:
 
 
 def check_counts_are_the_published_ones(subject: Subject) -> None:
-    """Images of each class are as many as the catalogue says, or the log ``medssl`` warns that they are not."""
+    """The number of images per class equals that in the catalogue, or the logger ``medssl`` warns of the difference."""
     counts: Mapping[str, int] = subject.facts.get("counts", {})
     if not counts:
-        raise NotSeen("the catalogue knows no counts of it")
+        raise NotSeen("the catalogue has no image counts for it")
     with _files(subject) as root:
         dataset = open_at(subject, root)
         with collect_warnings() as warned:
             samples = dataset.samples()
         found = Counter(dataset.classes[s.label] for s in samples if s.label is not None)
         wrong = [f"{name} {found[name]} of {n}" for name, n in counts.items() if found[name] != n]
-        text = f"a copy that is not the published set must be warned of, but there was no warning: {', '.join(wrong)}"
+        text = f"files that differ from the published set need a warning, but there was none: {', '.join(wrong)}"
         require(not wrong or bool(warned), text)
 
 
@@ -189,14 +191,14 @@ def check_counts_are_the_published_ones(subject: Subject) -> None:
 
 
 def check_groups_and_default_split_fit_together(subject: Subject) -> None:
-    """``group_kind`` says what groups are where there are some; the default split can be made, and has its reason."""
+    """``group_kind`` says what the groups are, if there are any; the default split is possible and has its reason."""
     with _files(subject) as root:
         dataset = open_at(subject, root)
         samples = dataset.samples()
         grouped, parts = any(s.group for s in samples), {s.part for s in samples}
         kind, split = dataset.group_kind, dataset.default_split
-        text = "group_kind must say what a group is where samples have groups, and be None where none has one"
-        require(grouped == (kind is not None), f"{text}, but is {kind!r} with groups {grouped}")
+        text = "group_kind must say what a group is if samples have groups, and be None otherwise"
+        require(grouped == (kind is not None), f"{text}, but is {kind!r}, and 'some sample has a group' is {grouped}")
         require(split in _PROTOCOLS, f"default_split must be one of {', '.join(_PROTOCOLS)}, but is {split!r}")
         require(split != "grouped" or grouped, "default_split is 'grouped', but no sample has a group")
         official = {"train", "test"} <= parts
@@ -205,19 +207,23 @@ def check_groups_and_default_split_fit_together(subject: Subject) -> None:
 
 
 def check_official_test_part_is_apart(subject: Subject) -> None:
-    """Where the official parts are the default, no group and no image file is both in the test part and outside it."""
+    """If the official parts are the default, no group and no image file is both in the test part and in another."""
     with _files(subject) as root:
         dataset = open_at(subject, root)
         samples = dataset.samples()
         if dataset.default_split != "official":
-            raise NotSeen("its default split is drawn, with groups kept together; `medssl audit` looks for copies")
+            raise NotSeen(
+                "its default split is drawn at random and keeps groups together; `medssl audit` looks for duplicates"
+            )
         test, others = ([s for s in samples if s.part and (s.part == "test") == wanted] for wanted in (True, False))
         shared = {s.group for s in test if s.group} & {s.group for s in others}
-        text = "the test part must share no group with another part when the official parts are the default, but shares"
+        text = (
+            "if the official parts are the default, the test part must not share a group with another part, but shares"
+        )
         require(not shared, f"{text} {len(shared)}: {', '.join(sorted(map(str, shared))[:3])}")
         known = {_digest(dataset, sample): sample.id for sample in others}
         copies = [f"{s.id} = {known[d]}" for s in test if (d := _digest(dataset, s)) in known]
-        text = "no image of the test part may be in another part when the official parts are the default, but"
+        text = "if the official parts are the default, no test image may be in another part, but"
         require(not copies, f"{text} {len(copies)} are: {', '.join(copies[:3])}")
 
 
@@ -231,7 +237,7 @@ def _digest(dataset: Dataset, sample: Sample) -> bytes:
 
 
 def check_images_can_be_read(subject: Subject) -> None:
-    """``read`` gives (H, W, 1 or 3) uint8 or uint16, the same pixels each time, from several threads at once."""
+    """``read`` returns (H, W, 1 or 3) uint8 or uint16, the same pixels each time, also from several threads at once."""
     with _files(subject) as root:
         dataset = open_at(subject, root)
         chosen = _spread(dataset.samples())
@@ -239,19 +245,19 @@ def check_images_can_be_read(subject: Subject) -> None:
             images = [dataset.read(sample) for sample in chosen]
         for sample, image in zip(chosen, images, strict=True):
             right = image.ndim == 3 and image.shape[2] in (1, 3) and image.dtype in (np.uint8, np.uint16)
-            seen = f"for {sample.id} it gave {image.shape} {image.dtype}"
+            seen = f"for {sample.id} it returned {image.shape} {image.dtype}"
             require(right and image.size > 0, f"read() must return (H, W, 1 or 3) uint8 or uint16, but {seen}")
         with ThreadPoolExecutor(4) as pool:
             again = list(pool.map(dataset.read, chosen))
         different = [s.id for s, a, b in zip(chosen, images, again, strict=True) if not np.array_equal(a, b)]
-        text = "read() must give the same pixels each time, from several threads at once, but not so"
+        text = "read() must return the same pixels each time, also from several threads at once, but differs for"
         require(not different, f"{text}: {', '.join(different[:3])}")
         lost = [str(path) for sample in chosen if (path := dataset.path(sample)) is not None and not path.is_file()]
-        require(not lost, f"path() must name the file of an image, but there is none at {', '.join(lost[:3])}")
+        require(not lost, f"path() must return the file of an image, but these do not exist: {', '.join(lost[:3])}")
 
 
 def check_reduced_images_are_the_same(subject: Subject) -> None:
-    """``read_reduced`` gives the image of ``read``, in no fewer pixels than were asked for."""
+    """``read_reduced`` returns the image of ``read`` with at least as many pixels as requested."""
     if subject.plugin.read_reduced is Dataset.read_reduced:
         raise NotSeen("it reads every image in full")
     with _files(subject) as root:
@@ -260,18 +266,23 @@ def check_reduced_images_are_the_same(subject: Subject) -> None:
             full = dataset.read(sample)
             wanted = max(1, min(full.shape[:2]) // 5)
             small = dataset.read_reduced(sample, wanted)
-            seen = f"for {sample.id}, {full.shape} {full.dtype}, it gave {small.shape} {small.dtype}"
+            seen = f"for {sample.id}, {full.shape} {full.dtype}, it returned {small.shape} {small.dtype}"
             form = (small.dtype, small.ndim, small.shape[2:]) == (full.dtype, full.ndim, full.shape[2:])
-            require(form, f"read_reduced() must give channels and type of read(), but {seen}")
+            require(form, f"read_reduced() must return the channels and the type of read(), but {seen}")
             shape = min(small.shape[:2]) >= wanted and _same_ratio(full.shape, small.shape)
-            require(shape, f"read_reduced({wanted}) must keep so many pixels, and the aspect ratio, but {seen}")
+            require(
+                shape,
+                f"read_reduced({wanted}) must return at least that short side, in the same aspect ratio, but {seen}",
+            )
             apart = np.abs(_thumbnail(full) - _thumbnail(small)).mean()
-            text = f"read_reduced() must show what read() shows, but for {sample.id} grey levels are {apart:.0%} apart"
+            text = (
+                f"read_reduced() must show the image of read(), but for {sample.id} grey levels differ by {apart:.0%}"
+            )
             require(apart < _ALIKE, text)
 
 
 def _same_ratio(full: tuple[int, ...], small: tuple[int, ...]) -> bool:
-    """Whether both sides shrank alike, but for a pixel that a decoder may add or leave out."""
+    """Whether both sides shrank by the same ratio, except for one pixel that a decoder may add or omit."""
     scale = min(small[:2]) / min(full[:2])
     return all(abs(side * scale - other) <= 1 for side, other in zip(full[:2], small[:2], strict=True))
 

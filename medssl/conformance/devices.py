@@ -1,7 +1,7 @@
-"""Does a method compute where its batch lies? Asked of a pretended GPU, since most machines that check have none.
+"""Checks that a method computes on the device of its batch, with a simulated GPU, because few machines have one.
 
-PyTorch's fake tensors have a shape, a type and a device, and no values: a tensor that was made on the processor and
-meets one of the pretended GPU fails as it would on a real one.
+PyTorch's fake tensors have a shape, a type and a device, but no values. A tensor that was created on the CPU and is
+combined with one of the simulated GPU fails as on a real GPU.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
-from torch._subclasses.fake_tensor import (  # the only way to have a second device everywhere
+from torch._subclasses.fake_tensor import (  # the only way to get a second device on every machine
     DataDependentOutputException,
     DynamicOutputShapeException,
     FakeTensorMode,
@@ -26,11 +26,11 @@ _DEVICE = "cuda"
 
 
 def check_computes_where_the_batch_lies(subject: Subject) -> None:
-    """Every tensor that loss() and after_step() make lies on the batch's device: ``device=batch.index.device``."""
+    """Every tensor that loss() and after_step() create is on the batch's device: ``device=batch.index.device``."""
     rig = build_rig(subject)
     batch = one_batch(rig)
     with FakeTensorMode(allow_non_fake_inputs=True), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of the pretence itself
+        warnings.simplefilter("ignore")  # warnings of the simulation itself
         for module in (rig.encoder, rig.method):
             _pretend(module)
         moved = replace(
@@ -46,15 +46,15 @@ def check_computes_where_the_batch_lies(subject: Subject) -> None:
             loss = rig.method(moved, rig.encode)
             rig.method.after_step(1, TOTAL_STEPS)
         except (DataDependentOutputException, DynamicOutputShapeException):
-            return  # what follows depends on values that nobody knows here
+            return  # the rest depends on values, which fake tensors do not have
         except RuntimeError as error:
-            require("same device" not in str(error), f"everything must lie on the batch's device, but: {error}")
+            require("same device" not in str(error), f"all tensors must be on the batch's device, but: {error}")
             raise
-    require(loss.device.type == _DEVICE, f"loss() must lie on the batch's device, {_DEVICE}, but is on {loss.device}")
+    require(loss.device.type == _DEVICE, f"loss() must be on the batch's device, {_DEVICE}, but is on {loss.device}")
 
 
 class _Generator(torch.Generator):
-    """A generator of the processor that says it is the device's, as the trainer's are."""
+    """A CPU generator that reports the simulated device, as the trainer's generators report theirs."""
 
     device = torch.device(_DEVICE)
 
@@ -64,7 +64,7 @@ def _like(value: Tensor) -> Tensor:
 
 
 def _pretend(module: nn.Module) -> None:
-    """Do what ``module.to(device)`` does, in place; what is no parameter and no buffer stays behind."""
+    """Do the same as ``module.to(device)``, in place; other tensors than parameters and buffers are not moved."""
     for part in module.modules():
         for name, weight in part._parameters.items():
             if weight is not None and weight.device.type != _DEVICE:

@@ -1,4 +1,4 @@
-"""The contract of evaluators, as checks on Gaussian blobs, or on toy images where an evaluator wants images.
+"""Checks of the contract of evaluators, on Gaussian blobs, or on toy images for evaluators of images.
 
 N test samples, M training samples, F features, K classes.
 """
@@ -24,7 +24,7 @@ from medssl.errors import MedsslError
 __all__ = ["CHECKS"]
 
 _TRAIN, _VAL, _TEST = 60, 30, 20
-_FEW = 24, 12  # training and validation samples, where nothing has to be learned well
+_FEW = 24, 12  # training and validation samples in checks that need no good accuracy
 
 
 # ------------------------------------------------------------------------------------------------------------ the rig
@@ -40,7 +40,7 @@ def _few(subject: Subject) -> tuple[Features | Images, Features | Images]:
 
 
 def _inputs(part: Features | Images) -> Tensor:
-    """What ``predict_proba`` and its kin are given of a part: features, or images."""
+    """Return the input of ``predict_proba`` and similar methods for a part: features or images."""
     return part.x if isinstance(part, Features) else part.plain(torch.arange(len(part)))
 
 
@@ -60,7 +60,7 @@ def _fit(subject: Subject, train: Features | Images, val: Features | Images) -> 
 
 @lru_cache(maxsize=1)
 def _fitted(subject: Subject) -> Outcome:
-    """Fit once for all checks that only look at what comes of it."""
+    """Fit once for all checks that only inspect the outcome."""
     return _fit(subject, _part(subject, _TRAIN, 0), _part(subject, _VAL, 1))
 
 
@@ -71,13 +71,13 @@ def _outcomes(outcome: Outcome, prefix: str = "") -> Iterator[tuple[str, Outcome
 
 
 def _predict(subject: Subject, predictor: Predictor, x: Tensor) -> Tensor:
-    """Ask as the core does: without gradients where a network is asked."""
+    """Predict as the core does, without gradients if a network predicts."""
     with torch.no_grad() if subject.plugin.needs == "images" else nullcontext():
         return predictor.predict_proba(x)
 
 
 def _readings(subject: Subject, outcome: Outcome, x: Tensor) -> dict[str, np.ndarray[Any, Any]]:
-    """Return all that an outcome says of ``x``, by name."""
+    """Return all outputs of an outcome for ``x``, by name."""
     found: dict[str, np.ndarray[Any, Any]] = {}
     for prefix, each in _outcomes(outcome):
         if isinstance(each, Predictor):
@@ -91,7 +91,7 @@ def _readings(subject: Subject, outcome: Outcome, x: Tensor) -> dict[str, np.nda
 
 
 def _difference(first: Mapping[str, Any], second: Mapping[str, Any]) -> str:
-    """Name the first reading that two fits do not share; empty when they are equal."""
+    """Return the name of the first output that differs between two fits; empty if they are equal."""
     for name in {**first, **second}:
         if name not in first or name not in second or not np.array_equal(first[name], second[name], equal_nan=True):
             return name
@@ -102,7 +102,7 @@ def _difference(first: Mapping[str, Any], second: Mapping[str, Any]) -> str:
 
 
 def check_outcome_keeps_its_form(subject: Subject) -> None:
-    """Probabilities sum to one, rankings hold every training sample once, observations are plain finite numbers."""
+    """Probabilities sum to one, rankings contain every training sample once, observations are plain finite numbers."""
     for present in (toy.CLASSES, toy.CLASSES - 1):  # the last class may have no training sample
         outcome = _fitted(subject)
         if present < toy.CLASSES:
@@ -122,7 +122,7 @@ def _require_probabilities(prefix: str, proba: Tensor) -> None:
     require(proba.shape == shape, f"{prefix}predict_proba() must return (N, K) = {shape}, not {tuple(proba.shape)}")
     require(proba.dtype == torch.float32, f"{prefix}predict_proba() must return float32, not {proba.dtype}")
     require(bool((proba >= 0).all()), f"{prefix}probabilities must not be negative, but the least is {proba.min()}")
-    require(not proba.requires_grad, f"{prefix}probabilities must carry no gradient, but do: detach them")
+    require(not proba.requires_grad, f"{prefix}probabilities must not require gradients, but do: detach them")
     sums = proba.sum(dim=1)
     close = torch.allclose(sums, torch.ones(_TEST), atol=1e-4)
     require(close, f"{prefix}probabilities of a sample must sum to one, but sum to {sums[0].item()} for the first")
@@ -133,7 +133,9 @@ def _require_rankings(prefix: str, ranked: Tensor) -> None:
     require(ranked.shape == shape, f"{prefix}rank() must return (N, M) = {shape}, not {tuple(ranked.shape)}")
     require(ranked.dtype == torch.int64, f"{prefix}rank() must return int64, not {ranked.dtype}")
     whole = torch.equal(ranked.sort(dim=1).values, torch.arange(_TRAIN).expand(shape))
-    require(whole, f"{prefix}a ranking must hold each training sample once, but the first row is {ranked[0].tolist()}")
+    require(
+        whole, f"{prefix}a ranking must contain each training sample once, but the first row is {ranked[0].tolist()}"
+    )
 
 
 def _require_observation(prefix: str, seen: Observation) -> None:
@@ -148,22 +150,22 @@ def _require_observation(prefix: str, seen: Observation) -> None:
 
 
 def check_choices_and_notes_are_plain(subject: Subject) -> None:
-    """``selected`` and ``notes`` go into ``result.json``: numbers, texts, lists and mappings of them."""
+    """``selected`` and ``notes`` are written to ``result.json``: numbers, strings, lists and mappings of these."""
     for prefix, each in _outcomes(_fitted(subject)):
         try:
             json.dumps(dict(each.selected), allow_nan=False)
         except (TypeError, ValueError) as error:
-            require(False, f"{prefix}selected must hold plain finite values, but holds {each.selected}: {error}")
+            require(False, f"{prefix}selected must contain plain finite values, but contains {each.selected}: {error}")
         texts = not isinstance(each.notes, str) and all(isinstance(note, str) for note in each.notes)
         require(texts, f"{prefix}notes must be a sequence of sentences, but is {each.notes!r}")
 
 
 def check_tells_toy_classes_apart(subject: Subject) -> None:
-    """Three classes that lie well apart are easy: at least 0.8 of the test samples must come out right.
+    """At least 0.8 of the test samples of three well-separated classes must be classified correctly.
 
-    Of images it is 0.6: the toy encoder is untrained, and an evaluator may leave it so.
+    For images the limit is 0.6, because the toy encoder is untrained, and an evaluator may keep it so.
 
-    A prediction is right when the likeliest class is the true one, a ranking when its first sample is of that class.
+    A prediction is correct if the most likely class is the true one; a ranking, if its first sample is of that class.
     """
     train, test = _part(subject, _TRAIN, 0), _part(subject, 90, 2)
     least = 0.8 if subject.plugin.needs == "features" else 0.6
@@ -175,27 +177,29 @@ def check_tells_toy_classes_apart(subject: Subject) -> None:
         else:
             continue
         right = float((found == test.label).float().mean())
-        text = f"{prefix}at least {least} of three easy classes must come out right, but {right:.2f} did"
+        text = f"{prefix}at least {least} of three easy classes must be classified correctly, but only {right:.2f} were"
         require(right >= least, text)
 
 
 def check_looks_at_one_test_sample_at_a_time(subject: Subject) -> None:
-    """What is said of a test sample does not depend on which others are scored with it."""
+    """The output for a test sample does not depend on the other samples in its batch."""
     x = _inputs(_part(subject, _TEST, 2))
     for prefix, each in _outcomes(_fitted(subject)):
         if isinstance(each, Observer):
-            continue  # it looks at the part as a whole
+            continue  # it uses the whole part at once
         say = partial(_predict, subject, each) if isinstance(each, Predictor) else each.rank  # type: ignore[attr-defined]
         together, alone = say(x)[:3], torch.cat([say(x[i : i + 1]) for i in range(3)])
         close = torch.allclose(together.double(), alone.double(), atol=1e-4)
-        require(close, f"{prefix}a test sample must be judged alone, but another batch changed what was said of it")
+        require(
+            close, f"{prefix}the output for a test sample must not depend on its batch, but changed with another batch"
+        )
 
 
 # -------------------------------------------------------------------------------------------------------- how it learns
 
 
 def check_equal_seeds_give_equal_results(subject: Subject) -> None:
-    """Equal seeds give equal results, and nothing is drawn from a global generator."""
+    """Equal seeds give equal results, and no global random generator is used."""
     x = _inputs(_part(subject, _TEST, 2))
     readings = []
     for _ in range(2):
@@ -203,11 +207,11 @@ def check_equal_seeds_give_equal_results(subject: Subject) -> None:
         with without_global_draws("fit() and what it returns", "generators seeded with Evaluator.seed"):
             readings.append(_readings(subject, _fit(subject, *parts), x))
     if name := _difference(*readings):
-        require(False, f"two fits with one seed must be equal, but differ in {name}")
+        require(False, f"two fits with the same seed must be equal, but differ in {name}")
 
 
 def check_leaves_its_inputs_alone(subject: Subject) -> None:
-    """Other evaluators get the same tensors afterwards."""
+    """The tensors stay unchanged, because other evaluators get them afterwards."""
     train, val = _few(subject)
     test = _inputs(_part(subject, _TEST, 2))
     tensors = {"train": _inputs(train), "val": _inputs(val), "x": test}
@@ -215,14 +219,14 @@ def check_leaves_its_inputs_alone(subject: Subject) -> None:
     before = {name: value.clone() for name, value in tensors.items()}
     _readings(subject, _fit(subject, train, val), test)
     for name, value in tensors.items():
-        require(torch.equal(value, before[name]), f"an evaluator must not change what it is given, but changed {name}")
+        require(torch.equal(value, before[name]), f"an evaluator must not change its inputs, but changed {name}")
 
 
 def check_validation_labels_only_choose(subject: Subject) -> None:
-    """What is learned comes from the training part; ``val`` decides between settings, and ``selected`` says which.
+    """An evaluator learns only from the training part; ``val`` only selects settings, recorded in ``selected``.
 
-    Fitted with the same validation samples under other labels, an evaluator that made the same choices must say the
-    same. Entries of ``selected`` whose names begin with ``val_`` tell what came of a choice; the others are the choice.
+    If other labels of the validation samples lead to the same selection, the outputs must be the same. Entries of
+    ``selected`` whose names begin with ``val_`` are scores of the selection; the others are the selection itself.
     """
     x = _inputs(_part(subject, _TEST, 2))
     seen: dict[str, dict[str, np.ndarray[Any, Any]]] = {}
@@ -235,8 +239,8 @@ def check_validation_labels_only_choose(subject: Subject) -> None:
         name = _difference(seen.setdefault(str(choices), readings), readings)
         require(
             not name,
-            f"the validation part may only choose between settings, but other labels in it changed the {name} "
-            f"while selected named the same choice: {_choice(outcome) or 'none'}",
+            f"the validation part may only select settings, but other labels in it changed the {name} "
+            f"although selected contains the same choice: {_choice(outcome) or 'none'}",
         )
 
 
@@ -245,22 +249,22 @@ def _choice(outcome: Outcome) -> dict[str, Any]:
 
 
 def check_tiny_parts_work(subject: Subject) -> None:
-    """Two training samples, one class only, one test sample, no validation part: a result, or an error that explains.
+    """Two training samples, one class, one test sample, or no validation part: it works or explains why not.
 
-    Only without a validation part may an evaluator refuse, with a :class:`~medssl.errors.MedsslError`.
+    Only without a validation part may an evaluator raise a :class:`~medssl.errors.MedsslError`.
     """
     test = _inputs(_part(subject, 3, 2))
     cases = {"two training samples": (2, 2, 2), "one class only": (6, 3, 1), "one validation sample": (6, 1, 3)}
     for words, (train, val, present) in cases.items():
         try:
             _readings(subject, _fit(subject, _part(subject, train, 0, present), _part(subject, val, 1, present)), test)
-        except Exception as error:  # whatever it is, it is the finding
+        except Exception as error:  # any error is the finding
             require(False, f"an evaluator must work with {words}, but raised {type(error).__name__}: {error}")
     try:
         _fit(subject, _part(subject, 6, 0), _part(subject, 0, 1))
     except MedsslError:
         pass
-    except Exception as error:  # as above
+    except Exception as error:  # any error, as above
         require(False, f"without a validation part it must work or raise a DataError, but raised {error!r}")
 
 

@@ -1,4 +1,4 @@
-"""What a dataset's ``fetch`` does without a network, and with one that sends something else. Nothing is transferred."""
+"""Checks of ``fetch`` without a network, and with a server that sends a wrong file. Nothing is transferred."""
 
 from __future__ import annotations
 
@@ -22,11 +22,13 @@ from medssl.errors import DataError
 
 __all__ = ["CHECKS"]
 
-_WRONG_FILE = b"<html>Please log in to download this file.</html>\n"  # what a mirror that has moved really sends
+_WRONG_FILE = (
+    b"<html>Please log in to download this file.</html>\n"  # a typical answer of a server whose file has moved
+)
 
 
 def check_fetch_without_a_network_is_explained(subject: Subject) -> None:
-    """Without a network ``fetch`` says which file to put where (DataError), unless no file is needed."""
+    """Without a network ``fetch`` says which file the user must place where (DataError), unless no file is needed."""
     with TemporaryDirectory() as empty, _no_network():
         root = Path(empty)
         if not _is_fetched(subject, root):
@@ -35,23 +37,23 @@ def check_fetch_without_a_network_is_explained(subject: Subject) -> None:
         if error is None:
             require(_is_listed(subject, root), "without a network fetch() must raise a DataError, but raised nothing")
             return
-        text = f"the message must say which file to put where, and name the folder, but reads: {error}"
+        text = f"the message must say which file belongs where, and name the folder, but is: {error}"
         require(explains(error, root), text)
 
 
 def check_fetch_refuses_a_wrong_file(subject: Subject) -> None:
-    """When an address sends another file, ``fetch`` refuses it (DataError), at once and when it is called again."""
+    """If a server sends a wrong file, ``fetch`` refuses it (DataError), at the first call and at the next."""
     with TemporaryDirectory() as empty, _no_network(), _wrong_answers():
         root = Path(empty)
         if not _is_fetched(subject, root):
             raise NotSeen("it has no fetch(), or needs no files")
         for turn in ("", " when called again"):
             refused = _fetch(subject, root) is not None or not _is_listed(subject, root)
-            require(refused, f"fetch() must refuse a file that is not the published one, but took it{turn}")
+            require(refused, f"fetch() must refuse a file that is not the published one, but accepted it{turn}")
 
 
 def _is_fetched(subject: Subject, empty: Path) -> bool:
-    """Whether the dataset brings files of its own accord, and needs them."""
+    """Whether the dataset needs files and downloads them itself."""
     return subject.plugin.fetch is not Dataset.fetch and not _is_listed(subject, empty)
 
 
@@ -72,7 +74,7 @@ def _is_listed(subject: Subject, root: Path) -> bool:
 
 @contextmanager
 def _no_network() -> Iterator[None]:
-    """Let no connection be made from this process."""
+    """Block all network connections of this process."""
 
     def refuse(*_arguments: object, **_options: object) -> None:
         raise OSError(errno.ENETUNREACH, "Network is unreachable")
@@ -83,7 +85,7 @@ def _no_network() -> Iterator[None]:
 
 @contextmanager
 def _wrong_answers() -> Iterator[None]:
-    """Answer every request with a page that is not the file."""
+    """Answer every request with a page instead of the file."""
 
     def answer(_adapter: HTTPAdapter, request: requests.PreparedRequest, **_options: object) -> requests.Response:
         response = requests.Response()

@@ -1,4 +1,4 @@
-"""Which checks a plugin gets, and running them."""
+"""Chooses the checks for a plugin and runs them."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ def check_options_have_names_types_and_defaults(subject: Subject) -> None:
     config = subject.plugin.Config()
     values = {option.name: getattr(config, option.name) for option in fields(config)}
     same = options.build(subject.plugin.Config, values, "Config") == config
-    require(same, f"Config must accept its own defaults, but makes something else of {values}")
+    require(same, f"Config must accept its own defaults, but changes {values}")
     described = [option.name for option in options.describe(subject.plugin.Config)]
-    require(described == list(values), f"every option must be shown by `medssl show`, but these are: {described}")
+    require(described == list(values), f"`medssl show` must list every option, but lists only: {described}")
 
 
 _OF_ALL: tuple[Check, ...] = (check_options_have_names_types_and_defaults,)
@@ -53,16 +53,16 @@ def iterate_checks(
     root: Path | None = None,
     facts: Mapping[str, Any] | None = None,
 ) -> Iterator[CheckResult]:
-    """Run every check on a plugin's class, each when its result is asked for.
+    """Run every check on a plugin's class, one at a time on request.
 
-    A broken signature, or a plugin that cannot be built, ends it.
+    A wrong signature, or a plugin that cannot be built, ends the checks at once.
 
     Args:
         kind: Name of a kind: ``method``.
         plugin: The class.
-        config: Its options; ``None``: the defaults.
-        root: Folder with a dataset's files; ``None``: none are here, and checks that need them say so.
-        facts: What a catalogue says about a dataset: sources, counts.
+        config: Its options; ``None`` for the defaults.
+        root: Folder with a dataset's files; ``None``: none are available, and checks that need files say so.
+        facts: Entries of the catalogue about a dataset: sources, counts.
     """
     if found := violations(kind, plugin):
         yield CheckResult("keeps the signature", problem="; ".join(found))
@@ -78,7 +78,7 @@ def run_checks(kind: str, plugin: type[Any], **what: Any) -> list[CheckResult]:
 
 
 def check_plugin(kind: str, plugin: type[Any], **what: Any) -> None:
-    """Run every check; raise with all findings at once. Arguments as in :func:`iterate_checks`.
+    """Run every check, and raise one error with all findings. Arguments as in :func:`iterate_checks`.
 
     Raises:
         ContractError: At least one check failed.
@@ -86,4 +86,4 @@ def check_plugin(kind: str, plugin: type[Any], **what: Any) -> None:
     failed = [result for result in run_checks(kind, plugin, **what) if result.problem is not None]
     if failed:
         lines = "\n".join(f"- {result.name}: {result.problem}" for result in failed)
-        raise ContractError(f"{getattr(plugin, '__name__', plugin)} breaks the {kind} contract:\n{lines}")
+        raise ContractError(f"{getattr(plugin, '__name__', plugin)} violates the {kind} contract:\n{lines}")

@@ -1,4 +1,4 @@
-"""The contract of methods, as checks of one loss at a time on toy views.
+"""Checks of the contract of methods, one loss at a time on toy views.
 
 N samples, V views, F features.
 """
@@ -26,7 +26,7 @@ from medssl.train.machine.small_maps import protect
 __all__ = ["CHECKS", "TOTAL_STEPS", "Rig", "applies", "build_rig", "make_batch", "one_batch"]
 
 TOTAL_STEPS = 100
-_DEEP = 5  # convolutions of stride 2, as in a ResNet
+_DEEP = 5  # number of convolutions of stride 2, as in a ResNet
 _PRECISIONS = {"float32": Precision(None, ""), "bfloat16": Precision(torch.bfloat16, "")}
 
 
@@ -35,7 +35,7 @@ _PRECISIONS = {"float32": Precision(None, ""), "bfloat16": Precision(torch.bfloa
 
 @dataclass(frozen=True)
 class Rig:
-    """A method on a toy encoder, with an ``encode`` that takes one view after the other."""
+    """A method with a toy encoder; its ``encode`` processes one view after another."""
 
     method: Method
     encoder: nn.Module
@@ -58,7 +58,7 @@ class Rig:
             return self.method(batch, self.encode)  # type: ignore[no-any-return]
 
     def state(self) -> dict[str, Tensor]:
-        """Copy everything that a resume restores."""
+        """Copy all state that is restored when a run continues."""
         both = {"encoder": self.encoder, "method": self.method}
         return {f"{o}.{name}": v.clone() for o, module in both.items() for name, v in module.state_dict().items()}
 
@@ -72,7 +72,7 @@ def build_rig(
     batch_size: int = 8,
     depth: int = 2,
 ) -> Rig:
-    """Build the method on a toy encoder, both from a seed.
+    """Build the method and a toy encoder from a seed.
 
     Raises:
         NotBuiltError: The constructor does not call that of :class:`medssl.contracts.Method`.
@@ -100,7 +100,7 @@ def build_rig(
 
 
 def make_batch(method: Method, images: Tensor, label: Tensor, index: Tensor, seed: int, step: int = 0) -> Batch:
-    """Draw the views that a method wants of ``images[index]``."""
+    """Draw the views of ``images[index]`` that a method requests."""
     side = images.shape[3]
     generator = torch.Generator().manual_seed(seed)
     sides = [max(4, round(side * group.scale)) for group in method.views.groups for _ in range(group.count)]
@@ -149,17 +149,17 @@ def check_can_be_built(subject: Subject) -> None:
 
 
 def check_views_can_be_drawn(subject: Subject) -> None:
-    """``views`` is a ViewSpec of at least one view, in sizes above zero, with fields that an augmentation has."""
+    """``views`` is a ViewSpec with at least one view, sizes above zero, and existing augmentation fields."""
     views = build_rig(subject).method.views
     require(isinstance(views, ViewSpec), f"views must be a ViewSpec, but is {views!r}")
-    require(views.count > 0, "views must hold at least one view, but holds none")
+    require(views.count > 0, "views must contain at least one view, but contains none")
     for group in views.groups:
         require(0 < group.scale <= 1, f"the scale of a view must be above 0 and at most 1, but is {group.scale}")
         options.build(Augmentation, group.augment, "ViewGroup.augment")
 
 
 def check_loss_is_a_finite_scalar(subject: Subject) -> None:
-    """A loss is one finite float32 number: for two samples as for eight, small and large views, in any precision."""
+    """A loss is one finite float32 number: for two and for eight samples, small and large views, in any precision."""
     for name, precision in _PRECISIONS.items():
         for n, scale in ((2, 1.0), (3, 1.0), (8, 1.0), (4, 1.5)):
             rig = build_rig(subject, batch_size=n)
@@ -177,19 +177,19 @@ def check_gradients_reach_the_encoder(subject: Subject) -> None:
         rig = build_rig(subject)
         torch.autograd.backward(replace(rig, precision=precision).loss(one_batch(rig)))
         gradients = {n: p.grad for n, p in rig.encoder.named_parameters() if p.grad is not None}
-        require(bool(gradients), "loss() must use what encode() gives, but no gradient reaches the encoder")
+        require(bool(gradients), "loss() must use the output of encode(), but no gradient reaches the encoder")
         moved = any(bool(gradient.abs().sum() > 0) for gradient in gradients.values())
-        require(moved, f"training must change the encoder, but in {name} every gradient of it is zero")
+        require(moved, f"training must change the encoder, but in {name} all of its gradients are zero")
         gradients |= {n: p.grad for n, p in rig.method.named_parameters() if p.grad is not None}
         wrong = [n for n, gradient in gradients.items() if not bool(gradient.isfinite().all())]
         require(not wrong, f"gradients must be finite, but in {name} those of {', '.join(wrong[:3])} are not")
 
 
 def check_maps_of_one_pixel_are_trained_on(subject: Subject) -> None:
-    """Small images, whose last maps have one pixel: loss and gradients are finite, and the same in every precision.
+    """For small images, whose last maps have one pixel, loss and gradients are finite and agree in every precision.
 
-    Of 16 px all views end in one pixel, of 32 px those of half the side. The sizes of gradients agree to a factor of
-    ten, far above rounding; where a processor computes one of them wrongly, it is off by many powers of ten.
+    All views of 16 px images end in one pixel; of 32 px images, the views of half the side. The norms of gradients must
+    agree within a factor of ten, far above rounding. A wrongly computed gradient differs by many powers of ten.
     """
     for side in (16, 32):
         sizes = {}
@@ -197,27 +197,31 @@ def check_maps_of_one_pixel_are_trained_on(subject: Subject) -> None:
             rig = replace(build_rig(subject, depth=_DEEP), precision=precision)
             loss = rig.loss(one_batch(rig, scale=side / toy.SIDE))
             seen = f"for images of {side} px in {name}"
-            require(bool(loss.isfinite()), f"loss() must be finite, but {seen}, in maps of one pixel, it is {loss}")
+            require(bool(loss.isfinite()), f"loss() must be finite, but {seen}, with maps of one pixel, it is {loss}")
             torch.autograd.backward(loss)
             gradients = [p.grad.flatten() for p in rig.encoder.parameters() if p.grad is not None]
             sizes[name] = float(torch.cat(gradients).norm())
-            require(math.isfinite(sizes[name]), f"gradients must be finite, but {seen}, in maps of one pixel, are not")
+            require(
+                math.isfinite(sizes[name]), f"gradients must be finite, but {seen}, with maps of one pixel, are not"
+            )
         small, large = sorted(sizes.values())
         text = f"gradients must not depend on the precision, but for images of {side} px their norms are"
         require(large <= 10 * small + 1e-3, f"{text} {', '.join(f'{v:.3g} in {k}' for k, v in sizes.items())}")
 
 
 def check_what_is_not_trained_asks_for_no_gradient(subject: Subject) -> None:
-    """A weight that no gradient reaches, early or late, is a teacher's: ``requires_grad`` must be off."""
+    """A weight without gradient at the first and the last step must have ``requires_grad`` off, like a teacher's."""
     rig = build_rig(subject)
-    for step in (0, TOTAL_STEPS - 1):  # something may be held fixed at first
+    for step in (0, TOTAL_STEPS - 1):  # some weights may be frozen at first
         torch.autograd.backward(rig.loss(one_batch(rig, step=step)))
     idle = [name for name, weight in rig.method.named_parameters() if weight.requires_grad and weight.grad is None]
-    require(not idle, f"weights without a gradient must have requires_grad off, but not so {', '.join(idle[:3])}")
+    require(
+        not idle, f"weights without a gradient must have requires_grad off, but these do not: {', '.join(idle[:3])}"
+    )
 
 
 def check_heads_fit_any_encoder(subject: Subject) -> None:
-    """Heads are built from ``task.feature_dim``, whatever it is."""
+    """Heads are built from ``task.feature_dim`` and work with any value of it."""
     for feature_dim in (24, 80):
         rig = build_rig(subject, feature_dim=feature_dim)
         loss = rig.loss(one_batch(rig))
@@ -225,7 +229,7 @@ def check_heads_fit_any_encoder(subject: Subject) -> None:
 
 
 def check_leaves_the_batch_alone(subject: Subject) -> None:
-    """A loss changes nothing of its batch: the views may be shown to others."""
+    """A loss does not change its batch, because the views may be used elsewhere."""
     rig = build_rig(subject)
     batch = one_batch(rig)
     before = copy.deepcopy(batch.views), batch.index.clone(), batch.group.clone()
@@ -239,7 +243,7 @@ def check_leaves_the_batch_alone(subject: Subject) -> None:
 
 
 def check_draws_only_from_the_batch_generator(subject: Subject) -> None:
-    """A resumed run can repeat only what comes from ``batch.generator``."""
+    """All random numbers come from ``batch.generator``; a continued run cannot repeat others."""
     rig = build_rig(subject)
     with without_global_draws("loss() and after_step()", "batch.generator"):
         rig.loss(one_batch(rig))
@@ -256,9 +260,9 @@ def check_equal_seeds_give_equal_losses(subject: Subject) -> None:
 
 
 def check_state_survives_a_resume(subject: Subject) -> None:
-    """What a method remembers between steps lies in its state_dict, so that a resumed run equals a straight one.
+    """All state between steps is in the method's state_dict, so that a continued run equals an uninterrupted one.
 
-    The resumed method is built with another seed, which only its state_dict can make good.
+    The restored method is built with another seed, so only its state_dict can make it equal.
     """
     straight = build_rig(subject)
     for step in range(2):
@@ -268,14 +272,16 @@ def check_state_survives_a_resume(subject: Subject) -> None:
     resumed.method.load_state_dict(straight.method.state_dict())
     for step in (2, 3):
         one, other = _step(straight, step), _step(resumed, step)
-        text = f"a resumed run must go on as a straight one, but its loss is {other} where the straight one's is {one}"
-        require(one == other, f"{text}: some state is no parameter, buffer or submodule")
+        text = f"a continued run must equal an uninterrupted one, but its loss is {other} instead of {one}"
+        require(one == other, f"{text}: some state is not a parameter, buffer or submodule")
     different = _first_difference(straight.state(), resumed.state())
-    require(not different, f"a resumed run must go on as a straight one, but {different} differs after two more steps")
+    require(
+        not different, f"a continued run must equal an uninterrupted one, but {different} differs after two more steps"
+    )
 
 
 def check_after_step_can_be_repeated(subject: Subject) -> None:
-    """``after_step`` follows from the state and its two arguments alone, from the first step to the last."""
+    """``after_step`` depends only on the state and its two arguments, at the first and at the last step."""
     for step, total in ((1, TOTAL_STEPS), (TOTAL_STEPS, TOTAL_STEPS), (1, 1)):
         rig = build_rig(subject)
         _step(rig, 0)
@@ -284,7 +290,9 @@ def check_after_step_can_be_repeated(subject: Subject) -> None:
         twin.method.after_step(step, total)
         where = f"after_step({step}, {total})"
         different = _first_difference(rig.state(), twin.state())
-        require(not different, f"{where} must do the same each time, but {different} differs between two calls")
+        require(
+            not different, f"{where} must give the same result each time, but {different} differs between two calls"
+        )
         broken = [n for n, v in rig.state().items() if v.is_floating_point() and not bool(v.isfinite().all())]
         require(not broken, f"{where} must leave finite weights, but {', '.join(broken[:3])} are not")
         grown = [name for name, value in rig.method.named_buffers() if value.requires_grad]
@@ -292,19 +300,21 @@ def check_after_step_can_be_repeated(subject: Subject) -> None:
 
 
 def check_joint_forward_changes_nothing(subject: Subject) -> None:
-    """Views encoded in one forward, as the core does, give the loss and the statistics of separate forwards."""
+    """Encoding all views in one forward, as the core does, gives the loss and the statistics of separate forwards."""
     separate, joint = build_rig(subject), build_rig(subject)
     one = separate.loss(one_batch(separate))
     other = joint.method(one_batch(joint), JointEncode(joint.encoder, joint.precision))
     close = torch.allclose(one, other, rtol=1e-3, atol=1e-5)
-    require(close, f"one forward for all views must give the loss of separate ones, {one.item()}, not {other.item()}")
+    require(
+        close, f"one forward for all views must give the loss of separate forwards, {one.item()}, not {other.item()}"
+    )
     for name, value in separate.state().items():
         same = torch.allclose(value.double(), joint.state()[name].double(), rtol=1e-3, atol=1e-5)
-        require(same, f"one forward for all views must leave the state of separate ones, but not so {name}")
+        require(same, f"one forward for all views must give the state of separate forwards, but {name} differs")
 
 
 def applies(plugin: type[Any]) -> bool:
-    """A method that trains nothing has no loss to look at."""
+    """Whether the checks apply: a method that does not train has no loss to check."""
     return bool(plugin.trains)
 
 

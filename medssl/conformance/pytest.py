@@ -1,6 +1,6 @@
-"""The conformance kit as tests of a plugin package, one test per property.
+"""The conformance kit as tests of a plugin package: one test per property.
 
-Three lines do::
+Three lines are enough::
 
     from medssl.conformance.pytest import contract_tests
     from my_package import MyMethod
@@ -34,15 +34,15 @@ def contract_tests(
     files: Callable[[Path], object] | None = None,
     facts: Mapping[str, Any] | None = None,
 ) -> Callable[..., None]:
-    """Make a test function that pytest runs once for each check; give it a name that begins with ``test``.
+    """Make a test function that pytest runs once for each check. Give it a name that starts with ``test``.
 
     Args:
         kind: Name of a kind: ``method``.
         plugin: The class.
-        config: Its options; ``None``: the defaults.
+        config: Its options; ``None`` for the defaults.
         root: Folder with a dataset's files.
-        files: Called with an empty folder, to write a few images there in the dataset's layout; instead of ``root``.
-        facts: What a catalogue says about a dataset: sources, counts.
+        files: Used instead of ``root``: called with an empty folder to write a few images in the dataset's layout.
+        facts: Entries of the catalogue about a dataset: sources, counts.
     """
     broken = violations(kind, plugin)
 

@@ -1,4 +1,4 @@
-"""What a check is, how one is run, and what came of it."""
+"""Defines a check, runs it and returns its outcome."""
 
 from __future__ import annotations
 
@@ -31,26 +31,26 @@ __all__ = [
 
 
 class ContractError(PluginError):
-    """A plugin breaks its contract; the message says what the contract is and what was seen."""
+    """A plugin violates its contract; the message states the requirement and what was observed."""
 
 
 class NotBuiltError(ContractError):
-    """A plugin cannot be built at all, so no further check can say anything else."""
+    """A plugin cannot be built, so all further checks would fail for the same reason."""
 
 
-class NotSeen(Exception):  # noqa: N818  (no error: there was nothing to look at)
-    """A check has nothing to look at here, and why: a dataset's files are not on this machine."""
+class NotSeen(Exception):  # noqa: N818  (not an error: there was nothing to check)
+    """A check has nothing to test, with the reason: for instance, a dataset's files are not on this machine."""
 
 
 @dataclass(frozen=True, eq=False)
 class Subject:
-    """What is checked: a plugin's class with options and, for a dataset, its files.
+    """The object of the checks: a plugin's class with options and, for a dataset, its files.
 
     Attributes:
         plugin: The class.
         config: Its options.
-        root: Folder with a dataset's files; ``None``: none are here.
-        facts: What the catalogue says about a dataset.
+        root: Folder with a dataset's files; ``None``: none are available.
+        facts: Entries of the catalogue about a dataset.
     """
 
     plugin: type[Any]
@@ -68,9 +68,9 @@ class CheckResult:
 
     Attributes:
         name: The property in words.
-        problem: What the contract is and what was seen instead; ``None``: nothing is wrong.
-        not_seen: Why the check had nothing to look at; ``None``: it had.
-        last: Whether no further check can say anything else.
+        problem: The requirement and what was observed instead; ``None`` if the check passed.
+        not_seen: Why the check had nothing to test; ``None`` if it ran.
+        last: Whether all further checks would fail for the same reason.
     """
 
     name: str
@@ -80,10 +80,10 @@ class CheckResult:
 
 
 def require(holds: bool, text: str) -> None:
-    """Stop the check with what the contract is and what was seen.
+    """Stop the check with an error if the requirement is not met.
 
     Raises:
-        ContractError: It does not hold.
+        ContractError: ``holds`` is false; the message is ``text``.
     """
     if not holds:
         raise ContractError(text)
@@ -95,7 +95,7 @@ def name_of(check: Check) -> str:
 
 
 def results_of(checks: Sequence[Check], subject: Subject) -> Iterator[CheckResult]:
-    """Run checks one by one; whatever one of them raises is its finding. A plugin that cannot be built ends them."""
+    """Run checks one by one; any error that a check raises is its finding. A plugin that cannot be built ends them."""
     for check in checks:
         result = _run(check, subject)
         yield result
@@ -118,7 +118,7 @@ def _run(check: Check, subject: Subject) -> CheckResult:
 
 
 def _place(error: Exception, plugin: type) -> str:
-    """Say where in the plugin's file an error came up; nothing where it did not."""
+    """Return the place of an error in the plugin's file; empty if it is elsewhere."""
     file = getattr(sys.modules.get(plugin.__module__), "__file__", None)
     own = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
     return f" (in {own[-1].name}, {Path(own[-1].filename).name}:{own[-1].lineno})" if own else ""
@@ -126,10 +126,10 @@ def _place(error: Exception, plugin: type) -> str:
 
 @contextmanager
 def without_global_draws(where: str, instead: str) -> Iterator[None]:
-    """Watch the global random generators of torch, numpy and Python.
+    """Check that the global random generators of torch, numpy and Python are not used.
 
     Raises:
-        ContractError: One of them was used; it belongs to whoever calls medssl, and a resumed run cannot repeat it.
+        ContractError: One of them was used. They belong to the caller of medssl, and a continued run cannot repeat it.
     """
     before = _global_states()
     yield

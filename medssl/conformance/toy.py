@@ -1,9 +1,9 @@
-"""A problem small enough to be learned in a second, and the encoder, the views and the features that go with it.
+"""A problem that can be learned in a second, with its encoder, views and features.
 
-A toy image shows stripes; their direction is its class. Every view draws its own colour cast, contrast and noise, which
-mislead the neighbours of an untrained encoder's features in one case of three. What two views share is the stripes.
+A toy image shows stripes; their direction is its class. Every view has its own colour cast, contrast and noise, which
+mislead the nearest neighbours of an untrained encoder in one case of three. Two views share only the stripes.
 
-N images, V views, F features, K classes, S side in pixels.
+N images, V views, F features, K classes, S side length in pixels.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ __all__ = [
 FEATURES, SIDE, CLASSES = 32, 16, 3
 NEIGHBOURS, LINEAR = "5 nearest neighbours", "a linear classifier"
 
-# With these an untrained encoder is right for two in three images and a trained one for nearly all.
+# An untrained encoder classifies two of three of these images correctly, a trained one nearly all.
 _CAST, _CONTRAST, _NOISE = 0.5, 0.4, 0.6
 
 
@@ -48,7 +48,7 @@ class ToyEncoder(nn.Module):
 
     Args:
         feature_dim: F.
-        depth: How many convolutions, at least 2.
+        depth: Number of convolutions, at least 2.
     """
 
     def __init__(self, feature_dim: int = FEATURES, depth: int = 2) -> None:
@@ -72,16 +72,16 @@ def _block(inputs: int, outputs: int) -> tuple[nn.Module, ...]:
 
 
 def encoder_for(method: type[Method], feature_dim: int = FEATURES, depth: int = 2) -> ToyEncoder | Backbone:
-    """Build an encoder that a method can work on; its weights follow torch's global seed.
+    """Build an encoder that fits a method; its weights depend on torch's global seed.
 
     Args:
         method: The method's class.
         feature_dim: F of a convolutional encoder; a transformer is twice as wide.
-        depth: Of a convolutional encoder.
+        depth: Depth of a convolutional encoder.
     """
     if not method.transformer_only:
         return ToyEncoder(feature_dim, depth)
-    from timm.models.vision_transformer import VisionTransformer  # noqa: PLC0415  (seconds that most methods save)
+    from timm.models.vision_transformer import VisionTransformer  # noqa: PLC0415  (takes seconds; rarely needed)
 
     from medssl.train.encoder.backbones import Encoder as Wrapped  # noqa: PLC0415  (it imports timm)
 
@@ -96,10 +96,10 @@ def stripes(n: int, seed: int, present: int = CLASSES, side: int = SIDE) -> tupl
     """Draw images ``(n, 3, S, S)`` in [-1, 1] and their classes ``(n,)``: stripes in three directions.
 
     Args:
-        n: How many.
-        seed: Of their phase, and of their direction within ten degrees.
-        present: Classes that occur.
-        side: S; two stripes fit into it, which views of half the side still show.
+        n: Number of images.
+        seed: Seed of their phase, and of their direction within ten degrees.
+        present: Number of classes that occur.
+        side: S; two stripes fit into it, so views of half the side still show one.
     """
     generator = torch.Generator().manual_seed(seed)
     label = torch.arange(n) % present
@@ -112,7 +112,7 @@ def stripes(n: int, seed: int, present: int = CLASSES, side: int = SIDE) -> tupl
 
 
 def draw_view(images: Tensor, generator: torch.Generator, side: int | None = None) -> Tensor:
-    """Draw a view ``(N, 3, side, side)`` of each whole image, in a colour, contrast and noise of its own."""
+    """Draw a view ``(N, 3, side, side)`` of each whole image, with a random colour cast, contrast and noise."""
     n = len(images)
     if side is not None and side != images.shape[3]:
         images = F.interpolate(images, size=(side, side), mode="bilinear", antialias=True)
@@ -122,9 +122,9 @@ def draw_view(images: Tensor, generator: torch.Generator, side: int | None = Non
 
 
 def accuracies(encoder: nn.Module) -> dict[str, float]:
-    """Classify 240 new views by their features and those of 240 others; return the share that is right, by classifier.
+    """Classify 240 new views with the features of 240 others; return the accuracy of each classifier.
 
-    A ridge regression on the classes and the vote of the 5 nearest by cosine, both on standardised features.
+    A ridge regression on the classes, and a vote of the 5 nearest by cosine similarity, both on standardised features.
     """
     (train, train_label), (test, test_label) = (_embedded(encoder, seed) for seed in (101, 102))
     mean, deviation = train.mean(dim=0), train.std(dim=0) + 1e-6
@@ -153,12 +153,12 @@ def _embedded(encoder: nn.Module, seed: int) -> tuple[Tensor, Tensor]:
 
 
 def features(n: int, seed: int, present: int = CLASSES) -> Features:
-    """Draw one Gaussian blob per class, three deviations from the origin along an axis of its own.
+    """Draw one Gaussian blob per class, three standard deviations from the origin, each along a different axis.
 
     Args:
-        n: Samples.
-        seed: Of the draw.
-        present: Classes that have a sample.
+        n: Number of samples.
+        seed: Seed of the draw.
+        present: Number of classes that have samples.
     """
     generator = torch.Generator().manual_seed(seed)
     label = torch.arange(n) % present
@@ -168,7 +168,7 @@ def features(n: int, seed: int, present: int = CLASSES) -> Features:
 
 
 def image_part(n: int, seed: int, present: int = CLASSES) -> Images:
-    """Draw toy images, with an encoder that is the same each time."""
+    """Draw toy images; the encoder is the same each time."""
     images, label = stripes(n, seed, present)
     fixed = draw_view(images, torch.Generator().manual_seed(seed))
     with torch.random.fork_rng(devices=[]):

@@ -1,4 +1,4 @@
-"""Does a method learn? A toy problem of a second, on which an untrained encoder does badly."""
+"""Checks that a method learns: a toy problem of one second, on which an untrained encoder performs badly."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from medssl.conformance.running import Check, Subject, require
 __all__ = ["CHECKS", "applies"]
 
 _SAMPLES, _BATCH = 192, 48
-_LEARNING_RATES = (3e-3, 1e-2)  # of Adam: one of them suits any loss, whatever its scale
+_LEARNING_RATES = (3e-3, 1e-2)  # of Adam: one of the two suits any scale of the loss
 _MARGIN = 0.15  # contrastive methods gain 0.3 with nearest neighbours
-_SOLVED = 0.95  # by nearest neighbours: no need to go on
+_SOLVED = 0.95  # by nearest neighbours: training can stop
 _LOOK_EVERY = 25  # steps
 
 
 def check_learns_beyond_the_untrained_encoder(subject: Subject) -> None:
-    """After at most a hundred steps on striped images, the classes are told apart better than by an untrained encoder.
+    """After at most a hundred steps on striped images, features classify better than untrained ones.
 
-    Either by nearest neighbours or by a linear classifier: a method that reconstructs also keeps what two views do not
-    share, which misleads neighbours and not a linear classifier.
+    Nearest neighbours or a linear classifier must improve. A method that reconstructs images also keeps what two views
+    do not share; this misleads nearest neighbours, but not a linear classifier.
     """
     seen = []
     for learning_rate in _LEARNING_RATES:
@@ -38,7 +38,7 @@ def check_learns_beyond_the_untrained_encoder(subject: Subject) -> None:
     require(
         False,
         f"training on toy images must raise the accuracy of frozen features by {_MARGIN}, but from the untrained "
-        f"encoder's {_words(untrained)} it came to {'; to '.join(seen)}",
+        f"encoder's {_words(untrained)} it changed to {'; to '.join(seen)}",
     )
 
 

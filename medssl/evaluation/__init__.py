@@ -1,1 +1,1 @@
-"""Judging an encoder: its frozen features, and the metrics of what evaluators predict from them."""
+"""Evaluates an encoder: its frozen features, and the metrics of predictions from them."""

@@ -1,9 +1,9 @@
 """Frozen features: one forward pass per image, in evaluation mode.
 
-A "frozen" backbone whose BatchNorm is left in training mode normalises each image with its batch's statistics and goes
-on updating the running ones: the features then depend on the batch, and test images change the encoder. Here every
-module is put in evaluation mode, and afterwards back into the mode it was in, one by one: a part that its owner had
-frozen stays frozen.
+If the BatchNorm layers of a "frozen" backbone stay in training mode, they normalise each image with the statistics of
+its batch and update their running statistics. The features then depend on the batch, and test images change the
+encoder. Here every module is set to evaluation mode and afterwards restored to its previous mode, one by one, so a part
+that the caller had frozen stays frozen.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ __all__ = ["Autocasts", "extract"]
 
 
 class Autocasts(Protocol):
-    """Whatever knows the precision in which an encoder runs."""
+    """An object that knows the precision of an encoder."""
 
     def autocast(self) -> AbstractContextManager[object]:
         """Return the context in which the encoder runs."""
@@ -39,21 +39,21 @@ def extract(
 ) -> Tensor:
     """Compute the features of n images.
 
-    The encoder is left as it was found: parameters, buffers, modes and gradients.
+    The encoder is unchanged afterwards: parameters, buffers, modes and gradients.
 
     Args:
         encoder: ``(N, C, H, W)`` to ``(N, F)``, on its device.
         views: Maps positions ``(N,)`` int64 to images ``(N, C, H, W)`` on the encoder's device, in the memory layout
-            that the encoder runs in.
-        n: How many images there are; positions run from 0 to n - 1.
-        precision: The encoder runs under its autocast; ``None``: as it is.
-        batch_size: Images per forward pass; the result does not depend on it beyond rounding.
+            of the encoder.
+        n: Number of images; positions run from 0 to n - 1.
+        precision: The encoder runs under its autocast; ``None``: without autocast.
+        batch_size: Images per forward pass; it changes the result only by rounding.
 
     Returns:
-        ``(n, F)`` float32 on the CPU. An ordinary tensor, not one of inference mode: a probe may train on it.
+        ``(n, F)`` float32 on the CPU. It is not an inference-mode tensor, so a classifier can be trained on it.
 
     Raises:
-        TrainingError: Some feature is not a finite number.
+        TrainingError: A feature is not finite.
     """
     found: Tensor | None = None
     autocast = contextlib.nullcontext() if precision is None else precision.autocast()
@@ -71,7 +71,7 @@ def extract(
         bad = int((~found.isfinite().all(dim=1)).sum())
         raise TrainingError(
             f"the encoder gives features that are not finite numbers for {bad} of {n} images. Its weights have "
-            "diverged, or its values overflow in the precision it runs in. Train with a lower learning rate, or in "
+            "diverged, or its values overflow in its precision. Train with a lower learning rate, or in "
             "float32."
         )
     return found

@@ -1,9 +1,9 @@
-"""Scores of a ranking: test images ask, training images of the same class are what should come first.
+"""Scores of a ranking: test images are queries, and training images of the same class should be ranked first.
 
-A query whose class has no training sample has no relevant sample and is left out. Intervals resample queries, by group
-where groups are known, as those of :mod:`medssl.evaluation.scoring`.
+A query without a training sample of its class has no relevant sample and is left out. Confidence intervals resample
+queries, by group if groups are known, as in :mod:`medssl.evaluation.scoring`.
 
-Legend: n queries (test samples), M ranked (training) samples, B resamples at a time.
+Notation: n queries (test samples), M ranked (training) samples, B resamples at a time.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from medssl.settings import EvaluateSettings
 
 __all__ = ["score_ranking"]
 
-_QUERIES = 256  # ranked at a time
-_CHUNK = 2**20  # weights held at a time: 8 MiB stay in a processor's cache
+_QUERIES = 256  # number of queries ranked at a time
+_CHUNK = 2**20  # number of weights in memory at a time: 8 MiB fit into a processor's cache
 
 
 def score_ranking(
@@ -38,25 +38,25 @@ def score_ranking(
     settings: EvaluateSettings,
     seed: int,
 ) -> dict[str, Any]:
-    """Compute every ranking metric with its interval.
+    """Compute every ranking metric with its confidence interval.
 
     Args:
-        target: Of the labels.
-        rank: Maps features ``(n, F)`` to ``(n, M)`` int64: positions of all M ranked samples, the most alike first.
+        target: Target of the labels.
+        rank: Maps features ``(n, F)`` to ``(n, M)`` int64: positions of all M ranked samples, the most similar first.
         x: ``(n, F)``, features of the queries.
         labels: ``(n,)`` int64.
         ranked_labels: ``(M,)`` int64.
-        groups: ``(n,)``, equal for queries of one group; ``None`` where groups are not known.
-        settings: Number of resamples, and the intervals' confidence.
-        seed: Of the resamples.
+        groups: ``(n,)``, equal for queries of one group; ``None`` if groups are not known.
+        settings: Number of resamples, and level of the confidence intervals.
+        seed: Seed of the resamples.
 
     Returns:
-        For the name of each metric of rankings ``{"value", "low", "high"}``; ``n`` queries that were scored,
-        ``n_ranked`` (M), ``n_left_out`` for want of a training sample of their class; ``bootstrap``. Plain values.
+        By name of each ranking metric ``{"value", "low", "high"}``; ``n``: number of scored queries; ``n_ranked``: M;
+        ``n_left_out``: number of queries without a training sample of their class; ``bootstrap``. Plain Python values.
 
     Raises:
         DataError: No query has a relevant sample.
-        PluginError: A row is no permutation of the M positions.
+        PluginError: A row is not a permutation of the M positions.
     """
     metrics = ranking_metrics(target)
     batches = _in_batches(rank, x, labels, len(ranked_labels))
@@ -96,14 +96,14 @@ def score_ranking(
 def _in_batches(
     rank: Callable[[Tensor], Tensor], x: Tensor, labels: Tensor, size: int
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield rankings ``(at most 256, M)`` with their queries' labels: all at once would take n x M numbers."""
+    """Yield rankings ``(at most 256, M)`` with their queries' labels; all at once would need n x M numbers."""
     for part, own in zip(torch.split(x, _QUERIES), torch.split(labels, _QUERIES), strict=True):
         rows = rank(part).cpu()
         complete = rows.shape == (len(part), size) and bool((rows.sort(dim=1).values == torch.arange(size)).all())
         if not complete:
             raise PluginError(
-                f"a ranking must name each of the {size} training samples once for each of {len(part)} queries. "
-                f"It has the shape {tuple(rows.shape)}, or names some twice. Check rank() of the evaluator."
+                f"a ranking must contain each of the {size} training samples once for each of {len(part)} queries. "
+                f"It has the shape {tuple(rows.shape)}, or contains some twice. Check rank() of the evaluator."
             )
         yield rows, own
 

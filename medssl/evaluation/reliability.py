@@ -1,4 +1,4 @@
-"""What a reliability diagram shows: is a prediction of 80 % confidence right four times in five?"""
+"""Computes the values of a reliability diagram, which compares predicted confidence with accuracy."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["reliability"]
 def reliability(proba: Array, labels: Array) -> dict[str, list[Any]]:
     """Compare confidence and accuracy of the predicted class, by confidence in 15 bins of equal width.
 
-    The mean over the samples of the bins' gaps, ``|accuracy - confidence|``, is the expected calibration error.
+    The mean over the samples of their bins' gaps, ``|accuracy - confidence|``, is the expected calibration error.
 
     Source: Guo et al. 2017 (arXiv 1706.04599), section 2 and figure 1.
 

@@ -1,15 +1,15 @@
 """Scores of predictions: every metric of the target, each with a bootstrap interval.
 
-What each metric is stands in :mod:`medssl.evaluation.metrics`; here it is measured on the test part.
+The metrics are defined in :mod:`medssl.evaluation.metrics`; this module computes them on the test part.
 
-The interval is the percentile bootstrap (Efron & Tibshirani 1993, ch. 13). Where groups are known, whole groups are
-drawn: two images of one patient are not two independent observations. Resample i counts how often each unit occurs in
+The interval is the percentile bootstrap (Efron & Tibshirani 1993, ch. 13). If groups are known, whole groups are
+drawn, because two images of one patient are not independent. Resample i counts how often each unit occurs in
 row i of ``numpy.random.default_rng(seed).integers(0, U, size=(resamples, U))``, U units, in the order of
-``numpy.unique`` for groups. A resample is a column of weights, so one pass over the samples serves hundreds of them.
-A resample in which a metric is not defined is left out of the interval of that metric alone; if that happens in more
-than half of the resamples, there is no interval (:mod:`medssl.evaluation.bootstrap`).
+``numpy.unique`` for groups. A resample is a column of weights, so one pass over the samples computes hundreds of them.
+If a metric is not defined in a resample, only the interval of that metric leaves the resample out; if it is not defined
+in more than half of the resamples, there is no interval (:mod:`medssl.evaluation.bootstrap`).
 
-Legend: n samples, O outputs (classes or findings), B resamples at a time.
+Notation: n samples, O outputs (classes or findings), B resamples at a time.
 """
 
 from __future__ import annotations
@@ -31,34 +31,35 @@ from medssl.settings import EvaluateSettings
 
 __all__ = ["chunk", "draw_weights", "majority", "measure", "score"]
 
-_CHUNK = 2**20  # weights held at a time: 8 MiB stay in a processor's cache
+_CHUNK = 2**20  # number of weights in memory at a time: 8 MiB fit into a processor's cache
 
 
 def score(
     target: Target, y: Array, prediction: Array, groups: Array | None, settings: EvaluateSettings, seed: int
 ) -> dict[str, Any]:
-    """Compute every metric of a target with its interval.
+    """Compute every metric of a target with its confidence interval.
 
     Args:
-        target: What was predicted.
-        y: Truth of the samples, as the target encodes it. Samples of which nothing is known are left out.
-        prediction: ``(n, O)``, a row for each sample.
-        groups: ``(n,)`` integers or strings, equal for samples of one group; a sample without a group has a
-            value of its own. ``None`` where groups are not known.
-        settings: Number of resamples, and the intervals' confidence.
-        seed: Of the resamples.
+        target: The target that was predicted.
+        y: Truth of the samples, as the target encodes it. Samples with completely unknown truth are left out.
+        prediction: ``(n, O)``, one row per sample.
+        groups: ``(n,)`` integers or strings, equal for samples of one group; a sample without a group has a unique
+            value. ``None`` if groups are not known.
+        settings: Number of resamples, and level of the confidence intervals.
+        seed: Seed of the resamples.
 
     Returns:
-        For the name of each metric ``{"value", "low", "high"}`` (``None`` where undefined, and for the bounds without
-        resamples or with fewer than two units to draw from), and ``outputs`` where it is a mean over classes or
-        findings: the same three of each by name. ``n`` samples, ``n_unknown`` that were left out; ``n_groups``;
-        ``bootstrap``: ``resamples``, ``confidence``, ``unit`` (``group`` or ``sample``) and ``skipped``, by metric how
-        many resamples did not define it, where there are any. Of classes ``confusion_matrix`` (K lists of K counts,
-        rows the true class) and ``reliability``, of findings ``outcomes``. Plain Python values.
+        By name of each metric ``{"value", "low", "high"}``. A value is ``None`` if it is undefined; the bounds are also
+        ``None`` without resamples or with fewer than two units. For a mean over classes or findings also ``outputs``:
+        the same three values of each class or finding by name. ``n``: number of samples; ``n_unknown``: number left
+        out; ``n_groups``; ``bootstrap``: ``resamples``, ``confidence``, ``unit`` (``group`` or ``sample``) and, if
+        there are any, ``skipped``: by metric, the number of resamples in which it is not defined. For classes also
+        ``confusion_matrix`` (K lists of K counts, rows are the true class) and ``reliability``; for findings
+        ``outcomes``. Plain Python values.
 
     Raises:
-        DataError: There is no sample of which anything is known.
-        PluginError: ``prediction`` is none of the target for these samples.
+        DataError: The truth of all samples is unknown.
+        PluginError: ``prediction`` is not a valid prediction of the target for these samples.
     """
     scored, groups = _checked(target, np.asarray(y), np.asarray(prediction, dtype=np.float64), groups)
     units = np.arange(scored.n) if groups is None else np.unique(groups, return_inverse=True)[1].reshape(-1)
@@ -92,37 +93,40 @@ def score(
 
 
 def _checked(target: Target, y: Array, prediction: Array, groups: Array | None) -> tuple[Scored, Array | None]:
-    """Check what was predicted, and leave out the samples of which nothing is known."""
+    """Check the predictions, and leave out the samples with completely unknown truth."""
     if prediction.shape != (len(y), target.outputs):
         raise PluginError(
-            f"the predictions have the shape {prediction.shape}. Wanted is one row per sample and one column per "
-            f"output, ({len(y)}, {target.outputs}). Check what the evaluator predicts."
+            f"the predictions have the shape {prediction.shape}. Expected is one row per sample and one column per "
+            f"output, ({len(y)}, {target.outputs}). Check the predictions of the evaluator."
         )
     if error := target.prediction_error(prediction):
-        raise PluginError(f"the predictions are not valid: {error}. Check what the evaluator predicts.")
+        raise PluginError(f"the predictions are not valid: {error}. Check the predictions of the evaluator.")
     known = target.known(y)
     if not known.any():
-        raise DataError("the test part has no sample with a known target, so nothing can be scored. Give it some.")
+        raise DataError(
+            "the test part has no sample with a known target, so nothing can be scored. Add targets, or change the "
+            "split."
+        )
     if known.all():
         return Scored(target, y, prediction), groups
     return Scored(target, y[known], prediction[known]), None if groups is None else groups[known]
 
 
 def majority(train: Array, test: Array) -> tuple[int, float | None]:
-    """Return the most frequent class in training, and the accuracy on the test part of predicting it for every sample.
+    """Return the most frequent class of the training part, and the test accuracy of always predicting it.
 
     Args:
         train: Labels of the training part, integers from 0; at least one.
-        test: Labels of the test part; without any there is no accuracy.
+        test: Labels of the test part; if empty, there is no accuracy.
 
-    Of equally frequent classes the first counts.
+        everal classes are equally frequent, the first is returned.
     """
     frequent = int(np.bincount(train).argmax())
     return frequent, float((test == frequent).mean()) if len(test) else None
 
 
 def measure(scored: Scored, metrics: Sequence[PredictionMetric], weights: Array) -> dict[str, Array]:
-    """Return each metric, ``(B,)``, under weights ``(n, B)``, by its name; NaN where it is not defined."""
+    """Return the values ``(B,)`` of each metric under weights ``(n, B)``, by name; NaN where it is not defined."""
     drawn = scored.resampled(weights)
     return {metric.name: metric.values(drawn) for metric in metrics}
 
@@ -130,7 +134,7 @@ def measure(scored: Scored, metrics: Sequence[PredictionMetric], weights: Array)
 def _measured(
     scored: Scored, metrics: Sequence[PredictionMetric], weights: Array
 ) -> dict[tuple[str, str | None], Array]:
-    """Do the same for the metrics and their outputs, by both names."""
+    """Do the same for the metrics and their outputs, by the names of both."""
     drawn = scored.resampled(weights)
     found: dict[tuple[str, str | None], Array] = {}
     for metric in metrics:
@@ -146,7 +150,7 @@ def _interval(value: Array, drawn: Sequence[Array], confidence: float) -> dict[s
 
 
 def _details(scored: Scored) -> Mapping[str, Any]:
-    """Return what the pages show of the predictions beside the metrics."""
+    """Return details of the predictions that reports show beside the metrics."""
     if isinstance(scored.target, Classes):
         matrix = scored.as_is().once(confusion)[..., 0].astype(int).tolist()
         return {"confusion_matrix": matrix, "reliability": reliability(scored.prediction, scored.y)}
@@ -154,7 +158,7 @@ def _details(scored: Scored) -> Mapping[str, Any]:
 
 
 def chunk(scored: Scored) -> int:
-    """Return how many resamples to hold at a time."""
+    """Return the number of resamples to hold in memory at a time."""
     return int(max(1, _CHUNK // max(scored.n, scored.target.outputs**2)))
 
 
@@ -163,9 +167,9 @@ def draw_weights(units: Array, resamples: int, width: int, seed: int) -> Iterato
 
     Args:
         units: ``(n,)`` integers ``0 .. U - 1``, equal for samples that are drawn together.
-        resamples: In all.
-        width: At a time; the draws do not depend on it.
-        seed: Of the draws.
+        resamples: Total number of resamples.
+        width: Number of resamples at a time; it does not change the draws.
+        seed: Seed of the draws.
     """
     count = int(units.max()) + 1
     generator = np.random.default_rng(seed)

@@ -1,1 +1,1 @@
-"""New plugin packages: a folder that installs, passes its own tests, and waits for the one thing that is new."""
+"""Creates new plugin packages: each can be installed, passes its own tests, and needs only your idea."""

@@ -18,7 +18,7 @@ from medssl.errors import OptionError
 
 __all__ = ["write_package"]
 
-# path -> its template, the first that exists: a kind without one begins with the methods of its contract
+# path -> its template: the first that exists. A kind without its own template gets the methods of its contract.
 _FILES = {
     "pyproject.toml": ("pyproject.toml.j2",),
     "README.md": ("README.md.j2",),
@@ -28,23 +28,23 @@ _FILES = {
 
 
 def write_package(kind: str, name: str, parent: Path) -> Path:
-    """Write ``medssl-<name>`` below a folder, whole or not at all.
+    """Write ``medssl-<name>`` into a folder, completely or not at all.
 
     Args:
         kind: Name of a kind.
-        name: Of the plugin, as users will type it: lower-case letters, digits and underscores.
+        name: Name of the plugin, as users will type it: lower-case letters, digits and underscores.
         parent: An existing folder.
 
     Returns:
         The new folder.
 
     Raises:
-        OptionError: The name cannot be one, a plugin of that kind has it, or the folder exists.
+        OptionError: The name is not valid, a plugin of that kind already has it, or the folder exists.
     """
     _check_name(kind, name)
     folder = parent / f"medssl-{name.replace('_', '-')}"
     if folder.exists():
-        raise OptionError(f"{folder} exists. Nothing was written. Choose another name, or remove that folder.")
+        raise OptionError(f"{folder} already exists. Nothing was written. Choose another name, or remove that folder.")
     words = {
         "kind": kind,
         "name": name,
@@ -57,16 +57,16 @@ def write_package(kind: str, name: str, parent: Path) -> Path:
     try:
         unfinished = Path(mkdtemp(prefix=".medssl-new-", dir=parent))
     except OSError as error:
-        raise OptionError(f"nothing can be written to {parent}. {error.strerror}. Go to another folder.") from error
+        raise OptionError(f"{parent} cannot be written to. {error.strerror}. Change to another folder.") from error
     try:
         for path, text in _render(words).items():
             (unfinished / path).parent.mkdir(exist_ok=True)
             (unfinished / path).write_text(text, encoding="utf-8")
-        unfinished.chmod(0o755)  # mkdtemp keeps others out
+        unfinished.chmod(0o755)  # mkdtemp allows only the owner
         unfinished.rename(folder)
     except OSError as error:
         shutil.rmtree(unfinished, ignore_errors=True)
-        raise OptionError(f"{folder} cannot be written. {error.strerror}. Nothing is left of it.") from error
+        raise OptionError(f"{folder} cannot be written. {error.strerror}. Nothing was written.") from error
     return folder
 
 
@@ -84,7 +84,7 @@ def _render(words: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _of_contract(kind: Kind, name: str) -> dict[str, Any]:
-    """Return what a template may say about the contract: where it is imported from, and what a plugin must define."""
+    """Return the facts about a contract for a template: its module, and the methods that a plugin must define."""
     contract = kind.load_contract()
     module = contract.__module__
     missing = sorted(getattr(contract, "__abstractmethods__", ()))
@@ -100,12 +100,12 @@ def _check_name(kind: str, name: str) -> None:
     if not name.isascii() or not name.isidentifier() or name != name.lower() or keyword.iskeyword(name) or name == NONE:
         raise OptionError(
             f"'{name}' cannot name a plugin. It becomes part of a module's name. "
-            "Use lower-case letters, digits and underscores, a letter first: my_method."
+            "Use lower-case letters, digits and underscores, with a letter first: my_method."
         )
     owners = [plugin for plugin in discovery.discover(kind) if plugin.name == name]
     if owners:
         raise OptionError(
-            f"there is {kind_named(kind).with_article} '{name}' already. "
-            f"The package {owners[0].distribution} brings it. "
+            f"{kind_named(kind).with_article} '{name}' already exists. "
+            f"The package {owners[0].distribution} provides it. "
             "Choose another name."
         )

@@ -1,1 +1,1 @@
-"""Studies: grids of runs, carried out and summed up with intervals and tests."""
+"""Studies: grids of runs, run and summarised with confidence intervals and tests."""

@@ -1,4 +1,4 @@
-"""From a plan to cells: every combination as a recipe of its own, in the order in which they are best run."""
+"""Turns a plan into cells: one recipe per combination, in the order in which they should run."""
 
 from __future__ import annotations
 
@@ -26,9 +26,10 @@ class Cell:
     """One run of a study.
 
     Attributes:
-        layers: What its recipe is resolved from, weakest first.
-        recipe: The same, resolved; its ``slug`` names the run's directory.
-        variants: What tells its dataset and its method from others of that name in the plan; empty where none is.
+        layers: Recipe layers of the cell, weakest first.
+        recipe: The resolved recipe; its ``slug`` names the run's directory.
+        variants: Options that distinguish its dataset and its method from others of the same name in the plan; empty if
+            the names are unique.
     """
 
     layers: tuple[Mapping[str, Any], ...]
@@ -37,7 +38,7 @@ class Cell:
 
     @property
     def name(self) -> str:
-        """The cell in a few words: what it does not share with every other."""
+        """Short name of the cell: the settings that distinguish it from other cells."""
         recipe = self.recipe
         words = [
             f"{name} ({variant})" if variant else name
@@ -53,7 +54,7 @@ class Cell:
         return " ".join(words[:2]) + "".join(f", {word}" for word in words[2:])
 
     def describe(self) -> dict[str, Any]:
-        """Return what ``study.json`` says of it."""
+        """Return the entries for ``study.json``."""
         recipe = self.recipe
         return {
             "directory": recipe.slug,
@@ -69,14 +70,14 @@ class Cell:
 def expand(plan: Plan, layers: Sequence[Mapping[str, Any]], catalog: Catalog, data_dir: Path | None) -> list[Cell]:
     """List the cells of a plan.
 
-    Seed by seed, so that a study stopped early has whole tables of few seeds; cells that share their pre-training stand
-    together.
+    Cells are ordered by seed, so that a study that stops early has complete tables of fewer seeds. Cells that share
+    their pre-training follow each other.
 
     Args:
-        plan: What varies.
-        layers: Recipe layers over the plan's own settings (a recipe file, flags), weakest first.
-        catalog: For recipes, and to know baselines.
-        data_dir: Where the images are; read only to count the groups of a ``loso`` split.
+        plan: Values that vary.
+        layers: Recipe layers above the plan's own settings (a recipe file, command-line options), weakest first.
+        catalog: Provides recipes, and says which methods are baselines.
+        data_dir: Directory of the images; read only to count the groups of a ``loso`` split.
 
     Raises:
         MedsslError: No method or no dataset is named, or a recipe cannot be resolved.
@@ -122,7 +123,7 @@ def _start_of(recipe: Recipe) -> str:
 
 
 def _with_variants(entries: Sequence[Any]) -> list[tuple[Any, str]]:
-    """Pair each dataset or method of a plan with the options in which it differs from others of its name."""
+    """Pair each dataset or method of a plan with the options that distinguish it from others of the same name."""
     named = [({"plugin": entry} if isinstance(entry, str) else entry) for entry in entries]
     found = []
     for entry, own in zip(entries, named, strict=True):
@@ -149,11 +150,11 @@ def _layer(dataset: Any, method: Any, batch_size: int | None, seed: int, fractio
 
 
 def _folds(cell: Cell, catalog: Catalog, data_dir: Path | None) -> Iterator[Cell]:
-    """Yield a cell for each fold of a folded protocol, where none is chosen; else the cell."""
+    """Yield a cell for each fold if the protocol makes folds and none is chosen; else the cell itself."""
     try:
         layers = fold_layers(cell.recipe, catalog, data_dir)
     except DataError:
-        layers = []  # the cell itself will fail and say why, and stop no other
+        layers = []  # the cell itself will fail and say why; other cells continue
     if not layers:
         yield cell
     for layer in layers:
@@ -161,13 +162,13 @@ def _folds(cell: Cell, catalog: Catalog, data_dir: Path | None) -> Iterator[Cell
 
 
 def fold_layers(recipe: Recipe, catalog: Catalog, data_dir: Path | None) -> list[dict[str, Any]]:
-    """Return one recipe layer for each fold; none where the split makes no folds, or one is chosen.
+    """Return one recipe layer for each fold; empty if the split makes no folds, or if a fold is chosen.
 
     Raises:
-        DataError: The dataset cannot be read, or its groups make no such folds.
+        DataError: The dataset cannot be read, or its groups do not allow such folds.
     """
     if recipe.split.of is not None:
-        return []  # the run that it is taken from chose the fold
+        return []  # the split is taken from a run, which chose the fold
     dataset = open_dataset(recipe.dataset, catalog, data_dir)
     protocol = recipe.split.protocol or dataset.default_split
     if protocol not in FOLDED or recipe.split.fold is not None:

@@ -1,4 +1,4 @@
-"""A plan: what a study varies, from a YAML file, the catalogue, or flags."""
+"""A plan: the values that vary in a study, read from a YAML file, the catalogue, or command-line options."""
 
 from __future__ import annotations
 
@@ -19,19 +19,20 @@ __all__ = ["PLUGIN_LISTS", "VARIED", "Plan", "build_plan", "read_plan"]
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What a study varies, and what stays the same in all of it.
+    """The values that vary in a study, and the settings that all cells share.
 
     A method, a dataset or an evaluator is a name, or a mapping of ``plugin`` (the name) and options.
 
     Attributes:
-        methods: Run at every batch size.
-        baselines: Run at the first batch size alone; so is a method that the catalogue calls a baseline.
-        datasets: Each with its own table.
-        evaluators: In place of the recipe's; empty: those.
-        batch_sizes: Of pre-training; empty: the recipe's.
-        label_fractions: Shares of the training labels that the evaluators see, 0 to 1; empty: all of them.
-        seeds: How many; they count from 0.
-        recipe: A recipe of the catalogue.
+        methods: Methods, run at every batch size.
+        baselines: Methods that run only at the first batch size; a method that the catalogue marks as baseline does
+            too.
+        datasets: Datasets; each has its own table.
+        evaluators: Evaluators that replace the recipe's; empty: the recipe's.
+        batch_sizes: Batch sizes of pre-training; empty: the recipe's.
+        label_fractions: Fractions of the training labels that the evaluators see, 0 to 1; empty: all labels.
+        seeds: Number of seeds, counted from 0.
+        recipe: Name of a recipe of the catalogue.
         settings: Sections of a recipe for every cell.
     """
 
@@ -46,28 +47,28 @@ class Plan:
     settings: Mapping[str, Any] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return what a plan file would hold."""
+        """Return the content of a plan file."""
         return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
 
     def merged(self, **given: Any) -> Plan:
-        """Let whatever is given, and neither empty nor ``None``, take the place of the plan's own; check it."""
+        """Replace values of the plan by the given ones, unless these are empty or ``None``, and check the result."""
         chosen = {key: value for key, value in given.items() if value not in (None, (), [])}
         return build_plan({**self.to_dict(), **chosen}, "the study") if chosen else self
 
 
 _KEYS = tuple(option.name for option in fields(Plan))
-#: The kinds whose plugins a plan lists.
+#: The kinds of plugins that a plan lists.
 VARIED = tuple(kind for kind in KINDS if kind.plural in _KEYS)
-#: Each list of plugins in a plan, and their kind.
+#: Each list of plugins in a plan, with its kind.
 PLUGIN_LISTS: Mapping[str, Kind] = {**{kind.plural: kind for kind in VARIED}, "baselines": METHOD}
 _LISTS = tuple(option.name for option in fields(Plan) if option.default == ())
 
 
 def read_plan(word: str | Path, catalog: Catalog) -> Plan:
-    """Read a plan file (a word with a suffix or a slash), or take a plan of the catalogue.
+    """Read a plan file (a word with a YAML suffix or a slash), or a plan of the catalogue.
 
     Raises:
-        OptionError: There is no such plan, the file cannot be read, or it holds what a plan does not.
+        OptionError: The plan does not exist, the file cannot be read, or its content is not a valid plan.
     """
     path = Path(word)
     if path.suffix not in (".yaml", ".yml") and "/" not in str(word):
@@ -81,7 +82,9 @@ def read_plan(word: str | Path, catalog: Catalog) -> Plan:
             f"{', '.join(catalog.plan_names())}."
         ) from error
     if not isinstance(values, dict):
-        raise OptionError(f"the plan file {path} holds no plan. It must be a YAML mapping with the keys {_listed()}.")
+        raise OptionError(
+            f"the plan file {path} contains no plan. It must be a YAML mapping with the keys {_listed()}."
+        )
     return build_plan(values, f"the plan file {path}")
 
 
@@ -89,7 +92,7 @@ def build_plan(values: Mapping[str, Any], source: str) -> Plan:
     """Check a plan's keys and values.
 
     Args:
-        values: By key; a single value may stand for a list of one.
+        values: Values by key; a single value may be given instead of a list of one.
         source: Where they come from, for messages.
 
     Raises:
@@ -119,7 +122,7 @@ def _check_names(plan: Plan, source: str) -> None:
             if not isinstance(value, str) and not (isinstance(value, Mapping) and isinstance(value.get("plugin"), str)):
                 raise OptionError(
                     f"{source} has {value!r:.60} among its {key}. Each must be a name, or a mapping with the name as "
-                    "`plugin` and options. Quote a name that YAML takes for something else."
+                    "`plugin` and options. Put a name in quotes if YAML reads it as another type."
                 )
     if plan.recipe is not None and not isinstance(plan.recipe, str):
         raise OptionError(f"{source} has the recipe {plan.recipe!r:.60}. It must be the name of a recipe.")
@@ -135,7 +138,7 @@ def _check_numbers(plan: Plan, source: str) -> None:
         for value in values:
             number = isinstance(value, int | kind) and not isinstance(value, bool)
             if not (number and least <= value <= most):
-                raise OptionError(f"{source} has {key} {value!r:.60}. Wanted: {words}. Change it and run again.")
+                raise OptionError(f"{source} has {key} {value!r:.60}. Expected: {words}. Change it and run again.")
 
 
 def _listed() -> str:

@@ -163,15 +163,15 @@ augmentations:
         (
             "mine: {base: histolgy}",
             "mine",
-            "the augmentation 'mine' starts from 'histolgy', which there is not. Did you",
+            "the augmentation 'mine' has the base 'histolgy', which does not exist. Did you",
         ),
         (
             "a: {base: b}\n  b: {base: histolgy}",
             "a",
-            "the augmentation 'b' starts from 'histolgy', which there is not.",
+            "the augmentation 'b' has the base 'histolgy', which does not exist.",
         ),
-        ("a: {base: b}\n  b: {base: a}", "a", "the augmentation 'a' starts from itself: a from b from a. Take out"),
-        ("xray: {base: xray_lateral}", "xray", "'xray' starts from itself: xray from xray_lateral from xray."),
+        ("a: {base: b}\n  b: {base: a}", "a", "the augmentation 'a' is its own base: a from b from a. Remove"),
+        ("xray: {base: xray_lateral}", "xray", "'xray' is its own base: xray from xray_lateral from xray."),
     ],
 )
 def test_a_base_that_cannot_be_is_named(lab, text, asked, problem):
@@ -400,7 +400,7 @@ def test_an_empty_entry_of_a_new_name_is_known(lab):
         ("published: 3", "published: expected a list, got 3."),
         ("published: [{dataset: x, method: y}]", "published, row 1: 'evaluator' is missing."),
         ("published: [{dataset: x, method: y, evaluator: z, accuracy: high}]", "row 1.accuracy: expected a number"),
-        ("methods: {dcl: {}, dcl: {}}", "'dcl' stands here twice"),
+        ("methods: {dcl: {}, dcl: {}}", "the key 'dcl' appears twice"),
         ("methods: {dcl: [}", "cannot be read"),
         ("methods: {? [a] : b}", "cannot be read"),
     ],

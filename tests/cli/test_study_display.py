@@ -43,7 +43,7 @@ def test_piped_it_is_lines(cell, capsys, monkeypatch):
         f"start   phantom dcl, batch 64, seed 0  ({cell.recipe.slug})",
         "        phantom dcl, batch 64, seed 0: epoch 2/4, loss 1.2500; about 2 min left",
         "done    phantom dcl, batch 64, seed 0  [2/3]",
-        "wait    phantom dcl, batch 64, seed 0: another process is at work on it",
+        "wait    phantom dcl, batch 64, seed 0: another process is running it",
         f"FAILED  phantom dcl, batch 64, seed 0 ({cell.recipe.slug}): the [images] are missing.  [3/3]",
     ]
 

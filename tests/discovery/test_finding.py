@@ -113,12 +113,12 @@ def test_known_but_not_installed_name_says_which_package_brings_it():
 
 def test_known_name_that_the_installed_version_of_its_package_lacks_asks_for_an_upgrade():
     text = message("method", "dino", packages={"dino": "pytest"})
-    assert f"the installed version {pytest.__version__} does not bring it: pip install --upgrade pytest" in text
+    assert f"the installed version {pytest.__version__} does not provide it: pip install --upgrade pytest" in text
 
 
 def test_name_claimed_by_two_distributions_names_both_and_the_way_out():
     assert message("method", "dcl", point("dcl", "foo:DCL", "medssl_foo", "0.3")) == (
-        "method 'dcl' is claimed by medssl 0.1.0 (medssl_methods.dcl:DCL) and medssl-foo 0.3 (foo:DCL). "
+        "method 'dcl' is provided by medssl 0.1.0 (medssl_methods.dcl:DCL) and medssl-foo 0.3 (foo:DCL). "
         "Say which one you mean: medssl:dcl or medssl-foo:dcl."
     )
 
@@ -139,7 +139,7 @@ def test_one_distribution_that_defines_a_name_twice_is_to_be_reinstalled():
     text = message("method", "ack", point("ack", "a:A", "acme"), point("ack", "b:B", "acme"))
     assert text == (
         "method 'ack' is defined twice, by acme 0.1.0 (a:A) and acme 0.1.0 (b:B). "
-        "pip install --force-reinstall acme clears this up."
+        "Run pip install --force-reinstall acme."
     )
 
 
@@ -169,7 +169,7 @@ def test_name_declared_in_a_nearby_pyproject_asks_for_a_reinstall(tmp_path, monk
     monkeypatch.chdir(tmp_path / below)
     text = message("method", "newest")
     assert text.startswith(f"no method named 'newest' is installed, but {tmp_path / 'pyproject.toml'} declares it.")
-    assert f"re-run pip install -e . in {tmp_path}." in text
+    assert f"run pip install -e . in {tmp_path} again." in text
     assert "pip install -e" not in message("dataset", "newest"), "declared as a method, asked for as a dataset"
 
 
@@ -193,16 +193,16 @@ def test_broken_plugin_is_named_with_its_package_and_cause_and_the_others_still_
     with pytest.raises(PluginError) as caught:
         load(find("method", "foo", plugins=plugins))
     assert str(caught.value) == (
-        "method 'foo' (medssl-foo 0.3, no_such_module_anywhere:Foo) failed to load: "
+        "method 'foo' (medssl-foo 0.3, no_such_module_anywhere:Foo) cannot be loaded: "
         "ModuleNotFoundError: No module named 'no_such_module_anywhere'. "
-        "The other plugins are unaffected; --traceback shows where."
+        "The other plugins are not affected. Run again with `medssl --traceback` to see where it failed."
     )
     assert isinstance(caught.value.__cause__, ModuleNotFoundError)
     assert load(find("method", "ok", plugins=plugins)) is Path
 
 
 def test_plugin_whose_class_is_gone_is_broken():
-    with pytest.raises(PluginError, match=r"failed to load: AttributeError: .*NoSuchClass"):
+    with pytest.raises(PluginError, match=r"cannot be loaded: AttributeError: .*NoSuchClass"):
         load(Plugin("method", "foo", "d", "1", "pathlib:NoSuchClass"))
 
 

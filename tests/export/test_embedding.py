@@ -94,7 +94,7 @@ def test_a_broken_image_is_named(encoder_file, tmp_path):
 
 
 def test_a_file_of_another_program_is_refused(tmp_path):
-    with pytest.raises(CheckpointError, match="there is no encoder"):
+    with pytest.raises(CheckpointError, match="the encoder .* does not exist"):
         medssl.load_encoder(tmp_path)
 
 
@@ -117,7 +117,7 @@ def test_the_command_writes_paths_and_features(encoder_file, pictures, tmp_path,
 
 @pytest.mark.parametrize(
     ("words", "message"),
-    [(["nowhere"], "does not exist"), (["."], "holds no image"), ([".", "--output", "x.txt"], "no known suffix")],
+    [(["nowhere"], "does not exist"), (["."], "contains no image"), ([".", "--output", "x.txt"], "an unknown suffix")],
 )
 def test_the_command_explains_bad_input(encoder_file, tmp_path, monkeypatch, words, message):
     empty = tmp_path / "empty"

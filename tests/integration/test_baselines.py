@@ -100,7 +100,7 @@ def test_imagenet_without_network_says_which_weights_and_what_to_do(call, tmp_pa
     assert outcome.exit_code == 1
     assert "Traceback" not in outcome.output
     said = re.sub(r"\s+", " ", outcome.output)
-    assert "the weights test_resnet.r160_in1k cannot be had" in said
+    assert "could not download the weights test_resnet.r160_in1k" in said
     assert "timm/test_resnet.r160_in1k on the Hugging Face hub" in said
     assert "--init FILE" in said
 

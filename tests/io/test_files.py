@@ -44,7 +44,7 @@ def test_full_disk_is_said_and_the_old_file_kept(tmp_path, monkeypatch):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(files.os, "fsync", full)
-    with pytest.raises(CheckpointError, match=r"no space left to write .*state\.pt.*unharmed\. Free some space"):
+    with pytest.raises(CheckpointError, match=r"no space left to write .*state\.pt.*unchanged\. Free some space"):
         save_state(path, {"epoch": 2})
     assert load_state(path) == {"epoch": 1}
     assert [file.name for file in tmp_path.iterdir()] == ["state.pt"]

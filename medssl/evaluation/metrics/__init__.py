@@ -1,7 +1,7 @@
-"""Every metric, one class each, in the order in which tables show them.
+"""All metrics, one class each, in the order in which tables show them.
 
-A new metric is a class in one of these modules and an entry in :data:`METRICS`: results, comparisons, tables and the
-documentation take what they need from it.
+To add a metric, write a class in one of these modules and add it to :data:`METRICS`. Results, comparisons, tables and
+the documentation use it automatically.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""Metrics of the probabilities themselves: calibration, and the two proper scores.
+"""Metrics of predicted probabilities: calibration, and two proper scores.
 
 A probability of exactly 0 or 1 is moved by 2.2e-16, the spacing of double precision, before its logarithm is taken, as
-scikit-learn does it: a wrong certainty costs 36 nats and not infinitely many.
+in scikit-learn: a completely wrong prediction costs 36 nats instead of infinity.
 
-Legend: n samples, K classes or findings, B resamples at a time.
+Notation: n samples, K classes or findings, B resamples at a time.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ _SMALLEST = float(np.finfo(np.float64).eps)
 
 
 def confidence_bins(confidence: Array) -> Array:
-    """Return ``(n,)`` numbers of the 15 bins (0, 1/15], (1/15, 2/15], ... that confidences ``(n,)`` lie in."""
+    """Return the bin numbers ``(n,)`` of confidences ``(n,)``, for the 15 bins (0, 1/15], (1/15, 2/15], ..."""
     edges = np.linspace(0, 1, BINS + 1)
     bins: Array = np.searchsorted(edges[1:-1], confidence, side="left")
     return bins
 
 
 def _gaps(scored: Scored) -> Array:
-    """Return ``(n, 15)``: in the column of each sample's bin, whether it is right less its confidence."""
+    """Return ``(n, 15)``: in the column of each sample's bin, 1 if it is correct, else 0, minus its confidence."""
     confidence = scored.prediction.max(axis=1)
     gaps = np.zeros((scored.n, BINS))
     gaps[np.arange(scored.n), confidence_bins(confidence)] = (scored.once(predicted) == scored.y) - confidence
@@ -54,7 +54,7 @@ class ECE(PredictionMetric):
 
 
 class _Loss(PredictionMetric):
-    """The mean over samples of a loss of each."""
+    """The mean over samples of a loss per sample."""
 
     higher_is_better = False
     targets = ("classes", "grades")
@@ -69,7 +69,7 @@ class _Loss(PredictionMetric):
         return drawn.mean(drawn.scored.once(self.losses))
 
     def contributions(self, scored: Scored) -> Array:
-        """Return losses over n."""
+        """Return the losses divided by n."""
         share: Array = scored.once(self.losses) / scored.n
         return share
 
@@ -77,7 +77,7 @@ class _Loss(PredictionMetric):
 class Brier(_Loss):
     """Mean squared difference of probability and outcome.
 
-    Of two classes the square for class 1, from 0 to 1; of more the sum over the classes, from 0 to 2.
+    For two classes the square for class 1, from 0 to 1; for more classes the sum over the classes, from 0 to 2.
     """
 
     name = "brier"
@@ -99,7 +99,7 @@ class LogLoss(_Loss):
     leads = False
 
     def unit(self, target: Target) -> str:
-        """Return ``nats``: the logarithm is the natural one."""
+        """Return ``nats``, because the logarithm is natural."""
         del target
         return "nats"
 
@@ -113,7 +113,7 @@ class LogLoss(_Loss):
 class _FindingsLoss(PredictionMetric):
     """The mean over findings of the mean loss of their known samples.
 
-    Findings that are known of no sample are left out, and so is a resample in which another one is.
+    Findings without a known sample are left out. So is a resample in which another finding has no known sample.
     """
 
     higher_is_better = False
@@ -123,7 +123,7 @@ class _FindingsLoss(PredictionMetric):
     @staticmethod
     @abstractmethod
     def loss(probability: Array, positive: Array) -> Array:
-        """Return ``(m,)`` of the known samples of one finding."""
+        """Return losses ``(m,)`` of the known samples of one finding."""
 
     def _parts(self, scored: Scored) -> dict[str, tuple[Array, Array]]:
         """Return the known samples' positions and losses, by finding."""
@@ -131,7 +131,7 @@ class _FindingsLoss(PredictionMetric):
         return {name: (k.rows, self.loss(k.scores, k.positive)) for name, k in found.items() if len(k.rows)}
 
     def outputs(self, drawn: Resampled) -> dict[str, Array]:
-        """Return that of each finding that is known of a sample."""
+        """Return the mean loss of each finding that has a known sample."""
         return drawn.once(self._means)
 
     def _means(self, drawn: Resampled) -> dict[str, Array]:
@@ -149,7 +149,7 @@ class _FindingsLoss(PredictionMetric):
         return np.asarray(np.mean(list(self.outputs(drawn).values()), axis=0))
 
     def contributions(self, scored: Scored) -> Array:
-        """Return losses over the finding's known samples and the number of findings, summed over findings."""
+        """Return losses, divided by the finding's known samples and the number of findings, summed over findings."""
         found = np.zeros(scored.n)
         parts = scored.once(self._parts)
         for rows, losses in parts.values():
@@ -180,7 +180,7 @@ class FindingsLogLoss(_FindingsLoss):
     leads = False
 
     def unit(self, target: Target) -> str:
-        """Return ``nats``: the logarithm is the natural one."""
+        """Return ``nats``, because the logarithm is natural."""
         del target
         return "nats"
 

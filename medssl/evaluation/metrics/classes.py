@@ -1,9 +1,10 @@
-"""Metrics of one class among K, ordered or not: of the likeliest class, and of how each class ranks the samples.
+"""Metrics of one class among K, ordered or not: of the most likely class, and of how each class ranks the samples.
 
-The predicted class is the first of the likeliest ones. A mean over classes is over those that occur among the labels of
-the test part; a resample that lacks one of them would be a mean over other classes, so it does not define the metric.
+The predicted class is the most likely one; if several are equally likely, the first. A mean over classes covers the
+classes that occur among the labels of the test part. A resample that lacks one of them would give a mean over other
+classes, so the metric is not defined in it.
 
-Legend: n samples, K classes, B resamples at a time.
+Notation: n samples, K classes, B resamples at a time.
 """
 
 from __future__ import annotations
@@ -34,9 +35,9 @@ class Counts(NamedTuple):
     """Margins and diagonal of the confusion matrices of B resamples.
 
     Attributes:
-        true: ``(K, B)`` samples of each class.
-        predicted: ``(K, B)`` samples predicted to be of each class.
-        right: ``(K, B)`` those of both.
+        true: ``(K, B)``, samples of each class.
+        predicted: ``(K, B)``, samples predicted as each class.
+        right: ``(K, B)``, correctly predicted samples of each class.
     """
 
     true: Array
@@ -45,13 +46,13 @@ class Counts(NamedTuple):
 
 
 def predicted(scored: Scored) -> Array:
-    """Return the likeliest class of each sample, ``(n,)``."""
+    """Return the most likely class of each sample, ``(n,)``."""
     likeliest: Array = scored.prediction.argmax(axis=1)
     return likeliest
 
 
 def _cell(scored: Scored) -> Array:
-    """Return ``(n,)``: position in the flattened confusion matrix."""
+    """Return the positions ``(n,)`` in the flattened confusion matrix."""
     cell: Array = scored.y * scored.target.outputs + scored.once(predicted)
     return cell
 
@@ -69,14 +70,14 @@ def counts(drawn: Resampled) -> Counts:
 
 
 def _f1(drawn: Resampled) -> Array:
-    """Return the F1 of each class, ``(K, B)``; 0 where it is neither among labels nor predictions."""
+    """Return the F1 of each class, ``(K, B)``; 0 if it occurs neither in labels nor in predictions."""
     true, predicted, right = drawn.once(counts)
     f1: Array = 2 * right / np.maximum(true + predicted, 1)
     return f1
 
 
 def _by_class(drawn: Resampled, values: Array) -> dict[str, Array]:
-    """Return, of values ``(K, B)``, those of each class among the labels by its name; NaN where a resample lacks it."""
+    """Return the rows of values ``(K, B)`` by class name, for classes among the labels; NaN if a resample lacks it."""
     names, true = drawn.scored.target.output_names, drawn.once(counts).true
     return {names[c]: np.where(true[c] > 0, values[c], np.nan) for c in np.unique(drawn.scored.y).tolist()}
 
@@ -86,10 +87,10 @@ class _OfClasses(PredictionMetric):
 
 
 class _ClassMean(_OfClasses):
-    """The mean of a metric of one class over the classes among the labels."""
+    """The mean of a metric per class, over the classes among the labels."""
 
     def values(self, drawn: Resampled) -> Array:
-        """Return ``(B,)``; NaN where a resample lacks one of the classes."""
+        """Return ``(B,)``; NaN if a resample lacks one of the classes."""
         return np.asarray(np.mean(list(self.outputs(drawn).values()), axis=0))
 
 
@@ -107,7 +108,7 @@ class Accuracy(_OfClasses):
         return share
 
     def contributions(self, scored: Scored) -> Array:
-        """Return 1 for a sample that is right, else 0."""
+        """Return 1 for a correctly predicted sample, else 0."""
         right: Array = (scored.once(predicted) == scored.y).astype(np.int64)
         return right
 
@@ -151,16 +152,16 @@ class BalancedAccuracy(_ClassMean):
         return _by_class(drawn, right / np.maximum(true, 1))
 
     def contributions(self, scored: Scored) -> Array:
-        """Return, for a sample that is right, one over the samples of its class and the number of classes."""
+        """Return, for a correct sample, 1 / (samples of its class x number of classes); else 0."""
         classes, number, count = np.unique(scored.y, return_inverse=True, return_counts=True)
         share: Array = (scored.once(predicted) == scored.y) / (len(classes) * count[number])
         return share
 
 
 class AUROC(_OfClasses):
-    """Area under the ROC curve: of class 1 of two, else the mean over the labels' classes, each against all others.
+    """Area under the ROC curve: of class 1 if there are two, else the mean over classes, each against the rest.
 
-    With a single class among the labels it does not exist. A resample that lacks a class is left out.
+    The mean covers the classes among the labels; with a single class it is not defined. A resample that lacks a class is left out.
     """
 
     name = "auroc"
@@ -174,12 +175,12 @@ class AUROC(_OfClasses):
         return np.mean(list(areas.values()), axis=0) if areas else np.full(drawn.weights.shape[1], np.nan)
 
     def outputs(self, drawn: Resampled) -> dict[str, Array]:
-        """Return that of each class against all others, where there are more than two."""
+        """Return the area of each class against the rest, if there are more than two classes."""
         names = drawn.scored.target.output_names
         return {names[c]: area for c, area in drawn.once(_areas).items()} if len(names) > 2 else {}
 
     def contributions(self, scored: Scored) -> Array:
-        """Return DeLong's shares, the mean over the classes."""
+        """Return DeLong's contributions, averaged over the classes."""
         found = np.zeros(scored.n)
         classes = ranked_classes(scored.y, scored.target.outputs)
         for c in classes:
@@ -188,7 +189,7 @@ class AUROC(_OfClasses):
 
 
 def ranked_classes(y: Array, classes: int) -> list[int]:
-    """List the classes whose AUROC, against all others, is averaged; none where the labels hold a single one.
+    """List the classes whose AUROC, against the rest, is averaged; empty if the labels contain a single class.
 
     Args:
         y: ``(n,)`` integers in ``0 .. classes - 1``.
@@ -210,7 +211,7 @@ def _areas(drawn: Resampled) -> dict[int, Array]:
 
 
 class MCC(_OfClasses):
-    """Matthews' correlation of true and predicted class; 0 where one side holds a single class."""
+    """Matthews correlation of true and predicted class; 0 if one of both has a single class."""
 
     name = "mcc"
     title = "MCC"

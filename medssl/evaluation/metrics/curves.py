@@ -1,6 +1,6 @@
-"""Areas under the ROC and the precision-recall curve of one score, in many resamples at once.
+"""Areas under the ROC and the precision-recall curve of one score, for many resamples at once.
 
-Legend: n samples, L distinct scores of the positives, B resamples.
+Notation: n samples, L distinct scores of the positives, B resamples.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ __all__ = ["Curve", "auroc_shares", "average_precision_shares"]
 
 
 class Curve:
-    """Where the positives stand among the scores.
+    """The order of positives and negatives by their scores.
 
     Args:
-        scores: ``(n,)``, the higher the likelier positive.
+        scores: ``(n,)``; a higher score means that positive is more likely.
         positive: ``(n,)`` bool.
     """
 
@@ -24,21 +24,21 @@ class Curve:
         levels, self._level = np.unique(scores[positive], return_inverse=True)  # distinct scores of the positives
         self._levels = len(levels)
         self._positive = np.flatnonzero(positive)
-        # 2 j + 1 for a sample level with positive score j, 2 j for one below it and above the last
+        # 2 j + 1 for a sample whose score equals positive score j, 2 j for one between j - 1 and j
         self._stair = np.searchsorted(levels, scores, side="left") + np.searchsorted(levels, scores, side="right")
 
     def auroc(self, weights: Array) -> Array:
-        """Return ``(B,)``: how often a positive stands above a negative, ties counting half; NaN without either."""
+        """Return ``(B,)``: how often a positive scores above a negative, ties count half; NaN without either."""
         mass = sum_by(self._stair, weights, 2 * self._levels + 1)  # (stairs, B)
         between, level = mass[0:-1:2], mass[1::2]
         below = between + level / 2  # becomes the weight of all samples below a level, and half of those on it
         below[1:] += level[:-1] / 2
-        for j in range(1, self._levels):  # cumsum along the first axis is ten times as slow
+        for j in range(1, self._levels):  # cumsum along the first axis would be ten times slower
             below[j] += below[j - 1]
         own = sum_by(self._level, weights[self._positive], self._levels)
         positives = own.sum(axis=0)
         negatives = mass.sum(axis=0) - positives
-        pairs = np.einsum("jb,jb->b", own, below) - positives**2 / 2  # less the pairs of two positives
+        pairs = np.einsum("jb,jb->b", own, below) - positives**2 / 2  # minus the pairs of two positives
         area: Array = np.full(len(pairs), np.nan)
         np.divide(pairs, positives * negatives, out=area, where=positives * negatives > 0)
         return area
@@ -46,16 +46,16 @@ class Curve:
     def average_precision(self, weights: Array) -> Array:
         """Return ``(B,)``: the mean, over the positives, of the precision at their scores; NaN without a positive.
 
-        Samples of one score are found together, as scikit-learn's ``average_precision_score`` has it.
+        Samples with equal scores are counted together, as in scikit-learn's ``average_precision_score``.
         """
         mass = sum_by(self._stair, weights, 2 * self._levels + 1)  # (stairs, B)
         own = sum_by(self._level, weights[self._positive], self._levels)
         above = mass[1::2] + mass[2::2]  # becomes the weight of all samples at a level or above it
-        found = own.copy()  # and that of the positives
+        found = own.copy()  # becomes that of the positives
         for j in range(self._levels - 2, -1, -1):
             above[j] += above[j + 1]
             found[j] += found[j + 1]
-        precision = found / np.maximum(above, 1)  # weights are whole numbers
+        precision = found / np.maximum(above, 1)  # weights are integers
         positives = own.sum(axis=0)
         area: Array = np.full(len(positives), np.nan)
         np.divide(np.einsum("jb,jb->b", own, precision), positives, out=area, where=positives > 0)
@@ -63,12 +63,12 @@ class Curve:
 
 
 def auroc_shares(scores: Array, positive: Array) -> Array:
-    """Return what each sample adds to the error in an AUROC, ``(n,)``.
+    """Return the contribution of each sample to the error of an AUROC, ``(n,)``.
 
-    An AUROC is the mean, over the positives, of the share of negatives that each of them stands above, and likewise the
-    mean over the negatives. What a sample's own share differs by from that mean, over the number of its kind, is its
-    part of the AUROC's error; the squares of these sum to the variance of DeLong et al. 1988 (Biometrics 44, 837-845,
-    equations 4 to 6).
+    An AUROC is the mean, over the positives, of the share of negatives with a lower score, and likewise a mean over the
+    negatives. The contribution of a sample is the difference of its own share from that mean, divided by the number of
+    positives or negatives. The squares of the contributions sum to the variance of DeLong et al. 1988 (Biometrics 44,
+    837-845, equations 4 to 6).
 
     Args:
         scores: ``(n,)``.
@@ -85,10 +85,10 @@ def auroc_shares(scores: Array, positive: Array) -> Array:
 
 
 def average_precision_shares(scores: Array, positive: Array) -> Array:
-    """Return what each sample adds to the error in an average precision, ``(n,)``.
+    """Return the contribution of each sample to the error of an average precision, ``(n,)``.
 
     It is the derivative of the average precision by the sample's weight, the infinitesimal jackknife (Efron 1982, The
-    Jackknife, the Bootstrap and Other Resampling Plans, chapter 6): the sum of the squares is the variance.
+    Jackknife, the Bootstrap and Other Resampling Plans, chapter 6). The sum of the squares is the variance.
 
     Args:
         scores: ``(n,)``.
@@ -99,7 +99,7 @@ def average_precision_shares(scores: Array, positive: Array) -> Array:
     above = len(scores) - np.searchsorted(np.sort(scores), levels, side="left")  # (L,) samples at a level or above it
     precision = np.cumsum(count[::-1])[::-1] / above
     area = float((count * precision).sum() / len(hits))
-    # what a sample adds to the precision of all levels up to its own: as a positive less the precision itself
+    # contribution of a sample to the precision of all levels up to its own; for a positive minus the precision itself
     gained = np.concatenate([[0.0], np.cumsum(count / above)])
     lost = np.concatenate([[0.0], np.cumsum(count * precision / above)])
     reached = np.searchsorted(levels, scores, side="right")

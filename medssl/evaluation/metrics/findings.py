@@ -1,9 +1,10 @@
 """Metrics of several findings at once: each is the mean over the findings of the same metric of one finding.
 
-A finding counts if it has both outcomes among the known samples of the test part. A resample in which the metric of one
-of these findings is not defined is left out. An unknown outcome counts neither as present nor as absent.
+A finding is included if the known samples of the test part contain both outcomes. If the metric of one of these
+findings is not defined in a resample, the resample is left out. An unknown outcome counts neither as present nor as
+absent.
 
-Legend: n samples, K findings, B resamples at a time.
+Notation: n samples, K findings, B resamples at a time.
 """
 
 from __future__ import annotations
@@ -21,11 +22,11 @@ __all__ = ["FindingsAUROC", "FindingsAveragePrecision", "Known", "known_findings
 
 @dataclass(frozen=True, kw_only=True)
 class Known:
-    """The samples of which one finding is known, m of them.
+    """The samples with a known outcome of one finding, m of them.
 
     Attributes:
         rows: ``(m,)`` positions of the samples.
-        positive: ``(m,)`` bool.
+        positive: ``(m,)`` bool, whether the finding is present.
         scores: ``(m,)`` predicted probabilities.
     """
 
@@ -35,7 +36,7 @@ class Known:
 
     @property
     def has_both(self) -> bool:
-        """Whether both outcomes are there."""
+        """Whether both outcomes occur."""
         return bool(self.positive.any() and not self.positive.all())
 
 
@@ -71,12 +72,12 @@ class _OfFindings(PredictionMetric):
     @staticmethod
     @abstractmethod
     def area(curve: Curve, weights: Array) -> Array:
-        """Return ``(B,)`` of one finding, for the weights of its known samples."""
+        """Return the area of one finding, ``(B,)``, for the weights of its known samples."""
 
     @staticmethod
     @abstractmethod
     def shares(scores: Array, positive: Array) -> Array:
-        """Return ``(m,)``: what each known sample of one finding adds to the error in its area."""
+        """Return ``(m,)``: the contribution of each known sample of one finding to the error of its area."""
 
     def values(self, drawn: Resampled) -> Array:
         """Return ``(B,)``, the mean over the findings with both outcomes."""
@@ -84,7 +85,7 @@ class _OfFindings(PredictionMetric):
         return np.mean(list(areas.values()), axis=0) if areas else np.full(drawn.weights.shape[1], np.nan)
 
     def outputs(self, drawn: Resampled) -> dict[str, Array]:
-        """Return that of each finding with both outcomes."""
+        """Return the area of each finding with both outcomes."""
         return drawn.once(self._areas)
 
     def _areas(self, drawn: Resampled) -> dict[str, Array]:
@@ -92,7 +93,7 @@ class _OfFindings(PredictionMetric):
         return {name: self.area(curve, drawn.weights[known.rows]) for name, (known, curve) in curves.items()}
 
     def contributions(self, scored: Scored) -> Array:
-        """Return the mean of the shares over the findings with both outcomes."""
+        """Return the mean of the contributions over the findings with both outcomes."""
         found = np.zeros(scored.n)
         both = [known for known in scored.once(known_findings).values() if known.has_both]
         for known in both:
@@ -109,19 +110,19 @@ class FindingsAUROC(_OfFindings):
 
     @staticmethod
     def area(curve: Curve, weights: Array) -> Array:
-        """Return ``(B,)`` of one finding; NaN where a resample has a single outcome."""
+        """Return the area of one finding, ``(B,)``; NaN if a resample has a single outcome."""
         return curve.auroc(weights)
 
     @staticmethod
     def shares(scores: Array, positive: Array) -> Array:
-        """Return DeLong's shares."""
+        """Return DeLong's contributions."""
         return auroc_shares(scores, positive)
 
 
 class FindingsAveragePrecision(_OfFindings):
     """Mean over the findings of the average precision, the area under the precision-recall curve.
 
-    A finding that is guessed at random has about its prevalence.
+    A finding that is predicted at random has about its prevalence.
     """
 
     name = "average_precision"
@@ -130,10 +131,10 @@ class FindingsAveragePrecision(_OfFindings):
 
     @staticmethod
     def area(curve: Curve, weights: Array) -> Array:
-        """Return ``(B,)`` of one finding; NaN where a resample has no positive."""
+        """Return the value of one finding, ``(B,)``; NaN if a resample has no positive."""
         return curve.average_precision(weights)
 
     @staticmethod
     def shares(scores: Array, positive: Array) -> Array:
-        """Return the shares by the infinitesimal jackknife."""
+        """Return the contributions by the infinitesimal jackknife."""
         return average_precision_shares(scores, positive)

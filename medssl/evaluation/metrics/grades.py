@@ -1,6 +1,6 @@
-"""Metrics of ordered classes, beside those of :mod:`medssl.evaluation.metrics.classes`: a near miss costs less.
+"""Metrics of ordered classes, in addition to :mod:`medssl.evaluation.metrics.classes`: small errors cost less.
 
-Legend: n samples, K grades, B resamples at a time.
+Notation: n samples, K grades, B resamples at a time.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ __all__ = ["GradeError", "QuadraticKappa"]
 
 
 class QuadraticKappa(PredictionMetric):
-    """Agreement of true and predicted grade beyond chance; a disagreement counts by the square of its size.
+    """Agreement of true and predicted grade beyond chance; a disagreement is weighted by the square of its size.
 
-    Not defined where truth and prediction hold one and the same grade alone.
+    Not defined if truth and prediction contain only one grade, the same in both.
     """
 
     name = "kappa_quadratic"
@@ -41,13 +41,15 @@ class QuadraticKappa(PredictionMetric):
         cost, guess = _cost(scored), scored.once(predicted)
         true, guessed, _ = (part[:, 0] / scored.n for part in scored.as_is().once(counts))
         seen, by_chance = cost[scored.y, guess], true @ cost @ guessed
-        own = cost[scored.y] @ guessed + cost[:, guess].T @ true  # what a sample adds to the disagreement by chance
+        own = (
+            cost[scored.y] @ guessed + cost[:, guess].T @ true
+        )  # contribution of a sample to the disagreement by chance
         share: Array = (seen.mean() * (own - 2 * by_chance) / by_chance - (seen - seen.mean())) / (by_chance * scored.n)
         return share
 
 
 def _cost(scored: Scored) -> Array:
-    """Return ``(K, K)``: the square of how far two grades are apart."""
+    """Return ``(K, K)``: the squared distance of two grades."""
     grades = np.arange(scored.target.outputs, dtype=np.float64)
     cost: Array = np.square(grades[:, None] - grades[None, :])
     return cost
@@ -73,6 +75,6 @@ class GradeError(PredictionMetric):
         return drawn.mean(self.contributions(drawn.scored).astype(np.float64))
 
     def contributions(self, scored: Scored) -> Array:
-        """Return how many grades the prediction is off."""
+        """Return by how many grades each prediction is wrong."""
         off: Array = np.abs(scored.once(predicted) - scored.y).astype(np.int64)
         return off

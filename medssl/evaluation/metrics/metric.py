@@ -1,6 +1,6 @@
-"""What a metric is, and what the metrics of one evaluation share.
+"""Base classes of metrics, and the values that the metrics of one evaluation share.
 
-Legend: n samples, O outputs (classes or findings), B resamples at a time.
+Notation: n samples, O outputs (classes or findings), B resamples at a time.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ T = TypeVar("T")
 
 
 class PairedTest(StrEnum):
-    """How the difference of a metric between two models is tested, unit by unit, from its contributions.
+    """The test of the difference of a metric between two models, from the contributions of each unit.
 
     Attributes:
-        EXACT: Contributions are integers whose sum is proportional to the metric; all ways to flip the signs of units'
+        EXACT: Contributions are integers whose sum is proportional to the metric; all sign flips of the units'
             differences are counted (:func:`medssl.study.results.statistics.sign_flip_exact`).
-        SAMPLED: The sum of the contributions is the metric, or rises and falls with it; signs are flipped at random
-            (:func:`medssl.study.results.statistics.sign_flip_sampled`).
+        SAMPLED: The sum of the contributions is the metric, or increases and decreases with it; signs are flipped at
+            random (:func:`medssl.study.results.statistics.sign_flip_sampled`).
         NORMAL: Contributions are parts of the metric's error, and the sum of their squares is its variance
             (:func:`medssl.study.results.statistics.normal_test`).
     """
@@ -39,7 +39,7 @@ class PairedTest(StrEnum):
 
 
 class _Shared:
-    """Computes what several metrics need once."""
+    """Computes values that several metrics need only once."""
 
     def __init__(self) -> None:
         self._made: dict[Any, Any] = {}
@@ -55,8 +55,8 @@ class Scored(_Shared):
     """The truth and one prediction of n samples.
 
     Args:
-        target: What was predicted.
-        y: Truth of n samples, as the target encodes it; each known at least in part.
+        target: The target that was predicted.
+        y: Truth of n samples, as the target encodes it; at least partly known for each.
         prediction: ``(n, O)``, valid by the target's :meth:`~medssl.contracts.targets.Target.prediction_error`.
     """
 
@@ -72,16 +72,16 @@ class Scored(_Shared):
         return len(self.y)
 
     def resampled(self, weights: Array) -> Resampled:
-        """Return the same samples under weights ``(n, B)``: how often each occurs in each of B resamples."""
+        """Return the same samples with weights ``(n, B)``: how often each sample occurs in each of B resamples."""
         return Resampled(self, weights)
 
     def as_is(self) -> Resampled:
-        """Return the samples as they are, each once: B is 1."""
+        """Return the samples with weight one each: B is 1."""
         return self.resampled(np.ones((self.n, 1)))
 
 
 class Resampled(_Shared):
-    """Scored samples under the weights of B resamples.
+    """Scored samples with the weights of B resamples.
 
     Attributes:
         scored: The samples.
@@ -105,21 +105,21 @@ class Resampled(_Shared):
 
 
 def _total(drawn: Resampled) -> Array:
-    total: Array = np.ones(len(drawn.weights)) @ drawn.weights  # whole numbers: exact, and faster than sum(axis=0)
+    total: Array = np.ones(len(drawn.weights)) @ drawn.weights  # integers, so exact; faster than sum(axis=0)
     return total
 
 
 class Metric(ABC):
-    """A number that says how good something is, and the facts that a reader needs with it.
+    """A measure of quality, with the facts that a reader needs.
 
     Attributes:
-        name: Key in a result; no two metrics of one kind of target share it.
-        title: As tables show it.
-        higher_is_better: The direction.
-        targets: The kinds of targets it applies to.
-        source: Where it is defined: a publication with the section or equation.
+        name: Key in a result; unique among the metrics of one kind of target.
+        title: Title in tables.
+        higher_is_better: Whether higher values are better.
+        targets: The kinds of targets to which it applies.
+        source: Its definition: a publication with the section or equation.
         leads: Whether the short table of a run shows it.
-        test: How a difference between two models is tested; ``None`` where no sound test is known.
+        test: Test of a difference between two models; ``None`` if no valid test is known.
     """
 
     name: ClassVar[str]
@@ -131,12 +131,12 @@ class Metric(ABC):
     test: ClassVar[PairedTest | None] = None
 
     def unit(self, target: Target) -> str:
-        """Return the unit of the metric's values; ``""`` for a share or another number without a unit."""
+        """Return the unit of the metric's values; ``""`` for a share or another number without unit."""
         del target
         return ""
 
     def facts(self, target: Target) -> dict[str, Any]:
-        """Return what a reader of a result needs to know of the metric, as plain values."""
+        """Return the facts about the metric that a reader of a result needs, as plain values."""
         return {
             "title": self.title,
             "direction": "higher" if self.higher_is_better else "lower",
@@ -147,25 +147,25 @@ class Metric(ABC):
 
 
 class PredictionMetric(Metric):
-    """A metric of predictions beside the truth.
+    """A metric that compares predictions with the truth.
 
-    One class defines a metric: its values in many resamples at once, and each sample's contribution to it, which gives
-    the paired test.
+    A subclass defines the metric: its values in many resamples at once, and the contribution of each sample, which the
+    paired test uses.
     """
 
     @abstractmethod
     def values(self, drawn: Resampled) -> Array:
-        """Return the metric in each resample, ``(B,)``; NaN where it is not defined."""
+        """Return the metric in each resample, ``(B,)``; NaN if it is not defined."""
 
     def outputs(self, drawn: Resampled) -> dict[str, Array]:
-        """Return the metric of single classes or findings, each ``(B,)``, by name; empty where it has no such parts."""
+        """Return the metric of each class or finding, ``(B,)``, by name; empty if it has no such parts."""
         del drawn
         return {}
 
     def contributions(self, scored: Scored) -> Array:
-        """Return what each sample adds to the metric or to its error, ``(n,)``, as :attr:`test` needs it.
+        """Return the contribution of each sample to the metric or to its error, ``(n,)``, as :attr:`test` requires.
 
-        A larger sum stands for a larger value of the metric. Sums over groups keep their meaning.
+        A larger sum means a larger value of the metric. Contributions can be summed over groups.
         """
         raise NotImplementedError(f"{self.name} has no paired test")
 

@@ -1,6 +1,6 @@
 """Metrics of a predicted number.
 
-Legend: n samples, B resamples at a time.
+Notation: n samples, B resamples at a time.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ __all__ = ["MAE", "RMSE", "Concordance", "RSquared"]
 
 
 def _truth(scored: Scored) -> Array:
-    """Return ``(n,)``: the truth less its mean, so that squares of large numbers cancel little."""
+    """Return ``(n,)``: the truth minus its mean, which avoids cancellation in squares of large numbers."""
     y = scored.y.astype(np.float64)
     centred: Array = y - y.mean()
     return centred
 
 
 def _guess(scored: Scored) -> Array:
-    """Return ``(n,)``: the prediction less the mean of the truth."""
+    """Return ``(n,)``: the prediction minus the mean of the truth."""
     centred: Array = scored.prediction[:, 0] - scored.y.astype(np.float64).mean()
     return centred
 
@@ -37,14 +37,14 @@ def _squared_error(drawn: Resampled) -> Array:
 
 
 def _variance(drawn: Resampled) -> Array:
-    """Return the variance of the truth, ``(B,)``; exactly 0 where it holds a single value."""
+    """Return the variance of the truth, ``(B,)``; exactly 0 if all values are equal."""
     return _spread(drawn, drawn.scored.once(_truth))
 
 
 def _spread(drawn: Resampled, values: Array) -> Array:
     variance = drawn.mean(np.square(values)) - np.square(drawn.mean(values))
     scale = np.square(values).max(initial=0.0)
-    clear: Array = np.where(variance > 1e-12 * scale, variance, 0.0)  # less than that is rounding
+    clear: Array = np.where(variance > 1e-12 * scale, variance, 0.0)  # smaller values are rounding errors
     return clear
 
 
@@ -70,7 +70,7 @@ class MAE(_OfQuantity):
         return drawn.mean(np.abs(drawn.scored.once(_errors)))
 
     def contributions(self, scored: Scored) -> Array:
-        """Return absolute errors over n."""
+        """Return the absolute errors divided by n."""
         share: Array = np.abs(scored.once(_errors)) / scored.n
         return share
 
@@ -78,7 +78,7 @@ class MAE(_OfQuantity):
 class RMSE(_OfQuantity):
     """Root of the mean squared difference of prediction and truth.
 
-    Its test is that of the mean squared error, which is equal where this is.
+    Its paired test is that of the mean squared error: both are equal for two models at the same time.
     """
 
     name = "rmse"
@@ -97,15 +97,15 @@ class RMSE(_OfQuantity):
         return root
 
     def contributions(self, scored: Scored) -> Array:
-        """Return squared errors over n."""
+        """Return the squared errors divided by n."""
         share: Array = np.square(scored.once(_errors)) / scored.n
         return share
 
 
 class RSquared(_OfQuantity):
-    """Share of the truth's variance that the prediction explains; below 0 where its mean would do better.
+    """Share of the truth's variance that the prediction explains; below 0 if its mean predicts better.
 
-    Not defined where the truth holds a single value.
+    Not defined if all true values are equal.
     """
 
     name = "r2"
@@ -121,15 +121,15 @@ class RSquared(_OfQuantity):
         return explained
 
     def contributions(self, scored: Scored) -> Array:
-        """Return squared errors over the sum of the truth's squared deviations, less than zero."""
+        """Return the squared errors divided by the sum of the truth's squared deviations, times -1."""
         share: Array = -np.square(scored.once(_errors)) / np.square(scored.once(_truth)).sum()
         return share
 
 
 class Concordance(_OfQuantity):
-    """Lin's concordance correlation: how near prediction and truth lie to the line of identity.
+    """Lin's concordance correlation: agreement of prediction and truth with the line of identity.
 
-    Not defined where both hold one and the same value alone.
+    Not defined if all values of both are the same number.
     """
 
     name = "concordance"

@@ -1,8 +1,8 @@
-"""Metrics of a ranking: each is the mean over queries of a value of one query.
+"""Metrics of a ranking: each is the mean over queries of a value per query.
 
-A query's relevant samples are those of its class. A query without any has no value.
+A query's relevant samples are those of its class. A query without relevant samples has no value.
 
-Legend: n queries, M ranked samples.
+Notation: n queries, M ranked samples.
 """
 
 from __future__ import annotations
@@ -51,8 +51,8 @@ class MeanAveragePrecision(RankingMetric):
 class RecallAt(RankingMetric):
     """Share of the queries with a relevant sample among the first k.
 
-    The share of all relevant samples among the first k, which information retrieval calls recall, cannot exceed k over
-    their number and says little here.
+    In information retrieval, recall is the share of all relevant samples that are among the first k. It cannot exceed k
+    divided by their number, so it is of little use here.
     """
 
     source = "Oh Song et al. 2016, arXiv 1511.06452: recall as metric learning defines it"

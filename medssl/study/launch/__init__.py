@@ -1,1 +1,1 @@
-"""The cells of a study in processes of their own."""
+"""Runs the cells of a study in separate processes."""

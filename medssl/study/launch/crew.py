@@ -1,4 +1,4 @@
-"""Works through the cells of a study, several processes at a time."""
+"""Runs the cells of a study in several processes."""
 
 from __future__ import annotations
 
@@ -24,37 +24,42 @@ from medssl.study.schedule.timing import Clock
 
 __all__ = ["Crew"]
 
-_COMMAND = (sys.executable, "-P", "-m", "medssl.study.launch.worker")  # -P: what lies in this folder is no module
-_PATIENCE = 0.5  # seconds between two looks at what has changed
-_GRACE = 5.0  # seconds that a worker has to end when it is asked to
+_COMMAND = (
+    sys.executable,
+    "-P",
+    "-m",
+    "medssl.study.launch.worker",
+)  # -P: do not import modules from the current folder
+_PATIENCE = 0.5  # seconds between two checks for changes
+_GRACE = 5.0  # seconds that a worker has to end after it is asked to
 
 
 @dataclass
 class _Work:
-    """A cell at work."""
+    """A running cell."""
 
     cell: Cell
     process: subprocess.Popen[str]
     log: Path
     epochs: int = 0
-    said: str = ""  # the last word: done, failed, busy
+    said: str = ""  # the last event: done, failed, busy
     message: str = ""
 
 
 class Crew:
-    """Carries out cells, each in a process of its own.
+    """Runs cells, each in its own process.
 
-    What is known of a cell lies in its run directory alone: a finished one is passed over, one that was interrupted
-    goes on, one that another process works on is waited for. Cells that share their pre-training are never at work at
-    the same time, so that the second finds the first one's encoder.
+    The run directory alone determines the state of a cell: a finished cell is skipped, an interrupted one continues,
+    and one that another process is running is waited for. Cells that share their pre-training never run at the same
+    time, so that the second finds the encoder of the first.
 
     Args:
-        cells: In the order in which they are to be begun.
+        cells: The cells, in the order in which they should start.
         place: Where runs read and write.
         catalog_file: The user's own catalogue.
-        jobs: Cells at a time.
-        clock: Knows what earlier runs took.
-        listener: Hears what is going on.
+        jobs: Number of cells to run at the same time.
+        clock: Knows the times of earlier runs.
+        listener: Receives progress events.
         changed: Called with all outcomes whenever one has changed.
     """
 
@@ -80,7 +85,7 @@ class Crew:
         self._waiting: set[str] = set()
 
     def run(self) -> list[CellOutcome]:
-        """Carry out every cell that is not finished; return what became of each.
+        """Run every cell that is not finished; return the outcome of each.
 
         Raises:
             MedsslError: The study's folder cannot be written to.
@@ -115,7 +120,7 @@ class Crew:
                     self._waiting.add(cell.recipe.slug)
                     self._listener.wait(cell)
             elif cell.recipe.slug in self._waiting and self._directory(cell).result.exists():
-                self._settle(CellOutcome(cell, "done"))  # by the process that was waited for
+                self._settle(CellOutcome(cell, "done"))  # by the process that this one waited for
                 self._listener.end(self._outcomes[cell.recipe.slug])
             elif cell.recipe.pretraining_hash not in busy:
                 self._waiting.discard(cell.recipe.slug)
@@ -149,7 +154,7 @@ class Crew:
                 text=True,
                 encoding="utf-8",
                 env=self._environment(),
-                start_new_session=True,  # Ctrl-C reaches this process alone, which then stops its workers
+                start_new_session=True,  # Ctrl-C reaches only this process, which then stops its workers
             )
         self._pending.remove(cell)
         self._working[cell.recipe.slug] = _Work(cell, process, log)
@@ -157,7 +162,7 @@ class Crew:
         threading.Thread(target=self._listen, args=(cell, process), daemon=True).start()
 
     def _environment(self) -> dict[str, str]:
-        """Divide the processor's cores among the workers, and let them find the same medssl."""
+        """Divide the processor's cores among the workers, and make them import the same medssl."""
         wanted = os.environ.get("OMP_NUM_THREADS", "")
         cores = int(wanted) if wanted.isdigit() else os.cpu_count() or 1
         root = str(Path(__file__).parents[3])
@@ -184,7 +189,7 @@ class Crew:
         )
 
     def _listen(self, cell: Cell, process: subprocess.Popen[str]) -> None:
-        """Pass on what a worker says, in a thread; its last event is ours."""
+        """Receive the events of a worker, in a thread; add a last event when it has ended."""
         try:
             with process:  # closes the pipes and waits for the end
                 assert process.stdin is not None
@@ -194,11 +199,11 @@ class Crew:
                 for line in process.stdout:
                     self._events.put((cell.recipe.slug, json.loads(line)))
         except (OSError, ValueError):
-            pass  # the worker is gone: how, its exit status tells
+            pass  # the worker has ended; its exit status says how
         self._events.put((cell.recipe.slug, {"event": "ended", "code": process.wait()}))
 
     def _dismiss(self) -> None:
-        """Stop whatever is at work; each run keeps the epochs it has done."""
+        """Stop all running cells; each run keeps its finished epochs."""
         for work in self._working.values():
             work.process.terminate()
         for work in self._working.values():
@@ -254,11 +259,11 @@ class Crew:
 
 
 def _last_words(code: int, log: Path) -> str:
-    """Say how a process ended that did not say so itself."""
+    """Describe how a process ended that did not report its outcome."""
     how = f"exit status {code}"
     if code < 0:
         how = f"signal {signal.Signals(-code).name}"
-    hint = " Out of memory is the usual cause; try fewer --jobs." if code == -signal.SIGKILL else ""
+    hint = " The usual cause is too little memory; try fewer --jobs." if code == -signal.SIGKILL else ""
     lines = log.read_text(encoding="utf-8", errors="replace").split("\n") if log.exists() else []
     last = next((line.strip() for line in reversed(lines) if line.strip()), "")
     return f"its process ended by {how}.{hint}{' ' + last if last else ''}"

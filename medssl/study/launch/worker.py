@@ -1,7 +1,7 @@
-"""One cell in a process of its own: a job on standard input, one line of JSON per event on standard output.
+"""Runs one cell in a separate process: reads a job from standard input, writes one line of JSON per event.
 
-The parent keeps standard input open for as long as it lives. When it is gone, however it went, the worker ends too:
-nothing goes on unseen, and what the run had written is whole.
+The events go to standard output. The parent process keeps standard input open as long as it lives. When the parent ends
+for any reason, the worker ends too, and the files that the run has written are complete.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ __all__ = ["main"]
 
 
 class _Reporter(Listener):
-    """Turns what a run says into events."""
+    """Turns the progress of a run into events."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -49,7 +49,7 @@ class _Reporter(Listener):
 
 
 def main() -> None:
-    """Carry out one job and exit; 0 whenever the outcome could be told."""
+    """Run one job and exit; the status is 0 if the outcome was reported."""
     reporter = _Reporter(_events())
     job = json.loads(sys.stdin.readline())
     threading.Thread(target=_end_with_parent, daemon=True).start()
@@ -62,18 +62,20 @@ def main() -> None:
     except Exception as error:
         text = " ".join(str(error).split())
         traceback.print_exc()
-        reporter.send("failed", message=f"{type(error).__name__}: {text}. Its traceback is in {LOG} there.")
+        reporter.send(
+            "failed", message=f"{type(error).__name__}: {text}. Its traceback is in {LOG} in the folder of the run."
+        )
 
 
 def _events() -> TextIO:
-    """Take standard output for the events; whatever else is printed goes to standard error."""
+    """Reserve standard output for the events; all other output goes to standard error."""
     stream = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     return stream
 
 
 def _end_with_parent() -> None:
-    while os.read(sys.stdin.fileno(), 1024):  # not sys.stdin.read: its lock would stand in the way of a normal end
+    while os.read(sys.stdin.fileno(), 1024):  # not sys.stdin.read: its lock would block a normal exit
         pass
     os._exit(1)
 

@@ -1,1 +1,1 @@
-"""From finished runs to rows, intervals and tested differences."""
+"""Turns finished runs into rows, confidence intervals and tested differences."""

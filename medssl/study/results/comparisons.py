@@ -1,4 +1,4 @@
-"""Paired differences between rows, tested and corrected for their number."""
+"""Paired differences between rows, tested and corrected for multiple comparisons."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """How one row differs from another on the same test images.
+    """The difference of two rows on the same test images.
 
     Attributes:
         dataset: Name of the dataset.
         evaluator: Name of the evaluator.
-        metric: Name of the metric, one that has a paired test.
+        metric: Name of the metric, which has a paired test.
         first: Key of a row.
         second: Key of another row of the dataset.
-        difference: The first's value less the second's.
-        low: Lower end of the difference's interval; ``None`` where there is none.
+        difference: Value of the first row minus that of the second.
+        low: Lower end of the difference's confidence interval; ``None`` if there is none.
         high: Upper end.
-        p: Of the paired test, before correction.
-        p_adjusted: After Holm's correction over the comparisons of one table.
-        shown: Whether a difference is shown: the corrected test rejects and the interval leaves out zero.
+        p: p-value of the paired test, before correction.
+        p_adjusted: p-value after Holm's correction over the comparisons of one table.
+        shown: Whether the difference is reported: the corrected test is significant, and the interval excludes zero.
     """
 
     dataset: str
@@ -54,20 +54,21 @@ class Comparison:
 
 
 def compare(evidence: Sequence[Evidence], confidence: float) -> list[Comparison]:
-    """Test the differences that a reader will look for.
+    """Test the differences that answer a question of the reader.
 
-    Compared are rows tested on the same images that differ in one thing: in the method (and its weights and options),
-    the batch size, the backbone, the image size, or other settings. A baseline is compared with every method, whatever
-    its batch size. Every metric with a :class:`~medssl.evaluation.metrics.PairedTest` is tested by it, from what each
-    unit contributes to the metric. One table holds all evaluators of a dataset's rows that were tested on the same
-    images with the same share of labels, in one metric; Holm's correction is over all comparisons of one table.
+    Two rows that were tested on the same images are compared if they differ in one thing: the method (with its weights
+    and options), the batch size, the backbone, the image size, or other settings. A baseline is compared with every
+    method at any batch size. A metric is tested with its :class:`~medssl.evaluation.metrics.PairedTest`, from the
+    contribution of each unit to the metric. One table contains, for one metric, all evaluators of those rows of a
+    dataset that were tested on the same images with the same fraction of labels. Holm's correction covers all
+    comparisons of one table.
 
-    The test asks about other patients and takes the trained models as given; the interval also draws seeds. A
-    difference counts as shown only where both say so.
+    The test refers to other patients and treats the trained models as given; the interval also covers other seeds. A
+    difference is reported only if both agree.
 
     Args:
-        evidence: Of each row.
-        confidence: One minus the level of the tests, and that of the intervals.
+        evidence: Evidence of each row.
+        confidence: Level of the confidence intervals; the level of the tests is one minus this value.
     """
     tables: dict[Any, list[Evidence]] = defaultdict(list)
     for item in evidence:
@@ -90,7 +91,7 @@ def _corrected(table: Sequence[Comparison], level: float) -> Iterator[Comparison
 
 
 def _table(items: Sequence[Evidence], metric: PredictionMetric, confidence: float) -> list[Comparison]:
-    """Compare every pair that asks a question, uncorrected."""
+    """Compare every pair of rows that answers a question, without correction."""
     shares = {item.row.key: _contributions(item, metric) for item in items}
     found, differences = [], []
     for first, second in _pairs(items):
@@ -98,7 +99,7 @@ def _table(items: Sequence[Evidence], metric: PredictionMetric, confidence: floa
         for evaluator in first.row.scores:
             if evaluator in own and evaluator in other:
                 apart = own[evaluator] - other[evaluator]
-                if metric.test is PairedTest.EXACT:  # whole numbers: the sum over all pairs of seeds
+                if metric.test is PairedTest.EXACT:  # must be integers: the sum over all pairs of seeds
                     apart = own[evaluator] * len(second.predictions) - other[evaluator] * len(first.predictions)
                 differences.append(sum_by_unit(apart[:, None], first.predictions[0].unit)[:, 0])
                 found.append(_comparison(first, second, evaluator, metric.name, confidence))
@@ -107,7 +108,7 @@ def _table(items: Sequence[Evidence], metric: PredictionMetric, confidence: floa
 
 
 def _contributions(item: Evidence, metric: PredictionMetric) -> Mapping[str, Array]:
-    """Return, by evaluator, what each sample contributes to the metric ``(n,)``: mean over seeds, of integers the sum.
+    """Return, by evaluator, each sample's contribution ``(n,)`` to the metric: mean over seeds, for integers the sum.
 
     Evaluators without the metric are left out.
     """
@@ -120,7 +121,7 @@ def _contributions(item: Evidence, metric: PredictionMetric) -> Mapping[str, Arr
 
 
 def _has(item: Evidence, evaluator: str, metric: str) -> bool:
-    """Whether a row has this metric by this evaluator, and the predictions behind it."""
+    """Whether a row has this metric by this evaluator, and its predictions are available."""
     estimate = item.row.scores.get(evaluator, {}).get(metric)
     measured = estimate is not None and estimate.value is not None
     return measured and all(evaluator in part.proba for part in item.predictions)

@@ -1,4 +1,4 @@
-"""Every metric of a row with its interval and its spread over seeds."""
+"""Computes every metric of a row with its confidence interval and its spread over seeds."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from medssl.study.results.statistics import draw_seeds, spread
 
 __all__ = ["Evidence", "estimate"]
 
-_SEED = 0  # of the resamples of test units: one for all rows, so that their differences are paired
+_SEED = 0  # of the resamples of test units; the same for all rows, so that their differences are paired
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Evidence:
-    """What comparisons of a row with another are made from.
+    """The data from which a row is compared with others.
 
     Attributes:
         row: The row, with its scores.
-        predictions: One for each seed, on the same n test images.
-        draws: By evaluator and metric, ``(B,)``: the mean over seeds in each resample of units and seeds.
+        predictions: Predictions of each seed, all on the same n test images.
+        draws: ``(B,)`` by evaluator and metric: the mean over seeds in each resample of units and seeds.
     """
 
     row: Row
@@ -39,15 +39,16 @@ class Evidence:
 
     @property
     def ids(self) -> tuple[str, ...]:
-        """The test images."""
+        """Ids of the test images."""
         return self.predictions[0].ids if self.predictions else ()
 
 
 def estimate(row: Row, resamples: int) -> Evidence:
     """Compute a row's scores.
 
-    A single run keeps the values and intervals of its ``result.json``. Several seeds give the mean of theirs, with
-    :func:`~medssl.study.results.statistics.draw_seeds`' interval. Folds of one seed are pooled and scored together.
+    A single run keeps the values and intervals of its ``result.json``. For several seeds, the value is the mean and the
+    interval that of :func:`~medssl.study.results.statistics.draw_seeds`. Folds of one seed are pooled and scored
+    together.
 
     Args:
         row: Its runs.
@@ -77,7 +78,7 @@ def _pooled(folds: Sequence[RunResult]) -> Predictions | None:
 def _comparable(
     seeds: list[list[RunResult]], predictions: list[Predictions | None]
 ) -> tuple[list[list[RunResult]], list[Predictions | None], tuple[str, ...]]:
-    """Keep the seeds that were tested on the most images; those that lack a fold wait until it is there."""
+    """Keep the seeds that were tested on the most images; a seed is left out until all its folds are complete."""
     known = [part for part in predictions if part is not None]
     if len(known) < len(seeds):
         return seeds, predictions, ()
@@ -145,7 +146,7 @@ def _one(
 def _value(
     folds: Sequence[RunResult], seed: int, predictions: Sequence[Predictions], name: str, metric: str
 ) -> float | None:
-    """One seed's value: of its only run, or of the pooled predictions of its folds."""
+    """Return the value of one seed: from its only run, or from the pooled predictions of its folds."""
     if len(folds) == 1:
         value = folds[0].evaluations[name][metric]["value"]
         return None if value is None else float(value)

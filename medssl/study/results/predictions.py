@@ -1,4 +1,4 @@
-"""What a run predicted for each test image, read back; folds of one seed are put together."""
+"""Reads the predictions of a run for each test image, and pools the folds of one seed."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 @dataclass(frozen=True, kw_only=True)
 class Predictions:
-    """Predictions for n test images of which something is known, in the order of their ids.
+    """Predictions for n test images with at least partly known truth, in the order of their ids.
 
     Attributes:
-        target: What was predicted.
+        target: The target that was predicted.
         ids: Sample ids.
-        y: Truth of n samples, as the target encodes it.
-        group: n groups; an image without a group is one of its own.
-        proba: By evaluator, ``(n, O)``.
-        folds: How many runs it takes to test every image once; ``None`` for a split without folds.
+        y: Truth of the n samples, as the target encodes it.
+        group: Groups of the n samples; an image without a group forms its own.
+        proba: Predictions by evaluator, ``(n, O)``.
+        folds: Number of runs that together test every image once; ``None`` for a split without folds.
     """
 
     target: Target
@@ -47,12 +47,12 @@ class Predictions:
         return units
 
     def scored(self, evaluator: str) -> Scored:
-        """Return truth and predictions of one evaluator, for its metrics."""
+        """Return truth and predictions of one evaluator, from which its metrics are computed."""
         return Scored(self.target, self.y, self.proba[evaluator])
 
 
 def read_predictions(run: RunResult) -> Predictions | None:
-    """Read ``predictions.npz`` with the groups of ``splits.json``; ``None`` where the run has left none.
+    """Read ``predictions.npz`` with the groups of ``splits.json``; ``None`` if the run has no predictions.
 
     Raises:
         CheckpointError: A file is damaged.
@@ -101,9 +101,10 @@ def make_predictions(
 
 
 def pool(folds: Sequence[Predictions]) -> Predictions:
-    """Put the predictions of several folds together, as if one run had been tested on all of their images.
+    """Pool the predictions of several folds, as if one run had been tested on all of their images.
 
-    A metric of the pool is no mean of the folds' metrics: a fold may lack a class, or hold one hard patient.
+    A metric of the pool is not the mean of the folds' metrics: a fold may lack a class, or contain one difficult
+    patient.
     """
     if len(folds) == 1:
         return folds[0]

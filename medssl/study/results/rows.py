@@ -1,4 +1,4 @@
-"""Runs become rows: those that differ in nothing but their seed or fold stand in one row of a table."""
+"""Groups runs into rows of a table: runs that differ only in seed or fold form one row."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from medssl.results.directory import RunResult
 
 __all__ = ["Estimate", "Fact", "Row", "group_rows", "repeats"]
 
-# what the curves of a report run over
+# the values on the x-axis of a report's curves
 _OF_A_CURVE = ("batch_size", "label_fraction")
 _KEYS_OF_A_CURVE = ("train.batch_size", "split.label_fraction")
-# where a recipe says which repetition it is: seeds of everything random, and the fold that was left out
+# the settings that identify a repetition: the seeds, and the fold that is the test part
 _REPEATED = (("seed",), ("split", "label_seed"), ("split", "fold"))
 
 
@@ -26,11 +26,11 @@ class Estimate:
     """One metric of one row.
 
     Attributes:
-        value: Mean over seeds; ``None`` where the metric is not defined.
-        low: Lower end of the interval (:mod:`medssl.study.results.statistics`); ``None`` where there is none.
+        value: Mean over seeds; ``None`` if the metric is not defined.
+        low: Lower end of the confidence interval (:mod:`medssl.study.results.statistics`); ``None`` if there is none.
         high: Upper end.
-        std: Standard deviation over seeds (n - 1 in its denominator); ``None`` for one seed.
-        runs: Seeds that the mean is over; folds of one seed are pooled and count once.
+        std: Standard deviation over seeds (denominator n - 1); ``None`` for one seed.
+        runs: Number of seeds in the mean; the folds of one seed are pooled and count once.
     """
 
     value: float | None
@@ -60,19 +60,19 @@ class Row:
         dataset: Name of the dataset.
         method: Name of the method.
         batch_size: Images per step of pre-training.
-        split: Protocol.
-        label_fraction: Share of the training labels that the evaluators saw, 0 to 1.
-        backbone: A timm model name.
-        image_size: Side of a view in pixels.
-        init: Weights that pre-training started from; ``None``: random ones.
+        split: Protocol of the split.
+        label_fraction: Fraction of the training labels that the evaluators saw, 0 to 1.
+        backbone: Name of a timm model.
+        image_size: Side length of a view in pixels.
+        init: Initial weights of pre-training; ``None``: random weights.
         recipe: Name of the catalogue's recipe.
-        baseline: Whether other methods are to be measured against this one.
+        baseline: Whether other methods are to be compared with this one.
         runs: The finished runs, by seed and fold.
         key: Identity among the rows of a dataset. Readers are shown :attr:`label`.
         facts: What tells the row from others of its dataset beside its method.
         scores: Estimates by evaluator and metric.
-        variant: Name of the rows that look alike in figures: they differ in batch size and share of the labels alone.
-        notes: What the reader of this row must know.
+        variant: Name shared by rows that differ only in batch size and fraction of labels; figures show them alike.
+        notes: Remarks that the reader of this row must know.
     """
 
     dataset: str
@@ -103,10 +103,10 @@ class Row:
 
 
 def group_rows(results: Sequence[RunResult], catalog: Catalog) -> list[Row]:
-    """Sort results into rows without scores, in the order in which the first run of each was given.
+    """Group results into rows without scores, in the order in which the first run of each row was given.
 
-    A run that was made twice (same recipe, same images) counts once; where nothing was trained, whatever its settings
-    for training are.
+    A run that was made twice (same recipe, same images) counts once. If nothing was trained, runs that differ only in
+    their training settings are the same run.
 
     Args:
         results: Finished runs.
@@ -120,7 +120,7 @@ def group_rows(results: Sequence[RunResult], catalog: Catalog) -> list[Row]:
 
 
 def repeats(row: Row) -> list[list[RunResult]]:
-    """The runs of a row by seed: one list of folds each."""
+    """Return the runs of a row by seed: one list of folds for each seed."""
     found: dict[tuple[Any, ...], list[RunResult]] = {}
     for run in row.runs:
         found.setdefault(_repetition(run)[:2], []).append(run)
@@ -128,12 +128,12 @@ def repeats(row: Row) -> list[list[RunResult]]:
 
 
 def _images(result: RunResult) -> str:
-    """Identify the decoded images: one dataset name may stand for several folders."""
+    """Identify the decoded images, because one dataset name may be used for several folders."""
     return str(result.values["data"].get("store", {}).get("key", ""))
 
 
 def _settings(result: RunResult) -> dict[str, Any]:
-    """The recipe without what tells one repetition from another, and without what had no effect."""
+    """Return the recipe without the settings that identify a repetition, and without those that had no effect."""
     settings = json.loads(json.dumps(result.values["recipe"]))
     settings.pop("hash", None)
     settings.get("evaluate", {}).pop("baseline", None)
@@ -172,7 +172,7 @@ def _row(runs: Sequence[RunResult], catalog: Catalog) -> Row:
 
 
 def _is_baseline(values: Mapping[str, Any], catalog: Catalog) -> bool:
-    """What the catalogue calls one, and whatever is trained with labels."""
+    """Whether the method is a baseline: the catalogue says so, or it is trained with labels."""
     marked = bool(catalog.entry(METHOD.name, str(values["method"])).get("baseline"))
     return marked or bool(values["pretrain"].get("uses_labels"))
 
@@ -181,7 +181,7 @@ def _is_baseline(values: Mapping[str, Any], catalog: Catalog) -> bool:
 
 
 def _labelled(rows: Sequence[Row]) -> list[Row]:
-    """Give every row the facts that make its label unique among its dataset's."""
+    """Give each row the facts that make its label unique within its dataset."""
     named = []
     for row in rows:
         facts = tuple(_distinctions(row, [other for other in rows if other.dataset == row.dataset]))
@@ -192,7 +192,7 @@ def _labelled(rows: Sequence[Row]) -> list[Row]:
         alike = [other for other in named if (other.dataset, other.label) == (row.dataset, row.label)]
         more = [*_other_settings(row, alike), *_other_evaluators(row, alike)]
         same = [o for o in alike if [*_other_settings(o, alike), *_other_evaluators(o, alike)] == more]
-        if len(same) > 1:  # nothing to be seen in their settings: they were made of other images
+        if len(same) > 1:  # their settings are equal: they used other images
             more.append(Fact("data", f"data {same.index(row) + 1}"))
         curves = [other for other in named if (other.dataset, other.variant) == (row.dataset, row.variant)]
         variant = [row.variant, *(fact.text for fact in _other_settings(row, curves, besides=_KEYS_OF_A_CURVE))]
@@ -202,7 +202,7 @@ def _labelled(rows: Sequence[Row]) -> list[Row]:
 
 
 def _distinctions(row: Row, others: Sequence[Row]) -> Iterator[Fact]:
-    """Name the row's value of each field in which rows of its dataset differ; batch size where something is trained."""
+    """Yield the row's value of each field in which rows of its dataset differ; batch size only if it was trained."""
     for name, text in (
         ("init", f"from {Path(row.init).stem}" if row.init else ""),
         ("backbone", row.backbone),
@@ -217,9 +217,9 @@ def _distinctions(row: Row, others: Sequence[Row]) -> Iterator[Fact]:
 
 
 def _other_settings(row: Row, alike: Sequence[Row], besides: Collection[str] = ()) -> list[Fact]:
-    """Name the settings in which rows with one label differ, ``besides`` some.
+    """List the settings in which rows with the same label differ, except those in ``besides``.
 
-    A setting that only some of them have (a field of the views that was changed) is named where it is.
+    A setting that only some rows have (a view field that was changed) is listed for these rows.
     """
     settings = [dict(_flat(_settings(other.runs[0]))) for other in alike]
     own = settings[alike.index(row)]
@@ -228,19 +228,21 @@ def _other_settings(row: Row, alike: Sequence[Row], besides: Collection[str] = (
         for key, value in own.items()
         if key not in besides
         and any(other.get(key) != value for other in settings)
-        and (not key.startswith("evaluators.") or all(key in other for other in settings))  # else named as a whole
+        and (
+            not key.startswith("evaluators.") or all(key in other for other in settings)
+        )  # otherwise the whole evaluator is named
     ]
 
 
 def _other_evaluators(row: Row, alike: Sequence[Row]) -> list[Fact]:
-    """Name the evaluators of a row where rows with one label have different ones."""
+    """Name the evaluators of a row if rows with the same label have different evaluators."""
     evaluators = [" ".join(other.runs[0].evaluations) for other in alike]
     own = Fact("evaluators", f"by {evaluators[alike.index(row)]}")
     return [own] if len(set(evaluators)) > 1 else []
 
 
 def _short_name(key: str) -> str:
-    """The last part of a setting's name; ``split.seed`` is not the seed."""
+    """Return the last part of a setting's name; ``split.seed`` is kept whole, because it is not the seed."""
     return key.replace(".", " ") if key.startswith("split.") else key.rpartition(".")[2]
 
 

@@ -1,9 +1,9 @@
-"""Intervals and tests over groups, seeds and tables.
+"""Confidence intervals and tests over groups, seeds and tables.
 
-The unit of everything here is the group (patient, slide): two images of one patient are not two observations. Where no
-groups are known, each image is a unit of its own.
+All functions treat the group (patient, slide) as the unit, because two images of one patient are not independent. If no
+groups are known, each image is a unit.
 
-Legend: n samples, U units, R seeds, B resamples, M comparisons.
+Notation: n samples, U units, R seeds, B resamples, M comparisons.
 """
 
 from __future__ import annotations
@@ -26,24 +26,24 @@ __all__ = [
     "sum_by_unit",
 ]
 
-FLIPS = 20_000  # smallest p 5e-5: enough for Holm's correction over a thousand comparisons at 0.05
+FLIPS = 20_000  # smallest p-value 5e-5: sufficient for Holm's correction over a thousand comparisons at 0.05
 
 _CHUNK = 2**21  # signs held at a time, 16 MiB
-_TIES = 1e-9  # sums that differ by rounding alone count as equal
+_TIES = 1e-9  # sums that differ only by rounding count as equal
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
 
 def implied_interval(accuracy: float, test_size: int, confidence: float = 0.95) -> tuple[float, float]:
-    """Return the interval that a published accuracy has by the size of its test part alone.
+    """Return the confidence interval of a published accuracy that follows from the size of its test part.
 
-    Wilson's score interval (Wilson 1927, J. Am. Stat. Assoc. 22, 209-212), which takes the test images as independent:
-    where several are of one patient, the true interval is wider.
+    Wilson's score interval (Wilson 1927, J. Am. Stat. Assoc. 22, 209-212). It treats the test images as independent; if
+    several images are of one patient, the true interval is wider.
 
     Args:
-        accuracy: 0 to 1.
-        test_size: Images it was measured on.
-        confidence: Of the interval.
+        accuracy: Accuracy, 0 to 1.
+        test_size: Number of test images.
+        confidence: Level of the confidence interval.
     """
     z = NormalDist().inv_cdf((1 + confidence) / 2)
     shrink = 1 + z**2 / test_size
@@ -53,21 +53,21 @@ def implied_interval(accuracy: float, test_size: int, confidence: float = 0.95) 
 
 
 def spread(values: Sequence[float]) -> float | None:
-    """Return the standard deviation with n - 1 in its denominator; ``None`` for a single value."""
+    """Return the standard deviation with denominator n - 1; ``None`` for a single value."""
     return float(np.std(values, ddof=1)) if len(values) > 1 else None
 
 
 def draw_seeds(draws: Array, seed: int) -> Array:
-    """Average over seeds drawn with replacement, one set of seeds for each resample of the test part.
+    """Average over seeds that are drawn with replacement, one set of seeds for each resample of the test part.
 
-    With resamples of the test units that all seeds share, this is the pigeonhole bootstrap of a table whose rows are
-    seeds and whose columns are test units (Owen 2007, Ann. Appl. Stat. 1(2), 386-411): rows and columns are drawn
-    independently. It covers the chance in training and the chance in the choice of patients, and errs on the wide side
-    for the part that the two share. Two or three seeds say little about other seeds, whatever the method.
+    With resamples of test units that all seeds share, this is the pigeonhole bootstrap of a table whose rows are seeds
+    and whose columns are test units (Owen 2007, Ann. Appl. Stat. 1(2), 386-411): rows and columns are drawn
+    independently. It covers the randomness of training and of the choice of patients. It is conservative for the part
+    that both share. With two or three seeds, no method can say much about other seeds.
 
     Args:
-        draws: ``(R, B)`` a metric of each seed in each resample of the test units.
-        seed: Of the draw.
+        draws: ``(R, B)``, the metric of each seed in each resample of the test units.
+        seed: Seed of the draw.
 
     Returns:
         ``(B,)``.
@@ -86,19 +86,19 @@ def sum_by_unit(values: Array, units: Array) -> Array:
 
 
 def sign_flip_exact(differences: Array) -> float:
-    """Test whether two methods are equally often right, over all ways to swap them unit by unit.
+    """Test whether two methods are equally often right, by swapping them unit by unit in all possible ways.
 
-    If they are, a unit's difference could as well have had the other sign. The p-value is the share of the 2^U
-    assignments of signs whose sum is at least as far from zero as the one that was seen (Fisher 1935, The Design of
-    Experiments, sec. 21), counted exactly by convolution. For single runs on units of one image it is McNemar's exact
-    test (McNemar 1947, Psychometrika 12, 153-157). The trained models are taken as they are: the chance in training
-    enters through the seeds that the differences were summed over, and no other way.
+    If they are equally often right, the difference of each unit could have had the other sign. The p-value is the share
+    of the 2^U assignments of signs whose sum is at least as far from zero as the observed sum (Fisher 1935, The Design
+    of Experiments, sec. 21), counted exactly by convolution. For single runs on units of one image it is McNemar's
+    exact test (McNemar 1947, Psychometrika 12, 153-157). The trained models are treated as given: the randomness of
+    training is included only through the seeds over which the differences are summed.
 
     Args:
-        differences: ``(U,)`` integers: how much oftener the first is right.
+        differences: ``(U,)`` integers: how many more times the first method is right.
 
     Returns:
-        The two-sided p-value; 1 where no unit differs.
+        The two-sided p-value; 1 if no unit differs.
     """
     sizes = np.abs(differences[differences != 0]).astype(np.int64)
     if not len(sizes):
@@ -118,15 +118,15 @@ def sign_flip_exact(differences: Array) -> float:
 
 
 def sign_flip_sampled(differences: Array, seed: int = 0, flips: int = FLIPS) -> Array:
-    """Do the same for differences that are no small integers, with random signs.
+    """Do the same for differences that are not small integers, with random signs.
 
-    Every column sees the same signs. The p-value counts the observed signs among the drawn ones, so it is never zero
+    All columns use the same signs. The p-value counts the observed signs among the drawn ones, so it is never zero
     (Phipson & Smyth 2010, Stat. Appl. Genet. Mol. Biol. 9(1), 39, sec. 2).
 
     Args:
-        differences: ``(U, M)``, a sum over units being the difference of a metric.
-        seed: Of the signs.
-        flips: Assignments drawn.
+        differences: ``(U, M)``; the sum over units is the difference of a metric.
+        seed: Seed of the signs.
+        flips: Number of sign assignments drawn.
 
     Returns:
         ``(M,)`` two-sided p-values.
@@ -143,18 +143,18 @@ def sign_flip_sampled(differences: Array, seed: int = 0, flips: int = FLIPS) -> 
 
 
 def normal_test(difference: float, shares: Array) -> float:
-    """Test a difference whose error is a sum of many small parts, one for each unit.
+    """Test a difference whose error is the sum of many small parts, one for each unit.
 
-    Parts of one unit are summed before they are squared, as Obuchowski 1997 (Biometrics 53, 567-578) does for AUROCs of
-    clustered data: images of one patient are not independent. The sum is normal for many units only, so the p-value is
-    never below 2^(1 - U), the least that a test which flips signs can say of so few.
+    The parts of one unit are summed before they are squared, as in Obuchowski 1997 (Biometrics 53, 567-578) for AUROCs
+    of clustered data, because images of one patient are not independent. The sum is normally distributed only for many
+    units. Therefore the p-value is never below 2^(1 - U), the smallest p-value of a sign-flip test with U units.
 
     Args:
-        difference: As it was seen.
-        shares: ``(U,)``, each unit's part of its error.
+        difference: The observed difference.
+        shares: ``(U,)``, the part of each unit in its error.
 
     Returns:
-        The two-sided p-value; 1 where nothing differs.
+        The two-sided p-value; 1 if nothing differs.
     """
     deviation = float(np.sqrt(np.square(shares).sum()))
     p = math.erfc(abs(difference) / deviation / math.sqrt(2)) if deviation > 0 else 1.0
@@ -162,10 +162,10 @@ def normal_test(difference: float, shares: Array) -> float:
 
 
 def holm(p: Sequence[float]) -> list[float]:
-    """Adjust p-values for their number by Holm's step-down method (Holm 1979, Scand. J. Stat. 6, 65-70).
+    """Adjust p-values for multiple comparisons by Holm's step-down method (Holm 1979, Scand. J. Stat. 6, 65-70).
 
-    Comparing an adjusted value with alpha keeps the chance of any false rejection below alpha, however the tests
-    depend on each other.
+    If adjusted values are compared with alpha, the probability of any false rejection is at most alpha, for any
+    dependence between the tests.
     """
     values = np.asarray(p, dtype=np.float64)
     order = np.argsort(values, kind="stable")

@@ -1,4 +1,4 @@
-"""What a study found: rows with intervals, differences that were tested, and published numbers to set beside them."""
+"""The results of a study: rows with confidence intervals, tested differences, and published numbers to compare with."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ __all__ = ["Comparison", "Estimate", "PublishedCell", "Row", "Summary", "summari
 
 @dataclass(frozen=True, kw_only=True)
 class PublishedCell:
-    """One number of a publication.
+    """One published number.
 
     Attributes:
         method: Name of the method.
-        batch_size: Of its pre-training; ``None`` where the publication does not say.
+        batch_size: Batch size of its pre-training; ``None`` if the publication does not state it.
         evaluator: Name of the evaluator.
         metric: ``accuracy`` or ``f1_weighted``.
         value: As published.
-        low: Lower end of the interval that the size of its test part implies; ``None`` where that is not known.
+        low: Lower end of the interval that follows from the size of its test part; ``None`` if the size is unknown.
         high: Upper end.
-        source: Where it stands.
+        source: Publication and place.
     """
 
     method: str
@@ -43,13 +43,13 @@ class PublishedCell:
 
 @dataclass(frozen=True, kw_only=True)
 class Summary:
-    """What a study found.
+    """The results of a study.
 
     Attributes:
-        rows: In the order in which the runs were given.
+        rows: Rows, in the order in which the runs were given.
         comparisons: Paired differences between rows of one dataset, tested.
         published: Published numbers by dataset.
-        confidence: Of every interval; a difference is shown at one minus this.
+        confidence: Level of every confidence interval; the level of the tests is one minus this value.
     """
 
     rows: tuple[Row, ...]
@@ -59,11 +59,11 @@ class Summary:
 
 
 def summarise(results: Sequence[RunResult], catalog: Catalog | None = None) -> Summary:
-    """Put finished runs together.
+    """Summarise finished runs.
 
     Args:
         results: Finished runs, of one study or of several.
-        catalog: Baselines and published numbers; ``None``: medssl's own.
+        catalog: Provides baselines and published numbers; ``None``: medssl's own.
 
     Raises:
         CheckpointError: A run's predictions are damaged, or the runs have intervals of different confidence.

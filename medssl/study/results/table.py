@@ -1,4 +1,4 @@
-"""A summary as rows of text, for a terminal, and as plain values, for JSON."""
+"""Writes a summary as rows of text for a terminal, and as plain values for JSON."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ NOT_SHOWN = "no difference shown"
 
 
 def lead(summary: Summary, dataset: str) -> tuple[str, str]:
-    """Return name and title of the metric that the rows of a dataset are compared by; both ``""`` without any."""
+    """Return name and title of the metric by which the rows of a dataset are compared; both ``""`` if there is none."""
     rows = [row for row in summary.rows if row.dataset == dataset]
     facts = rows[0].runs[0].metrics
     every = [scores for row in rows for scores in row.scores.values()]
@@ -26,11 +26,11 @@ def lead(summary: Summary, dataset: str) -> tuple[str, str]:
 
 
 def score_rows(summary: Summary, dataset: str, metric: str) -> list[list[str]]:
-    """One row per method, one column per evaluator, the header first.
+    """Return one row per method and one column per evaluator; the first row is the header.
 
     Args:
-        summary: What was found.
-        dataset: One table holds one dataset.
+        summary: The results of the study.
+        dataset: The dataset of the table.
         metric: Name of the metric.
     """
     rows = [row for row in summary.rows if row.dataset == dataset]
@@ -44,16 +44,17 @@ def score_rows(summary: Summary, dataset: str, metric: str) -> list[list[str]]:
 
 
 def estimate_rows(row: Row) -> list[list[str]]:
-    """One row per metric, one column per evaluator, the header first: everything about one row of a study."""
+    """Return one row per metric and one column per evaluator, for one row of a study; the first row is the header."""
     names = list(row.scores)
     metrics = dict.fromkeys(metric for name in names for metric in row.scores[name])
     return [["", *names], *([m, *(_estimate_text(row.scores[n].get(m)) for n in names)] for m in metrics)]
 
 
 def difference_rows(summary: Summary, dataset: str, metric: str) -> list[list[str]]:
-    """How every method differs from the best baseline, by evaluator, the header first; empty without a baseline.
+    """Return the difference of every method from the best baseline, by evaluator, with a header row.
 
-    The best baseline is the one that scored best on the test part: a choice that favours the baseline.
+    Empty without a baseline.
+    The best baseline is the one with the best score on the test part, a choice that favours the baseline.
     """
     rows = [row for row in summary.rows if row.dataset == dataset]
     names = _evaluators(rows)
@@ -71,7 +72,7 @@ def difference_rows(summary: Summary, dataset: str, metric: str) -> list[list[st
 
 
 def best_baseline(rows: Sequence[Row], evaluator: str, metric: str, label_fraction: float) -> Row | None:
-    """Return the baseline with the best value among those with this share of labels; ``None`` without any."""
+    """Return the baseline with the best value at this fraction of labels; ``None`` if there is no baseline."""
     found = []
     for row in rows:
         estimate = row.scores.get(evaluator, {}).get(metric)
@@ -84,7 +85,7 @@ def best_baseline(rows: Sequence[Row], evaluator: str, metric: str, label_fracti
 
 
 def summary_values(summary: Summary) -> dict[str, Any]:
-    """Return a summary as what JSON can hold; runs are named by their directories."""
+    """Return a summary as values for JSON; runs are identified by their directories."""
     rows = []
     for row in summary.rows:
         scores = {name: {m: asdict(e) for m, e in metrics.items()} for name, metrics in row.scores.items()}
@@ -99,7 +100,7 @@ def summary_values(summary: Summary) -> dict[str, Any]:
 
 
 def _evaluators(rows: Sequence[Row]) -> list[str]:
-    """The evaluators that recipes name, in their order; what one reports beside itself is left to the report."""
+    """Return the evaluators that recipes name, in their order; additional outcomes appear only in the report."""
     named = [str(choice["plugin"]) for row in rows for choice in row.runs[0].values["recipe"]["evaluators"]]
     scored = {name for row in rows for name in row.scores}
     return [name for name in dict.fromkeys(named) if name in scored]

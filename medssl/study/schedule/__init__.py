@@ -1,1 +1,1 @@
-"""A study from its plan to its summary: state, order and remaining time."""
+"""Runs a study: state, order and remaining time."""

@@ -1,4 +1,4 @@
-"""A study from its plan to its summary."""
+"""Runs a study from its plan to its summary."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ __all__ = ["Study", "bench", "carry_out"]
 
 @dataclass(frozen=True)
 class Study:
-    """A study that was carried out, as far as it went.
+    """A study after it was run, complete or not.
 
     Attributes:
-        outcomes: What became of each cell.
-        results: Of the cells that are done.
-        catalog: Names its baselines and published numbers.
+        outcomes: Outcome of each cell.
+        results: Results of the finished cells.
+        catalog: Provides its baselines and published numbers.
     """
 
     outcomes: Sequence[CellOutcome]
@@ -42,7 +42,7 @@ class Study:
 
     @cached_property
     def summary(self) -> Summary:
-        """Rows, tested differences, published numbers."""
+        """Rows, tested differences and published numbers."""
         return summarise(self.results, self.catalog)
 
     @property
@@ -61,19 +61,19 @@ def bench(
     settings: Sequence[Mapping[str, Any]] = (),
     **varied: Any,
 ) -> Study:
-    """Carry out a study; what ``medssl bench`` does. The same call again goes on where it stopped.
+    """Run a study, as ``medssl bench`` does. Call it again with the same arguments to continue.
 
     Args:
         plan: A plan, the name of one in the catalogue, or a YAML file.
         place: Where to read and write.
-        jobs: Cells at a time.
-        catalog: A catalogue file of the user's own, merged over medssl's.
-        listener: Hears what is going on.
-        settings: Recipe layers over the plan's settings, weakest first: ``[{"train": {"epochs": 30}}]``.
-        **varied: Keys of a plan that take the place of its own: ``methods=[...], datasets=[...], seeds=3``.
+        jobs: Number of cells to run at the same time.
+        catalog: The user's own catalogue file, merged into medssl's.
+        listener: Receives progress events.
+        settings: Recipe layers above the plan's settings, weakest first: ``[{"train": {"epochs": 30}}]``.
+        **varied: Keys of a plan that replace its own: ``methods=[...], datasets=[...], seeds=3``.
 
     Raises:
-        MedsslError: The plan cannot be carried out at all. A cell that fails is an outcome instead.
+        MedsslError: The study as a whole cannot be run. The failure of a single cell is an outcome instead.
     """
     known = load_catalog(catalog)
     chosen = plan if isinstance(plan, Plan) else read_plan(plan, known) if plan is not None else Plan()
@@ -96,20 +96,20 @@ def carry_out(
     catalog_file: Path | None = None,
     listener: StudyListener | None = None,
 ) -> Study:
-    """Carry out the cells of a plan.
+    """Run the cells of a plan.
 
     Args:
-        plan: What varies; written down.
-        cells: What :func:`~medssl.study.grid.expand` made of it.
-        catalog: Holds the published numbers.
-        layers: Recipe layers over the plan's settings; written down too.
+        plan: The values that vary; written to ``study.json``.
+        cells: The cells of the plan, from :func:`~medssl.study.grid.expand`.
+        catalog: Provides the published numbers.
+        layers: Recipe layers above the plan's settings; written to ``study.json`` too.
         place: Where to read and write.
-        jobs: Cells at a time.
-        catalog_file: A catalogue of the user's own, for the workers.
-        listener: Hears what is going on.
+        jobs: Number of cells to run at the same time.
+        catalog_file: The user's own catalogue, for the workers.
+        listener: Receives progress events.
 
     Raises:
-        MedsslError: The study's folder cannot be written to, or holds results of other images.
+        MedsslError: The study's folder cannot be written to, or contains results of other images.
     """
     RunDirectory(place.output).make()
     if not place.force:
@@ -130,7 +130,7 @@ def carry_out(
 
 
 def _require_origins(cells: Sequence[Cell], catalog: Catalog, place: Place) -> None:
-    """Refuse a folder with results of other images: one table would hold both."""
+    """Refuse a folder with results of other images, because one table would mix both."""
     sources: dict[str, DataOrigin | None] = {}
     for recipe in (cell.recipe for cell in cells):
         result = _finished(RunDirectory(place.output / recipe.slug))
@@ -145,7 +145,7 @@ def _finished(directory: RunDirectory) -> RunResult | None:
     try:
         return directory.finished()
     except CheckpointError:
-        return None  # damaged: the cell will say so, and stop no other
+        return None  # damaged: the cell will fail and say so; other cells continue
 
 
 def _source(recipe: Recipe, catalog: Catalog, place: Place) -> DataOrigin | None:
@@ -153,4 +153,4 @@ def _source(recipe: Recipe, catalog: Catalog, place: Place) -> DataOrigin | None
         with naming_the_plugin(recipe):
             return DataOrigin.of(recipe.dataset, catalog, place.data_dir)
     except MedsslError:
-        return None  # the images are gone, or no longer whole; what was made of them is still there
+        return None  # the images are missing or damaged, but the results are still there

@@ -1,4 +1,4 @@
-"""What became of each cell, told to whoever listens and written to ``study.json``."""
+"""The state of each cell, reported to a listener and written to ``study.json``."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from medssl.study.plan import Plan
 __all__ = ["LOG", "STUDY_SCHEMA", "CellOutcome", "StudyListener", "write_state"]
 
 STUDY_SCHEMA = 1
-LOG = "worker.log"  # in a run's directory: what the process of its cell printed, kept when that failed
+LOG = "worker.log"  # in a run's directory: output of the cell's process, kept if the cell failed
 
 State = Literal["done", "failed", "pending"]
 
 
 @dataclass(frozen=True)
 class CellOutcome:
-    """What became of a cell.
+    """Outcome of a cell.
 
     Attributes:
         cell: The cell.
-        state: ``done``, ``failed``, or ``pending`` when the study was stopped before.
+        state: ``done``, ``failed``, or ``pending`` if the study stopped first.
         message: Why it failed.
     """
 
@@ -36,13 +36,13 @@ class CellOutcome:
 
 
 class StudyListener:
-    """Hears what a study is doing; every method may be left as it is."""
+    """Receives the progress events of a study. The default of every method does nothing."""
 
     def begin(self, total: int, done: int) -> None:
-        """The study begins; so many of its cells were finished before."""
+        """The study begins; ``done`` of its ``total`` cells are already finished."""
 
     def start(self, cell: Cell) -> None:
-        """Work on a cell begins, or goes on where an earlier call stopped."""
+        """A cell starts, or continues after an interruption."""
 
     def stage(self, cell: Cell, title: str) -> None:
         """A stage of a cell begins."""
@@ -54,20 +54,20 @@ class StudyListener:
         """A cell is finished or has failed."""
 
     def wait(self, cell: Cell) -> None:
-        """Another process is at work on a cell."""
+        """Another process is running the cell."""
 
     def tick(self, left: float | None) -> None:
-        """Time has passed; so many seconds are left, as far as can be said."""
+        """Called regularly with the estimated seconds left; ``None`` if unknown."""
 
 
 def write_state(output: Path, plan: Plan, layers: Sequence[Mapping[str, Any]], outcomes: Sequence[CellOutcome]) -> None:
-    """Write ``study.json``, whole or not at all.
+    """Write ``study.json`` completely or not at all.
 
     Args:
         output: The study's folder.
-        plan: What varied.
-        layers: Recipe layers over the plan's settings.
-        outcomes: What became of each cell.
+        plan: The values that vary.
+        layers: Recipe layers above the plan's settings.
+        outcomes: Outcome of each cell.
     """
     cells: list[Mapping[str, Any]] = []
     for outcome in outcomes:

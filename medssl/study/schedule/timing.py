@@ -1,4 +1,4 @@
-"""How long a study will take yet, from the epochs and cells that are done."""
+"""Estimates the remaining time of a study from its finished epochs and cells."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ __all__ = ["Clock", "learn_folder"]
 
 
 class Clock:
-    """Learns what an epoch costs and what surrounds the epochs, and tells what is left.
+    """Records the time of an epoch and of the work outside epochs, and estimates the remaining time.
 
-    A cell is expected to take as long as the most similar runs so far: first those that share its dataset, backbone,
+    A cell is expected to take as long as the most similar runs so far: first those with the same dataset, backbone,
     image size, method and batch size, then those that share fewer of these.
     """
 
@@ -29,12 +29,12 @@ class Clock:
         self._around: dict[tuple[Any, ...], list[float]] = {}  # seconds of a run outside its epochs
 
     def learn_epoch(self, recipe: Recipe, seconds: float) -> None:
-        """Remember what one epoch took."""
+        """Record the time of one epoch."""
         for key in _keys(recipe):
             self._epochs.setdefault(key, []).append(seconds)
 
     def learn_result(self, recipe: Recipe, result: RunResult) -> None:
-        """Remember what a finished run took."""
+        """Record the time of a finished run."""
         training = result.values["pretrain"]
         spent = 0.0 if training.get("reused") else training["seconds"]
         if spent:
@@ -43,13 +43,13 @@ class Clock:
             self._around.setdefault(key, []).append(max(0.0, result.values["seconds"] - spent))
 
     def left(self, cells: Iterable[Cell], done: dict[str, int], trained: set[str], jobs: int) -> float | None:
-        """Return seconds until every cell is finished; ``None`` as long as nothing like it was seen.
+        """Return the seconds until every cell is finished; ``None`` if no similar run is known.
 
         Args:
-            cells: Those that are not finished, the ones at work included.
-            done: Epochs done so far by directory, of cells at work.
+            cells: The cells that are not finished, including the running ones.
+            done: Finished epochs of the running cells, by directory.
             trained: ``pretraining_hash`` of the encoders that are finished.
-            jobs: Cells at a time.
+            jobs: Number of cells that run at the same time.
         """
         seconds = []
         trained = set(trained)
@@ -66,7 +66,7 @@ class Clock:
 
 
 def learn_folder(output: Path, catalog: Catalog) -> Clock:
-    """Learn from every finished run in a folder."""
+    """Record the times of every finished run in a folder."""
     clock = Clock()
     for path in sorted(output.glob("*/result.json")):
         try:
@@ -74,7 +74,7 @@ def learn_folder(output: Path, catalog: Catalog) -> Clock:
             recipe = {key: value for key, value in result.values["recipe"].items() if key != "hash"}
             clock.learn_result(resolve(catalog, [recipe]), result)
         except (MedsslError, KeyError):
-            continue  # of another version, or with a plugin that is no longer here: no loss for an estimate
+            continue  # of another version, or its plugin is no longer installed: the estimate can do without it
     return clock
 
 

@@ -141,7 +141,9 @@ def test_channels_come_first_where_the_backbone_has_them_last():
 @pytest.mark.parametrize("backbone", ["mobilenetv3_small_050", "test_mambaout"])
 def test_backbone_whose_head_makes_the_features_has_no_dense_ones(backbone):
     encoder = build(backbone, 64).eval()
-    with pytest.raises(OptionError, match=rf"'{backbone}' gives no map.*--backbone, for instance a ResNet"):
+    with pytest.raises(
+        OptionError, match=rf"'{backbone}' gives no map.*--backbone for this method, for instance a ResNet"
+    ):
         encoder.dense(torch.zeros(1, 3, 64, 64))
 
 

@@ -39,13 +39,13 @@ def test_damaged_state_says_what_to_do(tmp_path, keep):
 
 
 def test_absent_state_is_not_called_damaged(tmp_path):
-    with pytest.raises(CheckpointError, match="there is no training state"):
+    with pytest.raises(CheckpointError, match="the training state .* does not exist"):
         load_state(tmp_path / "s.pt")
 
 
 def test_state_that_is_no_state_is_refused(tmp_path):
     torch.save([1, 2], tmp_path / "s.pt")
-    with pytest.raises(CheckpointError, match="holds a list"):
+    with pytest.raises(CheckpointError, match="contains a list"):
         load_state(tmp_path / "s.pt")
 
 
@@ -112,7 +112,7 @@ def test_damaged_encoder_says_what_to_do(file):
 
 
 def test_absent_encoder_is_said(tmp_path):
-    with pytest.raises(CheckpointError, match="there is no encoder at"):
+    with pytest.raises(CheckpointError, match=r"the encoder .* does not exist"):
         read_encoder(tmp_path / "e.safetensors")
 
 

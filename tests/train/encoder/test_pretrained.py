@@ -123,7 +123,7 @@ def test_hub_that_cannot_be_reached_is_said_at_once_with_the_way_out(tmp_path, m
         fetch_pretrained("resnet18")
     assert time.monotonic() - start < 5
     text = str(caught.value)
-    assert text.startswith("the weights resnet18.a1_in1k cannot be had. They lie in timm/resnet18.a1_in1k on the ")
+    assert text.startswith("could not download the weights resnet18.a1_in1k from timm/resnet18.a1_in1k on the ")
     assert "resnet18_a1_0-d63eafa0.pth" in text
     assert "http://127.0.0.1:9 does not answer" in text
     assert text.endswith("or bring the file here and give it with --init FILE.")
@@ -131,14 +131,14 @@ def test_hub_that_cannot_be_reached_is_said_at_once_with_the_way_out(tmp_path, m
 
 
 def test_hub_without_the_file_is_said(hub):
-    with pytest.raises(CheckpointError, match=r"holds none of model\.safetensors, pytorch_model\.bin"):
+    with pytest.raises(CheckpointError, match=r"contains none of model\.safetensors, pytorch_model\.bin"):
         fetch_pretrained("resnet18")
 
 
 def test_offline_mode_is_said(tmp_path, monkeypatch):
     point_to("http://127.0.0.1:9", tmp_path, monkeypatch)
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
-    with pytest.raises(CheckpointError, match=r"cannot be had.*(HF_HUB_OFFLINE|offline|cache)"):
+    with pytest.raises(CheckpointError, match=r"could not download.*(HF_HUB_OFFLINE|offline|cache)"):
         fetch_pretrained("resnet18")
 
 
@@ -156,7 +156,7 @@ def test_failure_of_the_hub_in_the_middle_of_it_is_no_traceback(hub, monkeypatch
 
 
 def test_backbone_without_weights_is_an_option_to_change():
-    with pytest.raises(OptionError, match=r"no weights for the backbone 'resnet\w+'.*Choose another --backbone"):
+    with pytest.raises(OptionError, match=r"the backbone 'resnet\w+' has no weights.*Choose another --backbone"):
         fetch_pretrained(next(n for n in timm.list_models("resnet*") if not (timm.get_pretrained_cfg(n).hf_hub_id)))
 
 

@@ -336,7 +336,7 @@ def test_a_loss_that_is_no_differentiable_number_is_refused(start, wrong, said):
         def loss(self, batch, encode):
             return wrong(super().loss(batch, encode))
 
-    with pytest.raises(PluginError, match=rf"Wrong.loss\(\) must return one number.*{said}.*Take the mean"):
+    with pytest.raises(PluginError, match=rf"Wrong.loss\(\) must return one number.*{said}.*Return the mean"):
         start(Wrong).fit()
 
 
@@ -399,7 +399,7 @@ def test_advice_names_float32_only_where_it_would_change_something(start, tmp_pa
 
 
 def test_batch_larger_than_the_training_part_is_refused(start):
-    with pytest.raises(TrainingError, match=r"batch of 16 is larger.*has 12 images.*--batch-size 3"):
+    with pytest.raises(TrainingError, match=r"batch of 16 is larger.*has 12 images.*--batch-size, for instance 3"):
         start(count=12)
 
 

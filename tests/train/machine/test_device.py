@@ -52,7 +52,7 @@ def test_absent_device_is_an_error_that_names_the_way_out(no_gpu, name, word):
 
 
 def test_gpu_number_out_of_range_says_how_many_there_are(two_gpus):
-    with pytest.raises(OptionError, match=r"no GPU number 2.*has 2"):
+    with pytest.raises(OptionError, match=r"GPU number 2 does not exist.*has 2"):
         choose_device("cuda:2")
 
 
@@ -112,7 +112,7 @@ def test_asking_for_emulated_bfloat16_is_allowed_and_says_what_it_costs(monkeypa
 
 
 def test_float16_needs_cuda():
-    with pytest.raises(OptionError, match=r"float16 does not run on cpu.*bfloat16 or float32"):
+    with pytest.raises(OptionError, match=r"float16 cannot be used on cpu.*bfloat16 or float32"):
         choose_precision("float16", CPU)
 
 
