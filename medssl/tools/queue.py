@@ -1,4 +1,4 @@
-"""The latest embeddings, kept from step to step."""
+"""A queue of the latest embeddings."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ __all__ = ["Queue"]
 
 
 class Queue(nn.Module):
-    """First in, first out. A buffer, so that a resumed run goes on with what it held.
+    """First in, first out. It is a buffer, so that a continued run keeps its content.
 
-    It begins with random directions from torch's global generator, as in MoCo's code.
+    Its initial content is random directions from torch's global generator, as in MoCo's code.
 
     Attributes:
-        rows: ``(L, ..., D)`` float32, the oldest first. Replaced, not written to, by :meth:`push`: what a loss has
-            computed from it stays valid for the backward pass.
+        rows: ``(L, ..., D)`` float32, the oldest first. :meth:`push` replaces it instead of writing into it, so that
+            the backward pass of a loss computed from it stays valid.
 
     Args:
-        length: L; 0 keeps nothing.
-        shape: Of one row: D, after further axes where a row holds several embeddings.
+        length: L; 0 for an empty queue.
+        shape: Shape of one row: D, after further axes if a row has several embeddings.
     """
 
     rows: Tensor
@@ -30,6 +30,8 @@ class Queue(nn.Module):
         self.register_buffer("rows", F.normalize(torch.randn(length, *shape), dim=-1))
 
     def push(self, z: Tensor) -> None:
-        """Append ``(N, ..., D)`` embeddings at unit length and without gradient; as many of the oldest go."""
+        """Append embeddings ``(N, ..., D)`` at unit length and without gradient; drop as many of the oldest."""
         newest = F.normalize(z.detach(), dim=-1)
-        self.rows = torch.cat([self.rows, newest])[len(z) :].clone()  # a mere slice would save the dropped rows too
+        self.rows = torch.cat([self.rows, newest])[
+            len(z) :
+        ].clone()  # without clone, a state would contain the dropped rows too

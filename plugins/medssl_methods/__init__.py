@@ -1,1 +1,1 @@
-"""First-party self-supervised methods, one per file; they are found through entry points, as anyone's are."""
+"""First-party self-supervised methods, one per file; found through entry points, like methods of other packages."""

@@ -1,4 +1,4 @@
-"""InfoNCE in one direction: find the own key among the others."""
+"""InfoNCE in one direction: a query finds its own key among the others."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ __all__ = ["info_nce"]
 
 
 def info_nce(queries: Tensor, keys: Tensor, temperature: float, negatives: Tensor | None = None) -> Tensor:
-    """Cross-entropy of each query's own key against the negatives, by cosine similarity; the mean over the queries.
+    """Compute the cross-entropy of each query's own key against the negatives, by cosine similarity; mean over queries.
 
     Args:
         queries: ``(N, D)`` of any length.

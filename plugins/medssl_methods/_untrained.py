@@ -1,4 +1,4 @@
-"""What the baselines share that train nothing: the encoder stays as it starts."""
+"""Base class of the baselines that do not train the encoder."""
 
 from __future__ import annotations
 
@@ -13,15 +13,17 @@ __all__ = ["Untrained"]
 
 
 class Untrained(Method):
-    """Leaves the encoder at the weights that it starts from."""
+    """Keeps the encoder at its initial weights."""
 
     trains: ClassVar[bool] = False
 
     def loss(self, batch: Batch, encode: Encode) -> Tensor:  # noqa: ARG002  (the contract's signature)
-        """Refuse: there is nothing to train.
+        """Raise an error, because there is nothing to train.
 
         Raises:
             TrainingError: Always.
         """
         name = type(self).__name__.lower()
-        raise TrainingError(f"the method '{name}' trains nothing. It stands for an encoder as it is. Choose another.")
+        raise TrainingError(
+            f"the method '{name}' trains nothing. It keeps the encoder unchanged. Choose another method."
+        )

@@ -1,16 +1,17 @@
-"""Barlow Twins: each dimension agrees with itself across the views and with no other dimension.
+"""Barlow Twins: each dimension should correlate with itself across the views, and with no other dimension.
 
 Zbontar et al., Barlow Twins: Self-Supervised Learning via Redundancy Reduction, ICML 2021, arXiv 2103.03230, equations
 1 and 2: the cross-correlation matrix of the two views' embeddings, each dimension normalised over the batch, is driven
 towards the identity. There are no negatives, no teacher and no stop-gradient.
 
-Wraps lightly's ``BarlowTwinsProjectionHead`` and ``BarlowTwinsLoss``. The paper's projector is 8192-8192-8192 on the
-2048 features of ResNet-50; ours keeps the ratio, four times the encoder's feature width: 2048 on ResNet-18, as in
+It uses lightly's ``BarlowTwinsProjectionHead`` and ``BarlowTwinsLoss``. The paper's projector is 8192-8192-8192 on the
+2048 features of ResNet-50. Ours keeps the ratio, four times the encoder's feature width: 2048 on ResNet-18, as in
 lightly's benchmark on small data. The loss is a sum over dimensions, so it grows with the width. The paper's views
-differ in blur and solarisation; ours do not, because what an image bears depends on the modality.
+differ in blur and solarisation. Ours do not, because the suitable augmentation depends on the modality.
 
-Slow on small sets: in lightly's benchmark on Imagenette it is 18 points of kNN accuracy behind SimCLR after 200 epochs
-and 7 after 800. Correlations over few samples are noise besides: the paper goes down to a batch of 256.
+It is slow on small sets: in lightly's benchmark on Imagenette its kNN accuracy is 18 points below SimCLR's after 200
+epochs and 7 points after 800. In addition, correlations over few samples are noisy: the smallest batch in the paper is
+256.
 
 N samples, D dimensions of the embedding.
 """

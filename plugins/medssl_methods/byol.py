@@ -1,13 +1,14 @@
-"""BYOL: predict what a slowly moving copy of the network says of the other view; no negatives.
+"""BYOL: predict the momentum teacher's embedding of the other view; no negatives.
 
 Grill et al., Bootstrap Your Own Latent: A New Approach to Self-Supervised Learning, NeurIPS 2020, arXiv 2006.07733,
 equations 1 and 2. The target comes from a momentum teacher without gradient, and the student has a predictor that the
-teacher lacks; without either the network collapses (table 5).
+teacher lacks. Without either of these the network collapses (table 5).
 
-Wraps lightly's heads and its ``NegativeCosineSimilarity``: the mean cosine of both directions, in [-1, 1]. The paper's
-equation 2, summed over both directions, is four plus four times that; its optimizer, LARS, does not see the factor.
-The heads keep the paper's ratio to the encoder, twice as wide as its 2048 features. Its two views differ in blur and
-solarisation; ours do not, because what an image bears depends on the modality: that is the augmentation's to say.
+It uses lightly's heads and its ``NegativeCosineSimilarity``: the mean cosine of both directions, in [-1, 1]. The
+paper's equation 2, summed over both directions, is four plus four times that value; the paper's optimizer, LARS, is not
+affected by the factor. The heads keep the paper's ratio to the encoder, twice as wide as its 2048 features. The paper's
+two views differ in blur and solarisation. Ours do not, because the suitable augmentation depends on the modality and is
+set in the augmentation recipe.
 
 N samples, D dimensions of the embedding.
 """
@@ -32,7 +33,7 @@ class BYOL(Method):
         """Options.
 
         Attributes:
-            momentum: Of the teacher after the first step; it rises to 1 along half a cosine.
+            momentum: Momentum of the teacher after the first step; it rises to 1 along half a cosine.
             hidden_dim: Width of both heads' hidden layer; ``None``: twice the encoder's feature width.
             output_dim: D, the width of the embedding.
         """
@@ -57,5 +58,5 @@ class BYOL(Method):
         return loss
 
     def after_step(self, step: int, total_steps: int) -> None:
-        """Let the teacher follow."""
+        """Update the teacher."""
         self.teacher.update(cosine_momentum(step, total_steps, self.config.momentum))

@@ -1,13 +1,13 @@
 """DCL: contrastive learning without the positive pair in the denominator.
 
-Yeh et al., Decoupled Contrastive Learning, ECCV 2022, arXiv 2110.06848, equation 6. In SimCLR's loss the gradient of a
-pair fades once that pair is told apart from the few negatives of a small batch; leaving the positive out of the
-denominator removes that coupling, which is why DCL suits batches of 16 to 64.
+Yeh et al., Decoupled Contrastive Learning, ECCV 2022, arXiv 2110.06848, equation 6. In SimCLR's loss, the gradient of a
+pair vanishes once the pair is separated from the few negatives of a small batch. DCL leaves the positive pair out of
+the denominator, which removes this coupling. It therefore suits batches of 16 to 64.
 
-The loss is ours: symmetric, one log-sum-exp over the negatives of both views, reduced to the mean over the 2N anchors
-where the paper sums. It equals ``lightly.loss.DCLLoss`` from lightly 1.5.21 on; earlier versions added the
-log-sum-exps of the two views. It is unbounded below, so a negative value is normal and no sign of divergence. The
-projection head is SimCLR's, from lightly.
+The loss is our own implementation: symmetric, one log-sum-exp over the negatives of both views, and the mean over the
+2N anchors instead of the paper's sum. It equals ``lightly.loss.DCLLoss`` from lightly 1.5.21 on; earlier versions added
+the log-sum-exps of the two views. The loss is unbounded below, so a negative value is normal and not a sign of
+divergence. The projection head is SimCLR's, from lightly.
 
 N samples, F features, D dimensions of the embedding.
 """
@@ -28,33 +28,33 @@ __all__ = ["DCL", "dcl_loss"]
 def dcl_loss(
     z0: Tensor, z1: Tensor, temperature: float, weight: Tensor | None = None, *, symmetric: bool = True
 ) -> Tensor:
-    """Decoupled contrastive loss of two views, the mean over all 2N anchors.
+    """Compute the decoupled contrastive loss of two views, the mean over all 2N anchors.
 
     Args:
         z0: Embeddings of the first view, ``(N, D)`` floating point of any length; N at least 2.
         z1: Embeddings of the second view, ``(N, D)``; row i belongs to the same sample as row i of ``z0``.
         temperature: Positive divisor of the cosine similarities.
         weight: Factor on each sample's positive pair, ``(N,)``; ``None`` is one.
-        symmetric: ``False`` takes the N anchors of the first view alone.
+        symmetric: ``False`` uses only the N anchors of the first view.
 
     Returns:
-        Scalar, float32 for half-precision input and in the input's precision otherwise.
+        Scalar; float32 for half-precision input, otherwise in the precision of the input.
 
     Raises:
-        TrainingError: The batch holds a single sample.
+        TrainingError: The batch contains a single sample.
 
     Source: arXiv 2110.06848, equation 6.
     """
     n = len(z0)
     if n < 2:
         raise TrainingError(
-            f"DCL needs at least 2 samples in a batch, and this one has {n}. "
+            f"DCL needs at least 2 samples in a batch, but this one has {n}. "
             "The other samples of the batch are the negatives. Set a batch size of 2 or more."
         )
     z = torch.cat([z0, z1])  # (2N, D)
     z = F.normalize(z.to(torch.promote_types(z.dtype, torch.float32)), dim=1)
     logits = z @ z.T / temperature  # (2N, 2N)
-    same_sample = torch.eye(n, dtype=torch.bool, device=z.device).repeat(2, 2)  # an anchor itself and its positive
+    same_sample = torch.eye(n, dtype=torch.bool, device=z.device).repeat(2, 2)  # the anchor itself and its positive
     negative = logits.masked_fill(same_sample, -torch.inf).logsumexp(dim=1)  # (2N,)
     positive = logits.diagonal(n)  # (N,): both anchors of a pair share it
     if not symmetric:

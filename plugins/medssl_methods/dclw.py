@@ -1,15 +1,15 @@
-"""DCLW: decoupled contrastive learning that leans on the pairs whose views agree least.
+"""DCLW: decoupled contrastive learning that gives more weight to pairs whose views agree least.
 
 Yeh et al., Decoupled Contrastive Learning, ECCV 2022, arXiv 2110.06848: equation 6 with the positive pair of sample i
-multiplied by the negative von Mises-Fisher weight ``w_i = 2 - N * softmax(cos / sigma)_i`` over the batch. The weights
-average to exactly 1 over a batch. A weight turns negative where one pair agrees much better than the rest; that pair
-is then pushed apart for the step. The paper does not clip it, and neither do we.
+multiplied by the negative von Mises-Fisher weight ``w_i = 2 - N * softmax(cos / sigma)_i`` over the batch. The mean of
+the weights over a batch is exactly 1. A weight is negative if one pair agrees much better than the others; this pair is
+then pushed apart in that step. The paper does not clip the weight, and we do not either.
 
-The weights are ours, on :func:`medssl_methods.dcl.dcl_loss`, and no gradient flows through them: they say how much a
-pair counts, they are not what is learnt. Values and gradients equal ``lightly.loss.DCLWLoss`` from lightly 1.5.21 on,
-without the warning that it raises at each step. The code of the ICIP 2023 study calls this loss DCL, takes anchors from
-the first view only and differentiates the weights: ``symmetric`` and ``detach_weight``. The projection head is
-SimCLR's, from lightly.
+The weights are our own implementation, on :func:`medssl_methods.dcl.dcl_loss`. No gradient flows through them, because
+they only say how much a pair counts. Values and gradients equal ``lightly.loss.DCLWLoss`` from lightly 1.5.21 on,
+without the warning that it raises at each step. The code of the ICIP 2023 study calls this loss DCL, takes anchors only
+from the first view and differentiates the weights; the options ``symmetric`` and ``detach_weight`` reproduce this. The
+projection head is SimCLR's, from lightly.
 
 N samples, F features, D dimensions of the embedding.
 """
@@ -28,7 +28,7 @@ __all__ = ["DCLW", "dclw_loss", "von_mises_fisher_weight"]
 
 
 def von_mises_fisher_weight(z0: Tensor, z1: Tensor, sigma: float) -> Tensor:
-    """Weigh the positive pair of each sample by how little its two views agree, compared with the batch.
+    """Compute a weight for the positive pair of each sample: higher if its views agree less than others in the batch.
 
     Args:
         z0: Embeddings of the first view, ``(N, D)``, of any length.
@@ -52,21 +52,21 @@ def dclw_loss(
     symmetric: bool = True,
     detach_weight: bool = True,
 ) -> Tensor:
-    """Weighted decoupled contrastive loss of two views, the mean over all 2N anchors.
+    """Compute the weighted decoupled contrastive loss of two views, the mean over all 2N anchors.
 
     Args:
         z0: Embeddings of the first view, ``(N, D)`` floating point of any length; N at least 2.
         z1: Embeddings of the second view, ``(N, D)``; row i belongs to the same sample as row i of ``z0``.
         temperature: Positive divisor of the cosine similarities in the loss.
         sigma: Positive divisor of the cosine similarities in the weights.
-        symmetric: ``False`` takes the N anchors of the first view alone.
+        symmetric: ``False`` uses only the N anchors of the first view.
         detach_weight: ``False`` lets the gradient flow through the weights.
 
     Returns:
-        Scalar, float32 for half-precision input and in the input's precision otherwise.
+        Scalar; float32 for half-precision input, otherwise in the precision of the input.
 
     Raises:
-        TrainingError: The batch holds a single sample.
+        TrainingError: The batch contains a single sample.
     """
     weight = von_mises_fisher_weight(z0, z1, sigma)
     return dcl_loss(z0, z1, temperature, weight.detach() if detach_weight else weight, symmetric=symmetric)
@@ -82,8 +82,8 @@ class DCLW(Method):
         Attributes:
             temperature: Divisor of the cosine similarities in the loss.
             sigma: Divisor of the cosine similarities in the weights.
-            symmetric: Whether both views give anchors; ``False``: the first alone.
-            detach_weight: Whether the weights count as constants.
+            symmetric: Whether both views provide anchors; ``False``: only the first.
+            detach_weight: Whether the weights are constants for the gradient.
             hidden_dim: Width of the head's hidden layer; ``None``: the encoder's feature width.
             output_dim: D, the width of the embedding.
         """

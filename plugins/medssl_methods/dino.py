@@ -1,17 +1,19 @@
-"""DINO: a student sorts every view as a slowly moving teacher sorts the full ones; no negatives.
+"""DINO: a student predicts, from every view, how a momentum teacher assigns the full views to prototypes; no negatives.
 
 Caron et al., Emerging Properties in Self-Supervised Vision Transformers, ICCV 2021, arXiv 2104.14294, equations 1 to 4.
-The teacher is a moving average of the student and sees the full views only. Collapse is prevented by its output alone:
-a running centre is subtracted, which hinders one prototype from winning everywhere, and a low temperature sharpens it,
-which hinders a uniform answer (sec. 5.3).
+The teacher is a moving average of the student and sees only the full views. Only the processing of its output prevents
+collapse (sec. 5.3): a running centre is subtracted, so that no prototype dominates, and a low temperature sharpens the
+output, so that it does not become uniform.
 
-Wraps lightly's ``DINOLoss``, centre included. Its ``DINOProjectionHead`` is not used: PyTorch cannot copy the weight
-normalisation in it for the teacher. Ours is the same function, with prototypes of unit length. As in the authors' code
-they do not move at first, which helps most where the loss does not fall: raise ``frozen_start`` then.
+It uses lightly's ``DINOLoss``, including the centre. lightly's ``DINOProjectionHead`` is not used, because PyTorch
+cannot copy its weight normalisation for the teacher. Our head computes the same function, with prototypes of unit
+length. As in the authors' code, the prototypes are frozen at first. If the loss does not fall, a higher
+``frozen_start`` helps most.
 
-Each view goes through the head on its own, so a BatchNorm in it has the statistics of one view, in both networks. The
-paper's two full views differ in blur and solarisation; ours do not: what an image bears is the augmentation's to say.
-Small views have half the side of full ones, where 96 of 224 px would be less than a ResNet's stride on small images.
+Each view passes through the head separately, so a BatchNorm in it has the statistics of one view, in both networks. The
+paper's two full views differ in blur and solarisation. Ours do not, because the augmentation recipe decides what suits
+an image. Small views have half the side of full ones; the paper's ratio of 96 to 224 px would give views smaller than a
+ResNet's stride on small images.
 
 N samples, V views, K prototypes, F features.
 """
@@ -31,11 +33,11 @@ from medssl.tools import Teacher, cosine_momentum
 
 __all__ = ["DINO", "Head"]
 
-_FULL = 2  # views that the teacher sees (DINO sec. 3.1)
+_FULL = 2  # number of views that the teacher sees (DINO sec. 3.1)
 
 
 class Head(nn.Module):
-    """Three layers, unit length, and the cosine to each prototype: ``(N, F)`` to ``(N, K)``."""
+    """Three layers, normalisation to unit length, and the cosine to each prototype: ``(N, F)`` to ``(N, K)``."""
 
     def __init__(self, feature_dim: int, hidden: int, bottleneck: int, prototypes: int, *, batch_norm: bool) -> None:
         super().__init__()
@@ -53,7 +55,7 @@ class Head(nn.Module):
 
 
 class DINO(Method):
-    """DINO: two full and several small views, a head with prototypes, and a centred and sharpened teacher."""
+    """DINO: two full and several small views, a head with prototypes, and a teacher with centring and sharpening."""
 
     @dataclass(frozen=True, kw_only=True)
     class Config:
@@ -61,18 +63,18 @@ class DINO(Method):
 
         Attributes:
             student_temperature: Divisor of the student's cosines.
-            teacher_temperature: Divisor of the teacher's, after the warm-up.
-            warmup_temperature: The teacher's at the first step, from where it rises linearly.
-            warmup: Share of the run in which it rises.
-            momentum: Of the teacher after the first step; it rises to 1 along half a cosine.
-            center_momentum: Of the running centre.
-            frozen_start: Share of the run in which the prototypes stay as they were drawn.
-            small_views: Small views beside the two full ones; 0 for none.
-            small_side: Side of a small view as a fraction of a full one's.
-            prototypes: K.
+            teacher_temperature: Divisor of the teacher's cosines, after the warm-up.
+            warmup_temperature: Divisor of the teacher's cosines at the first step; it rises linearly.
+            warmup: Fraction of the run in which it rises.
+            momentum: Momentum of the teacher after the first step; it rises to 1 along half a cosine.
+            center_momentum: Momentum of the running centre.
+            frozen_start: Fraction of the run in which the prototypes keep their initial values.
+            small_views: Number of small views in addition to the two full ones; 0 for none.
+            small_side: Side of a small view as a fraction of the side of a full view.
+            prototypes: K, number of prototypes.
             hidden_dim: Width of the head's hidden layers; ``None``: four times the encoder's features, 2048 at most.
-            bottleneck_dim: Width in which the prototypes lie.
-            batch_norm: Whether the head has BatchNorm; ``None``: where the encoder has it.
+            bottleneck_dim: Dimension of the prototypes.
+            batch_norm: Whether the head has BatchNorm; ``None``: if the encoder has it.
         """
 
         student_temperature: Positive = 0.1  # DINO sec. 3.2
@@ -87,7 +89,7 @@ class DINO(Method):
         prototypes: PositiveInt = 2048  # lightly's benchmarks on small data; 65536 in the paper
         hidden_dim: PositiveInt | None = None  # DINO sec. 3.1: 2048, on 384 to 2048 features
         bottleneck_dim: PositiveInt = 256  # the authors' code
-        batch_norm: bool | None = None  # DINO sec. 3.1: no BatchNorm where the encoder is a transformer
+        batch_norm: bool | None = None  # DINO sec. 3.1: no BatchNorm if the encoder is a transformer
 
     def __init__(self, config: Config, encoder: nn.Module, task: Task) -> None:
         super().__init__(config, encoder, task)
@@ -107,7 +109,7 @@ class DINO(Method):
         self._warm = max(1, round(config.warmup * task.total_steps))  # steps
 
     def loss(self, batch: Batch, encode: Encode) -> Tensor:
-        """Return the mean cross-entropy over all pairs of a full view and another view; the centre then moves."""
+        """Return the mean cross-entropy over all pairs of a full view and another view, and update the centre."""
         self.head.prototypes.requires_grad_(batch.step >= self._thawed)
         targets = self.teacher(batch.views[:_FULL], encode)  # (N, K) each
         answers = [self.head(features) for features in encode(batch.views)]  # (N, K) each
@@ -117,5 +119,5 @@ class DINO(Method):
         return loss
 
     def after_step(self, step: int, total_steps: int) -> None:
-        """Let the teacher follow."""
+        """Update the teacher."""
         self.teacher.update(cosine_momentum(step, total_steps, self.config.momentum))

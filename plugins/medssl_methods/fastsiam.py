@@ -1,12 +1,13 @@
-"""FastSiam: SimSiam with four views; each is predicted towards the mean embedding of the other three.
+"""FastSiam: SimSiam with four views; each view predicts the mean embedding of the other three.
 
 Pototzky, Sultan and Schmidt-Thieme, FastSiam: Resource-Efficient Self-Supervised Learning on a Single GPU, GCPR 2022,
-doi 10.1007/978-3-031-16788-1_4. SimSiam's target is one random view, which makes it unstable; the mean of several is
-steadier, so training converges in fewer epochs and with batches of 32. A step costs twice SimSiam's.
+doi 10.1007/978-3-031-16788-1_4. SimSiam's target is one random view, which makes training unstable. The mean of several
+views is more stable, so training converges in fewer epochs and with batches of 32. A step costs twice as much as with
+SimSiam.
 
-The heads are those of our SimSiam, with its widths and its two layers for small encoders; the loss is lightly's
-``NegativeCosineSimilarity``, averaged over the views, and with two views it is SimSiam's. The mean of the embeddings is
-a constant (stop-gradient). As SimSiam it can collapse, at a loss of -1.
+The heads are those of our SimSiam, with its widths and its two layers for small encoders. The loss is lightly's
+``NegativeCosineSimilarity``, averaged over the views; with two views it equals SimSiam's. The mean of the embeddings is
+a constant (stop-gradient). Like SimSiam it can collapse, at a loss of -1.
 
 N samples, V views, D dimensions of the embedding.
 """
@@ -34,10 +35,10 @@ class FastSiam(Method):
         """Options.
 
         Attributes:
-            view_count: V, the views of each sample; a target is the mean of V - 1.
+            view_count: V, number of views per sample; a target is the mean of V - 1 views.
             projection_dim: D, the width of every layer of the projector; ``None``: four times the encoder's feature
                 width, 2048 at most.
-            projection_layers: Layers of the projector.
+            projection_layers: Number of layers of the projector.
             prediction_dim: Width of the predictor's bottleneck; ``None``: a quarter of ``projection_dim``.
         """
 

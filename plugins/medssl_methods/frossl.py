@@ -1,11 +1,11 @@
-"""FroSSL: spread every view's embeddings by a small Frobenius norm of their covariance, and pull views together.
+"""FroSSL: minimise the Frobenius norm of each view's covariance, which spreads embeddings, and pull views together.
 
 Skean et al., FroSSL: Frobenius Norm Minimization for Efficient Multiview Self-Supervised Learning, ECCV 2024, arXiv
-2310.02903. Of all covariances with one trace, that with equal eigenvalues has the smallest norm; the norm of the
-covariance is also that of the samples' Gram matrix, so no eigenvalue is ever computed, and it takes any number of
-views.
+2310.02903. Among all covariances with the same trace, the one with equal eigenvalues has the smallest norm. The norm of
+the covariance equals that of the samples' Gram matrix. Therefore eigenvalues are never computed, and any number of
+views can be used.
 
-The loss is ours, and equals ``FroSSLLoss`` of lightly 1.6. The head is VICReg's, from lightly.
+The loss is our own implementation and equals ``FroSSLLoss`` of lightly 1.6. The head is VICReg's, from lightly.
 
 N samples, V views, D dimensions of the embedding.
 """
@@ -25,11 +25,11 @@ __all__ = ["FroSSL", "frossl_loss"]
 
 
 def frossl_loss(z: Tensor, invariance: float) -> Tensor:
-    """Sum over views of the log of the squared norm of a covariance of trace one, and of the distance to their mean.
+    """Sum, over views, the log squared norm of a covariance with trace one and the distance to the views' mean.
 
     Args:
-        z: Embeddings ``(V, N, D)`` floating point; V and N at least 2. Every dimension is brought to unit length over
-            the samples of a view.
+        z: Embeddings ``(V, N, D)`` floating point; V and N at least 2. Every dimension is normalised to unit length
+            over the samples of a view.
         invariance: Weight of V times the squared distances to the views' mean, summed over dimensions and averaged
             over samples; with two views this is the squared distance between them.
 
@@ -52,13 +52,13 @@ class FroSSL(Method):
         """Options.
 
         Attributes:
-            view_count: V, views of each image.
+            view_count: V, number of views per image.
             invariance: Weight of the distance between views.
             hidden_dim: Width of the head's hidden layers; ``None``: four times the encoder's feature width.
             output_dim: D, the width of the embedding; ``None``: twice the encoder's feature width.
         """
 
-        view_count: Annotated[int, Ge(2)] = 2  # the paper's smallest; up to 8 in its fastest runs
+        view_count: Annotated[int, Ge(2)] = 2  # the smallest value in the paper; up to 8 in its fastest runs
         invariance: NonNegative = 1.0  # the authors' code
         hidden_dim: PositiveInt | None = None  # the authors' code: 2048 on 512 features
         output_dim: PositiveInt | None = None  # the authors' code: 1024 on 512 features

@@ -1,11 +1,11 @@
-"""The encoder with timm's own weights, frozen: the baseline that pre-training on one's own images must beat.
+"""The encoder with the weights that timm provides, frozen: a baseline that your own pre-training must beat.
 
-Transfer from ImageNet costs nothing but a download, and on small medical sets it is hard to beat: the ICIP 2023 study's
-table 3 has it ahead of its self-supervised encoders in six of twelve cells. The weights are those that timm names for
+Transfer from ImageNet costs only a download, and is hard to beat on small medical sets: in table 3 of the ICIP 2023
+study it is better than the study's self-supervised encoders in six of twelve cells. The weights are timm's default for
 the backbone (``resnet50``: of the recipe A1; ``--backbone resnet50.tv_in1k``: torchvision's), or a file given with
-``--init``. Where the backbone was trained on something else, they are of that; the result names them.
+``--init``. Some backbones were trained on other data than ImageNet; the result names the weights.
 
-Nothing is trained. To go on from these weights with another method, give that method ``--init pretrained``.
+Nothing is trained. To continue from these weights with another method, give that method ``--init pretrained``.
 """
 
 from __future__ import annotations
@@ -18,6 +18,6 @@ __all__ = ["ImageNet"]
 
 
 class ImageNet(Untrained):
-    """Leaves the encoder at the weights that it starts from, which the recipes set to timm's own."""
+    """Keeps the encoder at its initial weights, which the recipes set to those that timm provides."""
 
     needs_weights: ClassVar[bool] = True

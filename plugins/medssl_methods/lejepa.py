@@ -1,14 +1,14 @@
-"""LeJEPA: predict the mean of the full views from every view, and keep the embeddings Gaussian; no teacher.
+"""LeJEPA: every view predicts the mean of the full views, and the embeddings are kept Gaussian; no teacher.
 
 Balestriero and LeCun, LeJEPA: Provable and Scalable Self-Supervised Learning Without the Heuristics, 2025, arXiv
-2511.08544. The embeddings of each view are projected onto random directions, and on each their distribution is compared
-with a standard normal one by the test of Epps and Pulley: the squared distance of the characteristic functions,
-weighted and integrated (SIGReg). A network that gives every image one embedding fails it. One weight balances both
-terms; there is no schedule, no stop-gradient, no teacher.
+2511.08544. The embeddings of each view are projected onto random directions. On each direction their distribution is
+compared with a standard normal distribution by the test of Epps and Pulley: the squared distance of the characteristic
+functions, weighted and integrated (SIGReg). A network that maps all images to one embedding fails this test. One weight
+balances both terms; there is no schedule, no stop-gradient and no teacher.
 
-The loss is ours and equals ``LeJEPALoss`` of lightly 1.6, which draws the directions from the global random state. It
-follows the authors' code: the squared distances to the mean are averaged over dimensions, and the integral is cut at
-``t_max``. The head is theirs too, built from lightly's.
+The loss is our own implementation and equals ``LeJEPALoss`` of lightly 1.6, which draws the directions from the global
+random state. It follows the authors' code: the squared distances to the mean are averaged over dimensions, and the
+integral ends at ``t_max``. The head is the authors' too, built from lightly's.
 
 N samples, V views, S directions, D dimensions of the embedding.
 """
@@ -26,7 +26,7 @@ from medssl.contracts import Batch, Encode, Fraction, Method, Positive, Positive
 
 __all__ = ["LeJEPA", "prediction_loss", "projector", "random_directions", "sigreg"]
 
-_FULL = 2  # views whose mean is predicted (the authors' code)
+_FULL = 2  # number of views whose mean is predicted (the authors' code)
 
 
 def projector(feature_dim: int, hidden: int, output: int) -> ProjectionHead:
@@ -36,26 +36,26 @@ def projector(feature_dim: int, hidden: int, output: int) -> ProjectionHead:
 
 
 def random_directions(dim: int, count: int, generator: torch.Generator, like: Tensor) -> Tensor:
-    """Draw unit vectors ``(D, S)``, on the device and of the type of ``like``."""
+    """Draw unit vectors ``(D, S)``, on the device and with the type of ``like``."""
     drawn = torch.randn(dim, count, generator=generator, device=generator.device)
     return F.normalize(drawn.to(like), dim=0)
 
 
 def prediction_loss(z: Tensor, full: int) -> Tensor:
-    """Mean squared distance of all views ``(V, N, D)`` to the mean of the first ``full`` of them."""
+    """Compute the mean squared distance of all views ``(V, N, D)`` to the mean of the first ``full`` of them."""
     return (z - z[:full].mean(dim=0)).square().mean()
 
 
 def sigreg(z: Tensor, directions: Tensor, knots: int, t_max: float) -> Tensor:
-    """Epps-Pulley statistic against a standard normal distribution, the mean over directions and views.
+    """Compute the Epps-Pulley statistic against a standard normal distribution, the mean over directions and views.
 
-    ``N`` times the integral of ``|c(t) - exp(-t^2 / 2)|^2 exp(-t^2 / 2)`` over ``[-t_max, t_max]``, where ``c`` is the
-    mean of ``exp(i t x)`` over the samples, by the trapezoidal rule.
+    It is ``N`` times the integral of ``|c(t) - exp(-t^2 / 2)|^2 exp(-t^2 / 2)`` over ``[-t_max, t_max]``, where ``c``
+    is the mean of ``exp(i t x)`` over the samples, computed by the trapezoidal rule.
 
     Args:
         z: Embeddings ``(V, N, D)`` floating point.
         directions: Unit vectors ``(D, S)``.
-        knots: Points in ``[0, t_max]``; the other half is its mirror image.
+        knots: Number of points in ``[0, t_max]``; the other half is its mirror image.
         t_max: End of the integral.
 
     Returns:
@@ -78,12 +78,12 @@ class LeJEPA(Method):
         """Options.
 
         Attributes:
-            regularisation: Weight of the Gaussian term; the prediction term has the rest of 1.
-            directions: S, drawn anew in each step.
-            knots: Points of the integral.
-            t_max: Where it ends.
-            small_views: Small views beside the two full ones; 0 for none.
-            small_side: Side of a small view as a fraction of a full one's.
+            regularisation: Weight of the Gaussian term; the prediction term has the weight 1 minus this.
+            directions: S, number of random directions; drawn anew in each step.
+            knots: Number of points of the integral.
+            t_max: Upper end of the integral.
+            small_views: Number of small views in addition to the two full ones; 0 for none.
+            small_side: Side of a small view as a fraction of the side of a full view.
             hidden_dim: Width of the head's hidden layers; ``None``: four times the encoder's feature width.
             output_dim: D, the width of the embedding.
         """

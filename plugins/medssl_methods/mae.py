@@ -1,14 +1,15 @@
-"""MAE: hide three quarters of an image from a vision transformer and let a small decoder paint them.
+"""MAE: three quarters of an image are hidden from a vision transformer, and a small decoder reconstructs them.
 
-He et al., Masked Autoencoders Are Scalable Vision Learners, CVPR 2022, arXiv 2111.06377. The encoder sees the visible
-patches only, which is what makes it cheap. The decoder, thrown away afterwards, gets them with a mask token in every
-other place, and predicts each patch's pixels; the loss is the mean squared error on hidden patches, each normalised by
-its own mean and variance.
+He et al., Masked Autoencoders Are Scalable Vision Learners, CVPR 2022, arXiv 2111.06377. The encoder processes only the
+visible patches, which makes it cheap. The decoder is dropped after training. It gets the tokens of visible patches, and
+a mask token at every other place, and predicts the pixels of each patch. The loss is the mean squared error on hidden
+patches, each normalised by its own mean and variance.
 
-For timm's plain vision transformers (``vit_*``, ``deit_*``), with as many patches as the images hold: ``--image-size
-64 --backbone vit_tiny_patch16_224`` gives 16 of them, which is few. One view, cropped and flipped; colours stay, as the
-task needs no other augmentation (table 1e). The decoder is half as wide as the encoder, as for the paper's ViT-L, and
-runs in the encoder's precision. Known to need many epochs, and better fine-tuned than frozen (sec. 4.2).
+It works with timm's plain vision transformers (``vit_*``, ``deit_*``). The number of patches depends on the image size:
+``--image-size 64 --backbone vit_tiny_patch16_224`` gives only 16. It uses one view, cropped and flipped; colours are
+not changed, because the task needs no other augmentation (table 1e). The decoder is half as wide as the encoder, as for
+the paper's ViT-L, and runs in the encoder's precision. MAE needs many epochs, and is better fine-tuned than frozen
+(sec. 4.2).
 
 N samples, T patches of P pixels (all channels), K of them visible, F features.
 """
@@ -33,12 +34,12 @@ _HEAD = 32  # width of an attention head in the decoder (the authors' code: 512 
 
 
 class Decoder(nn.Module):
-    """Predict the pixels of all patches from the tokens of visible ones.
+    """Predicts the pixels of all patches from the tokens of the visible ones.
 
     Args:
         feature_dim: F.
-        width: Of the decoder; a multiple of 32.
-        depth: Blocks.
+        width: Width of the decoder; a multiple of 32.
+        depth: Number of blocks.
         pixels: P.
     """
 
@@ -50,8 +51,8 @@ class Decoder(nn.Module):
         self.predict = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, pixels))
 
     def forward(self, tokens: Tensor, visible: Tensor, grid: tuple[int, int]) -> Tensor:
-        """Map tokens ``(N, extra + K, F)`` and places of the visible ones ``(N, K)`` to pixels ``(N, T, P)``."""
-        extra = tokens.shape[1] - visible.shape[1]  # the class token and its like, which have no place
+        """Map tokens ``(N, extra + K, F)`` and positions of the visible ones ``(N, K)`` to pixels ``(N, T, P)``."""
+        extra = tokens.shape[1] - visible.shape[1]  # class token and similar tokens without a position
         x = self.embed(tokens)
         n, _, width = x.shape
         places = visible[..., None].expand(-1, -1, width)
@@ -79,16 +80,16 @@ class _Autoencoder(nn.Module):
 
 
 class MAE(Method):
-    """MAE: one view, random masks, a vision transformer on what is visible, and a decoder of its own."""
+    """MAE: one view, random masks, a vision transformer on the visible patches, and a decoder."""
 
     @dataclass(frozen=True, kw_only=True)
     class Config:
         """Options.
 
         Attributes:
-            mask_ratio: Share of the patches that are hidden.
-            decoder_depth: Blocks of the decoder.
-            decoder_dim: Its width, rounded to a multiple of 32; ``None``: half the encoder's.
+            mask_ratio: Fraction of the patches that are hidden.
+            decoder_depth: Number of blocks of the decoder.
+            decoder_dim: Width of the decoder, rounded to a multiple of 32; ``None``: half the encoder's.
         """
 
         mask_ratio: Annotated[float, Gt(0), Lt(1)] = 0.75  # MAE sec. 4.1, figure 5
@@ -102,10 +103,11 @@ class MAE(Method):
         vit = getattr(encoder, "network", encoder)
         if not (isinstance(vit, VisionTransformer) and isinstance(vit.patch_embed, PatchEmbed)):
             raise OptionError(
-                "MAE needs a plain vision transformer. It hides patches from the encoder, and this one does not take "
-                "an image in patches. Give --backbone vit_tiny_patch16_224 or another vit_* or deit_* model of timm."
+                "MAE needs a plain vision transformer. It hides patches from the encoder, but this encoder does not "
+                "divide an image into patches. Give --backbone vit_tiny_patch16_224 or another vit_* or deit_* model "
+                "of timm."
             )
-        self._vit = (vit,)  # the trainer's, not ours: a tuple hides it from torch
+        self._vit = (vit,)  # it belongs to the trainer: a tuple keeps torch from registering it
         self.views = ViewSpec((ViewGroup(count=1, augment={"jitter": 0.0, "greyscale": 0.0, "blur": 0.0}),))
         height, width = vit.patch_embed.patch_size
         self.patch = (int(height), int(width))
@@ -116,7 +118,7 @@ class MAE(Method):
         """Return the mean squared error on the hidden patches' normalised pixels.
 
         Raises:
-            OptionError: The images have so few patches that none is hidden.
+            OptionError: The images have so few patches that none would be hidden.
         """
         (view,) = batch.views
         grid = (view.shape[2] // self.patch[0], view.shape[3] // self.patch[1])

@@ -1,13 +1,13 @@
-"""MMCR: spread the mean embeddings of the images over as many directions as there are; no negatives.
+"""MMCR: spread the mean embeddings of the images over as many directions as possible; no negatives.
 
 Yerxa et al., Efficient Coding of Natural Images using Maximum Manifold Capacity Representations, NeurIPS 2023, arXiv
-2303.03307. The views of an image are points on a sphere, and their mean is the longer the closer they lie. The nuclear
-norm of the matrix of means (the sum of its singular values) grows with their lengths and with their angles, so one
-term pulls views together and images apart.
+2303.03307. The views of an image are points on a sphere; the closer they are, the longer is their mean. The nuclear
+norm of the matrix of means (the sum of its singular values) grows with the lengths of the means and the angles between
+them, so one term pulls views together and pushes images apart.
 
-The loss is ours and equals lightly's ``MMCRLoss`` on embeddings of unit length. The head is lightly's. The momentum
-encoder of the authors' ImageNet runs is left out, as in their runs on CIFAR and STL-10, whose setting this is. There
-they take 40 views of each of 32 images; two are the cheapest choice, and more of them help.
+The loss is our own implementation and equals lightly's ``MMCRLoss`` on embeddings of unit length. The head is
+lightly's. The momentum encoder of the authors' ImageNet runs is left out, as in their runs on CIFAR and STL-10, whose
+settings we use. There they use 40 views of each of 32 images; two views are the cheapest choice, and more views help.
 
 N samples, V views, D dimensions of the embedding.
 """
@@ -27,7 +27,7 @@ __all__ = ["MMCR", "mmcr_loss"]
 
 
 def mmcr_loss(z: Tensor, compression: float) -> Tensor:
-    """Negative nuclear norm of the images' mean embeddings, plus the mean of that of each image's own views.
+    """Compute the negative nuclear norm of the images' mean embeddings, plus the mean norm of each image's own views.
 
     Args:
         z: Embeddings of any length, ``(V, N, D)`` floating point; V at least 2.
@@ -51,13 +51,13 @@ class MMCR(Method):
         """Options.
 
         Attributes:
-            view_count: V, views of each image.
+            view_count: V, number of views per image.
             compression: Weight of the nuclear norm of each image's own views.
             hidden_dim: Width of the head's hidden layer; ``None``: the encoder's feature width, 512 at most.
             output_dim: D, the width of the embedding.
         """
 
-        view_count: Annotated[int, Ge(2)] = 2  # the fewest; the authors' code takes 8 on ImageNet, 40 on CIFAR
+        view_count: Annotated[int, Ge(2)] = 2  # the minimum; the authors' code uses 8 on ImageNet, 40 on CIFAR
         compression: NonNegative = 0.0  # the authors' code
         hidden_dim: PositiveInt | None = None  # the authors' code on CIFAR: 512 on 2048 features
         output_dim: PositiveInt = 128  # the authors' code on CIFAR

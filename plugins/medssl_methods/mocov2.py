@@ -1,16 +1,18 @@
-"""MoCo v2: find the own key, made by a slowly moving copy of the network, among a queue of earlier keys.
+"""MoCo v2: a query finds its key, from a momentum teacher, among a queue of earlier keys.
 
 Chen et al., Improved Baselines with Momentum Contrastive Learning, 2020, arXiv 2003.04297; the loss is equation 1 of
-MoCo (He et al., CVPR 2020, arXiv 1911.05722). The queue gives many negatives to a small batch.
+MoCo (He et al., CVPR 2020, arXiv 1911.05722). The queue provides many negatives for a small batch.
 
-Wraps lightly's ``MoCoProjectionHead``; the loss equals its ``NTXentLoss`` with a memory bank, whose content a resumed
-run would lose. Four things follow lightly's benchmark on small data instead of the ImageNet runs: a queue of 4096 keys
-instead of 65536; a momentum of 0.99 instead of 0.999, whose memory of a thousand steps is longer than many runs here;
-both views take both parts; and the queue holds at most half as many keys as there are training images (there 43 %),
-because a query that meets an older key of its own image is told to leave it.
+It uses lightly's ``MoCoProjectionHead``. The loss equals lightly's ``NTXentLoss`` with a memory bank, but a continued
+run would lose the content of that bank. Four settings follow lightly's benchmark on small data instead of the ImageNet
+runs: a queue of 4096 keys instead of 65536; a momentum of 0.99 instead of 0.999, whose memory of a thousand steps is
+longer than many runs here; both views are query and key; and the queue has at most half as many keys as there are
+training images (43 % in lightly), because a query that meets an older key of its own image is trained to move away from
+it.
 
-Keys are made in parts of about 32 in random order, so that a query's BatchNorm statistics do not give its key away
-(shuffled BatchNorm, MoCo sec. 3.3: 32 samples per GPU). Batches below 64 have one part only, and nothing is shuffled.
+Keys are computed in parts of about 32 samples in random order, so that the BatchNorm statistics do not reveal the key
+that belongs to a query (shuffled BatchNorm, MoCo sec. 3.3: 32 samples per GPU). A batch below 64 has only one part, and
+is not shuffled.
 
 N samples, L keys in the queue, D dimensions of the embedding.
 """
@@ -27,7 +29,7 @@ from medssl_methods._contrast import info_nce
 
 __all__ = ["MoCoV2"]
 
-_PART = 32  # samples that share BatchNorm statistics when keys are made: 256 on 8 GPUs (MoCo sec. 4)
+_PART = 32  # samples that share BatchNorm statistics when keys are computed: 256 on 8 GPUs (MoCo sec. 4)
 
 
 class MoCoV2(Method):
@@ -39,9 +41,10 @@ class MoCoV2(Method):
 
         Attributes:
             temperature: Divisor of the cosine similarities.
-            momentum: Of the teacher, the same throughout.
-            queue_length: L, the keys to keep; at most half the number of training images are.
-            symmetric: Whether each view is query and key; ``False``: the first is the query and the second the key.
+            momentum: Momentum of the teacher, constant over the run.
+            queue_length: L, number of keys in the queue; at most half the number of training images is used.
+            symmetric: Whether each view is both query and key; ``False``: the first view is the query, the second the
+                key.
             hidden_dim: Width of the head's hidden layer; ``None``: the encoder's feature width.
             output_dim: D, the width of the embedding.
         """
@@ -60,7 +63,7 @@ class MoCoV2(Method):
         self.queue = Queue(max(1, min(config.queue_length, task.num_samples // 2)), config.output_dim)
 
     def loss(self, batch: Batch, encode: Encode) -> Tensor:
-        """Return the cross-entropy of the queries' own keys against the queue; the batch's keys then join the queue."""
+        """Return the cross-entropy of the queries' own keys against the queue; then add the batch's keys to it."""
         views = batch.views if self.config.symmetric else batch.views[:1]
         queries = [self.head(features) for features in encode(views)]  # (N, D) each
         keys = [self._keys(view, batch, encode) for view in batch.views[::-1][: len(views)]]
@@ -72,11 +75,11 @@ class MoCoV2(Method):
         return torch.stack(losses).mean()
 
     def _keys(self, view: Tensor, batch: Batch, encode: Encode) -> Tensor:
-        """Embed one view with the teacher, in parts of random samples with statistics of their own."""
+        """Embed one view with the teacher, in parts of random samples with separate statistics."""
         order = torch.randperm(len(view), generator=batch.generator, device=batch.generator.device).to(view.device)
         parts = view[order].tensor_split(max(1, len(view) // _PART))
         return torch.cat(self.teacher(parts, encode))[order.argsort()]
 
     def after_step(self, step: int, total_steps: int) -> None:  # noqa: ARG002  (the momentum stays the same)
-        """Let the teacher follow."""
+        """Update the teacher."""
         self.teacher.update(self.config.momentum)

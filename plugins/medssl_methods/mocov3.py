@@ -1,14 +1,14 @@
-"""MoCo v3: find the own key, made by a slowly moving copy of the network, among the keys of the batch.
+"""MoCo v3: a query finds its key, from a momentum teacher, among the keys of the batch.
 
 Chen, Xie and He, An Empirical Study of Training Self-Supervised Vision Transformers, ICCV 2021, arXiv 2104.02057,
-equation 1 and algorithm 1. No queue any more; a predictor on the queries instead, and both views take both parts.
+equation 1 and algorithm 1. It has no queue, but a predictor on the queries, and both views are query and key.
 
-The settings are those of the paper's ResNet-50, whatever the encoder. Its vision transformers have a temperature of
-0.2, a projector of three layers, AdamW with a long warm-up, and a patch projection that stays as it was drawn; the
-first two are options here and the next is a matter of the recipe. The heads keep the paper's ratio to the encoder,
-twice as wide as its 2048 features; their blocks are lightly's, their normalisation is that of the authors' code. The
-negatives are the batch's alone, so a batch of 16 has few. The paper's views differ in blur and solarisation; ours do
-not, because what an image bears depends on the modality.
+The settings are those of the paper's ResNet-50, for any encoder. For vision transformers the paper uses a temperature
+of 0.2, a projector of three layers, AdamW with a long warm-up, and a patch projection that is frozen at its initial
+values. The first two are options here; AdamW and the warm-up are set in the recipe. The heads keep the paper's ratio to
+the encoder, twice as wide as its 2048 features. Their blocks are lightly's, their normalisation is that of the authors'
+code. Only the batch provides negatives, so a batch of 16 has few. The paper's views differ in blur and solarisation.
+Ours do not, because the suitable augmentation depends on the modality.
 
 N samples, D dimensions of the embedding.
 """
@@ -28,7 +28,7 @@ __all__ = ["MoCoV3"]
 
 
 def _head(input_dim: int, hidden_dim: int, output_dim: int, layers: int, last: nn.Module | None) -> ProjectionHead:
-    """Build linear layers without biases, normalised and rectified but for the last, which ``last`` normalises."""
+    """Build linear layers without biases; normalisation and ReLU follow all but the last, ``last`` follows the last."""
     widths = [input_dim] + [hidden_dim] * (layers - 1)
     hidden = [(width, hidden_dim, nn.BatchNorm1d(hidden_dim), nn.ReLU()) for width in widths[:-1]]
     return ProjectionHead([*hidden, (widths[-1], output_dim, last, None, False)])
@@ -43,8 +43,8 @@ class MoCoV3(Method):
 
         Attributes:
             temperature: Divisor of the cosine similarities.
-            momentum: Of the teacher after the first step; it rises to 1 along half a cosine.
-            projection_layers: Layers of the projector.
+            momentum: Momentum of the teacher after the first step; it rises to 1 along half a cosine.
+            projection_layers: Number of layers of the projector.
             hidden_dim: Width of both heads' hidden layers; ``None``: twice the encoder's feature width.
             output_dim: D, the width of the embedding.
         """
@@ -71,5 +71,5 @@ class MoCoV3(Method):
         return 2 * temperature * (info_nce(q0, k1, temperature) + info_nce(q1, k0, temperature))
 
     def after_step(self, step: int, total_steps: int) -> None:
-        """Let the teacher follow."""
+        """Update the teacher."""
         self.teacher.update(cosine_momentum(step, total_steps, self.config.momentum))

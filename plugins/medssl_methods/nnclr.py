@@ -1,14 +1,14 @@
 """NNCLR: contrastive; the positive is the nearest neighbour of the other view in a queue of earlier embeddings.
 
 Dwibedi et al., With a Little Help from My Friends: Nearest-Neighbor Contrastive Learning of Visual Representations,
-ICCV 2021, arXiv 2104.14548, equations 2 and 3 and algorithm 1. Another image that looks alike is a stronger variation
-than any augmentation. The negatives are the predictions of the batch's other samples.
+ICCV 2021, arXiv 2104.14548, equations 2 and 3 and algorithm 1. A similar image is a stronger variation than any
+augmentation. The negatives are the predictions of the batch's other samples.
 
-Wraps lightly's heads. The loss is the paper's algorithm 1; lightly's example takes ``NTXentLoss`` instead, with the
-negatives of both sides, and its memory bank does not survive a resume, so the queue is ours. The queue, the paper's
-support set, holds at most as many embeddings as there are training images: longer, it would hold images twice. It
-begins with random directions, so the first epoch learns little. A neighbour is of use only where a set holds several
-images of a kind. The heads keep the paper's ratios to ResNet-50's 2048 features.
+It uses lightly's heads. The loss is the paper's algorithm 1. lightly's example uses ``NTXentLoss`` instead, with
+negatives from both sides. The queue is our own, because lightly's memory bank is lost when a run continues. The queue
+(the paper's support set) has at most as many embeddings as there are training images, because a longer queue would
+contain images twice. It starts with random directions, so the first epoch learns little. A neighbour is useful only if
+the set contains several similar images. The heads keep the paper's ratios to ResNet-50's 2048 features.
 
 N samples, L embeddings in the queue, D dimensions of the embedding.
 """
@@ -29,12 +29,12 @@ __all__ = ["NNCLR", "nearest"]
 
 @torch.no_grad()
 def nearest(z: Tensor, rows: Tensor) -> Tensor:
-    """Replace each embedding ``(N, D)`` by the row of ``(L, D)``, of unit length, that is most alike by cosine."""
+    """Replace each embedding ``(N, D)`` by the most similar row, by cosine, of ``(L, D)``, which has unit length."""
     return rows[(F.normalize(z, dim=1) @ rows.T).argmax(dim=1)]
 
 
 class NNCLR(Method):
-    """NNCLR: two views, a projector, a predictor, and a queue in which to look for neighbours."""
+    """NNCLR: two views, a projector, a predictor, and a queue in which neighbours are found."""
 
     @dataclass(frozen=True, kw_only=True)
     class Config:
@@ -42,7 +42,7 @@ class NNCLR(Method):
 
         Attributes:
             temperature: Divisor of the cosine similarities.
-            queue_length: L, the embeddings to keep; at most the number of training images are.
+            queue_length: L, number of embeddings in the queue; at most the number of training images is used.
             projection_hidden_dim: Width of the projector's two hidden layers; ``None``: the encoder's feature width.
             prediction_hidden_dim: Width of the predictor's hidden layer; ``None``: twice the encoder's feature width.
             output_dim: D, the width of the embedding.
@@ -62,7 +62,7 @@ class NNCLR(Method):
         self.queue = Queue(min(config.queue_length, task.num_samples), output)
 
     def loss(self, batch: Batch, encode: Encode) -> Tensor:
-        """Return the symmetric loss of neighbours and predictions; the first view's embeddings then join the queue."""
+        """Return the symmetric loss of neighbours and predictions; then queue the first view's embeddings."""
         z0, z1 = (self.projector(features) for features in encode(batch.views))  # (N, D) each
         p0, p1 = self.predictor(z0), self.predictor(z1)
         n0, n1 = nearest(z0, self.queue.rows), nearest(z1, self.queue.rows)

@@ -1,7 +1,7 @@
-"""The untrained encoder: the baseline that every trained one must beat.
+"""The untrained encoder: a baseline that every trained encoder must beat.
 
-A randomly initialised convolutional network is already a usable feature extractor; a table of self-supervised results
-without it cannot say what the pre-training was worth.
+A randomly initialised convolutional network is already a usable feature extractor. Without this baseline, a table of
+self-supervised results cannot show the benefit of the pre-training.
 """
 
 from __future__ import annotations
@@ -12,4 +12,4 @@ __all__ = ["Random"]
 
 
 class Random(Untrained):
-    """Leaves the encoder at its random initial weights."""
+    """Keeps the encoder at its random initial weights."""

@@ -1,12 +1,12 @@
-"""SimCLR: tell the two views of a sample from all other views of the batch.
+"""SimCLR: distinguish the other view of a sample from all other views of the batch.
 
 Chen et al., A Simple Framework for Contrastive Learning of Visual Representations, ICML 2020, arXiv 2002.05709,
 equation 1 (NT-Xent), the mean over both views as anchors.
 
-Wraps lightly's ``NTXentLoss``, without a memory bank, and its ``SimCLRProjectionHead``: two layers with batch
+It uses lightly's ``NTXentLoss``, without a memory bank, and its ``SimCLRProjectionHead``: two layers with batch
 normalisation after both, as in the authors' code. The default temperature is the paper's for CIFAR-10, not the 0.1 of
 its ImageNet runs. The negatives of an anchor are the 2N - 2 views of the other samples in the batch, so small batches
-teach less; DCL was made for them.
+give a weaker training signal; DCL was designed for them.
 
 N samples, D dimensions of the embedding.
 """

@@ -1,17 +1,17 @@
-"""SimSiam: predict one view's embedding from the other's, with neither negatives nor a teacher.
+"""SimSiam: predict one view's embedding from the other's, without negatives and without a teacher.
 
 Chen and He, Exploring Simple Siamese Representation Learning, CVPR 2021, arXiv 2011.10566, equation 4: the negative
 cosine similarity between the prediction from one view and the embedding of the other, averaged over both directions.
-The embedding counts as a constant there (stop-gradient), and the predictor is a bottleneck. Without either the network
-collapses to one point (figure 2 and table 1), and the loss does not tell: it reaches -1, its best value.
+The embedding is a constant for the gradient (stop-gradient), and the predictor is a bottleneck. Without either the
+network collapses to one point (figure 2 and table 1). The loss does not show this: it reaches -1, its best value.
 
-Wraps lightly's ``NegativeCosineSimilarity``, its prediction head and its generic projection head. Two things differ
-from the authors' ImageNet runs. The projector has the two layers of their CIFAR-10 runs on ResNet-18 (appendix D). And
-the predictor's learning rate follows the schedule of all other weights, where theirs stays constant: 67.7 % against
+It uses lightly's ``NegativeCosineSimilarity``, its prediction head and its generic projection head. Two settings differ
+from the authors' ImageNet runs. The projector has two layers, as in their CIFAR-10 runs on ResNet-18 (appendix D). The
+predictor's learning rate follows the schedule of all other weights, whereas theirs stays constant: 67.7 % instead of
 68.1 % on ImageNet (table 1). The code of the ICIP 2023 study has no predictor: the collapsing row of table 1.
 
-Known to be delicate on small sets: it needs more epochs than the contrastive methods and can collapse. When the
-validation kNN does not rise, or the spread of the features falls to zero, lower the learning rate or change the method.
+SimSiam is unstable on small sets: it needs more epochs than the contrastive methods and can collapse. If the validation
+kNN does not rise, or the spread of the features falls to zero, lower the learning rate or use another method.
 
 N samples, D dimensions of the embedding.
 """
@@ -30,7 +30,7 @@ __all__ = ["SimSiam", "projector"]
 
 
 def projector(feature_dim: int, width: int, layers: int) -> ProjectionHead:
-    """Build the projector: every layer ``width`` wide and normalised, the last without ReLU, scale and shift.
+    """Build the projector: every layer has the width ``width`` and BatchNorm, the last without ReLU, scale and shift.
 
     lightly's ``SimSiamProjectionHead`` is the same with three layers.
     """
@@ -50,14 +50,16 @@ class SimSiam(Method):
             projection_dim: D, the width of every layer of the projector; ``None``: four times the encoder's feature
                 width, 2048 at most. That is the authors' 2048 on ResNet-18 (512 features) and on ResNet-50 (2048), and
                 less on a narrower encoder.
-            projection_layers: Layers of the projector.
+            projection_layers: Number of layers of the projector.
             prediction_dim: Width of the predictor's bottleneck; ``None``: a quarter of ``projection_dim``.
-            predictor: ``False`` leaves the predictor out, as the ICIP 2023 study's code does, to see what comes of it.
+            predictor: ``False`` leaves out the predictor, as the ICIP 2023 study's code does, to show the collapse.
         """
 
         projection_dim: PositiveInt | None = None  # SimSiam sec. 3 and appendix D
         projection_layers: Annotated[int, Ge(2)] = 2  # SimSiam appendix D (CIFAR-10); 3 on ImageNet
-        prediction_dim: PositiveInt | None = None  # SimSiam appendix B: always a quarter; a full width is less stable
+        prediction_dim: PositiveInt | None = (
+            None  # SimSiam appendix B: a quarter in all runs; the full width is less stable
+        )
         predictor: bool = True  # SimSiam sec. 4.1: without one it collapses
 
     def __init__(self, config: Config, encoder: nn.Module, task: Task) -> None:

@@ -1,13 +1,14 @@
-"""Supervised training on the labels of the training part: what self-supervision is to be compared with.
+"""Supervised training on the labels of the training part: a reference for self-supervised methods.
 
-A linear layer on the encoder's features and the cross-entropy, on one view of each image. The layer is dropped
-afterwards and the frozen encoder evaluated like any other; the evaluator ``finetune`` answers the other question, what
-the whole network predicts. Images without a label add nothing.
+A linear layer on the encoder's features is trained with the cross-entropy, on one view of each image. The layer is
+dropped afterwards, and the frozen encoder is evaluated like any other. To evaluate the predictions of the whole
+network, use the evaluator ``finetune``. Images without a label do not contribute.
 
-The view has the crops and flips of the recipe's augmentation and none of its colour operations: the strong ones that
-contrastive methods need cost a supervised network accuracy (SimCLR, Chen et al. 2020, arXiv 2002.05709, table 1).
+The view has the crops and flips of the recipe's augmentation, but none of its colour operations: the strong ones that
+contrastive methods need reduce the accuracy of a supervised network (SimCLR, Chen et al. 2020, arXiv 2002.05709, table
+1).
 
-From ImageNet's weights instead of random ones: ``--init pretrained``.
+To start from ImageNet weights instead of random ones, give ``--init pretrained``.
 
 N samples, K classes.
 """
@@ -35,10 +36,12 @@ class Supervised(Method):
         """Options.
 
         Attributes:
-            label_smoothing: Share of the target that is spread over all classes.
+            label_smoothing: Fraction of the target that is distributed over all classes.
         """
 
-        label_smoothing: Fraction = 0.0  # with it frozen features transfer worse: Kornblith et al. 2019, sec. 4.2
+        label_smoothing: Fraction = (
+            0.0  # smoothing makes frozen features transfer worse: Kornblith et al. 2019, sec. 4.2
+        )
 
     uses_labels: ClassVar[bool] = True
     views: ViewSpec = ViewSpec((ViewGroup(count=1, augment=_PLAIN_COLOURS),))
@@ -49,7 +52,7 @@ class Supervised(Method):
         self.head = nn.Linear(task.feature_dim, task.num_classes)
 
     def loss(self, batch: Batch, encode: Encode) -> Tensor:
-        """Return the mean cross-entropy of the batch's labelled samples; zero where there is none."""
+        """Return the mean cross-entropy of the batch's labelled samples; zero if there are none."""
         (features,) = encode(batch.views)
         label = batch.label
         assert label is not None  # Method.uses_labels

@@ -1,22 +1,23 @@
-"""SwAV: sort one view into prototypes, evenly over the batch, and predict that from every other view.
+"""SwAV: assign one view to prototypes, evenly over the batch, and predict the assignment from every other view.
 
 Caron et al., Unsupervised Learning of Visual Features by Contrasting Cluster Assignments, NeurIPS 2020, arXiv
-2006.09882, equations 1 to 5. The even sorting (Sinkhorn-Knopp) is what prevents collapse. Only the two full views are
-sorted; the small views only predict, at a fraction of the cost.
+2006.09882, equations 1 to 5. The even assignment (Sinkhorn-Knopp) prevents collapse. Only the two full views are
+assigned; the small views only predict, at a fraction of the cost.
 
-Wraps lightly's head, Sinkhorn iterations and ``SwaVLoss``. The prototypes are ours: lightly's have a bias, the paper's
-have none. As in the authors' code they are brought to unit length after each step and do not move at first, and the
-head's BatchNorm sees all views together. For small sets:
+It uses lightly's head, Sinkhorn iterations and ``SwaVLoss``. The prototypes are our own, because lightly's have a bias
+and the paper's have none. As in the authors' code, they are normalised to unit length after each step and frozen at
+first, and the head's BatchNorm sees all views together. For small sets:
 
-- Assignments are sharper, an ``epsilon`` of 0.02. With the paper's 0.05 and batches of 64 the loss stayed at ln K, that
-  of one representation for all images, on a toy task and on 512 chest X-rays; with 0.02 it fell below on both. The
-  authors' notes advise a lower value then, too.
-- A batch of 64 cannot be sorted evenly into thousands of prototypes, so earlier embeddings help, as in the paper's runs
-  with small batches: a queue of both full views, used once full and after ``queue_start`` of the run. There are at most
-  as many prototypes, and rows in the queue, as training images.
-- Small views have half the side of the full ones, as in lightly's benchmark on small images; the paper's 96 of 224
-  would make 27 px of our 64, less than a ResNet's stride of 32 and no multiple of a transformer's patch. Each shows 5
-  to 14 % of an image (the authors' code): set ``small_views`` to 0 where so little can miss what matters.
+- Assignments are sharper, with an ``epsilon`` of 0.02. With the paper's 0.05 and batches of 64 the loss stayed at ln K,
+  the value for one representation of all images, on a toy task and on 512 chest X-rays; with 0.02 it fell on both. The
+  authors' notes also advise a lower value in that case.
+- A batch of 64 cannot be assigned evenly to thousands of prototypes, so earlier embeddings help, as in the paper's runs
+  with small batches. A queue of both full views is used when it is full and after the fraction ``queue_start`` of the
+  run. The numbers of prototypes and of rows in the queue are at most the number of training images.
+- Small views have half the side of the full ones, as in lightly's benchmark on small images. The paper's ratio of 96 to
+  224 px would give 27 px for our 64, less than a ResNet's stride of 32 and not a multiple of a transformer's patch.
+  Each shows 5 to 14 % of an image (the authors' code). Set ``small_views`` to 0 if such a small part can miss the
+  relevant structure.
 
 N samples, V views, K prototypes, L rows in the queue, D dimensions of the embedding.
 """
@@ -38,7 +39,7 @@ from medssl.tools import Queue
 
 __all__ = ["SwAV"]
 
-_FULL = 2  # views that are sorted (SwAV sec. 3.2)
+_FULL = 2  # number of views that are assigned (SwAV sec. 3.2)
 
 
 class SwAV(Method):
@@ -50,14 +51,14 @@ class SwAV(Method):
 
         Attributes:
             temperature: Divisor of the similarities to prototypes in the prediction.
-            epsilon: Softness of the assignments; larger is softer, and below 0.015 they overflow.
-            sinkhorn_iterations: Rounds that make the assignments even.
-            prototypes: K; at most the number of training images.
-            small_views: Small views beside the two full ones; 0 for none.
-            small_side: Side of a small view as a fraction of a full one's.
-            queue_length: L; at most the number of training images; 0 for no queue.
-            queue_start: Share of the run before the queue is used.
-            frozen_start: Share of the run in which the prototypes stay as they were drawn.
+            epsilon: Softness of the assignments; a larger value is softer, and values below 0.015 overflow.
+            sinkhorn_iterations: Number of iterations that make the assignments even.
+            prototypes: K; at most the number of training images is used.
+            small_views: Number of small views in addition to the two full ones; 0 for none.
+            small_side: Side of a small view as a fraction of the side of a full view.
+            queue_length: L; at most the number of training images is used; 0 for no queue.
+            queue_start: Fraction of the run before the queue is used.
+            frozen_start: Fraction of the run in which the prototypes keep their initial values.
             hidden_dim: Width of the head's hidden layer; ``None``: the encoder's feature width.
             output_dim: D, the width of the embedding.
         """
@@ -88,7 +89,7 @@ class SwAV(Method):
         self._queued = max(round(config.queue_start * task.total_steps), math.ceil(length / task.batch_size))
 
     def loss(self, batch: Batch, encode: Encode) -> Tensor:
-        """Return the swapped cross-entropy; the full views' embeddings then join the queue."""
+        """Return the swapped cross-entropy; then add the full views' embeddings to the queue."""
         count = len(batch.views)
         z = F.normalize(self.head(torch.cat(encode(batch.views))), dim=1)  # (V * N, D)
         prototypes = self.prototypes if batch.step >= self._thawed else self.prototypes.detach()
@@ -98,6 +99,6 @@ class SwAV(Method):
         self.queue.push(torch.stack(z.chunk(count)[:_FULL], dim=1))
         return loss.squeeze()
 
-    def after_step(self, step: int, total_steps: int) -> None:  # noqa: ARG002  (each step is the same)
-        """Bring the prototypes back to unit length."""
+    def after_step(self, step: int, total_steps: int) -> None:  # noqa: ARG002  (all steps are treated alike)
+        """Normalise the prototypes to unit length."""
         normalize_weight(self.prototypes)

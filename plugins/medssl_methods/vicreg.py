@@ -1,21 +1,22 @@
-"""VICReg: pull views together while every dimension keeps its variance and no two dimensions say the same.
+"""VICReg: pull views together, keep the variance of every dimension, and decorrelate the dimensions.
 
 Bardes et al., VICReg: Variance-Invariance-Covariance Regularization for Self-Supervised Learning, ICLR 2022, arXiv
 2105.04906, equation 6.
 
-Wraps lightly's invariance and variance terms and its ``VICRegProjectionHead``, and equals its ``VICRegLoss``. The
-covariance term is ours: in a small batch the Gram matrix of the samples holds the same sum of squares as the covariance
-matrix of the dimensions, and is a hundred times smaller. The loss follows the authors' code, which halves the variance
-term of the paper's text. In half precision its sums overflow; the core calls every loss in float32, so nothing is cast
-here. At exact collapse it is 0.99 of the variance weight and its gradient is zero, so it cannot recover.
+It uses lightly's invariance and variance terms and its ``VICRegProjectionHead``, and equals its ``VICRegLoss``. The
+covariance term is our own: in a small batch the Gram matrix of the samples has the same sum of squares as the
+covariance matrix of the dimensions, and is a hundred times smaller. The loss follows the authors' code, which halves
+the variance term of the paper's text. In half precision its sums would overflow; the core computes every loss in
+float32, so no cast is needed here. At exact collapse the loss is 0.99 of the variance weight and its gradient is zero,
+so it cannot recover.
 
-Its weights of 25 make steps as large as the learning rates of other methods are not made for: at 0.06 (SGD, batch 64)
-the loss was no number after five steps on radiographs. The default recipe takes 0.01 for this method.
+Because of its weights of 25, the learning rates of other methods give too large steps: at 0.06 (SGD, batch 64) the loss
+became NaN after five steps on radiographs. The default recipe uses 0.01 for this method.
 
 The paper's expander is 8192-8192-8192 on the 2048 features of ResNet-50. Ours keeps the ratio: four times the encoder's
-feature width, 2048 on ResNet-18, the width that lightly's benchmark on small data also takes. With 8192 the expander
-would hold twelve times the weights of ResNet-18 itself. The covariance of N samples has a rank of N - 1 at most, so do
-not expect much of a batch of 16.
+feature width, 2048 on ResNet-18, the width that lightly's benchmark on small data also uses. With 8192 the expander
+would have twelve times the weights of ResNet-18 itself. The covariance of N samples has a rank of at most N - 1, so do
+not expect much from a batch of 16.
 
 N samples, D dimensions of the embedding.
 """
@@ -34,9 +35,9 @@ __all__ = ["VICReg", "covariance_loss"]
 
 
 def covariance_loss(z: Tensor) -> Tensor:
-    """Mean over the dimensions of the squared covariances with the other dimensions.
+    """Compute the mean over the dimensions of the squared covariances with the other dimensions.
 
-    The sum of squares over a whole covariance matrix ``X.T @ X`` is that over ``X @ X.T``, which is ``(N, N)``; the
+    The sum of squares over a whole covariance matrix ``X.T @ X`` equals that over ``X @ X.T``, which is ``(N, N)``; the
     variances on its diagonal are subtracted.
 
     Args:
@@ -67,7 +68,7 @@ class VICReg(Method):
             covariance: Weight of the squared covariances between dimensions.
             hidden_dim: Width of the expander's hidden layers; ``None``: four times the encoder's feature width.
             output_dim: D, the width of the embedding; ``None``: as wide as the hidden layers.
-            layers: Layers of the expander.
+            layers: Number of layers of the expander.
         """
 
         invariance: NonNegative = 25.0  # VICReg sec. 4.2

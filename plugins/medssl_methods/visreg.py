@@ -1,14 +1,14 @@
-"""VISReg: predict the mean of the views from each, and keep the embeddings' scale, shape and centre apart.
+"""VISReg: each view predicts the mean of the views; separate terms control scale, shape and centre of the embeddings.
 
 Wu, Balestriero and Levine, VISReg: Variance-Invariance-Sketching Regularization for JEPA Training, 2026, arXiv
-2606.02572. Three terms keep the embeddings of each view standard normal: deviations of 1 (equation 1), a mean of 0
-(equation 6), and, on random directions and after the deviations are divided out as constants, the sorted samples where
-the quantiles of a normal distribution lie (equations 2 to 5: the Wasserstein distance of one dimension). Unlike
-LeJEPA's single test, the first of them still pulls when the embeddings have all but collapsed.
+2606.02572. Three terms keep the embeddings of each view standard normal: standard deviations of 1 (equation 1); a mean
+of 0 (equation 6); and, on random directions after division by the deviations (as constants), sorted samples at the
+quantiles of a normal distribution (equations 2 to 5: the Wasserstein distance in one dimension). Unlike LeJEPA's single
+test, the first term still has an effect when the embeddings have almost collapsed.
 
-The loss is ours and equals ``VISRegLoss`` of lightly 1.6, which draws the directions from the global random state; it
-was written from the paper's equations. Weights, views and width are those of the authors' runs on Imagenette, their
-smallest set; on ImageNet they take 0.9, with small views. Raise ``shape`` where classes are very unequal.
+The loss is our own implementation of the paper's equations and equals ``VISRegLoss`` of lightly 1.6, which draws the
+directions from the global random state. Weights, views and width are those of the authors' runs on Imagenette, their
+smallest set; on ImageNet they use 0.9, with small views. Use a higher ``shape`` if the classes are very unequal.
 
 N samples, V views, S directions, D dimensions of the embedding.
 """
@@ -38,20 +38,20 @@ __all__ = ["VISReg", "center_loss", "scale_loss", "shape_loss"]
 
 
 def scale_loss(z: Tensor) -> Tensor:
-    """Mean squared distance of each dimension's deviation over the samples from 1; ``(V, N, D)`` to a scalar."""
+    """Compute the mean squared distance of each dimension's standard deviation from 1; ``(V, N, D)`` to a scalar."""
     return (1 - z.std(dim=1, correction=0)).square().mean()
 
 
 def center_loss(z: Tensor) -> Tensor:
-    """Mean square of each dimension's mean over the samples; ``(V, N, D)`` to a scalar."""
+    """Compute the mean square of each dimension's mean over the samples; ``(V, N, D)`` to a scalar."""
     return z.mean(dim=1).square().mean()
 
 
 def shape_loss(z: Tensor, directions: Tensor) -> Tensor:
-    """Mean squared distance of sorted projections from the quantiles of a standard normal distribution.
+    """Compute the mean squared distance of sorted projections from the quantiles of a standard normal distribution.
 
     Args:
-        z: Embeddings ``(V, N, D)``; centred and divided by their deviations here, the latter without gradient.
+        z: Embeddings ``(V, N, D)``; this function centres them and divides them by their deviations (as constants).
         directions: Unit vectors ``(D, S)``.
 
     Returns:
@@ -66,21 +66,21 @@ def shape_loss(z: Tensor, directions: Tensor) -> Tensor:
 
 
 class VISReg(Method):
-    """VISReg: several views, a projection head, a prediction term, and terms of scale, shape and centre."""
+    """VISReg: several views, a projection head, a prediction term, and terms for scale, shape and centre."""
 
     @dataclass(frozen=True, kw_only=True)
     class Config:
         """Options.
 
         Attributes:
-            regularisation: Weight of the other three terms together; the prediction term has the rest of 1.
+            regularisation: Weight of the other three terms together; the prediction term has the weight 1 minus this.
             scale: Weight of the deviations' term among the three.
             shape: Weight of the quantiles' term.
             center: Weight of the means' term.
-            directions: S, drawn anew in each step.
-            view_count: Full views; their mean is predicted.
-            small_views: Small views beside them; 0 for none.
-            small_side: Side of a small view as a fraction of a full one's.
+            directions: S, number of random directions; drawn anew in each step.
+            view_count: Number of full views; their mean is predicted.
+            small_views: Number of small views in addition; 0 for none.
+            small_side: Side of a small view as a fraction of the side of a full view.
             hidden_dim: Width of the head's hidden layers; ``None``: four times the encoder's feature width.
             output_dim: D, the width of the embedding; ``None``: a third of the encoder's feature width.
         """

@@ -1,17 +1,18 @@
-"""W-MSE: pull views together after whitening, which leaves no way to collapse; no negatives.
+"""W-MSE: pull views together after whitening, which makes collapse impossible; no negatives.
 
 Ermolov et al., Whitening for Self-Supervised Representation Learning, ICML 2021, arXiv 2007.06346.
 The embeddings of each view are whitened over the batch (centred, then multiplied with the inverse of their covariance's
-Cholesky factor) and brought to unit length. Then only the distance between views is left to minimise.
+Cholesky factor) and normalised to unit length. Then only the distance between views remains to be minimised.
 
-The loss is ours and equals lightly's ``WMSELoss``, which draws its sub-batches from the global random state and stops
-at batches below its sub-batch. The head is lightly's. Made for small batches:
+The loss is our own implementation and equals lightly's ``WMSELoss``, which draws its sub-batches from the global random
+state and fails for batches smaller than a sub-batch. The head is lightly's. Two changes support small batches:
 
-- Whitening D dimensions takes more than D samples. By default D is half of the batch, 64 at most, which keeps the
-  paper's two samples per dimension; a batch of 2 leaves one dimension and nothing to learn.
-- A share of the mean variance is added to every dimension, so that the factor exists for features of any scale.
+- Whitening D dimensions needs more than D samples. By default D is half of the batch size, at most 64, which keeps the
+  paper's two samples per dimension. A batch of 2 leaves one dimension, from which nothing can be learnt.
+- A fraction of the mean variance is added to every dimension, so that the factor exists for features of any scale.
 
-As in the paper, a batch of four samples per dimension or more is cut at random into parts, which are whitened alone.
+As in the paper, a batch of four or more samples per dimension is divided at random into parts, which are whitened
+separately.
 
 N samples, V views, D dimensions of the embedding.
 """
@@ -36,7 +37,7 @@ def whiten(z: Tensor, shrinkage: float) -> Tensor:
 
     Args:
         z: ``(..., N, D)`` floating point.
-        shrinkage: Share of the mean variance in the covariance that is inverted, in [0, 1].
+        shrinkage: Fraction of the mean variance that is added to the covariance before inversion, in [0, 1].
 
     Returns:
         ``(..., N, D)`` with mean zero; with shrinkage 0 and N above D, their covariance is the identity.
@@ -53,7 +54,7 @@ def whiten(z: Tensor, shrinkage: float) -> Tensor:
 
 
 def pairwise_distance(z: Tensor) -> Tensor:
-    """Mean squared distance between the views of a sample at unit length, ``(V, N, D)`` to a scalar in [0, 4]."""
+    """Mean squared distance between the views of a sample at unit length: ``(V, N, D)`` to a scalar in [0, 4]."""
     views = len(z)
     total = F.normalize(z, dim=-1).sum(dim=0)  # (N, D); its square is V plus twice the cosines of all pairs
     return 2 - 2 * (total.square().sum(dim=-1).mean() - views) / (views * (views - 1))
@@ -67,15 +68,15 @@ class WMSE(Method):
         """Options.
 
         Attributes:
-            view_count: V, views of each image.
-            shrinkage: Share of the mean variance that is added before whitening.
-            whitenings: How often a large batch is cut and whitened per step.
+            view_count: V, number of views per image.
+            shrinkage: Fraction of the mean variance that is added before whitening.
+            whitenings: How many times per step a large batch is divided and whitened.
             hidden_dim: Width of the head's hidden layer; ``None``: twice the encoder's feature width.
             output_dim: D, the width of the embedding; ``None``: half the batch size, 64 at most.
         """
 
-        view_count: Annotated[int, Ge(2)] = 2  # W-MSE 2 of the paper; its W-MSE 4 takes twice the time
-        shrinkage: Fraction = 1e-3  # ours; 0 in the authors' code, whose batches are larger
+        view_count: Annotated[int, Ge(2)] = 2  # W-MSE 2 in the paper; its W-MSE 4 takes twice as long
+        shrinkage: Fraction = 1e-3  # our choice; 0 in the authors' code, whose batches are larger
         whitenings: PositiveInt = 1  # the authors' code on CIFAR; 4 on STL-10
         hidden_dim: PositiveInt | None = None  # the authors' code: 1024 on 512 features
         output_dim: PositiveInt | None = None  # the authors' code: 64 on CIFAR, whitened over 128 samples
@@ -92,13 +93,13 @@ class WMSE(Method):
         """Return the mean squared distance between whitened views, in [0, 4].
 
         Raises:
-            TrainingError: There are not more samples than dimensions.
+            TrainingError: The number of samples is not above the number of dimensions.
         """
         z = torch.stack([self.head(features) for features in encode(batch.views)])  # (V, N, D)
         n, d = z.shape[1:]
         if n <= d:
             raise TrainingError(
-                f"W-MSE cannot whiten {d} dimensions with the {n} samples of a batch. Whitening takes more samples "
+                f"W-MSE cannot whiten {d} dimensions with the {n} samples of a batch. Whitening needs more samples "
                 "than dimensions, better twice as many. Set a larger batch size or a smaller method.output_dim."
             )
         parts = max(1, n // (2 * d))
@@ -106,11 +107,11 @@ class WMSE(Method):
         return torch.stack(losses).mean()
 
     def _rounds(self, parts: int) -> int:
-        """One part is the same every time."""
+        """Return the number of whitenings: one if there is a single part, which is the same every time."""
         return int(self.config.whitenings) if parts > 1 else 1
 
     def _whiten_parts(self, z: Tensor, parts: int, generator: torch.Generator) -> Tensor:
-        """Cut a batch ``(V, N, D)`` at random, the same for every view, and whiten each view of each part alone."""
+        """Divide a batch ``(V, N, D)`` at random, equally for every view; whiten each view of each part separately."""
         if parts > 1:
             order = torch.randperm(z.shape[1], generator=generator, device=generator.device)
             z = z[:, order.to(z.device)]

@@ -94,7 +94,7 @@ def test_a_broken_image_is_named(encoder_file, tmp_path):
 
 
 def test_a_file_of_another_program_is_refused(tmp_path):
-    with pytest.raises(CheckpointError, match="the encoder .* does not exist"):
+    with pytest.raises(CheckpointError, match=r"the encoder .* does not exist"):
         medssl.load_encoder(tmp_path)
 
 

@@ -161,7 +161,8 @@ class BalancedAccuracy(_ClassMean):
 class AUROC(_OfClasses):
     """Area under the ROC curve: of class 1 if there are two, else the mean over classes, each against the rest.
 
-    The mean covers the classes among the labels; with a single class it is not defined. A resample that lacks a class is left out.
+    The mean covers the classes among the labels; with a single class it is not defined. A resample that lacks a class
+    is left out.
     """
 
     name = "auroc"

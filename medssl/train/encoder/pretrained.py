@@ -95,8 +95,8 @@ def _download(repository: str, file: str, revision: str | None, *, here_only: bo
 
 
 def _missing(name: str, configuration: Any, cause: str) -> CheckpointError:
-    url = f", or at {configuration.url}" if configuration.url else ""
+    url = f" They are also at {configuration.url}." if configuration.url else ""
     return CheckpointError(
-        f"could not download the weights {name} from {configuration.hf_hub_id} on the Hugging Face Hub{url}: "
-        f"{cause}. Check the network, or download the file elsewhere and give it with --init FILE."
+        f"could not download the weights {name} from {configuration.hf_hub_id} on the Hugging Face Hub. "
+        f"{cause}.{url} Check the network, or download the file elsewhere and give it with --init FILE."
     )

@@ -39,7 +39,7 @@ def test_damaged_state_says_what_to_do(tmp_path, keep):
 
 
 def test_absent_state_is_not_called_damaged(tmp_path):
-    with pytest.raises(CheckpointError, match="the training state .* does not exist"):
+    with pytest.raises(CheckpointError, match=r"the training state .* does not exist"):
         load_state(tmp_path / "s.pt")
 
 
