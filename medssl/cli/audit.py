@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from medssl.cli.options import catalog_option, find_plugins, recipe_layers
+from medssl.cli.options import catalog_option, data_dir_option, find_plugins, recipe_layers
 from medssl.errors import OptionError
 
 if TYPE_CHECKING:
@@ -22,15 +22,12 @@ __all__ = ["audit"]
 
 _PATH = click.Path(path_type=Path)
 _SHOWN = 10  # sets of duplicates on the screen; --json lists all
+_SHOWN_IMAGES = 5  # images of one set
 
 
 @click.command(epilog="Every run makes the same checks and writes its findings into its result, under data.warnings.")
 @click.option("--dataset", metavar="NAME", help="Dataset plugin; `medssl list datasets` shows the names.")
-@click.option(
-    "--data-dir",
-    type=_PATH,
-    help="Directory that contains the dataset's folder, or the dataset folder itself.  [default: MEDSSL_DATA]",
-)
+@data_dir_option
 @click.option("--split", metavar="PROTOCOL", help="Look for leaks in this split.  [default: the dataset's]")
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Any setting, for instance split.seed=1.")
 @catalog_option
@@ -163,7 +160,10 @@ def _print_sets(title: str, sets: Sequence[Sequence[Mapping[str, Any]]]) -> None
         return
     click.echo(f"{title}: {len(sets)} set{'' if len(sets) == 1 else 's'}")
     for images in sets[:_SHOWN]:
-        click.echo("  " + "  ".join(f"{image['id']} ({image['label']}, {image['part']})" for image in images))
+        words = [f"{image['id']} ({image['label']}, {image['part']})" for image in images[:_SHOWN_IMAGES]]
+        if len(images) > _SHOWN_IMAGES:
+            words.append(f"and {len(images) - _SHOWN_IMAGES} more; --json lists all")
+        click.echo("  " + "  ".join(words))
     if len(sets) > _SHOWN:
         click.echo(f"  and {len(sets) - _SHOWN} more; --json lists all")
     click.echo()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from medssl import discovery
-from medssl.cli.options import catalog_option, recipe_layers
+from medssl.cli.options import catalog_option, recipe_layers, require_folder
 from medssl.contracts.kinds import KINDS, Kind, kind_named
 from medssl.errors import OptionError
 
@@ -31,6 +31,8 @@ __all__ = ["check"]
 @click.option(
     "--data-dir",
     type=click.Path(path_type=Path),
+    metavar="FOLDER",
+    callback=require_folder,
     help="Check a dataset on its files too; the same directory as for `run`.",
 )
 @click.option(

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from medssl.cli.options import catalog_option, recipe_layers
+from medssl.cli.options import catalog_option, recipe_layers, require_folder
 from medssl.contracts.kinds import DATASET
 
 __all__ = ["fetch"]
@@ -18,6 +18,8 @@ __all__ = ["fetch"]
 @click.option(
     "--data-dir",
     type=click.Path(path_type=Path),
+    metavar="FOLDER",
+    callback=require_folder,
     help="Where to put it.  [default: MEDSSL_DATA, else the current folder]",
 )
 @click.option(

@@ -13,7 +13,15 @@ from medssl.catalog import Catalog
 from medssl.contracts.kinds import KINDS, Kind
 from medssl.errors import OptionError
 
-__all__ = ["catalog_option", "find_plugins", "plugin_option", "recipe_layers", "recipe_options"]
+__all__ = [
+    "catalog_option",
+    "data_dir_option",
+    "find_plugins",
+    "plugin_option",
+    "recipe_layers",
+    "recipe_options",
+    "require_folder",
+]
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -44,6 +52,30 @@ catalog_option = click.option(
 )
 
 
+def require_folder(_ctx: click.Context, option: click.Parameter, path: Path | None) -> Path | None:
+    """Return the value of a folder option, unless it is a file: a table or an archive, for instance.
+
+    Raises:
+        OptionError: It is a file.
+    """
+    if path is not None and path.is_file():
+        raise OptionError(
+            f"{option.opts[0]} {path} is a file. A folder is expected. Give the folder that contains the images; "
+            "unpack an archive first."
+        )
+    return path
+
+
+#: The option ``--data-dir FOLDER``.
+data_dir_option = click.option(
+    "--data-dir",
+    type=_PATH,
+    metavar="FOLDER",
+    callback=require_folder,
+    help="Directory that contains the dataset's folder, or the dataset folder itself.  [default: MEDSSL_DATA]",
+)
+
+
 def plugin_option(kind: Kind, *, many: bool | None = None) -> Callable[[_Command], _Command]:
     """Make the option that selects plugins of one kind. A repeatable option passes its values under the plural name.
 
@@ -61,11 +93,7 @@ def plugin_option(kind: Kind, *, many: bool | None = None) -> Callable[[_Command
 
 _OPTIONS = (
     *map(plugin_option, KINDS),
-    click.option(
-        "--data-dir",
-        type=_PATH,
-        help="Directory that contains the dataset's folder, or the dataset folder itself.  [default: MEDSSL_DATA]",
-    ),
+    data_dir_option,
     click.option(
         "--recipe", metavar="NAME|FILE", help="A recipe from the catalogue, or a YAML file.  [default: medssl]"
     ),

@@ -12,6 +12,7 @@ import click
 
 from medssl.catalog import Catalog, load_catalog
 from medssl.cli.options import find_plugins, recipe_layers, recipe_options
+from medssl.errors import MedsslError
 
 if TYPE_CHECKING:
     from medssl.recipe import Recipe
@@ -67,9 +68,9 @@ def run(ctx: click.Context, /, output: Path, force: bool, as_json: bool, **words
 def _carry_out(ctx: click.Context, recipe: Recipe, catalog: Catalog, place: Place, *, quiet: bool) -> RunResult:
     """Carry out one recipe and show its progress."""
     from medssl.cli.display import choose_display
-    from medssl.runs.pipeline import execute
+    from medssl.runs.pipeline import collect_warnings, execute
 
-    with choose_display(recipe, quiet=quiet) as display:
+    with choose_display(recipe, quiet=quiet) as display, collect_warnings() as warnings:
         try:
             return execute(recipe, catalog=catalog, place=place, listener=display)
         except KeyboardInterrupt:
@@ -79,6 +80,11 @@ def _carry_out(ctx: click.Context, recipe: Recipe, catalog: Catalog, place: Plac
                 f"Stopped. Finished epochs are saved in {directory}. Run the same command to continue.", err=True
             )
             ctx.exit(130)
+        except MedsslError:
+            display.close()
+            for text in dict.fromkeys(warnings):  # there is no result that could list them, and they may say why
+                click.echo(f"warning: {text}", err=True)
+            raise
 
 
 def _print_one(result: RunResult, *, as_json: bool) -> None:

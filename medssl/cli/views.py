@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from medssl.catalog import load_catalog
-from medssl.cli.options import catalog_option, find_plugins, recipe_layers
+from medssl.cli.options import catalog_option, data_dir_option, find_plugins, recipe_layers
 from medssl.contracts.kinds import METHOD
 from medssl.errors import DataError
 
@@ -23,11 +23,7 @@ _PATH = click.Path(path_type=Path)
     "--method", metavar="NAME", help="Show the views that this method uses.  [default: six independent views]"
 )
 @click.option("--augmentation", metavar="NAME", help="Augmentation recipe to use instead of the dataset's.")
-@click.option(
-    "--data-dir",
-    type=_PATH,
-    help="Directory that contains the dataset's folder, or the dataset folder itself.  [default: MEDSSL_DATA]",
-)
+@data_dir_option
 @click.option("--recipe", metavar="NAME|FILE", help="A recipe from the catalogue, or a YAML file.  [default: medssl]")
 @click.option("--image-size", metavar="PX", help="Side length of a view in pixels.")
 @click.option("--seed", metavar="N", help="Seed that selects the samples and the views.")

@@ -198,7 +198,9 @@ def check_groups_and_default_split_fit_together(subject: Subject) -> None:
         grouped, parts = any(s.group for s in samples), {s.part for s in samples}
         kind, split = dataset.group_kind, dataset.default_split
         text = "group_kind must say what a group is if samples have groups, and be None otherwise"
-        require(grouped == (kind is not None), f"{text}, but is {kind!r}, and 'some sample has a group' is {grouped}")
+        require(
+            grouped == (kind is not None), f"{text}, but is {kind!r}, and samples have {'' if grouped else 'no '}groups"
+        )
         require(split in _PROTOCOLS, f"default_split must be one of {', '.join(_PROTOCOLS)}, but is {split!r}")
         require(split != "grouped" or grouped, "default_split is 'grouped', but no sample has a group")
         official = {"train", "test"} <= parts

@@ -86,4 +86,4 @@ def check_plugin(kind: str, plugin: type[Any], **what: Any) -> None:
     failed = [result for result in run_checks(kind, plugin, **what) if result.problem is not None]
     if failed:
         lines = "\n".join(f"- {result.name}: {result.problem}" for result in failed)
-        raise ContractError(f"{getattr(plugin, '__name__', plugin)} violates the {kind} contract:\n{lines}")
+        raise ContractError(f"{getattr(plugin, '__name__', plugin)} breaks the {kind} contract:\n{lines}")

@@ -153,7 +153,10 @@ def embed(
         return np.empty((0, trained.feature_dim), np.float32)
     choose_layout(machine.device).apply(trained, machine.device)
     with TemporaryDirectory(prefix="medssl-") as cache:
-        store = open_store(dataset, samples, view_size=trained.image_size, cache=Path(cache), progress=progress)
+        try:
+            store = open_store(dataset, samples, view_size=trained.image_size, cache=Path(cache), progress=progress)
+        except DataError as error:
+            raise _without_option(error) from error
         views = PlainViews(
             store,
             range(len(store)),
@@ -165,6 +168,15 @@ def embed(
         features: NDArray[np.float32] = extract(trained, views, len(store), precision=machine.precision).numpy()
         _say_what_was_seen(trained.seen, dataset, samples, store, Path(cache))
     return features
+
+
+def _without_option(error: DataError) -> DataError:
+    """Replace advice to use an option of `medssl run` that :func:`embed` does not have."""
+    lines = str(error).splitlines()
+    kept = [line for line in lines if "--on-bad-image" not in line]
+    if len(kept) == len(lines):
+        return error
+    return DataError("\n".join([*kept, "Replace these files, or leave them out of the list of images."]))
 
 
 def _say_what_was_seen(seen: Seen, dataset: Dataset, samples: Sequence[Sample], store: Store, cache: Path) -> None:

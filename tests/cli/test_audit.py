@@ -128,3 +128,15 @@ def test_copies_on_both_sides_lead_to_the_table(call, folder):
     torn = ["identical to a" in text for text in outcomes]
     assert torn == ["next: --groups FILE" in text for text in outcomes]
     assert any(torn)
+
+
+def test_a_large_set_of_duplicates_is_cut_on_the_screen(call, folder):
+    black = np.zeros((30, 40), np.uint8)
+    for i in range(9):
+        Image.fromarray(black).save(folder / "benign" / f"black{i}.png")
+    words = ("--dataset", "folder", "--data-dir", str(folder), "--split", "random")
+    (line,) = [line for line in call(*words).stdout.splitlines() if line.startswith("  benign/black")]
+    assert [word for word in line.split() if word.startswith("benign/")] == [f"benign/black{i}.png" for i in range(5)]
+    assert line.endswith("and 4 more; --json lists all")
+    equal = json.loads(call(*words, "--json").stdout)["equal"]
+    assert max(map(len, equal)) == 9

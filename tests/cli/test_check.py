@@ -28,7 +28,9 @@ def images(tmp_path):
 def test_a_dataset_without_files_says_what_was_not_looked_at(call):
     result = call("colorectal")
     assert result.exit_code == 0, result.output
-    assert "  -     images can be read (its files are not here; give their folder with --data-dir)\n" in result.output
+    assert (
+        "  -     images can be read (its files are not available; give their folder with --data-dir)\n" in result.output
+    )
     assert "  ok    fetch refuses a wrong file\n" in result.output
 
 
@@ -36,7 +38,7 @@ def test_data_dir_holds_the_dataset_s_folder_as_for_a_run(call, images):
     result = call("folder", "--data-dir", str(images))
     assert result.exit_code == 0, result.output
     assert "  ok    images can be read\n" in result.output
-    assert "its files are not here" not in result.output
+    assert "its files are not available" not in result.output
     assert "  -     fetch refuses a wrong file (it has no fetch(), or needs no files)\n" in result.output
 
 
@@ -55,7 +57,7 @@ def test_json_tells_what_was_not_seen_from_what_holds(call):
         "problem": None,
         "not_seen": None,
     }
-    assert rows["images can be read"]["not_seen"] == "its files are not here; give their folder with --data-dir"
+    assert rows["images can be read"]["not_seen"] == "its files are not available; give their folder with --data-dir"
 
 
 def test_options_reach_the_plugin(call):

@@ -125,3 +125,24 @@ def test_fetch_of_a_dataset_that_brings_nothing_says_what_is_missing(call, tmp_p
     assert result.exit_code == 1
     assert str(tmp_path) in result.output
     assert call("fetch", "phantom", "--data-dir", str(tmp_path)).exit_code == 0
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["run", "--method", "random", "--dataset", "csv"],
+        ["bench", "quick"],
+        ["audit", "--dataset", "csv"],
+        ["show", "views", "--dataset", "csv"],
+        ["check", "csv"],
+        ["fetch", "medmnist"],
+        ["report", "."],
+    ],
+)
+@pytest.mark.parametrize("name", ["table.csv", "images.zip"])
+def test_a_data_folder_that_is_a_file_is_called_a_file(call, tmp_path, words, name):
+    (tmp_path / name).write_bytes(b"PK\003\004")
+    result = call(*words, "--data-dir", str(tmp_path / name))
+    assert result.exit_code == 1
+    assert f"--data-dir {tmp_path / name} is a file. A folder is expected. Give the folder" in result.output
+    assert "does not exist" not in result.output

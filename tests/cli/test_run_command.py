@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import yaml
 from click.testing import CliRunner
+from PIL import Image
 from sklearn.metrics import f1_score
 
 from medssl.catalog import load_catalog
@@ -60,3 +61,28 @@ def test_a_directory_in_use_is_refused(call, tmp_path):
             execute(resolve(load_catalog(), [recipe]), catalog=load_catalog(), place=Place(), listener=Listener())
     assert outcome.exit_code == 1
     assert "is in use. Process " in outcome.output
+
+
+def test_a_warning_before_an_error_is_printed_with_it(call, tmp_path):
+    for name in ("benign", "malignant"):
+        for i in range(4):
+            file = tmp_path / "up" / "inner" / name / f"{i}.png"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(np.random.default_rng(i).integers(0, 256, (24, 24), np.uint8)).save(file)
+    words = [
+        "run",
+        "--method",
+        "random",
+        "--dataset",
+        "folder",
+        "--data-dir",
+        str(tmp_path / "up"),
+        "--image-size",
+        "24",
+    ]
+    outcome = CliRunner().invoke(main, [*words, "--backbone", "resnet10t", "--evaluator", "knn"])
+    assert outcome.exit_code == 1
+    warning, error = outcome.stderr.split("Error: ")
+    assert "An evaluation needs two classes" in error
+    assert warning.count("warning: ") == 1
+    assert str(tmp_path / "up" / "inner") in warning

@@ -269,7 +269,7 @@ def test_a_good_dataset_passes_every_check(plugin, files):
 
 def test_checks_that_need_files_say_so_where_there_are_none():
     results = {result.name: result for result in run_checks("dataset", Good)}
-    assert "its files are not here" in results["samples are sound"].not_seen
+    assert "its files are not available" in results["samples are sound"].not_seen
     assert results["missing files are explained"].not_seen is None
     assert not any(result.problem for result in results.values())
 
@@ -332,7 +332,7 @@ def test_leaking_parts_that_are_not_the_default_are_no_breach(files):
 
     (result,) = (r for r in run_checks("dataset", Grouped, root=files) if r.name == "official test part is apart")
     assert result.problem is None
-    assert "`medssl audit` looks for copies" in result.not_seen
+    assert "`medssl audit` looks for duplicates" in result.not_seen
 
 
 @pytest.mark.parametrize("warns", [True, False])

@@ -302,4 +302,4 @@ def test_another_choice_may_say_something_else(problem):
 
     check = "validation labels only choose"
     assert not problem("evaluator", ChoosesByValidation, check)
-    assert "while selected named the same choice" in problem("evaluator", KeepsItsChoiceToItself, check)
+    assert "although selected contains the same choice" in problem("evaluator", KeepsItsChoiceToItself, check)

@@ -126,3 +126,23 @@ def test_the_command_explains_bad_input(encoder_file, tmp_path, monkeypatch, wor
     outcome = CliRunner().invoke(main, ["embed", str(encoder_file), *words])
     assert outcome.exit_code == 1
     assert message in outcome.output
+
+
+@pytest.mark.parametrize("broken", [1, 3])
+def test_unreadable_images_are_named_without_advice_that_cannot_be_followed(encoder_file, pictures, broken):
+    for path in pictures[:broken]:
+        path.write_bytes(b"nonsense")
+    with pytest.raises(DataError, match=rf"{broken} of 3 images cannot be read") as caught:
+        medssl.embed(encoder_file, pictures)
+    assert str(pictures[0]) in str(caught.value)
+    assert "--on-bad-image" not in str(caught.value)
+    assert str(caught.value).endswith("Replace these files, or leave them out of the list of images.")
+
+
+def test_an_error_without_advice_on_options_is_passed_on(encoder_file, monkeypatch):
+    def full(*_, **__):
+        raise DataError("there is no space left")
+
+    monkeypatch.setattr("medssl.export.embedding.open_store", full)
+    with pytest.raises(DataError, match=r"there is no space left$"):
+        medssl.embed(encoder_file, np.zeros((2, 8, 8), np.uint8))

@@ -101,7 +101,7 @@ def test_imagenet_without_network_says_which_weights_and_what_to_do(call, tmp_pa
     assert "Traceback" not in outcome.output
     said = re.sub(r"\s+", " ", outcome.output)
     assert "could not download the weights test_resnet.r160_in1k" in said
-    assert "timm/test_resnet.r160_in1k on the Hugging Face hub" in said
+    assert "timm/test_resnet.r160_in1k on the Hugging Face Hub" in said
     assert "--init FILE" in said
 
 
@@ -110,7 +110,7 @@ def test_the_word_pretrained_means_the_hub_and_not_a_file(call, tmp_path, monkey
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
     outcome = call("--method", "supervised", "--init", "pretrained")
     assert outcome.exit_code == 1
-    assert "on the Hugging Face hub" in outcome.output
+    assert "on the Hugging Face Hub" in outcome.output
 
 
 def test_supervised_training_says_that_it_used_labels(call):

@@ -21,7 +21,7 @@ from medssl.errors import MedsslError
 from medssl.io.locks import BusyError
 from medssl.recipe import resolve
 from medssl.runs.listener import Listener
-from medssl.runs.pipeline import Place, execute
+from medssl.runs.pipeline import Place, collect_warnings, execute
 from medssl.study.schedule.state import LOG
 from medssl.train.loop.records import EpochRecord
 
@@ -53,18 +53,20 @@ def main() -> None:
     reporter = _Reporter(_events())
     job = json.loads(sys.stdin.readline())
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    try:
-        _carry_out(job, reporter)
-    except BusyError:
-        reporter.send("busy")
-    except MedsslError as error:
-        reporter.send("failed", message=str(error))
-    except Exception as error:
-        text = " ".join(str(error).split())
-        traceback.print_exc()
-        reporter.send(
-            "failed", message=f"{type(error).__name__}: {text}. Its traceback is in {LOG} in the folder of the run."
-        )
+    with collect_warnings() as warnings:
+        try:
+            _carry_out(job, reporter)
+        except BusyError:
+            reporter.send("busy")
+        except MedsslError as error:
+            hints = "".join(f" Warning: {text}" for text in dict.fromkeys(warnings))  # no result will list them
+            reporter.send("failed", message=f"{error}{hints}")
+        except Exception as error:
+            text = " ".join(str(error).split())
+            traceback.print_exc()
+            reporter.send(
+                "failed", message=f"{type(error).__name__}: {text}. Its traceback is in {LOG} in the folder of the run."
+            )
 
 
 def _events() -> TextIO:

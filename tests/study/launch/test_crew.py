@@ -132,7 +132,7 @@ def test_failed_cells_are_told_why_and_stop_no_other(build, cells_of, tmp_path):
     messages = {outcome.cell.recipe.seed: outcome.message for outcome in outcomes}
     assert messages[7] == "the images are missing."
     assert messages[8] == "its process ended by exit status 3. Segmentation imagined"
-    assert "signal SIGKILL. Out of memory is the usual cause" in messages[9]
+    assert "signal SIGKILL. The usual cause is too little memory" in messages[9]
     state = json.loads((tmp_path / "study.json").read_text())
     assert [cell["state"] for cell in state["cells"]] == ["done", "failed", "failed", "failed", "done"]
     assert state["cells"][1]["message"] == messages[7]
