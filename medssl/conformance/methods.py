@@ -285,11 +285,11 @@ def check_after_step_can_be_repeated(subject: Subject) -> None:
     for step, total in ((1, TOTAL_STEPS), (TOTAL_STEPS, TOTAL_STEPS), (1, 1)):
         rig = build_rig(subject)
         _step(rig, 0)
-        twin = copy.deepcopy(rig)
+        repeated = copy.deepcopy(rig)
         rig.method.after_step(step, total)
-        twin.method.after_step(step, total)
+        repeated.method.after_step(step, total)
         where = f"after_step({step}, {total})"
-        different = _first_difference(rig.state(), twin.state())
+        different = _first_difference(rig.state(), repeated.state())
         require(
             not different, f"{where} must give the same result each time, but {different} differs between two calls"
         )
