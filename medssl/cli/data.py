@@ -1,4 +1,4 @@
-"""``medssl fetch``: download a dataset, or say which files the user must place where."""
+"""``medssl fetch``: download a dataset, or say where to place its files."""
 
 from __future__ import annotations
 

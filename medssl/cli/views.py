@@ -33,7 +33,10 @@ _PATH = click.Path(path_type=Path)
 @catalog_option
 @click.option("--output", type=_PATH, help="PNG file to write.  [default: views-DATASET.png]")
 def show_views(output: Path | None, **words: Any) -> None:
-    """Write a picture of some samples of the dataset: each as it is evaluated, and as random views."""
+    """Draw samples of a dataset and random views of them.
+
+    The picture shows each sample as it is evaluated, and then its random views.
+    """
     catalog = load_catalog(words["catalog_file"])
     find_plugins(words, catalog)
     layers = recipe_layers(words)
