@@ -60,4 +60,4 @@ def test_a_folder_that_cannot_be_written_is_named(call, tmp_path, monkeypatch):
     monkeypatch.setattr("medssl.scaffold.package.mkdtemp", refuse)
     outcome = call("dataset", "mine")
     assert outcome.exit_code == 1
-    assert f"nothing can be written to {tmp_path}" in outcome.output
+    assert f"{tmp_path} cannot be written to" in outcome.output

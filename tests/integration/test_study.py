@@ -90,7 +90,7 @@ def test_a_study_stopped_in_the_middle_loses_no_finished_cell_and_repeats_none(f
     assert len(after) == 6
     assert {name: after[name] for name in finished} == finished
     said = (folder / "said.txt").read_text()
-    assert f"6 cells, {len(finished)} of them finished before" in said
+    assert f"6 cells, {len(finished)} of them already finished" in said
     for path, before in epochs.items():
         lines = (path / "history.jsonl").read_text().splitlines()
         assert len(lines) == 6
