@@ -245,4 +245,4 @@ def test_the_file_names_nobody(run):
 def test_embed_says_how_many_images_were_trained_on(trained, run, tmp_path, caplog):
     call("embed", run, trained / "images", "--output", tmp_path / "x.npz")
     train = len(parts(trained / "runs")["train"])
-    assert f"{train} of 72 images, or nearly equal ones, are among those that the encoder was trained on" in caplog.text
+    assert f"the encoder was trained on {train} of these 72 images, or on near-duplicates of them" in caplog.text

@@ -41,7 +41,7 @@ def test_what_cannot_name_a_plugin_is_refused(call, tmp_path, name):
 def test_a_name_that_is_taken_is_refused(call, tmp_path):
     outcome = call("method", "dcl")
     assert outcome.exit_code == 1
-    assert "The package medssl brings it" in outcome.output
+    assert "The package medssl provides it" in outcome.output
     assert list(tmp_path.iterdir()) == []
 
 

@@ -51,7 +51,8 @@ def test_all_findings_come_at_once():
     assert text.startswith("Wide breaks the dataset contract:\n- ")
     assert "- groups and default split fit together: group_kind must say" in text
     assert (
-        "- images can be read: read() must return (H, W, 1 or 3) uint8 or uint16, but for 1 it gave (4, 4, 4)" in text
+        "- images can be read: read() must return (H, W, 1 or 3) uint8 or uint16, but for 1 it returned (4, 4, 4)"
+        in text
     )
 
 

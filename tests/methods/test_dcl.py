@@ -96,7 +96,7 @@ def test_half_precision_input_is_computed_in_float32(embeddings, dtype):
 
 
 def test_one_sample_has_no_negatives_and_is_refused(embeddings):
-    with pytest.raises(TrainingError, match="at least 2 samples in a batch, and this one has 1"):
+    with pytest.raises(TrainingError, match="at least 2 samples in a batch, but this one has 1"):
         dcl_loss(*embeddings(1), 0.1)
 
 
