@@ -13,7 +13,9 @@ __all__ = ["report"]
 
 @click.command(epilog="The page needs no network. The same folder contains its tables and figures as files.")
 @click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--output", type=click.Path(path_type=Path), default="report", show_default=True, help="Directory for it.")
+@click.option(
+    "--output", type=click.Path(path_type=Path), default="report", show_default=True, help="Directory for it."
+)
 @click.option("--images/--no-images", default=True, help="Include images; leave them out of a page that you share.")
 @catalog_option
 def report(runs: tuple[Path, ...], output: Path, images: bool, catalog_file: Path | None) -> None:

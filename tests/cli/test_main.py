@@ -136,7 +136,6 @@ def test_fetch_of_a_dataset_that_brings_nothing_says_what_is_missing(call, tmp_p
         ["show", "views", "--dataset", "csv"],
         ["check", "csv"],
         ["fetch", "medmnist"],
-        ["report", "."],
     ],
 )
 @pytest.mark.parametrize("name", ["table.csv", "images.zip"])
