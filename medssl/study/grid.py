@@ -106,18 +106,18 @@ def expand(plan: Plan, layers: Sequence[Mapping[str, Any]], catalog: Catalog, da
 
 
 def _without_twice(catalog: Catalog, cells: Sequence[Cell]) -> Iterator[Cell]:
-    """Leave the encoder before training out of cells beside which it stands as a cell of its own."""
+    """Turn off the evaluation before training if the study has the untrained encoder as a cell of its own."""
     untrained = {_start_of(cell.recipe) for cell in cells if not cell.recipe.method.plugin.trains}
     for cell in cells:
         if cell.recipe.method.plugin.trains and _start_of(cell.recipe) in untrained:
-            layers = ({"evaluate": {"baseline": False}}, *cell.layers)  # weakest: the user's own word counts
+            layers = ({"evaluate": {"baseline": False}}, *cell.layers)  # weakest: the user's setting wins
             yield Cell(layers, resolve(catalog, layers), cell.variants)
         else:
             yield cell
 
 
 def _start_of(recipe: Recipe) -> str:
-    """Return every setting but the method and its training."""
+    """Return every setting except the method and its training."""
     values = {key: value for key, value in recipe.to_dict().items() if key not in (METHOD.section, "train")}
     return json.dumps(values, sort_keys=True)
 

@@ -51,8 +51,8 @@ def estimate(row: Row, resamples: int) -> Evidence:
     together.
 
     Args:
-        row: Its runs.
-        resamples: B, one number for all rows that may be compared; 0 for no intervals beside those of the runs.
+        row: The row.
+        resamples: B, the same for all rows that may be compared; 0: only the runs' own intervals are used.
 
     Raises:
         CheckpointError: A run's predictions are damaged.

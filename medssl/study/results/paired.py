@@ -1,4 +1,4 @@
-"""What one set of predictions adds to another on the same test images, evaluator by evaluator."""
+"""Paired differences between two sets of predictions on the same test images, by evaluator."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 @dataclass(frozen=True, kw_only=True)
 class Difference:
-    """How one value of a metric differs from another on the same test images.
+    """The difference of two values of a metric on the same test images.
 
     Attributes:
-        value: The first less the second.
-        low: Lower end of its interval; ``None`` where there is none.
+        value: The first value minus the second.
+        low: Lower end of its confidence interval; ``None`` if there is none.
         high: Upper end.
-        p: Of the paired test, before correction.
-        p_adjusted: After Holm's correction over the evaluators of one metric.
-        shown: Whether a difference is shown: the corrected test rejects and the interval leaves out zero.
+        p: p-value of the paired test, before correction.
+        p_adjusted: p-value after Holm's correction over the evaluators of one metric.
+        shown: Whether the difference is reported: the corrected test is significant, and the interval excludes zero.
     """
 
     value: float
@@ -45,16 +45,16 @@ class Difference:
 def paired_differences(
     first: Predictions, second: Predictions, *, resamples: int, confidence: float
 ) -> dict[str, dict[str, Difference]]:
-    """Test every metric that has a paired test, for each evaluator that both have.
+    """Test every metric that has a paired test, for each evaluator in both sets of predictions.
 
     Args:
         first: Predictions for n test images.
-        second: Others for the same images.
-        resamples: Of groups, for the intervals; 0 for none.
-        confidence: Of the intervals; the tests are at one minus it.
+        second: Other predictions for the same images.
+        resamples: Number of resamples of groups for the confidence intervals; 0 for none.
+        confidence: Level of the confidence intervals; the level of the tests is one minus this value.
 
     Returns:
-        Differences by evaluator and metric; a metric that is not defined for both is left out.
+        Differences by evaluator and metric; a metric that is undefined for one of the two is left out.
     """
     found: dict[str, dict[str, Difference]] = {name: {} for name in first.proba if name in second.proba}
     draws = {name: _draws(first, second, name, resamples) for name in found}
@@ -75,9 +75,9 @@ def paired_test(metric: PredictionMetric, values: Sequence[float], by_unit: Sequ
     """Return the p-value of each difference of one metric.
 
     Args:
-        metric: One that has a paired test.
+        metric: A metric that has a paired test.
         values: The differences.
-        by_unit: What each unit contributes to each difference, ``(U,)``.
+        by_unit: The contribution of each unit to each difference, ``(U,)``.
     """
     if not values:
         return []
@@ -91,7 +91,7 @@ def paired_test(metric: PredictionMetric, values: Sequence[float], by_unit: Sequ
 def _difference(
     first: Predictions, second: Predictions, name: str, metric: PredictionMetric
 ) -> tuple[float, Array] | None:
-    """Return the difference, and what each unit contributes to it ``(U,)``; ``None`` where it is not defined."""
+    """Return the difference and the contribution of each unit to it, ``(U,)``; ``None`` if it is not defined."""
     scored = [part.scored(name) for part in (first, second)]
     one, other = (float(metric.values(each.as_is())[0]) for each in scored)
     if np.isnan(one) or np.isnan(other):
@@ -101,7 +101,7 @@ def _difference(
 
 
 def _draws(first: Predictions, second: Predictions, name: str, resamples: int) -> Mapping[str, Array]:
-    """Return the difference of each metric in each resample, ``(B,)``; empty where nothing can be resampled."""
+    """Return the difference of each metric in each resample, ``(B,)``; empty if nothing can be resampled."""
     if not resamples or len(set(first.group)) < 2:
         return {}
     scored, metrics = [part.scored(name) for part in (first, second)], prediction_metrics(first.target)

@@ -84,13 +84,13 @@ def make_predictions(
     proba: Mapping[str, Array],
     folds: int | None = None,
 ) -> Predictions:
-    """Put predictions for test images together; those of which nothing is known are left out.
+    """Combine predictions for test images; images with completely unknown truth are left out.
 
     Args:
-        target: What was predicted.
+        target: The target that was predicted.
         ids: Sample ids.
         y: Their truth.
-        groups: Groups by sample id, of any samples.
+        groups: Groups by sample id; other samples may be included.
         proba: Predictions by evaluator.
         folds: See :class:`Predictions`.
     """

@@ -41,7 +41,7 @@ class Estimate:
 
 
 class Fact(NamedTuple):
-    """One thing in which rows of a dataset differ.
+    """One setting in which rows of a dataset differ.
 
     Attributes:
         name: A field of :class:`Row`, or a setting of the recipe by its full name.
@@ -68,8 +68,8 @@ class Row:
         recipe: Name of the catalogue's recipe.
         baseline: Whether other methods are to be compared with this one.
         runs: The finished runs, by seed and fold.
-        key: Identity among the rows of a dataset. Readers are shown :attr:`label`.
-        facts: What tells the row from others of its dataset beside its method.
+        key: Identifies the row among those of a dataset. Reports show :attr:`label`.
+        facts: The settings, other than the method, that distinguish the row from others of its dataset.
         scores: Estimates by evaluator and metric.
         variant: Name shared by rows that differ only in batch size and fraction of labels; figures show them alike.
         notes: Remarks that the reader of this row must know.
@@ -98,7 +98,7 @@ class Row:
         return self.label_without()
 
     def label_without(self, *names: str) -> str:
-        """Return the label without some of its facts."""
+        """Return the label without some of the facts."""
         return ", ".join([self.method, *(fact.text for fact in self.facts if fact.name not in names)])
 
 

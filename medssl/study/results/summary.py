@@ -66,7 +66,7 @@ def summarise(results: Sequence[RunResult], catalog: Catalog | None = None) -> S
         catalog: Provides baselines and published numbers; ``None``: medssl's own.
 
     Raises:
-        CheckpointError: A run's predictions are damaged, or the runs have intervals of different confidence.
+        CheckpointError: A run's predictions are damaged, or the runs have confidence intervals of different levels.
     """
     catalog = catalog or load_catalog()
     confidence = _confidence(results)
@@ -82,17 +82,17 @@ def summarise(results: Sequence[RunResult], catalog: Catalog | None = None) -> S
 
 
 def _confidence(results: Sequence[RunResult]) -> float:
-    """Return the confidence that the intervals of all runs have.
+    """Return the level of the confidence intervals, which must be the same in all runs.
 
     Raises:
-        CheckpointError: They have different ones.
+        CheckpointError: The levels differ.
     """
     found = {float(result.values["recipe"]["evaluate"]["confidence"]): result for result in reversed(results)}
     if len(found) > 1:
         named = ", ".join(f"{confidence:g} ({result.path.name})" for confidence, result in sorted(found.items()))
         raise CheckpointError(
-            f"these runs have intervals of different confidence: {named}. One report has one confidence. Make a report "
-            "of each, or run some again with the same evaluate.confidence."
+            f"these runs have confidence intervals of different levels: {named}. A report needs one level. Make one "
+            "report for each level, or run some again with the same evaluate.confidence."
         )
     return next(iter(found), 0.95)
 

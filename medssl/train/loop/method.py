@@ -1,4 +1,4 @@
-"""A recipe's method, built on an encoder, and the views that it asks for."""
+"""Builds a recipe's method on an encoder, and finds the views that it uses."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["build_method", "view_spec"]
 
 
 def build_method(recipe: Recipe, encoder: Encoder, *, num_samples: int, num_classes: int) -> Method:
-    """Build the recipe's method, its weights drawn from the recipe's seed."""
+    """Build the recipe's method; its initial weights are drawn with the recipe's seed."""
     batch = recipe.train.batch_size
     task = Task(
         feature_dim=encoder.feature_dim,
@@ -32,9 +32,10 @@ def build_method(recipe: Recipe, encoder: Encoder, *, num_samples: int, num_clas
 
 
 def view_spec(recipe: Recipe, *, num_samples: int, num_classes: int) -> ViewSpec | None:
-    """Return the views that a method asks for before it is trained; ``None`` where it trains nothing.
+    """Return the views that a method uses; ``None`` if it does not train.
 
-    The method is built for that, on an encoder with random weights, because its options may decide its views.
+    The method is built for this purpose, on an encoder with random weights, because its options may determine its
+    views.
     """
     if not recipe.method.plugin.trains:
         return None
