@@ -112,8 +112,8 @@ def _shared_groups(section: Section) -> Iterator[str]:
         verb = "shares" if shared == 1 else "share"
         protocol = "grouped-kfold" if folds[0]["split"] == "kfold" else "grouped"
         yield (
-            f"{shared} of {count(images, 'test image')} {verb} a {kind} with a training image, which makes the numbers of "
-            f"every row too good. `--split {protocol}` keeps every {kind} on one side."
+            f"{shared} of {count(images, 'test image')} {verb} a {kind} with a training image, which makes the numbers "
+            f"of every row too good. `--split {protocol}` keeps every {kind} on one side."
         )
 
 
