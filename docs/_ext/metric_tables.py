@@ -1,4 +1,4 @@
-"""The tables of the page on metrics, from the metrics themselves."""
+"""Write the tables of the page on metrics from the metric classes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The tables of the performance page, from the files that ``python -m benchmarks`` wrote."""
+"""Write the tables of the performance page from the files that ``python -m benchmarks`` wrote."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ RESULTS = ROOT / "benchmarks" / "results"
 
 
 def fragments() -> dict[str, str]:
-    """Return one reStructuredText table per results file, by the fragment's name; a sentence where there is none."""
+    """Return one reStructuredText table per results file, by the fragment's name; a sentence if there is no file."""
     found = {f"performance-{path.stem}.inc": _fragment(path) for path in sorted(RESULTS.glob("*.json"))}
     return {"performance-cpu.inc": "No figures are recorded for this version yet.\n", **found}
 
@@ -25,10 +25,10 @@ def _fragment(path: Path) -> str:
     commits = ", ".join(dict.fromkeys(line["commit"] for line in content["lines"]))
     load = max(line["load_at_start"] for line in content["lines"])
     head = (
-        f"Measured on {where}{bfloat16}; {machine['system']}; {versions}; commit {commits} (each figure's own is in "
-        f"the file); load average at the start at most {load:g}.\n"
+        f"Measured on {where}{bfloat16}; {machine['system']}; {versions}; commit {commits} (the file gives the "
+        f"commit of each figure); load average at the start at most {load:g}.\n"
     )
-    rows = [["", "median", "range", "mark", ""], *(_row(line) for line in content["lines"])]
+    rows = [["", "median", "range", "target", ""], *(_row(line) for line in content["lines"])]
     table = [".. list-table::", "   :header-rows: 1", "   :widths: 50 12 18 10 10", ""]
     for row in rows:
         table += [f"   {'* -' if i == 0 else '  -'} {cell}".rstrip() for i, cell in enumerate(row)]
