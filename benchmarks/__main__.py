@@ -1,7 +1,7 @@
-"""Every figure of ``docs/performance.md``: ``python -m benchmarks``.
+"""Measure every figure of ``docs/performance.md``: ``python -m benchmarks``.
 
-An hour on two cores. ``--part`` measures some of it, ``--rounds`` changes the repeats. Nothing else should run
-beside it: the load average at the start goes into the file.
+This takes an hour on two cores. ``--part`` measures only one part, ``--rounds`` changes the number of repeats. Nothing
+else should run at the same time. The load average at the start is written to the file.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ RESULTS = Path(__file__).parent / "results"
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--part", action="append", choices=PARTS, help="may be repeated; all of them by default")
-    parser.add_argument("--rounds", type=int, default=5, help="repeats of each comparison")
+    parser.add_argument("--part", action="append", choices=PARTS, help="may be repeated; default: all parts")
+    parser.add_argument("--rounds", type=int, default=5, help="number of repeats of each comparison")
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--output", type=Path, default=RESULTS / "cpu.json")
     arguments = parser.parse_args()

@@ -1,12 +1,12 @@
-"""Speed of the evaluators on cached features, beside what one would write instead.
+"""Compare the speed of the evaluators on cached features with simpler code.
 
-* kNN: ten values of k in one search, beside ten classifiers of scikit-learn.
-* Linear probe: 48 strengths solved together, beside the same solver one strength at a time, and scikit-learn.
-* MLP probe: 48 heads trained together (12 seeds at 4 learning rates), beside one torch.nn module after another.
-* One MLP probe on cached features, beside one that decodes and encodes its images again in each epoch.
+* kNN: ten values of k in one search, compared with ten classifiers of scikit-learn.
+* Linear probe: 48 strengths solved together, compared with the same solver one strength at a time, and scikit-learn.
+* MLP probe: 48 heads trained together (12 seeds at 4 learning rates), compared with one torch.nn module after another.
+* One MLP probe on cached features, compared with one that decodes and encodes its images again in each epoch.
 * Scoring: 2000 bootstrap resamples.
 
-All on one thread.
+Everything runs on one thread.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ SETTINGS, EPOCHS, IMAGES = 48, 2, 1000
 
 
 def features(n: int, seed: int) -> Features:
-    """Overlapping classes, correlated features whose variances span four orders of magnitude."""
+    """Draw overlapping classes with correlated features whose variances span four orders of magnitude."""
     generator = torch.Generator().manual_seed(seed)
     turn = torch.linalg.qr(torch.randn(FEATURES, FEATURES, generator=torch.Generator().manual_seed(0))).Q
     label = torch.randint(CLASSES, (n,), generator=generator)
@@ -145,7 +145,7 @@ def scoring_variants() -> dict[str, Callable[[], object]]:
 
 
 def probe_variants(folder: Path) -> dict[str, Callable[[], object]]:
-    """One probe on cached features, and one that encodes its images again in each epoch, as the plain loop does."""
+    """Return a probe on cached features, and one that encodes its images in each epoch, as the plain loop does."""
     part = features(IMAGES, 1)
     paths = sorted(folder.glob("*.png"))
     network = timm.create_model("resnet18", num_classes=0).eval().requires_grad_(requires_grad=False)
@@ -183,14 +183,14 @@ def timed(run: Callable[[], object]) -> Callable[[], float]:
 def compare(
     what: str, variants: dict[str, Callable[[], object]], over: str, under: str, rounds: int, **mark: Any
 ) -> Line:
-    """Compare two of some variants; all of their seconds are kept."""
+    """Compare two of the variants; the line keeps the seconds of all variants."""
     seconds = take_turns({name: timed(run) for name, run in variants.items()}, rounds)
     medians = {name: round(statistics.median(values), 4) for name, values in seconds.items()}
     return ratio_line(what, seconds[over], seconds[under], seconds=medians, **mark)
 
 
 def lines(rounds: int = 5) -> list[Line]:
-    """Compare every part on one thread: these are small sums, which threads only share out."""
+    """Compare every part on one thread, because threads do not help with such small amounts of work."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     alone = f"torch.nn one after another, {EPOCHS} epochs"
@@ -237,7 +237,7 @@ def lines(rounds: int = 5) -> list[Line]:
 
 
 def scoring_lines(rounds: int) -> list[Line]:
-    """Seconds of every metric with its interval."""
+    """Measure the seconds for every metric with its interval."""
     seconds = take_turns({name: timed(run) for name, run in scoring_variants().items()}, rounds)
     return [
         Line(

@@ -1,13 +1,13 @@
-"""Everything that is measured on a GPU: ``python -m benchmarks.gpu``, under 10 minutes on one H200.
+"""Measure everything on a GPU: ``python -m benchmarks.gpu``, under 10 minutes on one H200.
 
-* Pre-training of ResNet-50 at 224 px beside the bare limit: eager in both layouts, and as one CUDA graph; compiled too
-  where time is left. Batch 64, 16, 128, 32: the most important first.
+* Pre-training of ResNet-50 at 224 px, compared with the bare limit: eager in both layouts, and as one CUDA graph;
+  compiled too if time is left. Batch 64, 16, 128, 32: the most important first.
 * Views: whether the host ever waits for the device while it makes them.
-* Several small runs side by side on the one GPU, beside one alone.
+* Several small runs at the same time on one GPU, compared with a single one.
 * Features of 5,000 images, and the probes on them.
-* The time that the ICIP 2023 study's whole grid would take: 56 million views.
+* The time that the whole grid of the ICIP 2023 study would take: 56 million views.
 
-Without a GPU ``--tiny`` goes through all of it in a minute, to see that it runs; its figures mean nothing.
+Without a GPU, ``--tiny`` runs everything in a minute to test the script. Its figures mean nothing.
 """
 
 from __future__ import annotations
@@ -47,13 +47,13 @@ class Plan:
 
     Attributes:
         backbone: timm's name.
-        side: Of the views.
+        side: Side of the views in pixels.
         batches: Batch sizes, the most important first.
-        images: In the store; enough for an epoch to be longer than a turn.
-        steps: Of a turn.
-        crowd: Numbers of small runs side by side.
-        seconds: How long each of these lasts.
-        probed: Images whose features are taken.
+        images: Number of images in the store; an epoch must be longer than a turn.
+        steps: Number of steps of a turn.
+        crowd: Numbers of small runs at the same time.
+        seconds: Duration of each small run in seconds.
+        probed: Number of images whose features are computed.
         compiled: Batch sizes at which ``torch.compile`` is tried.
     """
 
@@ -73,7 +73,7 @@ MARKS = {64: 0.95, 16: 0.90}
 
 
 class Clock:
-    """Says whether there is time for something more."""
+    """Tells whether there is time for a further measurement."""
 
     def __init__(self, seconds: float) -> None:
         self._end = time.monotonic() + seconds
@@ -83,7 +83,7 @@ class Clock:
 
 
 def store_of(count: int) -> Memory:
-    """Images as large as the colorectal set's tiles; 512 different ones are enough."""
+    """Store images of the size of the colorectal tiles; 512 different images are enough."""
     images = make_images(TILE, min(count, 512))
     return Memory(np.tile(images, (-(-count // len(images)), 1, 1, 1))[:count])
 
@@ -96,7 +96,7 @@ def pretraining_lines(plan: Plan, device: torch.device, clock: Clock) -> Iterato
             mine = {"medssl": ours(rig, store, Path(scratch))}
             yield from compared(rig, {**limits(rig), **mine}, 2, "")
         for batch in plan.compiled:
-            if not clock.has(180):  # compiling takes about a minute, and once more per variant
+            if not clock.has(180):  # compiling takes about a minute for each variant
                 return
             rig = Rig(plan.backbone, plan.side, batch, device, plan.steps)
             made = {"compiled": bare(rig, rig.precision, torch.channels_last, mode="compiled")}
@@ -105,7 +105,7 @@ def pretraining_lines(plan: Plan, device: torch.device, clock: Clock) -> Iterato
 
 
 def limits(rig: Rig) -> dict[str, Turn]:
-    """Candidates for the bare limit."""
+    """Return the candidates for the bare limit."""
     name = rig.precision.name
     found = {
         f"{name}, contiguous": bare(rig, rig.precision, torch.contiguous_format),
@@ -138,10 +138,10 @@ def compared(rig: Rig, variants: dict[str, Turn], rounds: int, of: str) -> Itera
 
 
 def views_line(plan: Plan, device: torch.device) -> Line:
-    """Make views while every wait for the device is an error."""
+    """Make views in a mode in which every wait for the device is an error."""
     views = views_of(store_of(256), plan.side, device)
     positions = torch.arange(min(64, len(views)))
-    views(positions)  # the first call compiles nothing but fills caches
+    views(positions)  # the first call fills caches
     waited, message = 0.0, ""
     try:
         if device.type == "cuda":
@@ -172,7 +172,7 @@ def small_run(seconds: float, device: torch.device) -> float:
 
 
 def crowd_lines(plan: Plan, device: torch.device) -> Iterator[Line]:
-    """Several small runs, each in a process of its own."""
+    """Measure several small runs at the same time, each in a process of its own."""
 
     def together(count: int) -> float:
         words = [sys.executable, "-m", "benchmarks.gpu", "--small-run", str(plan.seconds), "--device", str(device)]
@@ -194,7 +194,7 @@ def crowd_lines(plan: Plan, device: torch.device) -> Iterator[Line]:
 
 
 def evaluation_lines(plan: Plan, device: torch.device) -> Iterator[Line]:
-    """Seconds to features, and from them to 48 linear probes and an MLP probe."""
+    """Measure the seconds for the features, and then for 48 linear probes and an MLP probe."""
     rig = Rig(plan.backbone, plan.side, 64, device)
     encoder = rig.make()[0].to(device).to(memory_format=torch.channels_last)
     views = PlainViews(
@@ -227,7 +227,7 @@ def seconds_line(what: str, run: Callable[[], object]) -> Line:
 
 
 def grid_line(lines: Sequence[Line]) -> Line:
-    """Project the study's whole grid from the measured rates, equal shares for batch 16, 32 and 64."""
+    """Estimate the time of the study's whole grid from the measured rates, with equal shares of batch 16, 32 and 64."""
     known = {line.what.rpartition(" ")[2]: line.value for line in lines if line.what.startswith("views/s")}
     chosen = [known[batch] for batch in ("16", "32", "64") if batch in known] or list(known.values())
     hours = round(sum(GRID_VIEWS / len(chosen) / rate for rate in chosen) / 3600, 2)
@@ -237,8 +237,8 @@ def grid_line(lines: Sequence[Line]) -> Line:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", type=torch.device, default=torch.device("cuda"))
-    parser.add_argument("--minutes", type=float, default=9, help="what does not fit is left out")
-    parser.add_argument("--tiny", action="store_true", help="see that it runs, on a processor too")
+    parser.add_argument("--minutes", type=float, default=9, help="time limit; measurements that do not fit are skipped")
+    parser.add_argument("--tiny", action="store_true", help="test that everything runs, also on a processor")
     parser.add_argument("--output", type=Path, default=RESULTS / "gpu.json")
     parser.add_argument("--small-run", type=float, metavar="SECONDS", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -248,14 +248,14 @@ def main() -> None:
         print(json.dumps(small_run(arguments.small_run, device)))
         return
     if device.type == "cuda" and not torch.cuda.is_available():
-        parser.error("PyTorch finds no GPU here; --device cpu --tiny only sees that everything runs")
+        parser.error("PyTorch finds no GPU on this machine. To test that everything runs, give --device cpu --tiny.")
     plan, clock, load = TINY if arguments.tiny else Plan(), Clock(60 * arguments.minutes), os.getloadavg()
     lines: list[Line] = [views_line(plan, device)]
     for part in (crowd_lines(plan, device), evaluation_lines(plan, device), pretraining_lines(plan, device, clock)):
         for line in part:
             lines.append(line)
             print_table([line])
-            write_json(arguments.output, lines, load)  # what is known survives a run that is cut short
+            write_json(arguments.output, lines, load)  # the figures so far are kept if the run is interrupted
     lines.append(grid_line(lines))
     write_json(arguments.output, lines, load)
     print_table(lines)

@@ -1,4 +1,4 @@
-"""What every comparison shares: variants that take turns, ratios with their spread, a table and a JSON file."""
+"""Shared parts of every comparison: variants that run in turn, ratios with their range, a table and a JSON file."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ PACKAGES = ("medssl", "torch", "torchvision", "lightly", "pytorch-lightning", "k
 
 @dataclass(frozen=True, kw_only=True)
 class Line:
-    """One figure beside its mark.
+    """One figure and its target value.
 
     Attributes:
         what: What is compared.
         value: Median over the rounds.
         low: Smallest over the rounds.
         high: Largest.
-        mark: What it should reach; ``None`` where it is only reported.
-        at_least: Whether more is better; else the mark is an upper limit.
-        detail: What it was made from: rates, times, settings.
+        mark: The target value; ``None`` if there is none.
+        at_least: Whether more is better; otherwise the target is an upper limit.
+        detail: Rates, times and settings that the figure was computed from.
     """
 
     what: str
@@ -43,16 +43,16 @@ class Line:
 
     @property
     def verdict(self) -> str:
-        """``reached``, ``missed`` or nothing."""
+        """Return ``reached``, ``missed`` or an empty text."""
         if self.mark is None:
             return ""
         return "reached" if (self.value >= self.mark) == self.at_least or self.value == self.mark else "missed"
 
 
 def take_turns(variants: Mapping[str, Callable[[], float]], rounds: int) -> dict[str, list[float]]:
-    """Call every variant once per round, after one round to warm up; each returns its seconds.
+    """Call every variant once per round, after one warm-up round; each returns its seconds.
 
-    Turns spread a disturbance over all variants, and a ratio within one round compares neighbours in time.
+    So a disturbance affects all variants, and a ratio within one round compares calls that are close in time.
     """
     for run in variants.values():
         run()
@@ -99,19 +99,19 @@ def describe_machine() -> dict[str, Any]:
 
 
 def print_table(lines: Sequence[Line]) -> None:
-    """Print every line with its range, its mark and whether it is reached."""
+    """Print every line with its range, its target value and whether it is reached."""
     width = max(len(line.what) for line in lines)
-    print(f"{'':{width}}  {'median':>8}  {'range':>17}  {'mark':>8}")
+    print(f"{'':{width}}  {'median':>8}  {'range':>17}  {'target':>8}")
     for line in lines:
         mark = "" if line.mark is None else f"{'>=' if line.at_least else '<='} {line.mark:g}"
         print(f"{line.what:{width}}  {line.value:8.3g}  {line.low:8.3g}-{line.high:<8.3g}  {mark:>8}  {line.verdict}")
 
 
 def write_json(path: Path, lines: Sequence[Line], load: Sequence[float]) -> None:
-    """Write the figures with everything that made them; ``load``: the machine's load average at the start.
+    """Write the figures with machine, versions and commit; ``load``: the machine's load average at the start.
 
-    Figures that the file has of the same machine and versions stay unless they were measured again: each says its
-    commit.
+    Figures in the file that were made with the same machine and versions are kept, unless they were measured again.
+    Each figure has its commit.
     """
     machine = describe_machine()
     commit = machine.pop("commit")

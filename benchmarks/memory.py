@@ -1,4 +1,4 @@
-"""A million stored samples beside a thousand: seconds of a step, and memory that does not grow with the pixels."""
+"""Compare a million stored samples with a thousand: seconds per step, and memory that must not grow with the pixels."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def generate(path: Path, count: int) -> None:
 
 
 def anonymous_megabytes() -> float:
-    """Memory of this process that no file stands behind."""
+    """Return the memory of this process that is not mapped from a file."""
     lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
     return int(next(line.split()[1] for line in lines if line.startswith("RssAnon"))) / 1024
 
@@ -96,7 +96,7 @@ def steps(path: Path, count: int) -> dict[str, object]:
 
 
 def measure(rounds: int = 3) -> list[Line]:
-    """Both sizes take turns, each in a process of its own."""
+    """Measure both sizes in turn, each in a process of its own."""
     found: dict[int, list[dict[str, float]]] = {size: [] for size in SIZES}
     with tempfile.TemporaryDirectory() as scratch:
         path = Path(scratch) / "pixels"

@@ -1,13 +1,13 @@
-"""Pre-training, end to end, beside the bare limit and what a user would pick instead.
+"""Compare pre-training, end to end, with the bare limit and with alternatives that a user might choose.
 
-* bare: the encoder's joint forward, SimCLR's loss, backward and update on views that lie in memory, in the best
-  precision and layout found and with freed memory kept: nothing that trains this encoder can be faster.
-* medssl: the trainer with its views, from a store of 150 px tiles, freed memory kept as in a run.
-* lightly: its SimCLR as its documentation shows, with Lightning's Trainer, ``SimCLRTransform`` and worker processes.
-* plain loop: in the manner of the code that came with the ICIP 2023 study: one PIL image after the other, no workers,
-  one forward per view, float32.
+* bare: the encoder's joint forward pass, SimCLR's loss, backward pass and update on views in memory, in the fastest
+  precision and layout and with freed memory kept. No program can train this encoder faster.
+* medssl: the trainer with its views, from a store of 150 px tiles, with freed memory kept as in a run.
+* lightly: its SimCLR as in its documentation, with Lightning's Trainer, ``SimCLRTransform`` and worker processes.
+* plain loop: like the code of the ICIP 2023 study: one PIL image after the other, no workers, one forward pass per
+  view, float32.
 
-All take turns in one process on the same files, encoder, batch and image size.
+All variants run in turn in one process with the same files, encoder, batch and image size.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ class Tiles(Dataset):
 
 
 def write_tiles(folder: Path, count: int, side: int = TILE, suffix: str = "png") -> None:
-    """Write images of blurred noise, which compress about as tissue does."""
+    """Write images of blurred noise, which compress about as well as tissue."""
     generator = np.random.default_rng(0)
     folder.mkdir(parents=True, exist_ok=True)
     for i in range(count):
@@ -88,10 +88,10 @@ class Rig:
 
     Args:
         backbone: timm's name.
-        side: Of the views.
+        side: Side of the views in pixels.
         batch: Samples per step.
-        device: Where to train.
-        steps: Of a turn; the first is not counted.
+        device: The device to train on.
+        steps: Steps of a turn; the first is not counted.
     """
 
     def __init__(self, backbone: str, side: int, batch: int, device: torch.device = CPU, steps: int = 3) -> None:
@@ -111,7 +111,7 @@ class Rig:
         return encoder, SimCLR(SimCLR.Config(), encoder, task)
 
     def turn(self, step: Callable[[], object]) -> Turn:
-        """Seconds per step after the first of a turn."""
+        """Return the seconds per step, without the first step of a turn."""
 
         def turn() -> float:
             step()
@@ -123,7 +123,7 @@ class Rig:
         return turn
 
     def now(self) -> float:
-        """The time when the device has done what it was given."""
+        """Return the time after the device has finished its work."""
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
         return time.perf_counter()
@@ -135,12 +135,12 @@ def store_of(folder: Path, side: int, cache: Path) -> Store:
 
 
 def bare(rig: Rig, precision: Precision, layout: torch.memory_format, *, mode: str = "eager") -> Turn:
-    """The encoder's step on views in memory.
+    """Return the step of the encoder on views in memory.
 
     Args:
         rig: What to train.
-        precision: Of the encoder.
-        layout: Of images and weights.
+        precision: Precision of the encoder.
+        layout: Memory layout of images and weights.
         mode: ``eager``; ``compiled``: the encoder by ``torch.compile``; ``graph``: the step as one CUDA graph.
     """
     return keeping_memory(rig.turn(bare_step(rig, precision, layout, mode)))
@@ -166,7 +166,7 @@ def bare_step(rig: Rig, precision: Precision, layout: torch.memory_format, mode:
 
 
 def captured(step: Callable[[], None]) -> Callable[[], object]:
-    """Record a step as a CUDA graph, after three that let cuDNN and the allocator settle."""
+    """Record a step as a CUDA graph, after three steps that initialise cuDNN and the allocator."""
     stream = torch.cuda.Stream()
     stream.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(stream):
@@ -180,7 +180,7 @@ def captured(step: Callable[[], None]) -> Callable[[], object]:
 
 
 def keeping_memory(turn: Turn) -> Turn:
-    """As a run does; the first step of a turn, which is not counted, pays for the memory."""
+    """Keep freed memory, as a run does; the first step of a turn allocates it and is not counted."""
 
     def kept() -> float:
         with kept_memory():
@@ -194,7 +194,7 @@ class EnoughError(Exception):
 
 
 def views_of(store: ImageStore, side: int, device: torch.device) -> Views:
-    """Two views of every image, by the default recipe."""
+    """Return two views of every image, by the default recipe."""
     every = range(len(store.shapes))
     return Views(
         store, every, ViewSpec(), Augmentation(), image_size=side, seed=0, device=device, normalisation="imagenet"
@@ -202,7 +202,7 @@ def views_of(store: ImageStore, side: int, device: torch.device) -> Views:
 
 
 def ours(rig: Rig, store: ImageStore, scratch: Path, *, compiled: bool = False) -> Turn:
-    """medssl's trainer with its views; on a GPU a turn is as long as the trainer goes without looking at the loss."""
+    """Return medssl's trainer with its views; on a GPU a turn is as long as the interval at which it reads the loss."""
     encoder, method = rig.make()
     views = views_of(store, rig.side, rig.device)
     trainer = Trainer(
@@ -235,7 +235,7 @@ def ours(rig: Rig, store: ImageStore, scratch: Path, *, compiled: bool = False) 
 
 
 def plain_loop(rig: Rig, folder: Path) -> Turn:
-    """One image after the other, one forward per view, float32, PyTorch's default layout."""
+    """Return a plain loop: one image after the other, one forward pass per view, float32, PyTorch's default layout."""
     network = timm.create_model(rig.backbone, num_classes=0)
     features: Any = network.num_features
     head = SimCLRProjectionHead(features, features, 128)
@@ -278,7 +278,7 @@ def endless_batches(paths: list[Path], size: int) -> Iterator[list[Path]]:
 
 
 def with_lightly(rig: Rig, folder: Path) -> Turn:
-    """lightly's SimCLR in Lightning's Trainer, a worker process per core; its steps after the first two of a turn."""
+    """lightly's SimCLR in Lightning's Trainer, one worker per core; the first two steps of a turn are not counted."""
     import pytorch_lightning as pl
     from lightly.data import LightlyDataset
     from lightly.transforms import SimCLRTransform
@@ -333,7 +333,7 @@ def with_lightly(rig: Rig, folder: Path) -> Turn:
 
 
 def limits(rig: Rig) -> dict[str, Turn]:
-    """Candidates for the bare limit on a processor."""
+    """Return the candidates for the bare limit on a processor."""
     found = {
         "float32, contiguous": bare(rig, FULL, torch.contiguous_format),
         "float32, channels_last": bare(rig, FULL, torch.channels_last),
@@ -344,7 +344,7 @@ def limits(rig: Rig) -> dict[str, Turn]:
 
 
 def measure(rounds: int = 5) -> list[Line]:
-    """Compare everything at every size."""
+    """Compare all variants at every size."""
     cases = [
         (Rig("resnet18", 64, 64), 0.90, 2.0, None),
         (Rig("resnet18", 64, 16), 0.90, 2.0, None),
@@ -386,5 +386,5 @@ def fastest(names: Iterable[str], seconds: Mapping[str, Sequence[float]]) -> str
 
 
 def rates(seconds: Mapping[str, Sequence[float]], rig: Rig) -> dict[str, float]:
-    """Views per second of each variant."""
+    """Return the views per second of each variant."""
     return {name: round(2 * rig.batch / float(np.median(values)), 1) for name, values in seconds.items()}

@@ -1,6 +1,6 @@
-"""What finished runs and studies say, number by number, read from the files they leave.
+"""Read every number of finished runs and studies from their files.
 
-All that ``benchmarks.same_numbers`` knows of names of files and fields stands in the three tables below.
+The three tables below hold all names of files and fields that ``benchmarks.same_numbers`` uses.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 
 __all__ = ["RENAMED", "identity", "is_finished", "read_arrays", "read_run", "read_summary", "trained_epochs"]
 
-# Where a run says what. A later edition's name goes behind the earlier one: the first that is there counts.
+# Names of files and fields. Add the name of a later edition after the earlier one: the first that exists is read.
 FILES: Mapping[str, tuple[str, ...]] = {
     "result": ("result.json",),
     "split": ("splits.json",),
@@ -35,12 +35,12 @@ FIELDS: Mapping[str, tuple[str, ...]] = {
     "comparisons": ("summary.comparisons",),
     "rows": ("summary.rows",),
 }
-# Beginnings of keys that a recording made earlier may have, and what they are called now.
+# Prefixes of keys in earlier recordings, and their names today.
 RENAMED: Mapping[str, str] = {}
 
 
 def read_run(folder: Path) -> dict[str, Any]:
-    """Return every number of a finished run by name, and a checksum of what is too long to keep."""
+    """Return every number of a finished run by name, and a checksum of each array."""
     result = json.loads(_file(folder, "result").read_text(encoding="utf-8"))
     found: dict[str, Any] = {"final loss": _field(result, "final loss")}
     for section in ("evaluations", "diagnostics"):
@@ -58,19 +58,19 @@ def read_run(folder: Path) -> dict[str, Any]:
 
 
 def identity(folder: Path) -> str:
-    """Name one run of a study; its directory's name is a hash, which may change with a recipe's shape."""
+    """Name one run of a study; its directory's name is a key, which may change with the format of recipes."""
     result = json.loads(_file(folder, "result").read_text(encoding="utf-8"))
     fold = _field(result, "fold")
     return f"{_field(result, 'method')}, seed {_field(result, 'seed')}" + ("" if fold is None else f", fold {fold}")
 
 
 def is_finished(folder: Path) -> bool:
-    """Say whether a run's directory holds its result."""
+    """Tell whether a run's directory holds its result."""
     return _file(folder, "result").exists()
 
 
 def trained_epochs(folder: Path) -> int:
-    """Count the epochs that a run, finished or not, has behind it."""
+    """Count the finished epochs of a run."""
     history = _file(folder, "history")
     return history.read_text(encoding="utf-8").count("\n") if history.exists() else 0
 
@@ -96,7 +96,7 @@ def read_arrays(file: Path, name: str) -> dict[str, str]:
 
 
 def _encoder(file: Path) -> str:
-    """Return a checksum over the tensors by name; the file's header may say other things than it did."""
+    """Return a checksum of the tensors with their names; the file's header does not count, because it may change."""
     from safetensors.numpy import load_file
 
     tensors = load_file(file)
@@ -117,7 +117,7 @@ def _file(folder: Path, kind: str) -> Path:
 
 
 def _field(values: Mapping[str, Any], name: str) -> Any:
-    """Look a field up under each of its names; ``None`` where it has no value."""
+    """Return the value of a field under the first of its names that has one; ``None`` if none has."""
     for place in FIELDS[name]:
         found: Any = values
         for key in place.split("."):
@@ -128,7 +128,7 @@ def _field(values: Mapping[str, Any], name: str) -> Any:
 
 
 def _numbers(values: Any, name: str) -> dict[str, Any]:
-    """Flatten nested values; words are left out, since a sentence may be written anew."""
+    """Flatten nested values; texts are left out, because a sentence may be rewritten."""
     if isinstance(values, Mapping):
         pairs: Iterator[tuple[Any, Any]] = iter(values.items())
     elif isinstance(values, Sequence) and not isinstance(values, str):

@@ -1,14 +1,14 @@
-"""Whether a change of the code changes results: small runs before and after, compared to the bit.
+"""Check whether a change of the code changes results: compare small runs before and after it, bit by bit.
 
     python -m benchmarks.same_numbers record before.json
     python -m benchmarks.same_numbers compare before.json after.json
-    python -m benchmarks.same_numbers check before.json         # record anew, and compare
+    python -m benchmarks.same_numbers check before.json         # record again, and compare
 
-A recording holds for the machine and the libraries it was made with; keep it out of the repository. Every run goes
-through the command line and is read from the files it leaves, so the same script works on both sides of a change
-inside. The options it gives stand in the table below; the files and fields it reads stand in ``benchmarks.recorded``.
+A recording is valid only for the machine and the libraries that it was made with. Do not add it to the repository.
+Every run is started with the command line and read from its files, so the same script works before and after an
+internal change. The table below holds the options. ``benchmarks.recorded`` holds the names of files and fields.
 
-It needs a system with ``fork``: each command is a process of its own that need not import the libraries again.
+The script needs a system with ``fork``: each command is a process of its own that need not import the libraries again.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ __all__ = ["compare", "main", "record"]
 
 ROOT = Path(__file__).resolve().parents[1]
 
-# What is carried out. An option that is renamed is renamed here.
+# The commands. If an option is renamed, rename it here.
 
 PLACE = ("--precision", "float32", "--device", "cpu")
 SMALL = (*PLACE, "--image-size", "32", "--set", "evaluate.bootstrap=50")
@@ -66,10 +66,11 @@ class Command:
     """One call of the command line.
 
     Attributes:
-        words: What is typed, from the name of the command on; ``{grouped}`` is the directory of that command's run.
-        output: Folder for its runs, or its file; ``None``: one of its own. Two that share one can share a pre-training.
-        stopped: Kill it once an epoch is done, and give the same command again.
-        summary: Whether it prints a study's summary.
+        words: The arguments, beginning with the name of the command; ``{grouped}`` is that command's run directory.
+        output: Folder for its runs, or its file; ``None``: a folder of its own. Commands with the same folder can share
+            a pre-training.
+        stopped: Whether to kill it after an epoch and to run the same command again.
+        summary: Whether it prints the summary of a study.
     """
 
     words: tuple[str, ...]
@@ -96,7 +97,7 @@ COMMANDS: Mapping[str, Command] = {
                              "split.fold=1"),
     "one site left out": _run("random", *CHESTS[:-1], "dataset.group_column=site", *KNN, "--split", "loso", "--set",
                               "split.fold=1"),
-    # label fractions on the encoder of `grouped`, and on one that labels train
+    # label fractions with the encoder of `grouped`, and with one that is trained on labels
     "fewer labels": _run("dcl", *PHANTOM, *FROZEN, "--set", "split.label_fraction=0.5", output="grouped"),
     "fewer labels, supervised": _run("supervised", *PHANTOM, *KNN, "--set", "split.label_fraction=0.5"),
     # methods
@@ -110,13 +111,13 @@ COMMANDS: Mapping[str, Command] = {
                        "train.validate_every=1", "--set", "train.batch_norm=joint", "--set", "encoder.stem=small",
                        "--seed", "3"),
     "from weights": _run("simclr", *TILES, *KNN, *IN_TRAINING_MODE, "--init", "{grouped}/encoder.safetensors"),
-    # a run in two pieces equals one in one piece
+    # an interrupted run equals an uninterrupted one
     "straight": _run(*LONG),
     "resumed": _run(*LONG, stopped=True),
     # a study of four cells
     "study": Command(("bench", "--method", "dcl", "--baseline", "random", "--seeds", "2", *SMALL, *TRAINING, *PHANTOM,
                       *KNN), summary=True),
-    # an encoder that is there
+    # an existing encoder
     "evaluated": Command(("evaluate", "{grouped}", *SMALL, *PHANTOM, *KNN, "--evaluator", "retrieval")),
     "evaluated on others": Command(("evaluate", "{grouped}", *SMALL, *TILES, *FINETUNE)),
     "embedded": Command(("embed", "{grouped}", "data/tiles", *PLACE), output="embedded.npz"),
@@ -127,12 +128,12 @@ EQUAL = (("straight", "resumed"),)
 
 
 def record(file: Path) -> dict[str, Any]:
-    """Carry every command out, and write its numbers to ``file``.
+    """Run every command, and write its numbers to ``file``.
 
     Returns:
-        What the file holds.
+        The content of the file.
     """
-    # before torch is imported: one thread adds in one order
+    # before torch is imported: with one thread, the order of additions is fixed
     os.environ |= dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NO_COLOR"), "1")
     os.environ.pop("MEDSSL_DATA", None)
     begun = time.perf_counter()
@@ -157,12 +158,12 @@ def record(file: Path) -> dict[str, Any]:
     for one, other in EQUAL:
         if differences := compare({one: runs[one]}, {one: runs[other]}):
             _print_table(differences)
-            raise SystemExit(f"the run '{other}' must equal the run '{one}', and does not")
+            raise SystemExit(f"The run '{other}' must equal the run '{one}', but differs (table above).")
     return recording
 
 
 def _carry_out(title: str, command: Command, work: Path, places: dict[str, str]) -> dict[str, dict[str, Any]]:
-    """Return what each run of a command came to, by name; put the directory of a single run into ``places``."""
+    """Return the numbers of each run of a command by name; put the directory of a single run into ``places``."""
     output = work / "runs" / (command.output or title)
     there = set(output.glob("*"))
     words = [word.replace("{grouped}", places.get("grouped", "")) for word in command.words]
@@ -179,7 +180,7 @@ def _carry_out(title: str, command: Command, work: Path, places: dict[str, str])
         places[title] = folder.relative_to(work).as_posix()
         return {title: read_run(folder)}
     if not made:
-        raise SystemExit(f"'{title}' left no finished run.\n{(work / 'err').read_text(encoding='utf-8')}")
+        raise SystemExit(f"'{title}' has no finished run. Its messages:\n{(work / 'err').read_text(encoding='utf-8')}")
     found = {f"{title}: {key}": read_run(made[key]) for key in sorted(made)}
     return found | ({title: read_summary(said)} if command.summary else {})
 
@@ -194,11 +195,11 @@ def _stop_after_an_epoch(words: Sequence[str], work: Path, output: Path) -> None
                 break
         time.sleep(0.005)
     if any(is_finished(folder) for folder in output.glob("*")) or not any(output.glob("*")):
-        raise SystemExit(f"the run could not be stopped in the middle.\n{(work / 'err').read_text(encoding='utf-8')}")
+        raise SystemExit(f"The run was not stopped in time. Messages:\n{(work / 'err').read_text(encoding='utf-8')}")
 
 
 def _start(words: Sequence[str], work: Path) -> BaseProcess:
-    """Start ``medssl`` with these words in a process of its own, which has the libraries already."""
+    """Start ``medssl`` with these arguments in a process of its own, which already has the libraries."""
     process = multiprocessing.get_context("fork").Process(target=_medssl, args=(words, work))
     process.start()
     return process
@@ -209,24 +210,24 @@ def _finish(process: BaseProcess, work: Path) -> str:
     process.join()
     if process.exitcode:
         said = (work / "err").read_text(encoding="utf-8")
-        raise SystemExit(f"medssl ended with {process.exitcode}.\n{said}")
+        raise SystemExit(f"medssl ended with the exit code {process.exitcode}. Its messages:\n{said}")
     return (work / "out").read_text(encoding="utf-8")
 
 
 def _medssl(words: Sequence[str], work: Path) -> None:
-    """Be the console script: the installed one, whatever module it lies in."""
+    """Run the installed console script."""
     os.chdir(work)
     for name, stream in (("out", 1), ("err", 2)):
         os.dup2(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), stream)
     print("medssl", *words, file=sys.stderr, flush=True)
-    sys.path.pop(0)  # where this script was started from: its medssl may not be the installed one
+    sys.path.pop(0)  # the folder where this script was started: its medssl may not be the installed one
     sys.argv = ["medssl", *words]
     (script,) = importlib.metadata.entry_points(group="console_scripts", name="medssl")
     sys.exit(script.load()())
 
 
 def _import_libraries() -> None:
-    """Import what every run would, once; nothing of medssl."""
+    """Import the libraries that every run needs once, but nothing of medssl."""
     for name in ("numpy", "torch", "torchvision", "timm", "sklearn.linear_model", "scipy.stats", "safetensors.torch"):
         with contextlib.suppress(ImportError):
             importlib.import_module(name)
@@ -253,7 +254,7 @@ MISSING = "missing"
 
 @dataclass(frozen=True)
 class Difference:
-    """One number that is not what it was, or :data:`MISSING`."""
+    """One number that has changed, or :data:`MISSING`."""
 
     run: str
     key: str
@@ -262,11 +263,11 @@ class Difference:
 
 
 def compare(old: Mapping[str, Mapping[str, Any]], new: Mapping[str, Mapping[str, Any]]) -> list[Difference]:
-    """Return each number of the old runs that is another or none in the new ones; a number more is no difference.
+    """Return each number of the old runs that has changed or is missing; additional numbers do not count.
 
     Args:
         old: Numbers by key, by run.
-        new: Likewise.
+        new: Numbers by key, by run.
     """
     return [
         Difference(run, key, value, now)
@@ -286,15 +287,15 @@ def _renamed(key: str) -> str:
 
 
 def _report(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
-    """Print what differs between two recordings, and return whether nothing does."""
+    """Print the differences between two recordings, and return whether they are equal."""
     for key, value in old["made with"].items():
         if key != "commit" and value != (now := new["made with"].get(key)):
-            print(f"note: made with another {key}: {value}, now {now}. Numbers of one machine can be compared.")
+            print(f"note: different {key}: {value}, now {now}. Numbers from one machine can be compared.")
     differences = compare(old["runs"], new["runs"])
     more = {(run, key) for run, numbers in new["runs"].items() for key in numbers}
     more -= {(run, _renamed(key)) for run, numbers in old["runs"].items() for key in numbers}
     if more:
-        print(f"note: {len(more)} number{'s' * (len(more) > 1)} more than before, the first {min(more)}")
+        print(f"note: {len(more)} additional number{'s' * (len(more) > 1)}, the first is {min(more)}")
     _print_table(differences)
     of = f"of {sum(map(len, old['runs'].values()))} numbers of {len(old['runs'])} runs"
     print(f"{len(differences)} {of} differ" if differences else f"equal: all {of}")
@@ -313,11 +314,11 @@ def _print_table(differences: Sequence[Difference]) -> None:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     actions = parser.add_subparsers(dest="action", required=True)
-    actions.add_parser("record", help="carry the runs out and write their numbers").add_argument("file", type=Path)
-    two = actions.add_parser("compare", help="compare two recordings; 1 where they differ")
+    actions.add_parser("record", help="do the runs and write their numbers").add_argument("file", type=Path)
+    two = actions.add_parser("compare", help="compare two recordings; 1 if they differ")
     two.add_argument("old", type=Path)
     two.add_argument("new", type=Path)
-    actions.add_parser("check", help="record anew and compare; 1 where they differ").add_argument("file", type=Path)
+    actions.add_parser("check", help="record again and compare; 1 if they differ").add_argument("file", type=Path)
     given = parser.parse_args()
     if given.action == "record":
         return 0 if record(given.file) else 1

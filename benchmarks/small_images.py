@@ -24,7 +24,7 @@ def draw_all(folder: Path) -> None:
 
 
 def draw_tiles(folder: Path) -> None:
-    """Draw stained tissue: two classes of six patients with four images each, the patient in the file's name.
+    """Draw stained tissue: two classes of six patients with four images each, with the patient in the file name.
 
     Sizes differ, and every fourth file is a JPEG large enough to be decoded at a fraction of its size.
     """
@@ -78,7 +78,7 @@ def draw_medmnist(folder: Path) -> None:
 
 
 def _texture(rng: np.random.Generator, size: tuple[int, int], waves: float) -> Array:
-    """Return one pattern (H, W) in 0 to 2: waves in a random direction, with noise."""
+    """Return one pattern (H, W) with values from 0 to 2: waves in a random direction, with noise."""
     y, x = np.mgrid[0 : 1 : size[0] * 1j, 0 : 1 : size[1] * 1j]
     angle, phase = rng.uniform(0, np.pi), rng.uniform(0, 2 * np.pi)
     wave = np.sin(2 * np.pi * waves * (x * np.cos(angle) + y * np.sin(angle)) + phase)

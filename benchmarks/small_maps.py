@@ -1,7 +1,8 @@
-"""Whether this processor computes weight gradients of convolutions on small maps: ``python -m benchmarks.small_maps``.
+"""Check this processor's weight gradients of convolutions on small maps: ``python -m benchmarks.small_maps``.
 
-One convolution at a time, in bfloat16 under autocast, against the gradient in float64 of the same rounded numbers. A
-gradient that is off by more than a twentieth of its largest value is counted as wrong. Exit code 1 if any is.
+The gradient of one convolution at a time, in bfloat16 under autocast, is compared with the gradient in float64 of the
+same rounded numbers. If it differs by more than a twentieth of the largest value, it counts as wrong. The exit code is
+1 if any gradient is wrong.
 :mod:`medssl.train.machine.small_maps` computes such layers in float32.
 """
 
@@ -26,10 +27,10 @@ def count_wrong(kernel: int, stride: int, sides: tuple[int, int], trials: int) -
     """Count the trials in which the weight gradient is wrong.
 
     Args:
-        kernel: Side of the kernel in pixels; half of it is padded.
-        stride: In pixels.
+        kernel: Side of the kernel in pixels; the padding is half of it.
+        stride: Stride in pixels.
         sides: Height and width of the map.
-        trials: How many, each with weights and images of its own.
+        trials: Number of trials, each with weights and images of its own.
     """
     wrong, padding = 0, kernel // 2
     for seed in range(trials):
@@ -64,7 +65,7 @@ def main() -> int:
             found = True
             below = " (a side below the stride)" if min(sides) < stride else ""
             print(f"kernel {kernel}, stride {stride}, map {sides[0]} x {sides[1]}{below}: {wrong} of {trials} wrong")
-    print("Some gradients are wrong." if found else "Every gradient is right.")
+    print("Some gradients are wrong." if found else "Every gradient is correct.")
     return int(found)
 
 

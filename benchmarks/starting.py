@@ -1,4 +1,4 @@
-"""How long one waits: for the command line, for the first training step, for the store, for a validation."""
+"""Measure waiting times: of the command line, the first training step, the store and a validation."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from medssl.data.store.store import open_store
 from medssl.tools import read_image
 
 JPEGS, JPEG_SIDE, VIEW = 5856, 512, 64  # the pneumonia set's number of files, at a third of their side
-DISTINCT = 61  # files that are drawn; the others are copies
+DISTINCT = 61  # files with different images; the others are duplicates
 
 _FIRST_STEP = """
 import json, sys, time
@@ -59,7 +59,7 @@ def command(words: list[str], environment: Mapping[str, str] | None = None) -> C
 
 
 def command_line(rounds: int) -> list[Line]:
-    """``medssl --help`` and ``medssl list`` beside the import of click."""
+    """Compare ``medssl --help`` and ``medssl list`` with the import of click."""
     medssl = str(Path(sys.executable).with_name("medssl"))
     seconds = take_turns(
         {
@@ -76,7 +76,7 @@ def command_line(rounds: int) -> list[Line]:
 
 
 def first_step(rounds: int) -> Line:
-    """Second start on a known set: from the command to the first step, imports not counted."""
+    """Measure a second start on a known dataset: from the command to the first step, without imports."""
     with tempfile.TemporaryDirectory() as scratch:
         root = Path(scratch)
         for name in ("a", "b"):
@@ -103,14 +103,14 @@ def first_step(rounds: int) -> Line:
 
 
 def building(rounds: int) -> Line:
-    """Building the store beside decoding the files on all cores and nothing else."""
+    """Compare building the store with only decoding the files on all cores."""
     cores = len(os.sched_getaffinity(0))
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch) / "jpegs"
         write_tiles(folder, DISTINCT, JPEG_SIDE, "jpeg")
         originals = sorted(folder.glob("*.jpeg"))
         for i in range(JPEGS):
-            shutil.copy(originals[i % DISTINCT], folder / f"copy{i:05d}.png")  # a reader goes by the content
+            shutil.copy(originals[i % DISTINCT], folder / f"copy{i:05d}.png")  # readers ignore the suffix
         for path in originals:
             path.unlink()
         dataset = Tiles(Tiles.Config(), folder)
@@ -135,7 +135,7 @@ def building(rounds: int) -> Line:
 
 
 def validation() -> Line:
-    """Share of the validation by k nearest neighbours in pre-training, at its default interval."""
+    """Measure the share of pre-training that the validation by k nearest neighbours takes, at its default interval."""
     from medssl.catalog import load_catalog
     from medssl.recipe import resolve
     from medssl.runs.listener import Listener
@@ -186,5 +186,5 @@ def validation() -> Line:
 
 
 def measure(rounds: int = 5) -> list[Line]:
-    """Every wait."""
+    """Measure every waiting time."""
     return [*command_line(2 * rounds), first_step(rounds), building(max(2, rounds // 2)), validation()]

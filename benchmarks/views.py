@@ -1,8 +1,8 @@
-"""Speed of random views, beside kornia's batched augmentations and torchvision's transforms of one PIL image at a time.
+"""Compare the speed of random views with kornia's batched augmentations and torchvision's transforms of PIL images.
 
-The three make the same operations with the same probabilities on the same images: random resized crop, horizontal
-flip, colour jitter, greyscale, Gaussian blur, normalisation. kornia gets whichever of its two ways to crop is faster.
-torchvision runs in one process for each core, as with a DataLoader, but does not have to send its views anywhere.
+All three do the same operations with the same probabilities on the same images: random resized crop, horizontal flip,
+colour jitter, greyscale, Gaussian blur, normalisation. kornia uses the faster of its two ways to crop. torchvision runs
+in one process for each core, as with a DataLoader, but does not have to send its views anywhere.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from medssl.contracts import Augmentation, ViewSpec
 from medssl.data.views import Views
 from medssl.data.views.ops.blur import blur_range, radius
 
-#: Sides of the source images for each side of a view: a store keeps up to twice the view's.
+#: Sides of the source images for each side of a view: a store keeps up to twice the side of the view.
 SOURCES = {28: 28, 64: 128, 224: 448}
 IMAGES = 128
 MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -38,7 +38,7 @@ Step = Callable[[], Sequence[torch.Tensor]]
 
 
 class Memory:
-    """A store of images of one size, as the views need it."""
+    """A store of images of one size, with the interface that views need."""
 
     levels = None
 
@@ -49,7 +49,7 @@ class Memory:
 
 
 def make_images(side: int, count: int = IMAGES) -> np.ndarray:
-    """Smooth random images with some noise, (count, side, side, 3) uint8."""
+    """Draw smooth random images with some noise, (count, side, side, 3) uint8."""
     generator = torch.Generator().manual_seed(0)
     coarse = torch.rand(count, 3, 8, 8, generator=generator)
     smooth = nn.functional.interpolate(coarse, (side, side), mode="bicubic")
@@ -58,7 +58,7 @@ def make_images(side: int, count: int = IMAGES) -> np.ndarray:
 
 
 def blur_settings(side: int) -> tuple[int, tuple[float, float]]:
-    """Kernel size and sigma range at this size."""
+    """Return kernel size and sigma range for this size."""
     low, high = blur_range(RECIPE, side)
     return 2 * radius(high, side) + 1, (low, high)
 
@@ -137,7 +137,7 @@ def timed(step: Step) -> Callable[[], float]:
 
 
 def torchvision_processes(side: int, batch: int, rounds: int) -> list[float]:
-    """Seconds per batch of two views with a process on every core, each working on batches of its own."""
+    """Measure the seconds per batch of two views with one process per core, each with batches of its own."""
     count = len(os.sched_getaffinity(0))
     command = [sys.executable, "-m", "benchmarks.views", str(side), str(batch), str(rounds)]
     processes = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(count)]
@@ -146,7 +146,7 @@ def torchvision_processes(side: int, batch: int, rounds: int) -> list[float]:
 
 
 def lines(rounds: int = 5) -> list[Line]:
-    """Two views of a batch at each size, medssl in as many threads as torch has."""
+    """Compare two views of a batch at each size; medssl uses as many threads as torch."""
     found = []
     for side, source in SOURCES.items():
         batch = 16 if side > 128 else 64
@@ -166,7 +166,7 @@ def lines(rounds: int = 5) -> list[Line]:
 
 
 def main() -> None:
-    """Time torchvision in this process and one thread; :func:`torchvision_processes` starts several of these."""
+    """Time torchvision in this process with one thread; :func:`torchvision_processes` starts several such processes."""
     side, batch, rounds = (int(word) for word in sys.argv[1:])
     torch.set_num_threads(1)
     turn = timed(torchvision_views(make_images(SOURCES[side]), side, batch))

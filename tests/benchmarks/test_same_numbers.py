@@ -76,7 +76,7 @@ def test_a_number_or_a_run_that_is_gone_is_a_difference(compare):
 def test_a_number_more_is_said_and_no_difference(compare):
     called = compare(changed("grouped", "evaluations.linear.accuracy.value", 0.5))
     assert called.returncode == 0
-    assert "1 number more" in called.stdout
+    assert "1 additional number" in called.stdout
 
 
 def test_another_library_is_named(compare):
