@@ -9,7 +9,7 @@ sys.path[:0] = [str(ROOT / "docs" / "_ext"), str(ROOT), str(ROOT / "plugins")]
 
 project = "medssl"
 author = "The medssl developers"
-copyright = f"2026, {author}"  # noqa: A001  (the name that Sphinx reads)
+copyright = f"2026, {author}"  # noqa: A001  (Sphinx reads this name)
 release = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
 version = release
 
@@ -20,7 +20,7 @@ extensions = [
     "sphinx.ext.napoleon",
     "sphinx_click",
     "sphinx_copybutton",
-    "plugins",  # docs/_ext/plugins.py: a page per method and evaluator, option tables
+    "plugins",  # docs/_ext/plugins.py: one page per method and evaluator, tables of options
 ]
 exclude_patterns = ["results/*/notes.md", "_build", "reference/generated/*.inc"]
 suppress_warnings: list[str] = []
@@ -35,9 +35,9 @@ autodoc_typehints = "signature"
 autodoc_preserve_defaults = True
 napoleon_google_docstring = True
 napoleon_numpy_docstring = False
-napoleon_use_ivar = True  # Attributes as a list, not as members: autodoc lists those already
+napoleon_use_ivar = True  # attributes as a list, because autodoc already lists members
 
-# examples run in an empty folder, with a cache of their own
+# examples run in an empty folder with their own cache
 doctest_global_setup = """
 import os, tempfile
 _folder = tempfile.TemporaryDirectory()
@@ -50,9 +50,9 @@ doctest_global_cleanup = """
 os.chdir(_before)
 _folder.cleanup()
 """
-doctest_test_doctest_blocks = ""  # only what is marked as an example
+doctest_test_doctest_blocks = ""  # only marked examples are run
 
-smartquotes = False  # a command line must be copied as it stands: no en dash for two hyphens
+smartquotes = False  # command lines are copied: do not replace two hyphens by an en dash
 html_theme = "furo"
 html_title = f"medssl {release}"
 html_static_path = ["_static"]

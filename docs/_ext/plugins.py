@@ -1,9 +1,9 @@
-"""Pages made from the code at build time, so that they cannot fall behind it.
+"""Generate pages from the code when the documentation is built, so that they are always up to date.
 
-For each first-party plugin a page (what the module says of itself, every option with its default and source), or, where
-its kind has pages written by hand, a fragment for them; for each settings section and augmentation a fragment too; for
-each module of the core an API page; and lists of these pages. All of it goes to ``docs/reference/generated/``, which
-git ignores.
+Each first-party plugin has a page with its docstring and every option with its default and source. If a kind has pages
+written by hand, its plugins have a fragment for these pages instead. Each section of settings has a fragment, and so
+have the augmentations. Each module of the core has an API page. There are lists of all these pages. Everything is written
+to ``docs/reference/generated/``, which git ignores.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ import performance_tables
 
 from medssl import options, settings
 from medssl.catalog import load_catalog
-from medssl.cli import COMMANDS
+from medssl.cli import _COMMANDS as COMMANDS
 from medssl.contracts import Augmentation
 from medssl.contracts.kinds import KINDS, Kind
 
@@ -33,26 +33,15 @@ if TYPE_CHECKING:
     from sphinx.application import Sphinx
 
 ROOT = Path(__file__).resolve().parents[2]
-UNDOCUMENTED = ("medssl.cli", "medssl.report")  # the command line has a page of its own; tables are its furniture
-PUBLIC = ("medssl.contracts", "medssl.tools", "medssl.errors", "medssl.conformance")  # what a plugin may import
+UNDOCUMENTED = ("medssl.cli", "medssl.report")  # the command line has a page of its own
+PUBLIC = ("medssl.contracts", "medssl.errors", "medssl.conformance")  # modules that a plugin may import
 HEADINGS = {"f1_weighted": "weighted F1", "batch_size": "batch size", "test": "test images"}  # of published results
-DOORS = {  # a public package: headings of its page, with a module and the name to begin with
-    "medssl.contracts": {
-        **{kind.plural.capitalize(): tuple(kind.contract.split(":")) for kind in KINDS},
-        "Views": ("medssl.contracts.views", "ViewSpec"),
-        "Options": ("medssl.contracts.options", ""),
-    },
-    "medssl.tools": {
-        "Files": ("medssl.tools.downloading", "download"),
-        "Archives": ("medssl.tools.unpacking", "unpack"),
-        "Images": ("medssl.tools.images", "read_image"),
-        "Training": ("medssl.tools.training", "train"),
-        "A momentum teacher": ("medssl.tools.teacher", "Teacher"),
-        "A queue": ("medssl.tools.queue", "Queue"),
-        "Measures": ("medssl.tools.measures", ""),
-    },
+CONTRACTS = {  # headings of the page: module, the first class
+    **{kind.plural.capitalize(): tuple(kind.contract.split(":")) for kind in KINDS},
+    "Views": ("medssl.contracts.views", "ViewSpec"),
+    "Options": ("medssl.contracts.options", ""),
 }
-# the plugins that a command line of a kind is completed with; a kind that is not here is shown without one
+# an example command for the plugins of each kind; other kinds have none
 EXAMPLES = {
     "method": "medssl run --method {} --dataset phantom",
     "dataset": "medssl run --method dcl --dataset {}",
@@ -76,7 +65,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
 
 
 def write(folder: Path) -> None:
-    """Write every page below ``folder``, leaving alone those that are as they should be (Sphinx then skips them)."""
+    """Write every page below ``folder``; pages that have not changed are not written, so Sphinx skips them."""
     wanted = {folder / name: text for name, text in pages().items()}
     for path in folder.rglob("*.*"):
         if path not in wanted:
@@ -115,12 +104,12 @@ def pages() -> dict[str, str]:
 
 
 def has_written_pages(kind: Kind) -> bool:
-    """Tell whether the plugins of a kind have pages written by hand, which include what is generated."""
+    """Tell whether the plugins of a kind have pages written by hand, which include generated fragments."""
     return (ROOT / "docs" / "reference" / kind.plural).is_dir()
 
 
 def written_page(kind: Kind) -> Path:
-    """Return where the page of a kind is, if somebody has written it."""
+    """Return the path of the page of a kind, which need not exist."""
     return ROOT / "docs" / "reference" / f"{kind.plural}.md"
 
 
@@ -131,9 +120,9 @@ def entry_points(kind: Kind) -> dict[str, str]:
 
 
 def core_modules() -> list[str]:
-    """Return the dotted names of the core's modules that have something to document."""
+    """Return the dotted names of the core's modules that have documentation."""
     names: list[str] = []
-    whole: set[Path] = {ROOT / "medssl"}  # packages that have one page: they name what is public themselves
+    whole: set[Path] = {ROOT / "medssl"}  # packages with one page for all their public names
     for path in sorted((ROOT / "medssl").rglob("*.py")):
         name = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
         if path.name == "__init__.py":
@@ -147,11 +136,11 @@ def core_modules() -> list[str]:
     return names
 
 
-# ------------------------------------------------------------------------------------------------ what others generate
+# ---------------------------------------------------------------------------------- changes of other extensions' output
 
 
 def _name_symbols(_app: Sphinx, what: str, _name: str, _object: Any, _options: Any, lines: list[str]) -> None:
-    """Say what the last line of a module's docstring is: ``N samples, F features`` explains the letters of its page."""
+    """Mark the last line of a module's docstring, such as ``N samples, F features``, as the list of symbols."""
     lines[:] = [_no_enumeration(line) for line in lines]
     if what == "module":
         last = max((i for i, line in enumerate(lines) if line and not lines[i - 1]), default=0)
@@ -160,7 +149,7 @@ def _name_symbols(_app: Sphinx, what: str, _name: str, _object: Any, _options: A
 
 
 def _join_at_colon(_app: Sphinx, _what: str, _name: str, _object: Any, _options: Any, lines: list[str]) -> None:
-    """Put a sentence together again that napoleon took, before its first colon, for a type: those are annotations."""
+    """Restore a sentence if napoleon took its text before the first colon for a type; types are annotations."""
     for split, whole in ((":rtype: ", ":returns: "), (":type: ", "")):
         ends = [i for i, line in enumerate(lines) if line.startswith(split)]
         begins = [i for i, line in enumerate(lines) if line.startswith(whole)]
@@ -170,16 +159,16 @@ def _join_at_colon(_app: Sphinx, _what: str, _name: str, _object: Any, _options:
 
 
 def _no_enumeration(line: str) -> str:
-    """Keep ``K.``, alone after a field's name, from becoming the letter of a list."""
+    """Escape ``K.`` alone after a field's name, so that it does not become the letter of a list."""
     return re.sub(r"^(\s*(?::\w+ \w+:)?\s*[A-Z])\.$", r"\1\\.", line)
 
 
 def _shorten_signature(
     _app: Sphinx, _what: str, _name: str, found: Any, _options: Any, signature: str | None, returned: str | None
 ) -> tuple[str | None, str | None]:
-    """Leave bounds and module names out of a signature; the text below it says what is meant."""
+    """Remove bounds and module names from a signature; the text below it explains them."""
     if getattr(found, "_is_protocol", False):
-        return "", returned  # nobody calls its constructor
+        return "", returned  # a protocol has no constructor to call
     if signature is not None:
         signature = re.sub(r"~?\btyping\.", "", signature)
         signature = re.sub(r"~?\b[\w.]*Annotated\[(\w+)(?:, ~?[\w.]+\([^)]*\))+\]", r"\1", signature)
@@ -188,12 +177,12 @@ def _shorten_signature(
 
 
 def _skip_fields(_app: Sphinx, _what: str, _name: str, member: Any, _skip: bool, _options: Any) -> bool | None:
-    """Leave out the fields of named tuples: their class's attributes say more than "Alias for field number 0"."""
+    """Leave out the fields of named tuples: the attributes of the class explain them better."""
     return True if (getattr(member, "__doc__", None) or "").startswith("Alias for field number") else None
 
 
 def _say_attributes(_app: Sphinx, tree: Any) -> None:
-    """Call the attributes of a class by their name, and do not say of a class that it is an object."""
+    """Rename the heading ``Variables`` to ``Attributes``, and remove base classes without information."""
     from docutils import nodes  # noqa: PLC0415  # the tests use this module without it
 
     for paragraph in list(tree.findall(nodes.paragraph)):
@@ -205,7 +194,7 @@ def _say_attributes(_app: Sphinx, tree: Any) -> None:
 
 
 def _name_values(_app: Sphinx, context: Any, lines: list[str]) -> None:
-    """Show what kind of value an option takes, where click's page has the name of a variable."""
+    """Show the type of an option's value where click's page has the name of a variable."""
     kinds = {option.name: option.type.name.upper() for option in context.command.params if option.metavar is None}
     for i, line in enumerate(lines):
         if line.startswith(".. option::"):
@@ -213,7 +202,7 @@ def _name_values(_app: Sphinx, context: Any, lines: list[str]) -> None:
 
 
 def _keep_options_whole(_app: Sphinx, _page: str, _template: str, context: dict[str, Any], _tree: Any) -> None:
-    """Mark the options in commands and texts, so that no line is broken at their hyphens (``style.css``)."""
+    """Mark the options in commands and texts, so that lines do not break at their hyphens (``style.css``)."""
     body = context.get("body", "").replace('<span class="pre">--', '<span class="pre option">--')
     context["body"] = re.sub(
         r'<div class="highlight-console.*?</pre>',
@@ -227,20 +216,22 @@ def _keep_options_whole(_app: Sphinx, _page: str, _template: str, context: dict[
 
 
 def _api_page(name: str) -> str:
-    if name in DOORS:
-        return _door_page(name)
+    if name == "medssl.contracts":
+        return _contracts_page(name)
     return f"{_title(name)}.. automodule:: {name}\n"
 
 
-def _door_page(name: str) -> str:
-    """Document a public package in the order in which a plugin's author needs its names."""
+def _contracts_page(name: str) -> str:
+    """Write the contracts in the order in which a plugin's author needs them, not alphabetically."""
+    public = set(import_module(name).__all__)
     parts = [_title(name), f".. automodule:: {name}\n   :no-members:\n"]
-    for title, (module, first) in DOORS[name].items():
+    for title, (module, first) in CONTRACTS.items():
         home = import_module(module)
         source = inspect.getsource(home)
         found = sorted(home.__all__, key=lambda each: (each != first, source.find(f"class {each}"), each))
         parts += [_title(title, "-"), *(_documented(name, each) for each in found)]
-    return "\n".join(parts)
+        public -= set(found)
+    return "\n".join([*parts, _title("Files", "-"), *(_documented(name, each) for each in sorted(public))])
 
 
 def _documented(module: str, name: str) -> str:
@@ -253,14 +244,14 @@ def _documented(module: str, name: str) -> str:
 
 
 def _text_below(name: str) -> str:
-    """Return the text that stands below a value where it is assigned: the value itself only has its type's."""
+    """Return the text below the assignment of a value; the value itself only has the docstring of its type."""
     for path in sorted((ROOT / "medssl").rglob("*.py")):
         body = ast.parse(path.read_text(encoding="utf-8")).body
         for assigned, below in pairwise(body):
             named = isinstance(assigned, ast.Assign) and [ast.unparse(target) for target in assigned.targets] == [name]
             if named and isinstance(below, ast.Expr) and isinstance(below.value, ast.Constant):
                 return inspect.cleandoc(str(below.value.value))
-    raise LookupError(f"no text stands below {name}, where it is assigned")
+    raise LookupError(f"{name} has no text below its assignment. Write one.")
 
 
 def _module_list(names: Iterable[str]) -> str:
@@ -286,7 +277,7 @@ def _plugin_list(kind: Kind, catalog: Any, above: str) -> str:
 
 
 def _kind_page(kind: Kind, catalog: Any) -> str:
-    """Write the page of a kind that nobody has written one for."""
+    """Write the page of a kind that has no page written by hand."""
     plugins = [f"{kind.plural}/{name}" for name in entry_points(kind)]
     return "\n".join([_title(kind.plural.capitalize()), _plugin_list(kind, catalog, ""), _toctree(plugins)])
 
@@ -336,7 +327,9 @@ def _fragment(kind: Kind, name: str, target: str, catalog: Any) -> str:
     if kind.reads_files and (rows := catalog.published(name)):
         columns = [key for key in rows[0] if key != kind.name and any(row.get(key) is not None for row in rows)]
         cells = [[_cell(row.get(key)) for key in columns] for row in rows]
-        warning = "As their source prints them: its own split, network and training, and no intervals.\n"
+        warning = (
+            "As in their source, with its own split, network and training, and without intervals.\n"
+        )
         parts += [".. rubric:: Published results\n", warning, _table([HEADINGS.get(k, k) for k in columns], cells)]
     return "\n".join(parts)
 
@@ -354,7 +347,7 @@ def _settings_fragments() -> dict[str, str]:
 
 
 def _augmentation_table(catalog: Any) -> str:
-    """Write each recipe's summary and where it differs from the defaults."""
+    """Write each augmentation's summary and its differences from the defaults."""
     default = Augmentation()
     rows = []
     for name in catalog.augmentation_names():
@@ -372,7 +365,7 @@ def options_list(config: type, prefix: str) -> str:
     """List the options of a settings class: key, type, default, meaning, source."""
     described = options.describe(config)
     if not described:
-        return "It has no options.\n"
+        return "This plugin has no options.\n"
     lines: list[str] = []
     for option in described:
         lines.append(f"``{prefix}.{option.name}``: {_escape(option.type)}, default ``{_typed(option.default)}``")
@@ -425,7 +418,7 @@ def _value(value: Any) -> str:
 
 
 def _typed(value: Any) -> str:
-    """Write a value as it is typed after ``--set`` or in a recipe file."""
+    """Write a value as a user types it after ``--set`` or in a recipe file."""
     if isinstance(value, list | tuple):
         return f"[{', '.join(map(_typed, value))}]"
     if isinstance(value, float):
@@ -434,7 +427,7 @@ def _typed(value: Any) -> str:
 
 
 def _escape(text: str) -> str:
-    """Write a plain text as reStructuredText; what stands between single backticks is code."""
+    """Write a plain text as reStructuredText; text between single backticks is code."""
     pieces = re.split(r"`([^`]+)`", text)
     plain = (re.sub(r"([*`|\\]|_(?=\W|$))", r"\\\1", piece) for piece in pieces[::2])
     code = [f"``{piece}``" for piece in pieces[1::2]]
