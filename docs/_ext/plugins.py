@@ -2,8 +2,8 @@
 
 Each first-party plugin has a page with its docstring and every option with its default and source. If a kind has pages
 written by hand, its plugins have a fragment for these pages instead. Each section of settings has a fragment, and so
-have the augmentations. Each module of the core has an API page. There are lists of all these pages. Everything is written
-to ``docs/reference/generated/``, which git ignores.
+have the augmentations. Each module of the core has an API page. There are lists of all these pages. Everything is
+written to ``docs/reference/generated/``, which git ignores.
 """
 
 from __future__ import annotations
@@ -327,9 +327,7 @@ def _fragment(kind: Kind, name: str, target: str, catalog: Any) -> str:
     if kind.reads_files and (rows := catalog.published(name)):
         columns = [key for key in rows[0] if key != kind.name and any(row.get(key) is not None for row in rows)]
         cells = [[_cell(row.get(key)) for key in columns] for row in rows]
-        warning = (
-            "As in their source, with its own split, network and training, and without intervals.\n"
-        )
+        warning = "As in their source, with its own split, network and training, and without intervals.\n"
         parts += [".. rubric:: Published results\n", warning, _table([HEADINGS.get(k, k) for k in columns], cells)]
     return "\n".join(parts)
 
