@@ -25,7 +25,7 @@ import performance_tables
 
 from medssl import options, settings
 from medssl.catalog import load_catalog
-from medssl.cli import _COMMANDS as COMMANDS
+from medssl.cli import COMMANDS
 from medssl.contracts import Augmentation
 from medssl.contracts.kinds import KINDS, Kind
 
@@ -34,12 +34,23 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parents[2]
 UNDOCUMENTED = ("medssl.cli", "medssl.report")  # the command line has a page of its own
-PUBLIC = ("medssl.contracts", "medssl.errors", "medssl.conformance")  # modules that a plugin may import
+PUBLIC = ("medssl.contracts", "medssl.tools", "medssl.errors", "medssl.conformance")  # modules that a plugin may import
 HEADINGS = {"f1_weighted": "weighted F1", "batch_size": "batch size", "test": "test images"}  # of published results
-CONTRACTS = {  # headings of the page: module, the first class
-    **{kind.plural.capitalize(): tuple(kind.contract.split(":")) for kind in KINDS},
-    "Views": ("medssl.contracts.views", "ViewSpec"),
-    "Options": ("medssl.contracts.options", ""),
+DOORS = {  # public packages: headings of the page, each with a module and its first name
+    "medssl.contracts": {
+        **{kind.plural.capitalize(): tuple(kind.contract.split(":")) for kind in KINDS},
+        "Views": ("medssl.contracts.views", "ViewSpec"),
+        "Options": ("medssl.contracts.options", ""),
+    },
+    "medssl.tools": {
+        "Files": ("medssl.tools.downloading", "download"),
+        "Archives": ("medssl.tools.unpacking", "unpack"),
+        "Images": ("medssl.tools.images", "read_image"),
+        "Training": ("medssl.tools.training", "train"),
+        "A momentum teacher": ("medssl.tools.teacher", "Teacher"),
+        "A queue": ("medssl.tools.queue", "Queue"),
+        "Measures": ("medssl.tools.measures", ""),
+    },
 }
 # an example command for the plugins of each kind; other kinds have none
 EXAMPLES = {
@@ -216,22 +227,20 @@ def _keep_options_whole(_app: Sphinx, _page: str, _template: str, context: dict[
 
 
 def _api_page(name: str) -> str:
-    if name == "medssl.contracts":
-        return _contracts_page(name)
+    if name in DOORS:
+        return _door_page(name)
     return f"{_title(name)}.. automodule:: {name}\n"
 
 
-def _contracts_page(name: str) -> str:
-    """Write the contracts in the order in which a plugin's author needs them, not alphabetically."""
-    public = set(import_module(name).__all__)
+def _door_page(name: str) -> str:
+    """Document a public package in the order in which a plugin's author needs its names."""
     parts = [_title(name), f".. automodule:: {name}\n   :no-members:\n"]
-    for title, (module, first) in CONTRACTS.items():
+    for title, (module, first) in DOORS[name].items():
         home = import_module(module)
         source = inspect.getsource(home)
         found = sorted(home.__all__, key=lambda each: (each != first, source.find(f"class {each}"), each))
         parts += [_title(title, "-"), *(_documented(name, each) for each in found)]
-        public -= set(found)
-    return "\n".join([*parts, _title("Files", "-"), *(_documented(name, each) for each in sorted(public))])
+    return "\n".join(parts)
 
 
 def _documented(module: str, name: str) -> str:
