@@ -39,6 +39,7 @@ from medssl_evaluators._stacked import train_heads
 from medssl_evaluators.knn import KNN
 
 FEATURES, CLASSES, HIDDEN, BATCH = 512, 4, 512, 64
+TARGET = Classes(tuple(map(str, range(CLASSES))))
 KS = (1, 2, 5, 10, 20, 30, 50, 100, 150, 200)
 SETTINGS, EPOCHS, IMAGES = 48, 2, 1000
 
@@ -50,12 +51,14 @@ def features(n: int, seed: int) -> Features:
     label = torch.randint(CLASSES, (n,), generator=generator)
     x = torch.randn(n, FEATURES, generator=generator)
     x[torch.arange(n), label] += 1.5
-    return Features(x=(x * torch.logspace(0, -2, FEATURES)) @ turn, label=label, num_classes=CLASSES)
+    return Features(
+        x=(x * torch.logspace(0, -2, FEATURES)) @ turn, y=label, target=Classes(tuple(map(str, range(CLASSES))))
+    )
 
 
 def knn_variants() -> dict[str, Callable[[], object]]:
     train, query = features(5000, 1), features(1000, 2)
-    x, label, q = train.x.numpy(), train.label.numpy(), query.x.numpy()
+    x, label, q = train.x.numpy(), train.y.numpy(), query.x.numpy()
     config = KNN.Config(distance="euclidean", weights="uniform", ks=KS, report=KS)
 
     def scikit_learn() -> None:
@@ -70,18 +73,18 @@ def linear_variants() -> dict[str, Callable[[], object]]:
     x = (part.x - part.x.mean(dim=0)) / part.x.std(dim=0, correction=0)
     strengths = torch.logspace(-5, 1, SETTINGS)
     penalties = 1 / (strengths * len(x))
-    array, label = x.double().numpy(), part.label.numpy()
+    array, label = x.double().numpy(), part.y.numpy()
 
     def one_by_one() -> None:
         for penalty in penalties:
-            fit_logistic(x, part.label, CLASSES, penalty[None])
+            fit_logistic(x, part.y, CLASSES, penalty[None])
 
     def scikit_learn() -> None:
         for c in strengths.tolist():
             LogisticRegression(C=c, max_iter=10_000).fit(array, label)
 
     return {
-        "48 together": lambda: fit_logistic(x, part.label, CLASSES, penalties),
+        "48 together": lambda: fit_logistic(x, part.y, CLASSES, penalties),
         "one after another": one_by_one,
         "scikit-learn": scikit_learn,
     }
@@ -112,7 +115,7 @@ def mlp_variants() -> dict[str, Callable[[], object]]:
         seeds = [s % (SETTINGS // 4) for s in range(count)]
         return train_heads(
             part.x,
-            part.label,
+            part.y,
             CLASSES,
             hidden=HIDDEN,
             seeds=seeds,
@@ -123,7 +126,7 @@ def mlp_variants() -> dict[str, Callable[[], object]]:
 
     def separate() -> None:
         for rate in rates:
-            separate_probe(part.x, part.label, rate, EPOCHS)
+            separate_probe(part.x, part.y, rate, EPOCHS)
 
     return {
         f"48 together, {EPOCHS} epochs": lambda: stacked(SETTINGS, EPOCHS),
@@ -159,12 +162,12 @@ def probe_variants(folder: Path) -> dict[str, Callable[[], object]]:
                 continue
             x = torch.stack([pipeline(Image.open(paths[i]).convert("RGB")) for i in rows])
             optimizer.zero_grad()
-            nn.functional.cross_entropy(probe(network(x)), part.label[rows]).backward()
+            nn.functional.cross_entropy(probe(network(x)), part.y[rows]).backward()
             optimizer.step()
 
     def cached() -> None:
         heads = {"hidden": HIDDEN, "seeds": [0], "learning_rates": [0.01], "batch_size": BATCH, "epochs": 100}
-        train_heads(part.x, part.label, CLASSES, **heads)  # type: ignore[arg-type]
+        train_heads(part.x, part.y, CLASSES, **heads)  # type: ignore[arg-type]
 
     return {"cached, 100 epochs": cached, "plain loop, 1 epoch": one_epoch}
 

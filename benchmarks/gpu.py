@@ -211,11 +211,11 @@ def evaluation_lines(plan: Plan, device: torch.device) -> Iterator[Line]:
     yield seconds_line(f"features of {plan.probed:,} images, {plan.backbone}, {plan.side} px, seconds", features)
     yield seconds_line(
         "48 linear probes, 1,000 x 512, on the processor, seconds",
-        lambda: fit_logistic(part.x, part.label, part.num_classes, strengths),
+        lambda: fit_logistic(part.x, part.y, part.target.outputs, strengths),
     )
     yield seconds_line(
         "an MLP probe of 100 epochs, 1,000 x 512, on the processor, seconds",
-        lambda: train_heads(part.x, part.label, part.num_classes, **heads),  # type: ignore[arg-type]
+        lambda: train_heads(part.x, part.y, part.target.outputs, **heads),  # type: ignore[arg-type]
     )
 
 

@@ -47,7 +47,7 @@ def anonymous_megabytes() -> float:
 def steps(path: Path, count: int) -> dict[str, object]:
     """Train some steps on the first ``count`` images of the file."""
     from benchmarks.pretraining import EnoughError
-    from medssl.contracts import Augmentation, Task, ViewSpec
+    from medssl.contracts import Augmentation, Classes, Task, ViewSpec
     from medssl.data.views import Views
     from medssl.settings import EncoderSettings, TrainSettings
     from medssl.train.encoder.backbones import build_encoder
@@ -58,7 +58,9 @@ def steps(path: Path, count: int) -> dict[str, object]:
 
     device = torch.device("cpu")
     encoder = build_encoder(EncoderSettings(backbone="resnet18", stem="standard"), SIDE, 0)
-    task = Task(feature_dim=512, num_samples=count, num_classes=1, image_size=SIDE, batch_size=BATCH, total_steps=1)
+    task = Task(
+        feature_dim=512, num_samples=count, target=Classes(("only",)), image_size=SIDE, batch_size=BATCH, total_steps=1
+    )
     views = Views(
         Mapped(path, count),
         range(count),

@@ -33,7 +33,7 @@ from torch import Tensor, nn
 from torchvision import transforms
 
 from benchmarks.measuring import Line, ratio_line, take_turns
-from medssl.contracts import Augmentation, Dataset, Sample, Task, ViewSpec
+from medssl.contracts import Augmentation, Classes, Dataset, Listing, Sample, Task, ViewSpec
 from medssl.data.store.store import Store, open_store
 from medssl.data.views import Views
 from medssl.data.views.pixels import ImageStore
@@ -57,10 +57,9 @@ Turn = Callable[[], float]
 class Tiles(Dataset):
     """Noise of several scales in colour, as PNG files."""
 
-    classes = ("only",)
-
-    def samples(self) -> list[Sample]:
-        return [Sample(id=path.name, label=0) for path in sorted(self.root.glob("*.png"))]
+    def index(self) -> Listing:
+        samples = [Sample(id=path.name) for path in sorted(self.root.glob("*.png"))]
+        return Listing(samples=samples, target=Classes(("only",)))
 
     def read(self, sample: Sample) -> np.ndarray:
         return read_image(self.root / sample.id)
@@ -103,7 +102,7 @@ class Rig:
         task = Task(
             feature_dim=encoder.feature_dim,
             num_samples=TILES,
-            num_classes=1,
+            target=Classes(("only",)),
             image_size=self.side,
             batch_size=self.batch,
             total_steps=1000,
@@ -131,7 +130,7 @@ class Rig:
 
 def store_of(folder: Path, side: int, cache: Path) -> Store:
     dataset = Tiles(Tiles.Config(), folder)
-    return open_store(dataset, dataset.samples(), view_size=side, cache=cache)
+    return open_store(dataset, dataset.index().samples, view_size=side, cache=cache)
 
 
 def bare(rig: Rig, precision: Precision, layout: torch.memory_format, *, mode: str = "eager") -> Turn:

@@ -36,7 +36,11 @@ FIELDS: Mapping[str, tuple[str, ...]] = {
     "rows": ("summary.rows",),
 }
 # Prefixes of keys in earlier recordings, and their names today.
-RENAMED: Mapping[str, str] = {}
+RENAMED: Mapping[str, str] = {
+    "array.predictions.label": "array.predictions.y",
+    "array.diagnostics.label": "array.diagnostics.y",
+    **{f"array.features.{part}_label": f"array.features.{part}_y" for part in ("train", "val", "test")},
+}
 
 
 def read_run(folder: Path) -> dict[str, Any]:

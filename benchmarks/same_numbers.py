@@ -47,8 +47,8 @@ TRAINING = (*NETWORK, "--epochs", "2", "--batch-size", "16", "--set", "train.val
 PHANTOM = ("--dataset", "phantom", "--set", "dataset.patients_per_class=6", "--set", "dataset.images_per_patient=3")
 TILES = ("--dataset", "folder", "--data-dir", "data/tiles", "--set", r"dataset.group_pattern=(P\d+)_")
 CHESTS = ("--dataset", "csv", "--data-dir", "data/chests", "--set", "dataset.group_column=patient")
-FINDING = ("--dataset", "medmnist", "--data-dir", "data", "--set", "dataset.name=chestmnist", "--set",
-           "dataset.finding=pneumonia")  # fmt: skip
+FINDINGS = ("--dataset", "medmnist", "--data-dir", "data", "--set", "dataset.name=chestmnist")
+FINDING = (*FINDINGS, "--set", "dataset.finding=pneumonia")
 KNN = ("--evaluator", "knn")
 FINETUNE = ("--evaluator", "finetune", "--set", "evaluators.finetune.epochs=1", "--set",
             "evaluators.finetune.min_steps=4")  # fmt: skip
@@ -92,6 +92,9 @@ COMMANDS: Mapping[str, Command] = {
     "official": _run("mocov2", *CHESTS, "--set", "dataset.part_column=part", "--augmentation", "xray", "--set",
                      "views.window_jitter=0.8"),
     "one finding": _run("nnclr", *FINDING, *KNN, "--set", "method.queue_length=32", "--augmentation", "ct_window"),
+    "findings": _run("supervised", *FINDINGS, *KNN, "--evaluator", "linear", "--evaluator", "mlp", "--evaluator",
+                     "calibration", *FINETUNE),
+    "grades": _run("random", *TILES, *KNN, "--evaluator", "linear", "--set", "dataset.target=grades"),
     "folds": _run("random", *TILES, *KNN, "--split", "kfold", "--set", "split.folds=2", summary=True),
     "one grouped fold": _run("simsiam", *CHESTS, *KNN, "--split", "grouped-kfold", "--set", "split.folds=3", "--set",
                              "split.fold=1"),

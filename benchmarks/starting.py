@@ -114,7 +114,7 @@ def building(rounds: int) -> Line:
         for path in originals:
             path.unlink()
         dataset = Tiles(Tiles.Config(), folder)
-        samples = dataset.samples()
+        samples = dataset.index().samples
 
         def build() -> float:
             with tempfile.TemporaryDirectory(dir=scratch) as cache:

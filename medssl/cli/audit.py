@@ -91,7 +91,7 @@ def _write_groups(file: Path, found: Audit) -> None:
     rows = csv.writer(text, lineterminator="\n")
     rows.writerow(["path", "label", "group"])
     for sample in found.samples:
-        label = "" if sample.label is None else found.classes[sample.label]
+        label = "" if sample.y is None else found.target.text(sample.y)
         rows.writerow([sample.id, label, joined.get(sample.id, "")])
     write_atomic(file, text.getvalue().encode())
     count = len(set(joined.values()))
@@ -117,14 +117,14 @@ def _print_counts(values: Mapping[str, Any]) -> None:
     from rich.table import Table
 
     parts, groups = values["parts"], values["groups"]
-    table = Table("class", box=None, header_style="bold")
+    table = Table(values["stratum"], box=None, header_style="bold")
     for column in (*parts, "all", *([f"{groups['kind']}s"] if groups else [])):
         table.add_column(column, justify="right")
     for name in parts["train"]:
         counts = [parts[part][name] for part in parts]
-        in_groups = [str(groups["per_class"][name])] if groups else []
+        in_groups = [str(groups["per_stratum"][name])] if groups else []
         table.add_row(name, *map(str, counts), str(sum(counts)), *in_groups)
-    sums = [sum(parts[part].values()) for part in parts]
+    sums = [values["labelled"][part] for part in parts]
     table.add_row("all", *map(str, sums), str(sum(sums)), *([str(groups["count"])] if groups else []))
     Console(file=sys.stdout, highlight=False, markup=False).print(table)
 
@@ -141,8 +141,8 @@ def _sentences(values: Mapping[str, Any]) -> list[str]:
     if groups:
         kind = groups["kind"]
         lines += [
-            f"{groups['count']} {kind}s of {_range(groups['images'])} images, {groups['with_several_classes']} with "
-            f"several classes; {groups['images_without']} images without a {kind}",
+            f"{groups['count']} {kind}s of {_range(groups['images'])} images, {groups['with_several_labels']} with "
+            f"several labels; {groups['images_without']} images without a {kind}",
             f"{kind}s in two parts: "
             + ", ".join(f"{count} ({both})" for both, count in groups["in_two_parts"].items()),
         ]

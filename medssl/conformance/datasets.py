@@ -20,13 +20,13 @@ import numpy as np
 from PIL import Image
 
 from medssl.conformance.running import Check, NotSeen, Subject, require, without_global_draws
-from medssl.contracts import Dataset, Sample
+from medssl.contracts import Dataset, Listing, Sample, Target
+from medssl.data.listing import DEFAULT_SPLITS, index
 from medssl.errors import DataError
 from medssl.runs.pipeline import collect_warnings
 
 __all__ = ["CHECKS", "explains", "open_at"]
 
-_PROTOCOLS = ("random", "grouped", "official")
 _READ = 64  # number of images that are decoded, evenly spaced; `medssl audit` reads all
 _REDUCED = 8  # number of these that are decoded again at a reduced size
 _ALIKE = 0.05  # largest mean difference between two thumbnails of one image, as a fraction of the range
@@ -53,7 +53,7 @@ def _files(subject: Subject) -> Iterator[Path]:
         return
     with TemporaryDirectory() as empty:
         try:
-            open_at(subject, Path(empty)).samples()
+            index(open_at(subject, Path(empty)))
         except DataError as error:
             raise NotSeen("its files are not available; give their folder with --data-dir") from error
         yield Path(empty)
@@ -83,61 +83,64 @@ def check_missing_files_are_explained(subject: Subject) -> None:
     """On an empty folder a dataset says which files it expects where (DataError), unless it needs no files."""
     with TemporaryDirectory() as empty:
         try:
-            open_at(subject, Path(empty)).samples()
+            index(open_at(subject, Path(empty)))
         except DataError as error:
             text = f"the message must say what was expected where, and name the folder, but is: {error}"
             require(explains(error, Path(empty)), text)
 
 
 def check_samples_are_sound(subject: Subject) -> None:
-    """There are samples; ids are unique relative paths; labels are indices of classes; parts are known words."""
+    """There are samples; ids are unique relative paths; each ``y`` is a value of the target; parts are known words."""
     with _files(subject) as root:
-        dataset = open_at(subject, root)
-        samples = dataset.samples()
-        require(bool(samples), "samples() must return at least one sample, but returned none")
+        listing = index(open_at(subject, root))
+        require(isinstance(listing, Listing), f"index() must return a Listing, but returned {type(listing).__name__}")
+        samples, target = listing.samples, listing.target
+        require(isinstance(target, Target), f"the target must be one of medssl.contracts, but is {target!r}")
+        require(bool(samples), "index() must list at least one sample, but listed none")
         twice = [name for name, count in Counter(sample.id for sample in samples).items() if count > 1]
         require(not twice, f"sample ids must be unique, but these are not: {', '.join(twice[:3])}")
         local = [s.id for s in samples if "\\" in s.id or PurePosixPath(s.id).is_absolute() or root.as_posix() in s.id]
         require(not local, f"sample ids must be relative, with forward slashes, but are for instance {local[:1]}")
-        _require_sound_classes(dataset.classes)
-        known = range(len(dataset.classes))
-        wrong = [f"{s.id} ({s.label!r})" for s in samples if s.label is not None and s.label not in known]
-        require(
-            not wrong, f"labels must be indices of the {len(known)} classes, but these are not: {', '.join(wrong[:3])}"
-        )
+        found = [(s, text) for s in samples if s.y is not None and (text := target.violation(s.y))]
+        wrong = [f"{s.id} ({s.y!r})" for s, _ in found]
+        require(not wrong, f"y must be {found[0][1] if found else ''}, but is not so: {', '.join(wrong[:3])}")
         parts = {sample.part for sample in samples} - {None, "train", "val", "test"}
         require(not parts, f"a part must be train, val, test or None, but these occur: {parts}")
 
 
-def _require_sound_classes(classes: Sequence[str]) -> None:
-    named = not isinstance(classes, str) and all(isinstance(name, str) and name for name in classes)
-    require(named and len(classes) > 0, f"classes must be a list of names in a fixed order, but is {classes!r}")
-    require(len(set(classes)) == len(classes), f"class names must differ, but are {list(classes)}")
-
-
 def check_listing_is_the_same_everywhere(subject: Subject) -> None:
-    """Ids, labels, classes and their order depend neither on the disk's order of files nor on the folder's path."""
+    """Samples, target and their order depend neither on the disk's order of files nor on the folder's path."""
     with _files(subject) as root, TemporaryDirectory() as elsewhere:
         first = _listing(subject, root)
-        with without_global_draws("samples()", "no generator"):
-            require(_listing(subject, root) == first, "samples() must return the same list each time, but did not")
+        with without_global_draws("index()", "no generator"):
+            require(_listing(subject, root) == first, "index() must return the same listing each time, but did not")
         for backwards in (False, True):  # the disk's own order may be one of these
             with _folders_listed(backwards):
                 same = _listing(subject, root) == first
-            require(same, "samples() must not depend on the order in which the disk lists files, but does: sort them")
+            require(same, "index() must not depend on the order in which the disk lists files, but does: sort them")
         link = Path(elsewhere) / "link"
         try:
             link.symlink_to(root.resolve(), target_is_directory=True)
         except OSError:  # on Windows, links may need special rights
             return
         same = _listing(subject, link) == first
-        require(same, "samples() must not depend on the folder's path, but changed with the folder's name")
+        require(same, "index() must not depend on the folder's path, but changed with the folder's name")
 
 
-def _listing(subject: Subject, root: Path) -> tuple[list[Sample], list[str]]:
-    dataset = open_at(subject, root)
-    samples = dataset.samples()
-    return samples, list(dataset.classes)
+def _listing(subject: Subject, root: Path) -> Listing:
+    return index(open_at(subject, root))
+
+
+def check_listing_changes_nothing_of_the_dataset(subject: Subject) -> None:
+    """``index`` says everything in what it returns: it sets no public attribute of the dataset."""
+    with _files(subject) as root:
+        dataset = open_at(subject, root)
+        before = {name: value for name, value in vars(dataset).items() if not name.startswith("_")}
+        index(dataset)
+        after = {name: value for name, value in vars(dataset).items() if not name.startswith("_")}
+        changed = [name for name in after if name not in before or after[name] is not before[name]]
+        text = "index() must leave the dataset as it was and say what it found in its Listing, but set"
+        require(not changed, f"{text} {', '.join(changed)}")
 
 
 @contextmanager
@@ -180,8 +183,10 @@ def check_counts_are_the_published_ones(subject: Subject) -> None:
     with _files(subject) as root:
         dataset = open_at(subject, root)
         with collect_warnings() as warned:
-            samples = dataset.samples()
-        found = Counter(dataset.classes[s.label] for s in samples if s.label is not None)
+            listing = index(dataset)
+        values = [s.y for s in listing.samples if s.y is not None]
+        counts_found = listing.target.strata(values).sum(axis=0).tolist() if values else []
+        found = Counter(dict(zip(listing.target.strata_names, counts_found, strict=False)))
         wrong = [f"{name} {found[name]} of {n}" for name, n in counts.items() if found[name] != n]
         text = f"files that differ from the published set need a warning, but there was none: {', '.join(wrong)}"
         require(not wrong or bool(warned), text)
@@ -193,27 +198,28 @@ def check_counts_are_the_published_ones(subject: Subject) -> None:
 def check_groups_and_default_split_fit_together(subject: Subject) -> None:
     """``group_kind`` says what the groups are, if there are any; the default split is possible and has its reason."""
     with _files(subject) as root:
-        dataset = open_at(subject, root)
-        samples = dataset.samples()
+        listing = index(open_at(subject, root))
+        samples = listing.samples
         grouped, parts = any(s.group for s in samples), {s.part for s in samples}
-        kind, split = dataset.group_kind, dataset.default_split
+        kind, split = listing.group_kind, listing.default_split
         text = "group_kind must say what a group is if samples have groups, and be None otherwise"
         require(
             grouped == (kind is not None), f"{text}, but is {kind!r}, and samples have {'' if grouped else 'no '}groups"
         )
-        require(split in _PROTOCOLS, f"default_split must be one of {', '.join(_PROTOCOLS)}, but is {split!r}")
+        require(split in DEFAULT_SPLITS, f"default_split must be one of {', '.join(DEFAULT_SPLITS)}, but is {split!r}")
         require(split != "grouped" or grouped, "default_split is 'grouped', but no sample has a group")
         official = {"train", "test"} <= parts
         require(split != "official" or official, f"default_split is 'official', but the parts are {parts}")
-        require(len(dataset.split_reason.split()) > 2, "split_reason must say in a sentence why this is the default")
+        require(len(listing.split_reason.split()) > 2, "split_reason must say in a sentence why this is the default")
 
 
 def check_official_test_part_is_apart(subject: Subject) -> None:
     """If the official parts are the default, no group and no image file is both in the test part and in another."""
     with _files(subject) as root:
         dataset = open_at(subject, root)
-        samples = dataset.samples()
-        if dataset.default_split != "official":
+        listing = index(dataset)
+        samples = listing.samples
+        if listing.default_split != "official":
             raise NotSeen(
                 "its default split is drawn at random and keeps groups together; `medssl audit` looks for duplicates"
             )
@@ -242,7 +248,7 @@ def check_images_can_be_read(subject: Subject) -> None:
     """``read`` returns (H, W, 1 or 3) uint8 or uint16, the same pixels each time, also from several threads at once."""
     with _files(subject) as root:
         dataset = open_at(subject, root)
-        chosen = _spread(dataset.samples())
+        chosen = _spread(index(dataset).samples)
         with without_global_draws("read()", "no generator"):
             images = [dataset.read(sample) for sample in chosen]
         for sample, image in zip(chosen, images, strict=True):
@@ -264,7 +270,7 @@ def check_reduced_images_are_the_same(subject: Subject) -> None:
         raise NotSeen("it reads every image in full")
     with _files(subject) as root:
         dataset = open_at(subject, root)
-        for sample in _spread(dataset.samples())[:: _READ // _REDUCED]:
+        for sample in _spread(index(dataset).samples)[:: _READ // _REDUCED]:
             full = dataset.read(sample)
             wanted = max(1, min(full.shape[:2]) // 5)
             small = dataset.read_reduced(sample, wanted)
@@ -300,6 +306,7 @@ CHECKS: tuple[Check, ...] = (
     check_missing_files_are_explained,
     check_samples_are_sound,
     check_listing_is_the_same_everywhere,
+    check_listing_changes_nothing_of_the_dataset,
     check_counts_are_the_published_ones,
     check_groups_and_default_split_fit_together,
     check_official_test_part_is_apart,

@@ -39,7 +39,7 @@ def check_computes_where_the_batch_lies(subject: Subject) -> None:
             views=tuple(map(_like, batch.views)),
             index=_like(batch.index),
             group=_like(batch.group),
-            label=None if batch.label is None else _like(batch.label),
+            y=None if batch.y is None else _like(batch.y),
             geometry=None if batch.geometry is None else tuple(map(_like, batch.geometry)),
         )
         try:

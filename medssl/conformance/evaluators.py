@@ -1,6 +1,8 @@
 """Checks of the contract of evaluators, on Gaussian blobs, or on toy images for evaluators of images.
 
-N test samples, M training samples, F features, K classes.
+Every kind of targets that an evaluator serves is checked. Most of the toy findings that are present are unknown.
+
+N test samples, M training samples, F features, O outputs.
 """
 
 from __future__ import annotations
@@ -18,29 +20,47 @@ from torch import Tensor
 
 from medssl.conformance import toy
 from medssl.conformance.running import Check, Subject, require, without_global_draws
-from medssl.contracts import Features, Images, Observation, Observer, Outcome, Predictor, Ranker
+from medssl.contracts import TARGETS, Features, Images, Observation, Observer, Outcome, Predictor, Ranker, Target
 from medssl.errors import MedsslError
 
 __all__ = ["CHECKS"]
 
 _TRAIN, _VAL, _TEST = 60, 30, 20
+_EASY = 90  # test samples where a share of them must be right
+_LEAST = {"classes": (0.8, 0.6), "grades": (0.8, 0.6), "findings": (0.7, 0.55), "quantity": (0.5, 0.2)}  # that share
 _FEW = 24, 12  # training and validation samples in checks that need no good accuracy
 
 
 # ------------------------------------------------------------------------------------------------------------ the rig
 
 
-def _part(subject: Subject, n: int, seed: int, present: int = toy.CLASSES) -> Features | Images:
+def _kinds(subject: Subject) -> tuple[str, ...]:
+    """Return the kinds of targets that it serves; of classes and grades, which look alike, the first."""
+    served = [kind for kind in TARGETS if kind in subject.plugin.targets]
+    return tuple(kind for kind in served if kind != "grades" or "classes" not in served)
+
+
+def _refitted(subject: Subject) -> tuple[str, ...]:
+    """Return those of them with which it is fitted again and again: of an evaluator of images, which is slow, one."""
+    kinds = _kinds(subject)
+    return kinds if subject.plugin.needs == "features" else kinds[:1]
+
+
+def _part(subject: Subject, kind: str, n: int, seed: int, present: int = toy.CLASSES) -> Features | Images:
     draw = toy.features if subject.plugin.needs == "features" else toy.image_part
-    return draw(n, seed, present)
+    return draw(n, seed, present, kind)
 
 
-def _few(subject: Subject) -> tuple[Features | Images, Features | Images]:
-    return _part(subject, _FEW[0], 0), _part(subject, _FEW[1], 1)
+def _few(subject: Subject, kind: str) -> tuple[Features | Images, Features | Images]:
+    return _part(subject, kind, _FEW[0], 0), _part(subject, kind, _FEW[1], 1)
+
+
+def _test_inputs(subject: Subject, kind: str, n: int = _TEST) -> Tensor:
+    return _inputs(_part(subject, kind, n, 2))
 
 
 def _inputs(part: Features | Images) -> Tensor:
-    """Return the input of ``predict_proba`` and similar methods for a part: features or images."""
+    """Return the input of ``predict`` and similar methods for a part: features or images."""
     return part.x if isinstance(part, Features) else part.plain(torch.arange(len(part)))
 
 
@@ -58,10 +78,10 @@ def _fit(subject: Subject, train: Features | Images, val: Features | Images) -> 
     return fitted
 
 
-@lru_cache(maxsize=1)
-def _fitted(subject: Subject) -> Outcome:
+@lru_cache(maxsize=len(TARGETS))
+def _fitted(subject: Subject, kind: str) -> Outcome:
     """Fit once for all checks that only inspect the outcome."""
-    return _fit(subject, _part(subject, _TRAIN, 0), _part(subject, _VAL, 1))
+    return _fit(subject, _part(subject, kind, _TRAIN, 0), _part(subject, kind, _VAL, 1))
 
 
 def _outcomes(outcome: Outcome, prefix: str = "") -> Iterator[tuple[str, Outcome]]:
@@ -73,7 +93,7 @@ def _outcomes(outcome: Outcome, prefix: str = "") -> Iterator[tuple[str, Outcome
 def _predict(subject: Subject, predictor: Predictor, x: Tensor) -> Tensor:
     """Predict as the core does, without gradients if a network predicts."""
     with torch.no_grad() if subject.plugin.needs == "images" else nullcontext():
-        return predictor.predict_proba(x)
+        return predictor.predict(x)
 
 
 def _readings(subject: Subject, outcome: Outcome, x: Tensor) -> dict[str, np.ndarray[Any, Any]]:
@@ -81,7 +101,7 @@ def _readings(subject: Subject, outcome: Outcome, x: Tensor) -> dict[str, np.nda
     found: dict[str, np.ndarray[Any, Any]] = {}
     for prefix, each in _outcomes(outcome):
         if isinstance(each, Predictor):
-            found[f"{prefix}probabilities"] = _predict(subject, each, x).numpy()
+            found[f"{prefix}prediction"] = _predict(subject, each, x).numpy()
         elif isinstance(each, Ranker):
             found[f"{prefix}ranking"] = each.rank(x).numpy()
         elif isinstance(each, Observer):
@@ -101,31 +121,39 @@ def _difference(first: Mapping[str, Any], second: Mapping[str, Any]) -> str:
 # ----------------------------------------------------------------------------------------------- what an outcome says
 
 
+def check_targets_are_named(subject: Subject) -> None:
+    """``targets`` names the kinds of targets that it serves."""
+    kinds = tuple(subject.plugin.targets)
+    right = bool(kinds) and set(kinds) <= set(TARGETS)
+    require(right, f"targets must name some of {', '.join(TARGETS)}, but is {kinds}")
+
+
 def check_outcome_keeps_its_form(subject: Subject) -> None:
-    """Probabilities sum to one, rankings contain every training sample once, observations are plain finite numbers."""
-    for present in (toy.CLASSES, toy.CLASSES - 1):  # the last class may have no training sample
-        outcome = _fitted(subject)
-        if present < toy.CLASSES:
-            outcome = _fit(subject, _part(subject, _TRAIN, 0, present), _part(subject, _VAL, 1, present))
-        x = _inputs(_part(subject, _TEST, 2))
-        for prefix, each in _outcomes(outcome):
-            if isinstance(each, Predictor):
-                _require_probabilities(prefix, _predict(subject, each, x))
-            elif isinstance(each, Ranker):
-                _require_rankings(prefix, each.rank(x))
-            elif isinstance(each, Observer):
-                _require_observation(prefix, each.observe(x))
+    """Predictions are those of the target, rankings contain every training sample once, observations are plain."""
+    for kind in _kinds(subject):
+        for present in (toy.CLASSES, toy.CLASSES - 1):  # the last class or finding may be in no training sample
+            if present == toy.CLASSES:
+                outcome = _fitted(subject, kind)
+            else:
+                parts = (_part(subject, kind, n, seed, present) for seed, n in enumerate((_TRAIN, _VAL)))
+                outcome = _fit(subject, *parts)
+            x = _test_inputs(subject, kind)
+            for prefix, each in _outcomes(outcome):
+                if isinstance(each, Predictor):
+                    _require_predictions(prefix, toy.target(kind), _predict(subject, each, x))
+                elif isinstance(each, Ranker):
+                    _require_rankings(prefix, each.rank(x))
+                elif isinstance(each, Observer):
+                    _require_observation(prefix, each.observe(x))
 
 
-def _require_probabilities(prefix: str, proba: Tensor) -> None:
-    shape = (_TEST, toy.CLASSES)
-    require(proba.shape == shape, f"{prefix}predict_proba() must return (N, K) = {shape}, not {tuple(proba.shape)}")
-    require(proba.dtype == torch.float32, f"{prefix}predict_proba() must return float32, not {proba.dtype}")
-    require(bool((proba >= 0).all()), f"{prefix}probabilities must not be negative, but the least is {proba.min()}")
-    require(not proba.requires_grad, f"{prefix}probabilities must not require gradients, but do: detach them")
-    sums = proba.sum(dim=1)
-    close = torch.allclose(sums, torch.ones(_TEST), atol=1e-4)
-    require(close, f"{prefix}probabilities of a sample must sum to one, but sum to {sums[0].item()} for the first")
+def _require_predictions(prefix: str, target: Target, prediction: Tensor) -> None:
+    shape, name = (_TEST, target.outputs), f"{prefix}predict() of {target.kind}"
+    require(prediction.shape == shape, f"{name} must return (N, O) = {shape}, not {tuple(prediction.shape)}")
+    require(prediction.dtype == torch.float32, f"{name} must return float32, not {prediction.dtype}")
+    require(not prediction.requires_grad, f"{name} must not require gradients, but does: detach it")
+    error = target.prediction_error(prediction.numpy())
+    require(error is None, f"{name} is not valid: {error}")
 
 
 def _require_rankings(prefix: str, ranked: Tensor) -> None:
@@ -151,48 +179,64 @@ def _require_observation(prefix: str, seen: Observation) -> None:
 
 def check_choices_and_notes_are_plain(subject: Subject) -> None:
     """``selected`` and ``notes`` are written to ``result.json``: numbers, strings, lists and mappings of these."""
-    for prefix, each in _outcomes(_fitted(subject)):
-        try:
-            json.dumps(dict(each.selected), allow_nan=False)
-        except (TypeError, ValueError) as error:
-            require(False, f"{prefix}selected must contain plain finite values, but contains {each.selected}: {error}")
-        texts = not isinstance(each.notes, str) and all(isinstance(note, str) for note in each.notes)
-        require(texts, f"{prefix}notes must be a sequence of sentences, but is {each.notes!r}")
+    for kind in _kinds(subject):
+        for prefix, each in _outcomes(_fitted(subject, kind)):
+            try:
+                json.dumps(dict(each.selected), allow_nan=False)
+            except (TypeError, ValueError) as error:
+                text = f"selected must contain plain finite values, but contains {each.selected}: {error}"
+                require(False, f"{prefix}{text}")
+            texts = not isinstance(each.notes, str) and all(isinstance(note, str) for note in each.notes)
+            require(texts, f"{prefix}notes must be a sequence of sentences, but is {each.notes!r}")
 
 
 def check_tells_toy_classes_apart(subject: Subject) -> None:
     """At least 0.8 of the test samples of three well-separated classes must be classified correctly.
 
-    For images the limit is 0.6, because the toy encoder is untrained, and an evaluator may keep it so.
-
-    A prediction is correct if the most likely class is the true one; a ranking, if its first sample is of that class.
+    For images the limit is 0.6, because the toy encoder is untrained, and an evaluator may keep it so. A prediction is
+    correct if the most likely class is the true one; a ranking, if its first sample is of that class. A finding is
+    correct if its probability is on the true side of a half; presence and absence count equally. The limit of findings
+    is 0.7 (images: 0.55), because most of those that are present are unknown; an evaluator that takes unknown ones for
+    absent reaches 0.5. Of a quantity 0.5 of the variance must be explained (images: 0.2).
     """
-    train, test = _part(subject, _TRAIN, 0), _part(subject, 90, 2)
-    least = 0.8 if subject.plugin.needs == "features" else 0.6
-    for prefix, each in _outcomes(_fitted(subject)):
-        if isinstance(each, Predictor):
-            found = _predict(subject, each, _inputs(test)).argmax(dim=1)
-        elif isinstance(each, Ranker):
-            found = train.label[each.rank(_inputs(test))[:, 0]]
-        else:
-            continue
-        right = float((found == test.label).float().mean())
-        text = f"{prefix}at least {least} of three easy classes must be classified correctly, but only {right:.2f} were"
-        require(right >= least, text)
+    label = torch.arange(_EASY) % toy.CLASSES
+    for kind in _kinds(subject):
+        least = _LEAST[kind][subject.plugin.needs == "images"]
+        x = _test_inputs(subject, kind, _EASY)
+        for prefix, each in _outcomes(_fitted(subject, kind)):
+            if isinstance(each, Predictor):
+                right = _share_right(kind, _predict(subject, each, x), label)
+            elif isinstance(each, Ranker):
+                right = float((each.rank(x)[:, 0] % toy.CLASSES == label).float().mean())
+            else:
+                continue
+            text = f"{prefix}at least {least} of easy {kind} must be predicted correctly, but only {right:.2f} were"
+            require(right >= least, text)
+
+
+def _share_right(kind: str, prediction: Tensor, label: Tensor) -> float:
+    if kind == "findings":
+        present = toy.truth(kind, label) > 0
+        right = (prediction > 0.5) == present
+        return float((right[present].float().mean() + right[~present].float().mean()) / 2)
+    if kind == "quantity":
+        y = toy.truth(kind, label)
+        return float(1 - (prediction[:, 0] - y).square().mean() / y.var(correction=0))
+    return float((prediction.argmax(dim=1) == label).float().mean())
 
 
 def check_looks_at_one_test_sample_at_a_time(subject: Subject) -> None:
     """The output for a test sample does not depend on the other samples in its batch."""
-    x = _inputs(_part(subject, _TEST, 2))
-    for prefix, each in _outcomes(_fitted(subject)):
-        if isinstance(each, Observer):
-            continue  # it uses the whole part at once
-        say = partial(_predict, subject, each) if isinstance(each, Predictor) else each.rank  # type: ignore[attr-defined]
-        together, alone = say(x)[:3], torch.cat([say(x[i : i + 1]) for i in range(3)])
-        close = torch.allclose(together.double(), alone.double(), atol=1e-4)
-        require(
-            close, f"{prefix}the output for a test sample must not depend on its batch, but changed with another batch"
-        )
+    for kind in _kinds(subject):
+        x = _test_inputs(subject, kind)
+        for prefix, each in _outcomes(_fitted(subject, kind)):
+            if isinstance(each, Observer):
+                continue  # it uses the whole part at once
+            say = partial(_predict, subject, each) if isinstance(each, Predictor) else each.rank  # type: ignore[attr-defined]
+            together, alone = say(x)[:3], torch.cat([say(x[i : i + 1]) for i in range(3)])
+            close = torch.allclose(together.double(), alone.double(), atol=1e-4)
+            text = "the output for a test sample must not depend on its batch, but changed with another batch"
+            require(close, f"{prefix}{text}")
 
 
 # -------------------------------------------------------------------------------------------------------- how it learns
@@ -200,26 +244,28 @@ def check_looks_at_one_test_sample_at_a_time(subject: Subject) -> None:
 
 def check_equal_seeds_give_equal_results(subject: Subject) -> None:
     """Equal seeds give equal results, and no global random generator is used."""
-    x = _inputs(_part(subject, _TEST, 2))
-    readings = []
-    for _ in range(2):
-        parts = _few(subject)
-        with without_global_draws("fit() and what it returns", "generators seeded with Evaluator.seed"):
-            readings.append(_readings(subject, _fit(subject, *parts), x))
-    if name := _difference(*readings):
-        require(False, f"two fits with the same seed must be equal, but differ in {name}")
+    for kind in _refitted(subject):
+        x = _test_inputs(subject, kind)
+        readings = []
+        for _ in range(2):
+            parts = _few(subject, kind)
+            with without_global_draws("fit() and what it returns", "generators seeded with Evaluator.seed"):
+                readings.append(_readings(subject, _fit(subject, *parts), x))
+        if name := _difference(*readings):
+            require(False, f"two fits with the same seed must be equal, but differ in {name}")
 
 
 def check_leaves_its_inputs_alone(subject: Subject) -> None:
     """The tensors stay unchanged, because other evaluators get them afterwards."""
-    train, val = _few(subject)
-    test = _inputs(_part(subject, _TEST, 2))
-    tensors = {"train": _inputs(train), "val": _inputs(val), "x": test}
-    tensors |= {"train.label": train.label, "val.label": val.label}
-    before = {name: value.clone() for name, value in tensors.items()}
-    _readings(subject, _fit(subject, train, val), test)
-    for name, value in tensors.items():
-        require(torch.equal(value, before[name]), f"an evaluator must not change its inputs, but changed {name}")
+    for kind in _refitted(subject):
+        train, val = _few(subject, kind)
+        test = _test_inputs(subject, kind)
+        tensors = {"train": _inputs(train), "val": _inputs(val), "x": test, "train.y": train.y, "val.y": val.y}
+        before = {name: value.clone() for name, value in tensors.items()}
+        _readings(subject, _fit(subject, train, val), test)
+        for name, value in tensors.items():
+            same = torch.equal(value.nan_to_num(-1), before[name].nan_to_num(-1))
+            require(same, f"an evaluator must not change its inputs, but changed {name}")
 
 
 def check_validation_labels_only_choose(subject: Subject) -> None:
@@ -228,20 +274,21 @@ def check_validation_labels_only_choose(subject: Subject) -> None:
     If other labels of the validation samples lead to the same selection, the outputs must be the same. Entries of
     ``selected`` whose names begin with ``val_`` are scores of the selection; the others are the selection itself.
     """
-    x = _inputs(_part(subject, _TEST, 2))
-    seen: dict[str, dict[str, np.ndarray[Any, Any]]] = {}
-    for turn in range(toy.CLASSES):
-        train, val = _few(subject)
-        val.label.copy_((val.label + turn) % toy.CLASSES)
-        outcome = _fit(subject, train, val)
-        choices = {prefix: _choice(each) for prefix, each in _outcomes(outcome)}
-        readings = _readings(subject, outcome, x)
-        name = _difference(seen.setdefault(str(choices), readings), readings)
-        require(
-            not name,
-            f"the validation part may only select settings, but other labels in it changed the {name} "
-            f"although selected contains the same choice: {_choice(outcome) or 'none'}",
-        )
+    for kind in _refitted(subject):
+        x = _test_inputs(subject, kind)
+        seen: dict[str, dict[str, np.ndarray[Any, Any]]] = {}
+        for turn in range(toy.CLASSES):
+            train, val = _few(subject, kind)
+            val.y.copy_(val.y.roll(turn, 1) if kind == "findings" else (val.y + turn) % toy.CLASSES)
+            outcome = _fit(subject, train, val)
+            choices = {prefix: _choice(each) for prefix, each in _outcomes(outcome)}
+            readings = _readings(subject, outcome, x)
+            name = _difference(seen.setdefault(str(choices), readings), readings)
+            require(
+                not name,
+                f"the validation part may only select settings, but other labels in it changed the {name} "
+                f"although selected contains the same choice: {_choice(outcome) or 'none'}",
+            )
 
 
 def _choice(outcome: Outcome) -> dict[str, Any]:
@@ -253,22 +300,26 @@ def check_tiny_parts_work(subject: Subject) -> None:
 
     Only without a validation part may an evaluator raise a :class:`~medssl.errors.MedsslError`.
     """
-    test = _inputs(_part(subject, 3, 2))
-    cases = {"two training samples": (2, 2, 2), "one class only": (6, 3, 1), "one validation sample": (6, 1, 3)}
-    for words, (train, val, present) in cases.items():
+    for kind in _refitted(subject):
+        test = _test_inputs(subject, kind, 3)
+        cases = {"two training samples": (2, 2, 2), "one class only": (6, 3, 1), "one validation sample": (6, 1, 3)}
+        for words, (n, m, present) in cases.items():
+            train, val = _part(subject, kind, n, 0, present), _part(subject, kind, m, 1, present)
+            try:
+                _readings(subject, _fit(subject, train, val), test)
+            except Exception as error:  # any error is the finding
+                what = f"{type(error).__name__}: {error}"
+                require(False, f"an evaluator must work with {words} of {kind}, but raised {what}")
         try:
-            _readings(subject, _fit(subject, _part(subject, train, 0, present), _part(subject, val, 1, present)), test)
-        except Exception as error:  # any error is the finding
-            require(False, f"an evaluator must work with {words}, but raised {type(error).__name__}: {error}")
-    try:
-        _fit(subject, _part(subject, 6, 0), _part(subject, 0, 1))
-    except MedsslError:
-        pass
-    except Exception as error:  # any error, as above
-        require(False, f"without a validation part it must work or raise a DataError, but raised {error!r}")
+            _fit(subject, _part(subject, kind, 6, 0), _part(subject, kind, 0, 1))
+        except MedsslError:
+            pass
+        except Exception as error:  # any error, as above
+            require(False, f"without a validation part it must work or raise a DataError, but raised {error!r}")
 
 
 CHECKS: tuple[Check, ...] = (
+    check_targets_are_named,
     check_outcome_keeps_its_form,
     check_choices_and_notes_are_plain,
     check_tells_toy_classes_apart,

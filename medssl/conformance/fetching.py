@@ -18,6 +18,7 @@ from urllib3 import HTTPResponse
 from medssl.conformance.datasets import explains, open_at
 from medssl.conformance.running import Check, NotSeen, Subject, require
 from medssl.contracts import Dataset
+from medssl.data.listing import index
 from medssl.errors import DataError
 
 __all__ = ["CHECKS"]
@@ -67,7 +68,7 @@ def _fetch(subject: Subject, root: Path) -> DataError | None:
 
 def _is_listed(subject: Subject, root: Path) -> bool:
     try:
-        return bool(open_at(subject, root).samples())
+        return bool(index(open_at(subject, root)).samples)
     except DataError:
         return False
 

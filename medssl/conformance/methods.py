@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from medssl import options
 from medssl.conformance import toy
 from medssl.conformance.running import Check, NotBuiltError, Subject, require, without_global_draws
-from medssl.contracts import Augmentation, Batch, Method, Task, ViewSpec
+from medssl.contracts import TARGETS, Augmentation, Batch, Method, Task, ViewSpec
 from medssl.train.loop.batchnorm import JointEncode
 from medssl.train.machine.device import Precision
 from medssl.train.machine.small_maps import protect
@@ -40,6 +40,7 @@ class Rig:
     method: Method
     encoder: nn.Module
     precision: Precision = _PRECISIONS["float32"]
+    kind: str = "classes"
 
     def encode(
         self, views: Sequence[Tensor], encoder: nn.Module | None = None, *, dense: bool = False
@@ -71,8 +72,9 @@ def build_rig(
     samples: int = 64,
     batch_size: int = 8,
     depth: int = 2,
+    kind: str | None = None,
 ) -> Rig:
-    """Build the method and a toy encoder from a seed.
+    """Build the method and a toy encoder from a seed, for the first kind of targets that it serves or for ``kind``.
 
     Raises:
         NotBuiltError: The constructor does not call that of :class:`medssl.contracts.Method`.
@@ -82,7 +84,7 @@ def build_rig(
     task = Task(
         feature_dim=encoder.feature_dim,
         num_samples=samples,
-        num_classes=toy.CLASSES,
+        target=toy.target(kind or subject.plugin.targets[0]),
         image_size=toy.SIDE,
         batch_size=batch_size,
         total_steps=TOTAL_STEPS,
@@ -96,11 +98,11 @@ def build_rig(
         raise
     if "_modules" not in vars(method):
         raise NotBuiltError(forgotten)
-    return Rig(method.train(), encoder.train())
+    return Rig(method.train(), encoder.train(), kind=task.target.kind)
 
 
-def make_batch(method: Method, images: Tensor, label: Tensor, index: Tensor, seed: int, step: int = 0) -> Batch:
-    """Draw the views of ``images[index]`` that a method requests."""
+def make_batch(method: Method, images: Tensor, y: Tensor, index: Tensor, seed: int, step: int = 0) -> Batch:
+    """Draw the views of ``images[index]`` that a method requests, labelled with ``y[index]``."""
     side = images.shape[3]
     generator = torch.Generator().manual_seed(seed)
     sides = [max(4, round(side * group.scale)) for group in method.views.groups for _ in range(group.count)]
@@ -109,7 +111,7 @@ def make_batch(method: Method, images: Tensor, label: Tensor, index: Tensor, see
         views=tuple(toy.draw_view(images[index], generator, each) for each in sides),
         index=index,
         group=index.clone(),
-        label=label[index] if method.uses_labels else None,
+        y=y[index] if method.uses_labels else None,
         generator=torch.Generator().manual_seed(seed),
         step=step,
         geometry=tuple(whole.clone() for _ in sides) if method.views.geometry else None,
@@ -119,7 +121,7 @@ def make_batch(method: Method, images: Tensor, label: Tensor, index: Tensor, see
 def one_batch(rig: Rig, n: int = 8, *, seed: int = 0, step: int = 0, scale: float = 1.0) -> Batch:
     """Draw a batch of n toy images, ``scale`` times the toy side."""
     images, label = toy.stripes(n, seed, side=round(scale * toy.SIDE))
-    return make_batch(rig.method, images, label, torch.arange(n), seed, step)
+    return make_batch(rig.method, images, toy.truth(rig.kind, label), torch.arange(n), seed, step)
 
 
 def _step(rig: Rig, step: int) -> float:
@@ -169,6 +171,24 @@ def check_loss_is_a_finite_scalar(subject: Subject) -> None:
             require(loss.shape == (), f"loss() must return a scalar, but {seen} of shape {tuple(loss.shape)}")
             require(loss.dtype == torch.float32, f"loss() must return float32, but {seen} {loss.dtype}")
             require(bool(torch.isfinite(loss)), f"loss() must be finite, but {seen} {loss.item()}")
+
+
+def check_loss_serves_every_target(subject: Subject) -> None:
+    """``targets`` names kinds of targets; with labels of each the loss is finite, also where few or none are known."""
+    kinds = tuple(subject.plugin.targets)
+    text = f"targets must name some of {', '.join(TARGETS)}, but is {kinds}"
+    require(bool(kinds) and set(kinds) <= set(TARGETS), text)
+    for kind in kinds if subject.plugin.uses_labels else ():
+        rig = build_rig(subject, kind=kind)
+        batch = one_batch(rig)
+        assert batch.y is not None  # uses_labels
+        some, none = batch.y.clone(), batch.y.clone()
+        unknown = -1 if batch.y.dtype == torch.int64 else torch.nan
+        some[::2], none[:] = unknown, unknown
+        for words, y in (("all", batch.y), ("half", some), ("none", none)):
+            loss = rig.loss(replace(batch, y=y))
+            finite = bool(loss.isfinite())
+            require(finite, f"loss() must be finite for {kind} of which {words} are known, but is {loss.item()}")
 
 
 def check_gradients_reach_the_encoder(subject: Subject) -> None:
@@ -322,6 +342,7 @@ CHECKS: tuple[Check, ...] = (
     check_can_be_built,
     check_views_can_be_drawn,
     check_loss_is_a_finite_scalar,
+    check_loss_serves_every_target,
     check_gradients_reach_the_encoder,
     check_maps_of_one_pixel_are_trained_on,
     check_what_is_not_trained_asks_for_no_gradient,

@@ -16,7 +16,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from medssl.contracts import Features, Images, Method
+from medssl.contracts import Features, Images, Method, Quantity, Target
+from medssl.contracts.targets import target_from_dict
 
 if TYPE_CHECKING:
     from medssl.train.encoder.backbones import Encoder as Backbone
@@ -33,7 +34,10 @@ __all__ = [
     "encoder_for",
     "features",
     "image_part",
+    "plant_unknown",
     "stripes",
+    "target",
+    "truth",
 ]
 
 FEATURES, SIDE, CLASSES = 32, 16, 3
@@ -152,23 +156,62 @@ def _embedded(encoder: nn.Module, seed: int) -> tuple[Tensor, Tensor]:
 # -------------------------------------------------------------------------------------------- what evaluators are given
 
 
-def features(n: int, seed: int, present: int = CLASSES) -> Features:
+_NAMES = tuple(f"toy {k}" for k in range(CLASSES))
+_HIDDEN = 5, 3  # of every 5 samples that have a finding, in 3 it is unknown
+
+
+def target(kind: str) -> Target:
+    """Return a toy target: three classes, grades or findings, or the number of the class as a quantity."""
+    if kind == "quantity":
+        return Quantity("toys").with_edges(list(range(CLASSES)))
+    of_names: Target = target_from_dict({"kind": kind, "names": _NAMES})
+    return of_names
+
+
+def truth(kind: str, label: Tensor) -> Tensor:
+    """Return what toys of some classes ``(n,)`` are labelled with, all of it known.
+
+    Classes and grades are the class's number, a finding is present in toys of its class alone, and the quantity is the
+    class's number.
+    """
+    if kind == "findings":
+        return F.one_hot(label, CLASSES).float()
+    return label.float() if kind == "quantity" else label
+
+
+def plant_unknown(y: Tensor) -> Tensor:
+    """Make most of the findings that are present unknown; whoever takes those for absent finds hardly any.
+
+    Classes, grades and quantities stay as they are, because an evaluator is given none that is unknown.
+    """
+    if y.ndim == 1:
+        return y
+    every, hidden = _HIDDEN
+    y = y.clone()
+    for column in y.T:
+        present = column.nonzero()[:, 0]
+        column[present[(torch.arange(len(present)) % every) < hidden]] = torch.nan
+    return y
+
+
+def features(n: int, seed: int, present: int = CLASSES, kind: str = "classes") -> Features:
     """Draw one Gaussian blob per class, three standard deviations from the origin, each along a different axis.
 
     Args:
         n: Number of samples.
         seed: Seed of the draw.
         present: Number of classes that have samples.
+        kind: Kind of the target; most of the findings that are present are unknown.
     """
     generator = torch.Generator().manual_seed(seed)
     label = torch.arange(n) % present
     x = torch.randn(n, FEATURES, generator=generator)
     x[torch.arange(n), label] += 3.0
-    return Features(x=x, label=label, num_classes=CLASSES)
+    return Features(x=x, y=plant_unknown(truth(kind, label)), target=target(kind))
 
 
-def image_part(n: int, seed: int, present: int = CLASSES) -> Images:
-    """Draw toy images; the encoder is the same each time."""
+def image_part(n: int, seed: int, present: int = CLASSES, kind: str = "classes") -> Images:
+    """Draw toy images; the encoder is the same each time. Arguments as of :func:`features`."""
     images, label = stripes(n, seed, present)
     fixed = draw_view(images, torch.Generator().manual_seed(seed))
     with torch.random.fork_rng(devices=[]):
@@ -180,8 +223,8 @@ def image_part(n: int, seed: int, present: int = CLASSES) -> Images:
         return drawn[positions]
 
     return Images(
-        label=label,
-        num_classes=CLASSES,
+        y=plant_unknown(truth(kind, label)),
+        target=target(kind),
         plain=lambda positions: fixed[positions],
         augmented=augmented,
         encoder=encoder,

@@ -46,12 +46,13 @@ def _learn(subject: Subject, learning_rate: float) -> Iterator[dict[str, float]]
     """Train; yield the accuracies every few steps, the first before any."""
     rig = build_rig(subject, samples=_SAMPLES, batch_size=_BATCH)
     images, label = toy.stripes(_SAMPLES, seed=100)
+    y = toy.truth(rig.kind, label)
     weights = [w for w in (*rig.encoder.parameters(), *rig.method.parameters()) if w.requires_grad]
     optimizer = torch.optim.Adam(weights, lr=learning_rate)
     yield toy.accuracies(rig.encoder)
     for step in range(TOTAL_STEPS):
         index = torch.randperm(_SAMPLES, generator=torch.Generator().manual_seed(step))[:_BATCH]
-        loss = rig.loss(make_batch(rig.method, images, label, index, seed=step, step=step))
+        loss = rig.loss(make_batch(rig.method, images, y, index, seed=step, step=step))
         require(bool(loss.isfinite().all()), f"the loss must stay finite, but became {loss.item()} at step {step}")
         optimizer.zero_grad()
         torch.autograd.backward(loss)

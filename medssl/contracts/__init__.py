@@ -15,7 +15,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from medssl.contracts.datasets import Dataset, Part, Sample
+    from medssl.contracts.datasets import Dataset, Listing, Part, Sample
     from medssl.contracts.evaluators import (
         Evaluator,
         Features,
@@ -28,17 +28,23 @@ if TYPE_CHECKING:
     )
     from medssl.contracts.methods import Batch, Encode, Method, Task
     from medssl.contracts.options import Fraction, NonNegative, Positive, PositiveInt
+    from medssl.contracts.targets import TARGETS, Classes, Findings, Grades, Quantity, Target, Value
     from medssl.contracts.views import Augmentation, ViewGroup, ViewSpec
 
 __all__ = [
+    "TARGETS",
     "Augmentation",
     "Batch",
+    "Classes",
     "Dataset",
     "Encode",
     "Evaluator",
     "Features",
+    "Findings",
     "Fraction",
+    "Grades",
     "Images",
+    "Listing",
     "Method",
     "NonNegative",
     "Observation",
@@ -48,9 +54,12 @@ __all__ = [
     "Positive",
     "PositiveInt",
     "Predictor",
+    "Quantity",
     "Ranker",
     "Sample",
+    "Target",
     "Task",
+    "Value",
     "ViewGroup",
     "ViewSpec",
 ]
@@ -58,6 +67,7 @@ __all__ = [
 # where the names are, those that import least first
 _MODULES = (
     "medssl.contracts.options",
+    "medssl.contracts.targets",
     "medssl.contracts.views",
     "medssl.contracts.datasets",
     "medssl.contracts.methods",

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-__all__ = ["Dataset", "Part", "Sample"]
+from medssl.contracts.targets import Target, Value
+
+__all__ = ["Dataset", "Listing", "Part", "Sample"]
 
 Part = Literal["train", "val", "test"]
 """A part of a split: ``train``, ``val`` or ``test``."""
@@ -23,31 +25,59 @@ class Sample:
     Attributes:
         id: Unique in the dataset and the same on every machine; the path relative to the dataset's root, with forward
             slashes, where there are files.
-        label: Position in ``Dataset.classes``; ``None`` for an image without a label, which is pre-trained on only.
+        y: The target's value, see :mod:`medssl.contracts.targets`: a class or grade by its number, a tuple of findings,
+            or a number. ``None`` for an image of which nothing is known, which is pre-trained on only.
         group: What must never be on both sides of a split (patient, slide, source image); ``None`` where not known.
+        site: Where it was acquired (hospital, scanner); ``None`` where not known.
         part: The part that the dataset's makers put it in; ``None`` where they made no parts.
+        facts: What else is known of it, by name: sex, age, acquisition.
     """
 
     id: str
-    label: int | None = None
+    y: Value | None = None
     group: str | None = None
+    site: str | None = None
     part: Part | None = None
+    facts: Mapping[str, Any] = field(default_factory=dict, hash=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Listing:
+    """The samples of a dataset, and what is known about all of them.
+
+    Attributes:
+        samples: Every sample, in an order that does not depend on the disk's.
+        target: What the samples are labelled with.
+        group_kind: What a group is ("patient", "slide", "source tile"); ``None`` when no sample has a group.
+        site_kind: What a site is ("hospital", "scanner"); ``None`` when no sample has a site.
+        default_split: Split protocol used when the user names none: ``random``, ``grouped`` or ``official``.
+        split_reason: One sentence: why that protocol is the default.
+        channels: Channels of every image; ``None`` where not known before the images are read.
+        depth: Bits of every channel, 8 or 16; ``None`` likewise.
+    """
+
+    samples: Sequence[Sample]
+    target: Target
+    group_kind: str | None = None
+    site_kind: str | None = None
+    default_split: str = "random"
+    split_reason: str = "no groups and no official parts are known"
+    channels: int | None = None
+    depth: int | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "samples", tuple(self.samples))
 
 
 class Dataset(ABC):
     """A set of labelled images that lies in one folder.
 
-    The core calls, in this order: the constructor (cheap, touches no file), :meth:`samples`, :meth:`read_reduced` once
-    per sample (from several threads at once). ``medssl fetch`` calls :meth:`fetch`.
+    The core calls, in this order: :meth:`augmentation_for`, the constructor (cheap, touches no file), :meth:`index`,
+    :meth:`read_reduced` once per sample (from several threads at once). ``medssl fetch`` calls :meth:`fetch`.
 
     Attributes:
         Config: A frozen, keyword-only dataclass of this dataset's options, every one with a default.
-        classes: Class names in their fixed order; ``Sample.label`` counts into them. May depend on the files; then it
-            is a property.
         augmentation: Name of the augmentation recipe that suits the modality (``medssl list augmentations``).
-        default_split: Split protocol used when the user names none: ``random``, ``grouped`` or ``official``.
-        split_reason: One sentence: why that protocol is the default.
-        group_kind: What a group is ("patient", "slide", "source tile"); ``None`` when groups are not known.
 
     Args:
         config: The options.
@@ -60,11 +90,15 @@ class Dataset(ABC):
     class Config:
         """No options."""
 
-    classes: Sequence[str]
-    augmentation: str = "natural"
-    default_split: str = "random"
-    split_reason: str = "no groups and no official parts are known"
-    group_kind: str | None = None
+    augmentation: ClassVar[str] = "natural"
+
+    @classmethod
+    def augmentation_for(cls, config: Any) -> str:  # noqa: ARG003  (for datasets whose modality depends on options)
+        """Return the augmentation's name for these options, :attr:`augmentation` unless overridden.
+
+        It is asked before any file is looked at.
+        """
+        return cls.augmentation
 
     def __init__(self, config: Any, root: Path, facts: Mapping[str, Any] | None = None) -> None:
         self.config = config
@@ -80,8 +114,8 @@ class Dataset(ABC):
         """
 
     @abstractmethod
-    def samples(self) -> list[Sample]:
-        """List every sample, in an order that does not depend on the disk's.
+    def index(self) -> Listing:
+        """List every sample, with the target and what else is known about them; change nothing of the dataset itself.
 
         Raises:
             DataError: The folder is missing or holds something else; the message says what was expected where.

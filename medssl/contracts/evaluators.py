@@ -3,7 +3,7 @@
 An evaluator learns from the training part and chooses on the validation part. What it returns then meets the test part,
 without its labels: the core alone holds those, and computes every metric.
 
-N samples of a part, F features, K classes, S side of an image in pixels.
+N samples of a part, F features, O outputs of the target, S side of an image in pixels.
 """
 
 from __future__ import annotations
@@ -12,10 +12,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NoReturn
 
 from numpy.typing import NDArray
 from torch import Tensor, nn
+
+from medssl.contracts.first_edition import refuse_old_predictor, refuse_renamed
+from medssl.contracts.targets import Target
 
 __all__ = ["Evaluator", "Features", "Images", "Observation", "Observer", "Outcome", "Predictor", "Ranker"]
 
@@ -26,17 +29,25 @@ class Features:
 
     Attributes:
         x: ``(N, F)`` float32.
-        label: ``(N,)`` int64 in ``0 .. num_classes - 1``.
-        num_classes: K, of the whole dataset: some classes may have no sample here.
+        y: What the samples are labelled with, as the target encodes it (see :mod:`medssl.contracts.targets`):
+            ``(N,)`` int64 of classes and grades, all of them known; ``(N, O)`` float32 of findings, NaN where one is
+            unknown; ``(N,)`` float32 of a quantity.
+        target: Of the whole dataset: some classes may have no sample here.
     """
 
     x: Tensor
-    label: Tensor
-    num_classes: int
+    y: Tensor
+    target: Target
 
     def __len__(self) -> int:
         """N."""
         return len(self.x)
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> NoReturn:
+            """Say the new name of what was renamed."""
+            refuse_renamed("Features", name)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,8 +55,8 @@ class Images:
     """Images of one part, with labels and the pre-trained encoder: what an evaluator with ``needs = "images"`` gets.
 
     Attributes:
-        label: ``(N,)`` int64 in ``0 .. num_classes - 1``.
-        num_classes: K.
+        y: What the samples are labelled with, as in :class:`Features`.
+        target: Of the whole dataset.
         plain: Maps positions ``(n,)`` int64 on the CPU to images ``(n, 3, S, S)`` on the device, as at evaluation.
         augmented: Maps an epoch (from 0) and positions to one random view each, ``(n, 3, S, S)``.
         encoder: A copy of the pre-trained encoder on its device, ``(n, 3, S, S)`` to ``(n, F)``; free to be trained.
@@ -53,8 +64,8 @@ class Images:
         autocast: Opens a context in which the encoder computes in the run's precision.
     """
 
-    label: Tensor
-    num_classes: int
+    y: Tensor
+    target: Target
     plain: Callable[[Tensor], Tensor]
     augmented: Callable[[int, Tensor], Tensor]
     encoder: nn.Module
@@ -63,7 +74,13 @@ class Images:
 
     def __len__(self) -> int:
         """N."""
-        return len(self.label)
+        return len(self.y)
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> NoReturn:
+            """Say the new name of what was renamed."""
+            refuse_renamed("Images", name)
 
 
 class Outcome:
@@ -82,11 +99,18 @@ class Outcome:
 
 
 class Predictor(Outcome, ABC):
-    """Classifies; scored by accuracy, F1, AUROC and so on."""
+    """Predicts the target; scored by the target's metrics."""
+
+    def __init_subclass__(cls, **arguments: Any) -> None:
+        super().__init_subclass__(**arguments)
+        refuse_old_predictor(cls)
 
     @abstractmethod
-    def predict_proba(self, x: Tensor) -> Tensor:
-        """Map features ``(N, F)`` float32 to class probabilities ``(N, K)`` float32; rows sum to one.
+    def predict(self, x: Tensor) -> Tensor:
+        """Map features ``(N, F)`` float32 to predictions ``(N, O)`` float32.
+
+        Of classes and grades: probabilities, rows sum to one. Of findings: the probability of each, whatever the
+        others. Of a quantity: one number in its unit.
 
         For an evaluator with ``needs = "images"``, ``x`` is a batch of images ``(N, 3, S, S)`` on the device.
         """
@@ -126,6 +150,8 @@ class Evaluator(ABC):
 
     Attributes:
         Config: A frozen, keyword-only dataclass of this evaluator's options.
+        targets: The kinds of targets it serves, of those in :data:`medssl.contracts.targets.TARGETS`. A run with
+            another target refuses it before anything is trained.
         needs: ``features``: :meth:`fit` gets :class:`Features`; ``images``: it gets :class:`Images`.
         online: Whether it takes seconds at most, so that it can watch the validation part during pre-training.
 
@@ -138,6 +164,7 @@ class Evaluator(ABC):
     class Config:
         """No options."""
 
+    targets: ClassVar[tuple[str, ...]] = ("classes", "grades")
     needs: ClassVar[Literal["features", "images"]] = "features"
     online: ClassVar[bool] = False
 

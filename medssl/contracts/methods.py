@@ -1,6 +1,6 @@
 """What a method is: heads, a loss, and the views it wants.
 
-N samples in a batch, V views of each, C channels, H x W pixels, F features, K classes.
+N samples in a batch, V views of each, C channels, H x W pixels, F features.
 """
 
 from __future__ import annotations
@@ -8,11 +8,13 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Protocol
 
 import torch
 from torch import Tensor, nn
 
+from medssl.contracts.first_edition import refuse_renamed
+from medssl.contracts.targets import TARGETS, Target
 from medssl.contracts.views import ViewSpec
 from medssl.errors import TrainingError
 
@@ -26,7 +28,7 @@ class Task:
     Attributes:
         feature_dim: F, the width of the encoder's output.
         num_samples: Images in the training part.
-        num_classes: K.
+        target: What the samples are labelled with.
         image_size: Side of a full-size view in pixels.
         batch_size: N.
         total_steps: Optimizer steps of the whole run.
@@ -34,10 +36,16 @@ class Task:
 
     feature_dim: int
     num_samples: int
-    num_classes: int
+    target: Target
     image_size: int
     batch_size: int
     total_steps: int
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> NoReturn:
+            """Say the new name of what was renamed."""
+            refuse_renamed("Task", name)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +56,8 @@ class Batch:
         views: V tensors ``(N, C, H, W)``, normalised floating point, channels-last in memory.
         index: ``(N,)`` int64, position in the training part (``0 .. Task.num_samples - 1``).
         group: ``(N,)`` int64, equal for samples of one group; a sample without a group has a number of its own.
-        label: ``(N,)`` int64, -1 for none; ``None`` unless ``Method.uses_labels``.
+        y: What the samples are labelled with, as ``Task.target`` encodes it, with -1 or NaN where it is not known (see
+            :mod:`medssl.contracts.targets`); ``None`` unless ``Method.uses_labels``.
         generator: Seeded by (seed, step): the only source of random numbers a loss may use.
         step: Number of this optimizer step, from 0.
         geometry: V tensors ``(N, 2, 3)`` float32, the affine map from a view's coordinates (x, y, 1) to its image's,
@@ -59,10 +68,16 @@ class Batch:
     views: tuple[Tensor, ...]
     index: Tensor
     group: Tensor
-    label: Tensor | None
+    y: Tensor | None
     generator: torch.Generator
     step: int
     geometry: tuple[Tensor, ...] | None = None
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> NoReturn:
+            """Say the new name of what was renamed."""
+            refuse_renamed("Batch", name)
 
 
 class Encode(Protocol):
@@ -97,6 +112,7 @@ class Method(nn.Module, ABC):
         Config: A frozen, keyword-only dataclass of this method's options; a comment beside each default names its
             source.
         uses_labels: Whether training labels arrive in the batch; the report says so.
+        targets: The kinds of targets it can train on, of those in :data:`medssl.contracts.targets.TARGETS`.
         trains: Whether there is anything to train; a baseline that takes the encoder as it is sets this to ``False``.
         transformer_only: Whether it works on timm's vision transformers only; the conformance kit then checks it on a
             small one.
@@ -115,6 +131,7 @@ class Method(nn.Module, ABC):
         """No options."""
 
     uses_labels: ClassVar[bool] = False
+    targets: ClassVar[tuple[str, ...]] = tuple(TARGETS)
     trains: ClassVar[bool] = True
     needs_weights: ClassVar[bool] = False
     transformer_only: ClassVar[bool] = False

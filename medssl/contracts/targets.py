@@ -44,10 +44,12 @@ class Target(ABC):
 
     Attributes:
         kind: ``classes``, ``grades``, ``findings`` or ``quantity``.
+        stratum: What a stratum is called in a sentence.
         every_stratum: Whether each part of a split must hold a sample of each stratum.
     """
 
     kind: ClassVar[str]
+    stratum: ClassVar[str]
     every_stratum: ClassVar[bool]
 
     @property
@@ -72,6 +74,10 @@ class Target(ABC):
         Raises:
             ValueError: The text is no value; the message says what is expected.
         """
+
+    @abstractmethod
+    def text(self, value: Value) -> str:
+        """Write a known value as a person would, so that :meth:`parse` reads it back where it is known as a whole."""
 
     @abstractmethod
     def violation(self, value: object) -> str | None:
@@ -109,6 +115,7 @@ class Classes(Target):
     names: tuple[str, ...]
 
     kind: ClassVar[str] = "classes"
+    stratum: ClassVar[str] = "class"
     every_stratum: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
@@ -138,6 +145,10 @@ class Classes(Target):
         if text.lower() in _UNKNOWN:
             return None
         raise ValueError(f"'{text}' is not one of {', '.join(self.names)}")
+
+    def text(self, value: Value) -> str:
+        """Return the class's name."""
+        return self.names[int(value)]  # type: ignore[arg-type]  # a class is a number
 
     def violation(self, value: object) -> str | None:
         """Values are whole numbers from 0 to K - 1."""
@@ -176,6 +187,7 @@ class Grades(Classes):
     """
 
     kind: ClassVar[str] = "grades"
+    stratum: ClassVar[str] = "grade"
 
 
 @dataclass(frozen=True)
@@ -189,6 +201,7 @@ class Findings(Target):
     names: tuple[str, ...]
 
     kind: ClassVar[str] = "findings"
+    stratum: ClassVar[str] = "finding"
     every_stratum: ClassVar[bool] = False  # a rare finding may be missing in a part; the split warns of it
 
     def __post_init__(self) -> None:
@@ -224,6 +237,11 @@ class Findings(Target):
                 return (0,) * self.outputs
             raise ValueError(f"'{strangers[0]}' is not one of {', '.join(self.names)}")
         return tuple(int(name in present) for name in self.names)
+
+    def text(self, value: Value) -> str:
+        """Join the findings that are present by a bar."""
+        parts = zip(self.names, value, strict=True)  # type: ignore[arg-type]  # a tuple
+        return "|".join(name for name, part in parts if part) or "no finding"
 
     def violation(self, value: object) -> str | None:
         """Values are K of 0, 1 and ``None``."""
@@ -267,6 +285,7 @@ class Quantity(Target):
     edges: tuple[float, ...] = ()
 
     kind: ClassVar[str] = "quantity"
+    stratum: ClassVar[str] = "range"
     every_stratum: ClassVar[bool] = False
 
     def with_edges(self, values: Sequence[Value | None]) -> Quantity:
@@ -306,6 +325,10 @@ class Quantity(Target):
         if problem := self.violation(value):
             raise ValueError(f"{text} must be {problem}")
         return value
+
+    def text(self, value: Value) -> str:
+        """Write the number without its unit."""
+        return f"{value:g}"
 
     def violation(self, value: object) -> str | None:
         """Values are finite numbers within the bounds."""

@@ -1,6 +1,6 @@
-"""What a dataset lists, held against its contract before anything is decoded or trained.
+"""What a dataset lists, checked against its contract before anything is decoded or trained.
 
-A label beyond the classes would otherwise be found after the pre-training, hours later.
+A value that the target does not know would otherwise be found after the pre-training, hours later.
 """
 
 from __future__ import annotations
@@ -8,67 +8,100 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, get_args
 
 import numpy as np
 
-from medssl.contracts import Dataset, Part, Sample
+from medssl.contracts import Dataset, Listing, Part, Sample, Target, Value
+from medssl.contracts.first_edition import refuse_old_sample
 from medssl.errors import DataError, PluginError
 
-__all__ = ["list_samples", "samples_key"]
+__all__ = ["DEFAULT_SPLITS", "index", "read_listing", "samples_key"]
+
+DEFAULT_SPLITS = ("random", "grouped", "official")
+"""What a dataset may name as its default split: a protocol that makes one split."""
 
 _SHOWN = 3
 
 
-def list_samples(dataset: Dataset, name: str) -> list[Sample]:
-    """Return the dataset's samples.
+def index(dataset: Dataset) -> Listing:
+    """Call :meth:`~medssl.contracts.Dataset.index`; tell a plugin of the first edition what a sample is now.
+
+    Raises:
+        PluginError: The plugin makes a sample with a label.
+        DataError: The dataset says what is wrong with its files.
+    """
+    try:
+        return dataset.index()
+    except TypeError as error:
+        refuse_old_sample(error)
+        raise
+
+
+def read_listing(dataset: Dataset, name: str) -> Listing:
+    """Return what the dataset lists, with ``y`` ``None`` for each sample of which nothing is known.
 
     Args:
         dataset: Over its folder.
         name: The user's name for it.
 
     Raises:
-        DataError: There is none, or the dataset says what is wrong with its files.
-        PluginError: Classes or samples are not what the contract says.
+        DataError: There is no sample, or the dataset says what is wrong with its files.
+        PluginError: The listing is not what the contract says.
     """
-    samples = dataset.samples()
-    wrong = _wrong_classes(dataset.classes) or _wrong_samples(samples, len(dataset.classes))
-    if wrong:
+    listing = index(dataset)
+    if wrong := _wrong(listing):
         raise PluginError(
             f"dataset '{name}' breaks its contract: {wrong}. Its class is {type(dataset).__name__}. "
             f"Correct it there; `medssl check {name}` shows the rest."
         )
-    if not samples:
+    if not listing.samples:
         raise DataError(
             f"dataset '{name}' lists no image. It looked in {dataset.root}. "
             "Name the folder that holds its files with --data-dir."
         )
-    return list(samples)
+    known = listing.target.known(listing.target.encode([sample.y for sample in listing.samples]))
+    samples = [
+        sample if known_here or sample.y is None else replace(sample, y=None)
+        for sample, known_here in zip(listing.samples, known.tolist(), strict=True)
+    ]
+    return replace(listing, samples=samples)
 
 
 def samples_key(samples: Sequence[Sample]) -> str:
-    """Hash what a dataset lists: every id with its label, group and official part, whatever their order."""
-    rows = [json.dumps([s.id, None if s.label is None else int(s.label), s.group, s.part]) for s in samples]
+    """Hash what a dataset lists: every id with its value, group, part and, where known, site, whatever their order."""
+    rows = [json.dumps([s.id, _plain(s.y), s.group, s.part, *([s.site] if s.site else [])]) for s in samples]
     return hashlib.sha256("\n".join(sorted(rows)).encode()).hexdigest()
 
 
-def _wrong_classes(classes: Sequence[str]) -> str | None:
-    if isinstance(classes, str) or not all(isinstance(name, str) and name for name in classes):
-        return f"classes must be names in a fixed order, but is {classes!r}"
-    twice = sorted({name for name in classes if list(classes).count(name) > 1})
-    if twice:
-        return f"it names the class '{twice[0]}' twice; its classes are {', '.join(classes)}"
-    return None
+def _plain(y: Value | None) -> Any:
+    """Write a value as JSON can hold it, alike for Python's and NumPy's numbers."""
+    if isinstance(y, tuple | list):
+        return [None if each is None else int(each) for each in y]
+    return y.item() if isinstance(y, np.generic) else y
 
 
-def _wrong_samples(samples: Sequence[Any], classes: int) -> str | None:
+def _wrong(listing: object) -> str | None:
+    if not isinstance(listing, Listing):
+        return f"index() must return a Listing, but returned a {type(listing).__name__}"
+    if not isinstance(listing.target, Target):
+        return f"the target of a Listing must be one of medssl.contracts, but is {listing.target!r}"
+    if listing.default_split not in DEFAULT_SPLITS:
+        return f"default_split must be one of {', '.join(DEFAULT_SPLITS)}, but is {listing.default_split!r}"
+    return _wrong_samples(listing.samples, listing.target)
+
+
+def _wrong_samples(samples: Sequence[Any], target: Target) -> str | None:
     strangers = [sample for sample in samples if not isinstance(sample, Sample)]
     if strangers:
-        return f"samples() must give Samples, but gave a {type(strangers[0]).__name__}"
+        return f"index() must list Samples, but lists a {type(strangers[0]).__name__}"
+    wrong = next((text for s in samples if s.y is not None and (text := target.violation(s.y))), None)
     parts = get_args(Part)
     return (
-        _describe(samples, "label", f"None or a number from 0 to {classes - 1}", lambda x: _counts_into(x, classes))
+        (_describe(samples, "y", f"None or {wrong}", lambda y: target.violation(y) is None) if wrong else None)
         or _describe(samples, "group", "None or a text", lambda x: isinstance(x, str))
+        or _describe(samples, "site", "None or a text", lambda x: isinstance(x, str))
         or _describe(samples, "part", f"None, {', '.join(parts)}", lambda x: x in parts)
     )
 
@@ -80,7 +113,3 @@ def _describe(samples: Sequence[Sample], field: str, wanted: str, is_right: Call
     if not bad:
         return None
     return f"a {field} must be {wanted}, but is {', '.join(bad[:_SHOWN])}{' and others' if len(bad) > _SHOWN else ''}"
-
-
-def _counts_into(label: object, classes: int) -> bool:
-    return isinstance(label, int | np.integer) and not isinstance(label, bool) and 0 <= int(label) < classes

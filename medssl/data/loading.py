@@ -13,10 +13,9 @@ import torch
 from torch import Tensor
 
 from medssl.catalog import Catalog
-from medssl.contracts import Dataset, Sample
-from medssl.contracts.targets import Classes, Target
+from medssl.contracts import Dataset, Listing, Sample, Target
 from medssl.data.audit.findings import Audit, audit
-from medssl.data.listing import list_samples, samples_key
+from medssl.data.listing import read_listing, samples_key
 from medssl.data.split.labels import choose_labels
 from medssl.data.split.split_of import continue_split
 from medssl.data.split.splits import Split, make_split
@@ -87,7 +86,7 @@ class DataOrigin:
             DataError: The images cannot be listed.
         """
         dataset = open_dataset(choice, catalog, data_dir)
-        samples = list_samples(dataset, choice.name)
+        samples = read_listing(dataset, choice.name).samples
         return cls(str(dataset.root), samples_key(samples), content_key(dataset, samples, default_cache()))
 
     def change_since(self, made_from: Mapping[str, Any]) -> str | None:
@@ -113,6 +112,7 @@ def load_data(
     dataset: Dataset,
     *,
     on_bad_image: OnBadImage = "fail",
+    check: Callable[[Target], None] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Data:
     """List, split, decode and audit.
@@ -121,17 +121,20 @@ def load_data(
         recipe: Names the split and the size of a view.
         dataset: Where the images come from.
         on_bad_image: Whether images that cannot be read stop the run, or are left out of split and store.
+        check: Called with the target before anything is decoded; raises if this run cannot have it.
         progress: Called with images read and images in all.
 
     Raises:
         DataError: Images or labels are missing, unreadable, or too few for the split.
     """
-    samples = list_samples(dataset, recipe.dataset.name)
-    listed = samples_key(samples)
-    split = _split(recipe, dataset, samples)  # before the images are read: what cannot be split fails at once
+    listing = read_listing(dataset, recipe.dataset.name)
+    listed = samples_key(listing.samples)
+    if check is not None:
+        check(listing.target)
+    split = _split(recipe, dataset, listing)  # before the images are read: what cannot be split fails at once
     store = open_store(
         dataset,
-        samples,
+        listing.samples,
         view_size=recipe.views.image_size,
         cache=default_cache(),
         on_bad_image=on_bad_image,
@@ -139,17 +142,16 @@ def load_data(
     )
     if store.skipped:
         readable = set(store.ids)
-        samples = [sample for sample in samples if sample.id in readable]
-        split = _split(recipe, dataset, samples)
-    return Data(recipe, dataset, samples, split, store, audit(dataset, samples, store, split), listed)
+        listing = replace(listing, samples=[sample for sample in listing.samples if sample.id in readable])
+        split = _split(recipe, dataset, listing)
+    return Data(recipe, dataset, listing, split, store, audit(listing, store, split), listed)
 
 
-def _split(recipe: DataRecipe, dataset: Dataset, samples: Sequence[Sample], seed: int | None = None) -> Split:
+def _split(recipe: DataRecipe, dataset: Dataset, listing: Listing, seed: int | None = None) -> Split:
     if recipe.split.of is not None and seed is None:
-        return continue_split(dataset, samples, recipe.split.of, default_cache())
-    protocol = recipe.split.protocol or dataset.default_split
+        return continue_split(dataset, listing, recipe.split.of, default_cache())
     settings = recipe.split if seed is None else replace(recipe.split, seed=seed)
-    return make_split(samples, settings, protocol, group_kind=dataset.group_kind, classes=dataset.classes)
+    return make_split(listing, settings, recipe.split.protocol or listing.default_split)
 
 
 @dataclass(frozen=True)
@@ -159,14 +161,14 @@ class LoadedPart:
     Attributes:
         ids: N sample ids.
         rows: ``(N,)`` int64, where they lie in the store.
-        labels: ``(N,)`` int64, -1 for none.
+        y: What they are labelled with, as the target encodes it; -1 or NaN for what is not known.
         groups: ``(N,)`` int64, equal within a group; a sample without a group has a number of its own.
         grouped: Whether any group is known.
     """
 
     ids: tuple[str, ...]
     rows: np.ndarray
-    labels: Tensor
+    y: Tensor
     groups: Tensor
     grouped: bool
 
@@ -179,7 +181,7 @@ class LoadedPart:
         return LoadedPart(
             ids=tuple(self.ids[i] for i in positions.tolist()),
             rows=self.rows[positions],
-            labels=self.labels[chosen],
+            y=self.y[chosen],
             groups=self.groups[chosen],
             grouped=self.grouped,
         )
@@ -189,7 +191,7 @@ class Data:
     """A split dataset whose images lie in the store.
 
     Attributes:
-        classes: Class names in order.
+        listing: What the dataset lists, without images that cannot be read.
         target: What the samples are labelled with.
         pretrained_on: Ids of the images to pre-train on: the training part, unless the recipe lets others leak in.
         audit: What was found out about the images.
@@ -200,22 +202,22 @@ class Data:
         self,
         recipe: DataRecipe,
         dataset: Dataset,
-        samples: Sequence[Sample],
+        listing: Listing,
         split: Split,
         store: Store,
         audit: Audit,
         listed: str,
     ) -> None:
         self.dataset = dataset
-        self.classes = tuple(dataset.classes)
-        self.target: Target = Classes(self.classes)
+        self.listing = listing
+        self.target = listing.target
         self.split = split
         self.store = store
         self.audit = audit
         self.listed = listed
         leak = recipe.split.pretrain_seed
-        self.pretrained_on = split.train if leak is None else _split(recipe, dataset, samples, leak).train
-        self._samples = {sample.id: sample for sample in samples}
+        self.pretrained_on = split.train if leak is None else _split(recipe, dataset, listing, leak).train
+        self._samples = {sample.id: sample for sample in listing.samples}
         self._rows = {name: row for row, name in enumerate(store.ids)}
         self._settings = recipe.split
         self._hidden = self._hide_labels()
@@ -225,13 +227,13 @@ class Data:
 
         Args:
             name: Which.
-            labelled: Leave out the samples without a label, and those whose label the recipe's label fraction hides.
-                Otherwise they are there, with -1 in its place.
+            labelled: Leave out the samples of which nothing is known, and those whose label the recipe's label fraction
+                hides. Otherwise they are there, with -1 or NaN in its place.
         """
         return self._gather(getattr(self.split, name), labelled=labelled)
 
     def pretraining_part(self) -> LoadedPart:
-        """Gather what to pre-train on, with -1 for a label that is missing or hidden."""
+        """Gather what to pre-train on, with -1 or NaN for a label that is missing or hidden."""
         return self._gather(self.pretrained_on, labelled=False)
 
     def rows(self, names: Iterable[str]) -> np.ndarray:
@@ -250,46 +252,46 @@ class Data:
     def _gather(self, names: Sequence[str], *, labelled: bool) -> LoadedPart:
         chosen = [self._shown(name) for name in names]
         if labelled:
-            chosen = [sample for sample in chosen if sample.label is not None]
+            chosen = [sample for sample in chosen if sample.y is not None]
         numbers: dict[str, int] = {}
         groups = [numbers.setdefault(s.group or f"\0{s.id}", len(numbers)) for s in chosen]
         return LoadedPart(
             ids=tuple(sample.id for sample in chosen),
             rows=self.rows(sample.id for sample in chosen),
-            labels=torch.tensor([-1 if s.label is None else s.label for s in chosen], dtype=torch.int64),
+            y=torch.from_numpy(self.target.encode([sample.y for sample in chosen])),
             groups=torch.tensor(groups, dtype=torch.int64),
             grouped=any(sample.group for sample in chosen),
         )
 
     def _shown(self, name: str) -> Sample:
         sample = self._samples[name]
-        return replace(sample, label=None) if name in self._hidden else sample
+        return replace(sample, y=None) if name in self._hidden else sample
 
     def _hide_labels(self) -> frozenset[str]:
         """Choose the training and validation samples whose labels nobody sees."""
         hidden: set[str] = set()
         for part in (self.split.train, self.split.val):
-            samples = [self._samples[name] for name in part if self._samples[name].label is not None]
+            samples = [self._samples[name] for name in part if self._samples[name].y is not None]
             fraction, seed = self._settings.label_fraction, self._settings.label_seed
-            kept = choose_labels(samples, fraction, seed, grouped=self.split.grouped)
+            kept = choose_labels(samples, self.target, fraction, seed, grouped=self.split.grouped)
             hidden.update(sample.id for sample in samples if sample.id not in kept)
         return frozenset(hidden)
 
     def describe(self) -> Mapping[str, Any]:
         """Return the ``data`` section of ``result.json``."""
-        split, dataset, settings = self.split, self.dataset, self._settings
+        split, listing, settings = self.split, self.listing, self._settings
         skipped = [f"left out, cannot be read: {bad}" for bad in self.store.skipped]
         return {
-            "directory": str(dataset.root),
+            "directory": str(self.dataset.root),
             "images": len(self.store),
             "train": len(split.train),
             "val": len(split.val),
             "test": len(split.test),
             "unused": len(split.unused),
-            "classes": list(self.classes),
             "target": self.target.to_dict(),
             "groups": dict(split.group_count) if split.grouped else None,
-            "group_kind": dataset.group_kind,
+            "group_kind": listing.group_kind,
+            "site_kind": listing.site_kind,
             "shared_groups": dict(split.shared) if split.groups else None,
             "split": split.protocol,
             "split_reason": self._split_reason(),
@@ -316,8 +318,8 @@ class Data:
     def _split_reason(self) -> str:
         if (run := self._settings.of) is not None:
             return f"taken over from {(run.parent if run.suffix else run).name}"
-        by_default = self.split.protocol == self.dataset.default_split
-        return self.dataset.split_reason if by_default else "chosen by the user"
+        by_default = self.split.protocol == self.listing.default_split
+        return self.listing.split_reason if by_default else "chosen by the user"
 
     def _warn_of_leak(self) -> Iterator[str]:
         if leaked := set(self.pretrained_on).intersection(self.split.test):
@@ -330,13 +332,15 @@ class Data:
         """Say where whole groups, or an image of each class, made the share of the labels another than asked for."""
         fraction = self._settings.label_fraction
         why = (
-            f"whole {self.dataset.group_kind or 'group'}s are labelled" if self.split.grouped else "each class has one"
+            f"whole {self.listing.group_kind or 'group'}s are labelled"
+            if self.split.grouped
+            else f"each {self.target.stratum} has one"
         )
         for used, part, adjective in (
             (len(self.part("train")), "train", "training"),
             (len(self.part("val")), "val", "validation"),
         ):
-            labels = sum(self.split.class_count[part].values())
+            labels = self.split.labelled[part]
             if abs(used - fraction * labels) > max(1, _NOTABLE * fraction * labels):
                 yield (
                     f"label fraction: {used} of {labels} {adjective} labels are used ({used / labels:.1%} instead of "

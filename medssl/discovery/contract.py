@@ -6,6 +6,7 @@ import inspect
 from dataclasses import MISSING, Field, fields, is_dataclass
 from typing import Any
 
+from medssl.contracts.first_edition import old_words
 from medssl.contracts.kinds import kind_named
 
 __all__ = ["violations"]
@@ -25,7 +26,8 @@ def violations(kind: str, plugin: object) -> list[str]:
         return [f"the entry point names {type(plugin).__name__} {plugin!r}, not a class"]
     if not issubclass(plugin, base):
         return [f"{plugin.__name__} is not a subclass of {_public(base)}"]
-    found = [f"{name}() is missing" for name in sorted(getattr(plugin, "__abstractmethods__", ()))]
+    missing = sorted(getattr(plugin, "__abstractmethods__", ()))
+    found = [old] if (old := old_words(plugin)) else [f"{name}() is missing" for name in missing]
     return found + _config_violations(plugin.Config) + _constructor_violations(base, plugin)  # type: ignore[attr-defined]
 
 

@@ -23,6 +23,8 @@ def load(plugin: Plugin) -> Any:
     """
     try:
         return entrypoints.EntryPoint.from_string(plugin.target, plugin.name).load()
+    except PluginError as error:
+        raise PluginError(f"{plugin} cannot be used: {error}") from error
     except Exception as error:
         raise PluginError(
             f"{plugin} cannot be loaded: {type(error).__name__}: {error}. "

@@ -19,9 +19,10 @@ from PIL import Image
 from torch import Tensor, nn
 from torchvision.transforms import v2
 
-from medssl.contracts import Dataset, Sample
+from medssl.contracts import Classes, Dataset, Listing, Sample
 from medssl.data.audit.overlap import find_overlap
 from medssl.data.audit.seen import Seen, read_seen
+from medssl.data.listing import index
 from medssl.data.store.store import Store, open_store
 from medssl.data.views import PlainViews
 from medssl.data.views.normalisation import Normalisation, statistics
@@ -148,7 +149,7 @@ def embed(
     trained = encoder if isinstance(encoder, TrainedEncoder) else load_encoder(encoder)
     machine = Machine.choose(device, precision)
     dataset = images if isinstance(images, Dataset) else _Given(images)
-    samples = dataset.samples()
+    samples = index(dataset).samples
     if not samples:
         return np.empty((0, trained.feature_dim), np.float32)
     choose_layout(machine.device).apply(trained, machine.device)
@@ -214,16 +215,15 @@ def find_images(paths: Iterable[Path]) -> list[Path]:
 class _Given(Dataset):
     """Images that the caller passes to :func:`embed`."""
 
-    classes = ()
-
     def __init__(self, images: Sequence[ImageLike] | NDArray[Any]) -> None:
         super().__init__(self.Config(), Path())
         self._images = images
 
-    def samples(self) -> list[Sample]:
+    def index(self) -> Listing:
         """Return one sample per image, in the given order; its id is its number and, for a file, its path."""
         paths = (picture if isinstance(picture, str | Path) else "" for picture in self._images)
-        return [Sample(id=f"{i:09d} {path}".rstrip()) for i, path in enumerate(paths)]
+        samples = [Sample(id=f"{i:09d} {path}".rstrip()) for i, path in enumerate(paths)]
+        return Listing(samples=samples, target=Classes(("any",)))  # none has a label
 
     def read(self, sample: Sample) -> np.ndarray:
         """Return ``(H, W, C)``."""

@@ -10,11 +10,11 @@ import numpy as np
 from PIL import Image
 
 from medssl.catalog import Catalog
-from medssl.contracts import Dataset, Sample, ViewGroup, ViewSpec
+from medssl.contracts import Dataset, Listing, Sample, Target, ViewGroup, ViewSpec
+from medssl.data.listing import read_listing
 from medssl.data.loading import open_dataset
 from medssl.data.store.store import open_store
 from medssl.data.views.maker import ViewMaker
-from medssl.errors import DataError
 from medssl.preview.contact_sheet import SheetRow, contact_sheet
 from medssl.preview.shown import Pixels, Shown, describe_augmentation, list_values
 from medssl.recipe import DataRecipe, Recipe
@@ -41,12 +41,12 @@ def view_sheet(
         DataError: There are no images, or they cannot be read.
     """
     dataset = open_dataset(recipe.dataset, catalog, data_dir)
-    samples = dataset.samples()
-    chosen = _choose(samples, recipe.seed)
-    spec = trained and view_spec(trained, num_samples=len(samples), num_classes=len(dataset.classes))
+    listing = read_listing(dataset, recipe.dataset.name)
+    chosen = _choose(listing, recipe.seed)
+    spec = trained and view_spec(trained, num_samples=len(listing.samples), target=listing.target)
     spec = spec or ViewSpec((ViewGroup(count=_COLUMNS),))
     headings, columns = _pictures(recipe, dataset, chosen, spec)
-    rows = [SheetRow(_label(dataset, s), s.id, [column[i] for column in columns]) for i, s in enumerate(chosen)]
+    rows = [SheetRow(_label(listing.target, s), s.id, [column[i] for column in columns]) for i, s in enumerate(chosen)]
     wanted = f", the views of {trained.method.name}" if trained and trained.method.plugin.trains else ""
     words = f"{recipe.views.augmentation}, {recipe.views.image_size} px, seed {recipe.seed}"
     title = f"{recipe.dataset.name}: {words}{wanted}"
@@ -66,31 +66,26 @@ def _group_notes(spec: ViewSpec) -> list[str]:
     return notes
 
 
-def _choose(samples: Sequence[Sample], seed: int) -> list[Sample]:
-    """Draw two samples of each class, one where there are many classes; of the makers' training part if there is one.
-
-    Raises:
-        DataError: There are no samples.
-    """
-    open_to_all = [s for s in samples if s.part in (None, "train")]
-    by_class: dict[int, list[Sample]] = {}
-    for sample in open_to_all or samples:
-        by_class.setdefault(-1 if sample.label is None else sample.label, []).append(sample)
-    if not by_class:
-        raise DataError("there are no images to show. The dataset lists no sample. Check the data folder.")
-    if len(by_class) > 1:
-        by_class.pop(-1, None)  # samples without a label say little where others have one
-    each = 2 if 2 * len(by_class) <= _ROWS else 1
+def _choose(listing: Listing, seed: int) -> list[Sample]:
+    """Draw two samples of each stratum, one where there are many; of the makers' training part if there is one."""
+    open_to_all = [s for s in listing.samples if s.part in (None, "train")]
+    members: dict[int, list[Sample]] = {}
+    for sample in open_to_all or listing.samples:
+        stratum = -1 if sample.y is None else int(listing.target.strata([sample.y]).argmax())
+        members.setdefault(stratum, []).append(sample)
+    if len(members) > 1:
+        members.pop(-1, None)  # samples without a label say little where others have one
+    each = 2 if 2 * len(members) <= _ROWS else 1
     rng = np.random.default_rng(seed)
     chosen = []
-    for label in sorted(by_class)[:_ROWS]:
-        group = by_class[label]
+    for stratum in sorted(members)[:_ROWS]:
+        group = members[stratum]
         chosen += [group[i] for i in sorted(rng.permutation(len(group))[:each].tolist())]
     return chosen
 
 
-def _label(dataset: Dataset, sample: Sample) -> str:
-    return "no label" if sample.label is None else str(dataset.classes[sample.label])
+def _label(target: Target, sample: Sample) -> str:
+    return "no label" if sample.y is None else target.text(sample.y)
 
 
 def _pictures(

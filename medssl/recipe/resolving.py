@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
-from pathlib import Path
 from typing import Annotated, Any
 
 from annotated_types import Ge, Lt
@@ -146,8 +145,7 @@ def _resolve_views(
         if key not in every:
             raise OptionError(f"views has no option '{key}'.{did_you_mean(key, every)} Options: {', '.join(every)}.")
     given = {key: value for key, value in section.items() if key in known}
-    facts = catalog.entry(dataset.kind, dataset.name)
-    name = given.get("augmentation") or dataset.plugin(dataset.config, Path(), facts).augmentation
+    name = given.get("augmentation") or dataset.plugin.augmentation_for(dataset.config)
     settings = options.build(ViewSettings, {**given, "augmentation": name}, "views")
     drawn = {**catalog.augmentation(name), **values.get("augmentation", {})}
     set_by_user = {key: value for key, value in section.items() if key in _AUGMENTATION_FIELDS}

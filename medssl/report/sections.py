@@ -235,7 +235,7 @@ def _shortened(rows: Sequence[Row]) -> Iterator[Row]:
 def _identity(row: Row) -> tuple[Any, ...]:
     """Tell datasets apart that go by one name: one plugin may have read several folders, or several label columns."""
     data = row.runs[0].values["data"]
-    return row.dataset, row.split, tuple(data["classes"]), data.get("samples_sha256", data["images"])
+    return row.dataset, row.split, json.dumps(data["target"]), data.get("samples_sha256", data["images"])
 
 
 def _titles(rows: Sequence[Row]) -> list[str]:

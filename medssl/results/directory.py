@@ -14,6 +14,7 @@ import numpy as np
 import yaml
 from rich.table import Table
 
+from medssl.contracts.targets import Target, target_from_dict
 from medssl.errors import CheckpointError
 from medssl.io.files import write_atomic
 from medssl.results.metrics_table import metric_rows
@@ -38,6 +39,11 @@ class RunResult:
     def evaluations(self) -> Mapping[str, Any]:
         """Metrics by evaluator: ``result.evaluations["linear"]["accuracy"]["value"]``."""
         return self.values["evaluations"]  # type: ignore[no-any-return]
+
+    @property
+    def target(self) -> Target:
+        """What was predicted."""
+        return target_from_dict(self.values["data"]["target"])
 
     @property
     def metrics(self) -> Mapping[str, Mapping[str, Any]]:

@@ -35,7 +35,7 @@ def upgraded(values: Mapping[str, Any]) -> dict[str, Any] | None:
     if values.get("schema") != 1:
         return None
     data = dict(values["data"])
-    data["target"] = {"kind": "classes", "names": list(data["classes"])}
+    data["target"] = {"kind": "classes", "names": list(data.pop("classes"))}
     facts = {
         name: {
             "title": title,

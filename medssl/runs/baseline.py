@@ -59,4 +59,4 @@ def describe_baseline(context: RunContext, features: PartFeatures | None, after:
 
 def _predictions(context: RunContext, test: LoadedPart, findings: Evaluated) -> Predictions:
     data = context.data
-    return make_predictions(data.target, test.ids, test.labels.numpy(), data.split.groups, findings.predictions)
+    return make_predictions(data.target, test.ids, test.y.numpy(), data.split.groups, findings.predictions)

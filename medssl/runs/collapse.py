@@ -39,7 +39,7 @@ class CollapseWatch:
 
     def __init__(self, context: RunContext, steps: int) -> None:
         self._recipe, self._listener = context.recipe, context.listener
-        self._classes, self._steps = len(context.data.classes), steps
+        self._classes, self._steps = context.data.target.outputs, steps
         self._called = False
         self._before = False
         self._seen: tuple[float, float] | None = None
@@ -82,7 +82,7 @@ def measure_features(context: RunContext, encoder: Encoder, train: tuple[LoadedP
     rank, several = effective_rank(x), len(x) > 1
     spread = feature_std(x) if several else None
     steps = recipe.train.epochs * (len(data.split.train) // recipe.train.batch_size)
-    collapsed = None if spread is None else _name(recipe, len(data.classes), steps, spread, rank)
+    collapsed = None if spread is None else _name(recipe, data.target.outputs, steps, spread, rank)
     if collapsed and spread is not None:
         text = f"collapsed: {_words(f'the features of {len(x)} training images', spread, rank)}"
         logging.getLogger(__name__).warning(text)

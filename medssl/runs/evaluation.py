@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from medssl.contracts import Evaluator, Features, Images, Observation, Observer, Outcome, Predictor, Ranker
+from medssl.contracts import Classes, Evaluator, Features, Images, Observation, Observer, Outcome, Predictor, Ranker
 from medssl.errors import PluginError
 from medssl.evaluation.ranking import score_ranking
 from medssl.evaluation.scoring import majority, score
@@ -35,8 +35,8 @@ class Evaluated:
     Attributes:
         evaluations: Scores of predictions by evaluator, for the result.
         diagnostics: Scores of rankings, and what observers saw, by evaluator, for the result; of the features
-            themselves, as ``features``; and the accuracy of the most frequent class, as ``majority``.
-        predictions: Class probabilities ``(n, K)`` by evaluator.
+            themselves, as ``features``; and of classes the accuracy of the most frequent one, as ``majority``.
+        predictions: Predictions ``(n, O)`` by evaluator.
         arrays: Observers' arrays, n rows each, by ``<evaluator>_<name>``.
     """
 
@@ -58,7 +58,8 @@ def evaluate(context: RunContext, encoder: Encoder, features: PartFeatures) -> E
     recipe, directory = context.recipe, context.directory
     found = Evaluated()
     found.diagnostics["features"] = measure_features(context, encoder, features["train"])
-    found.diagnostics["majority"] = work.majority
+    if work.majority is not None:
+        found.diagnostics["majority"] = work.majority
     for choice in recipe.evaluators:
         evaluator: Evaluator = choice.plugin(choice.config, recipe.seed)
         for name, outcome in _outcomes(choice.name, evaluator.fit(*work.parts(evaluator.needs))):
@@ -66,7 +67,7 @@ def evaluate(context: RunContext, encoder: Encoder, features: PartFeatures) -> E
                 raise PluginError(f"two outcomes of this run's evaluators are called '{name}'. Leave one of them out.")
             work.judge(choice, name, outcome, found)
     part, _ = features["test"]
-    known: dict[str, Any] = {"id": np.array(part.ids), "label": part.labels.numpy()}
+    known: dict[str, Any] = {"id": np.array(part.ids), "y": part.y.numpy()}
     write_atomic_with(directory.predictions, lambda file: np.savez(file, **known, **found.predictions))
     if found.arrays:
         write_atomic_with(directory.diagnostics, lambda file: np.savez(file, **known, **found.arrays))
@@ -100,11 +101,10 @@ class _Work:
 
     def __init__(self, context: RunContext, encoder: Encoder | None, features: PartFeatures) -> None:
         self._context, self._encoder, self._features = context, encoder, features
-        self._recipe, self._classes, self._target = context.recipe, context.data.classes, context.data.target
+        self._recipe, self._target = context.recipe, context.data.target
         self._test, self._x = features["test"]
         self._groups = self._test.groups.numpy() if self._test.grouped else None
-        frequent, accuracy = majority(features["train"][0].labels.numpy(), self._test.labels.numpy())
-        self.majority: dict[str, Any] = {"class": self._classes[frequent], "accuracy": accuracy, "notes": []}
+        self.majority = self._majority()
 
     def parts(self, needs: str) -> tuple[Features, Features] | tuple[Images, Images]:
         """Return the training and the validation part in the form that an evaluator needs."""
@@ -113,15 +113,22 @@ class _Work:
             return self._images("train", encoder), self._images("val", encoder)
         return self._known("train"), self._known("val")
 
+    def _majority(self) -> dict[str, Any] | None:
+        """Return what predicting the most frequent class reaches; ``None`` where there are no classes."""
+        if not isinstance(self._target, Classes):
+            return None
+        frequent, accuracy = majority(self._features["train"][0].y.numpy(), self._test.y.numpy())
+        return {"class": self._target.names[frequent], "accuracy": accuracy, "notes": []}
+
     def _known(self, name: str) -> Features:
         part, x = self._features[name]
-        return Features(x=x, label=part.labels, num_classes=len(self._classes))
+        return Features(x=x, y=part.y, target=self._target)
 
     def _images(self, name: str, encoder: Encoder) -> Images:
         part, _ = self._features[name]
         return Images(
-            label=part.labels,
-            num_classes=len(self._classes),
+            y=part.y,
+            target=self._target,
             plain=self._context.plain(part),
             augmented=self._context.augmented(part),
             encoder=encoder,
@@ -137,7 +144,7 @@ class _Work:
         """
         if isinstance(outcome, Predictor):
             proba = self._predict(outcome, choice.plugin.needs).numpy()
-            y, settings = self._test.labels.numpy(), self._recipe.evaluate
+            y, settings = self._test.y.numpy(), self._recipe.evaluate
             scores = score(self._target, y, proba, self._groups, settings, self._recipe.seed)
             remarks = _remarks(outcome)
             if "accuracy" in scores:
@@ -163,7 +170,7 @@ class _Work:
 
     def _below_majority(self, accuracy: float) -> list[str]:
         frequent = self.majority
-        if accuracy >= frequent["accuracy"]:
+        if frequent is None or accuracy >= frequent["accuracy"]:
             return []
         return [
             f"Its accuracy of {accuracy:.3f} is below {frequent['accuracy']:.3f}, which predicting the most frequent "
@@ -172,17 +179,17 @@ class _Work:
 
     def _predict(self, predictor: Predictor, needs: str) -> Tensor:
         if needs == "features":
-            return predictor.predict_proba(self._x)
+            return predictor.predict(self._x)
         views = self._context.plain(self._test)
         with torch.no_grad():
             batches = torch.split(torch.arange(len(self._test)), _BATCH)
-            parts = [predictor.predict_proba(views(rows)).cpu() for rows in batches]
+            parts = [predictor.predict(views(rows)).cpu() for rows in batches]
         return torch.cat(parts)
 
     def _rank(self, ranker: Ranker) -> dict[str, Any]:
         ranked, _ = self._features["train"]
         test, recipe = self._test, self._recipe
-        labels = test.labels, ranked.labels
+        labels = test.y, ranked.y
         return score_ranking(self._target, ranker.rank, self._x, *labels, self._groups, recipe.evaluate, recipe.seed)
 
 

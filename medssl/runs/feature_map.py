@@ -52,7 +52,7 @@ def _is_map(name: str, array: Array) -> bool:
 
 
 def _map(part: LoadedPart, chosen: Array, how: str, xy: Array) -> FeatureMap:
-    labels = part.labels.numpy()
+    labels = part.y.numpy()
     return FeatureMap(
         how=how,
         ids=tuple(part.ids[i] for i in chosen.tolist()),

@@ -39,6 +39,6 @@ def extract_features(context: RunContext, encoder: Encoder) -> PartFeatures:
     found = encode_parts(context, encoder)
     arrays: dict[str, Any] = {}
     for name, (part, x) in found.items():
-        arrays |= {f"{name}_x": x.numpy(), f"{name}_label": part.labels.numpy(), f"{name}_id": np.array(part.ids)}
+        arrays |= {f"{name}_x": x.numpy(), f"{name}_y": part.y.numpy(), f"{name}_id": np.array(part.ids)}
     write_atomic_with(context.directory.features, lambda file: np.savez(file, **arrays))
     return found

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image
 
-from medssl.contracts import ViewGroup, ViewSpec
+from medssl.contracts import Classes, ViewGroup, ViewSpec
 from medssl.preview.shown import Pixels, Shown, describe_augmentation
 from medssl.results.pictures import FeatureMap, Pictures, write_pictures
 from medssl.runs.context import RunContext
@@ -19,7 +19,7 @@ from medssl.runs.evaluation import Evaluated
 from medssl.runs.feature_map import make_map
 from medssl.runs.features import PartFeatures
 from medssl.runs.pretraining import Trained
-from medssl.runs.shown import choose_mistakes, choose_neighbours, choose_samples
+from medssl.runs.shown import choose_mistakes, choose_neighbours, choose_samples, draw_samples
 from medssl.train.loop.method import view_spec
 
 __all__ = ["leave_pictures"]
@@ -31,13 +31,18 @@ _VIEWS = 4  # views shown of one image
 
 
 def leave_pictures(context: RunContext, trained: Trained, features: PartFeatures, findings: Evaluated) -> None:
-    """Write ``pictures.npz``: the map of the test features, and every image that the run's page shows."""
-    classes = context.data.classes
-    train, test = features["train"], features["test"]
-    found = make_map(test, findings.arrays, trained.source)
-    samples = choose_samples(train[0], classes)
-    neighbours = choose_neighbours(train, test, classes)
-    mistakes = {name: choose_mistakes(test[0], proba, classes) for name, proba in findings.predictions.items()}
+    """Write ``pictures.npz``: the map of the test features, and every image that the run's page shows.
+
+    Where there are no classes, nothing can be coloured, right or wrong: only samples with their views are shown.
+    """
+    target, (train, test) = context.data.target, (features["train"], features["test"])
+    if isinstance(target, Classes):
+        found = make_map(test, findings.arrays, trained.source)
+        samples = choose_samples(train[0], target.names)
+        neighbours = choose_neighbours(train, test, target.names)
+        mistakes = {name: choose_mistakes(test[0], proba, target.names) for name, proba in findings.predictions.items()}
+    else:
+        found, samples, neighbours, mistakes = None, draw_samples(context.data), (), {}
     cards = [*samples, *(card for some in mistakes.values() for card in some)]
     cards += [card for near in neighbours for card in (near.query, *near.found)]
     gallery = _Gallery(context)
@@ -77,7 +82,7 @@ class _Gallery:
             return ()
         recipe, data = self._context.recipe, self._context.data
         if spec is None:  # an adopted encoder was trained elsewhere, but on the views of this method
-            spec = view_spec(recipe, num_samples=len(data.pretrained_on), num_classes=len(data.classes))
+            spec = view_spec(recipe, num_samples=len(data.pretrained_on), target=data.target)
         spec = spec or ViewSpec((ViewGroup(count=_VIEWS),))
         columns: list[Pixels] = []
         for epoch in range(-(-_VIEWS // spec.count)):

@@ -11,12 +11,14 @@ import logging
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 from medssl.catalog import Catalog, load_catalog
 from medssl.contracts import Dataset
 from medssl.contracts.kinds import DATASET, METHOD
+from medssl.data.listing import index
 from medssl.data.loading import DataOrigin, base_folder, fingerprint, load_data, open_dataset
 from medssl.errors import CheckpointError, OptionError
 from medssl.io.files import checksum
@@ -34,6 +36,7 @@ from medssl.runs.pictures import leave_pictures
 from medssl.runs.pretraining import Trained, pretrain, save
 from medssl.runs.reuse import adopt, find_pretrained
 from medssl.runs.seen import hold_against
+from medssl.runs.served import require_served
 from medssl.train.machine.machine import Machine
 from medssl.train.machine.memory import kept_memory
 
@@ -108,7 +111,13 @@ def execute(recipe: Recipe, *, catalog: Catalog, place: Place, listener: Listene
         with collect_warnings() as warnings:
             listener.stage("data")
             dataset = open_dataset(recipe.dataset, catalog, place.data_dir)
-            data = load_data(recipe.data, dataset, on_bad_image=place.on_bad_image, progress=listener.progress)
+            data = load_data(
+                recipe.data,
+                dataset,
+                on_bad_image=place.on_bad_image,
+                check=partial(require_served, recipe),
+                progress=listener.progress,
+            )
             seen = hold_against(recipe, data)
             data.split.save(directory.splits)
             context = RunContext(recipe, data, Machine.choose(place.device, recipe.precision), directory, listener)
@@ -199,7 +208,7 @@ def fetch_dataset(name: str, options: Mapping[str, Any], catalog: Catalog, data_
     choice = choose(DATASET.name, name, options, catalog)
     if choice.plugin.fetch is Dataset.fetch:
         dataset = open_dataset(choice, catalog, data_dir)
-        dataset.samples()  # it brings nothing: what is missing, it says here
+        index(dataset)  # it brings nothing: what is missing, it says here
         return dataset.root
     folder = (base_folder(data_dir) / name.rpartition(":")[2]).resolve()
     dataset = choice.plugin(choice.config, folder, catalog.entry(DATASET.name, name))

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from torch import Tensor
 
-from medssl.contracts import Evaluator, Features, Predictor, ViewSpec
+from medssl.contracts import Classes, Evaluator, Features, Predictor, Target, ViewSpec
 from medssl.data.loading import fingerprint
 from medssl.errors import PluginError
+from medssl.evaluation.metrics import Scored, prediction_metrics
 from medssl.results.directory import RunDirectory
 from medssl.runs.collapse import CollapseWatch
 from medssl.runs.context import RunContext
@@ -58,7 +61,7 @@ def pretrain(context: RunContext) -> Trained:
         listener.note(f"{recipe.method.name} trains nothing: the encoder is evaluated as it is")
         return Trained(encoder)
     part = data.pretraining_part()
-    method = build_method(recipe, encoder, num_samples=len(part), num_classes=len(data.classes))
+    method = build_method(recipe, encoder, num_samples=len(part), target=data.target)
     spec = recipe.data.views_for(method.views)
     views = context.views(part, spec)
     sides = [full, *(round(full * group.scale) for group in spec.groups)]
@@ -73,7 +76,7 @@ def pretrain(context: RunContext) -> Trained:
         seed=recipe.seed,
         device=machine.device,
         precision=machine.precision,
-        labels=part.labels if method.uses_labels else None,
+        y=part.y if method.uses_labels else None,
         groups=part.groups,
         directory=context.directory.path,
         fingerprint=fingerprint(recipe, data),
@@ -107,14 +110,22 @@ def save(context: RunContext, encoder: Encoder) -> None:
     save_encoder(context.directory.encoder, encoder, header)
 
 
+def _validation_score(target: Target, y: Tensor, prediction: Tensor) -> float:
+    """Return the accuracy of classes and grades, else the first metric of the target of which more is better."""
+    if isinstance(target, Classes):
+        return float((prediction.argmax(1) == y).float().mean())
+    metric = next(metric for metric in prediction_metrics(target) if metric.higher_is_better)
+    return float(metric.values(Scored(target, y.numpy(), prediction.numpy()).as_is())[0])
+
+
 def _online_validation(
     context: RunContext, encoder: Encoder, watch: CollapseWatch
 ) -> Callable[[], Mapping[str, float]] | None:
     """Score the first quick evaluator on the validation part, against a fixed sample of the training part.
 
     It is fitted with the options of the final one, so it chooses its settings by the same score. What is shown is the
-    accuracy of its choice on the validation part: ``selected.val_accuracy`` of the final one, where the training part
-    holds no more images than the sample.
+    accuracy of its choice on the validation part, of findings the AUROC: ``selected.val_accuracy`` of the final one,
+    where the training part holds no more images than the sample.
     """
     recipe, data = context.recipe, context.data
     quick = next((c for c in recipe.evaluators if c.plugin.online and c.plugin.needs == "features"), None)
@@ -130,14 +141,14 @@ def _online_validation(
         x = [features_of(context, encoder, part) for part in (bank, val)]
         watch.look(x[0])
         evaluator: Evaluator = quick.plugin(quick.config, recipe.seed)
-        known = [Features(x=x[i], label=p.labels, num_classes=len(data.classes)) for i, p in enumerate((bank, val))]
+        known = [Features(x=x[i], y=p.y, target=data.target) for i, p in enumerate((bank, val))]
         predictor = evaluator.fit(*known)
         if not isinstance(predictor, Predictor):
             raise PluginError(
                 f"evaluator '{quick.name}' is online and gives a {type(predictor).__name__}. Only predictors can watch "
                 "the validation part. Set its `online` to False."
             )
-        correct = predictor.predict_proba(x[1]).argmax(1) == val.labels
-        return {f"val_{quick.name}": float(correct.float().mean())}
+        score = _validation_score(data.target, val.y, predictor.predict(x[1]))
+        return {} if math.isnan(score) else {f"val_{quick.name}": score}
 
     return validate

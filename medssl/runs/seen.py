@@ -110,7 +110,7 @@ class _Part:
         samples = data.samples(data.store.ids)
         overlap = find_overlap(seen, data.dataset, samples, data.store, judged=frozenset(judged), parts=parts)
         by_split = data.audit.copies_of(name) | data.siblings_of(name)
-        kind = data.dataset.group_kind or "group"
+        kind = data.listing.group_kind or "group"
         return cls(name, len(judged), kind, overlap, overlap.either - by_split)
 
     @property

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from medssl.data.loading import LoadedPart
+from medssl.data.loading import Data, LoadedPart
 from medssl.results.pictures import Card, Neighbours
 
-__all__ = ["choose_mistakes", "choose_neighbours", "choose_samples"]
+__all__ = ["choose_mistakes", "choose_neighbours", "choose_samples", "draw_samples"]
 
 _SAMPLES = 6  # images shown with their views
 _QUERIES = 6
@@ -26,9 +26,17 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 def choose_samples(train: LoadedPart, classes: Sequence[str]) -> tuple[Card, ...]:
     """Draw training images: as many of each class as make six in all, at least one of each of six classes."""
-    labels = train.labels.numpy()
+    labels = train.y.numpy()
     drawn = _draw_by_class(labels, max(1, _SAMPLES // len(classes)), seed=0)[:_SAMPLES]
     return tuple(Card(id=train.ids[i], label=classes[labels[i]]) for i in drawn)
+
+
+def draw_samples(data: Data) -> tuple[Card, ...]:
+    """Draw training images whatever they are labelled with: what a target without classes shows."""
+    ids = data.part("train").ids
+    drawn = np.random.default_rng(0).permutation(len(ids))[:_SAMPLES].tolist()
+    samples = data.samples([ids[i] for i in drawn])
+    return tuple(Card(id=s.id, label=data.target.text(s.y)) for s in samples if s.y is not None)
 
 
 def choose_neighbours(
@@ -38,7 +46,7 @@ def choose_neighbours(
     (known, x), (asked, y) = train, test
     if not len(asked) or len(known) < _NEIGHBOURS:
         return ()
-    labels = asked.labels.numpy()
+    labels = asked.y.numpy()
     drawn = _draw_by_class(labels, max(1, _QUERIES // len(classes)), seed=1)[:_QUERIES]
     cosine = _unit(y.numpy()[drawn]) @ _unit(x.numpy()).T  # (queries, M)
     found = []
@@ -51,7 +59,7 @@ def choose_neighbours(
 
 
 def _neighbour(train: LoadedPart, place: int, cosine: float, label: int, classes: Sequence[str]) -> Card:
-    own = int(train.labels[place])
+    own = int(train.y[place])
     return Card(id=train.ids[place], label=classes[own], note=f"cosine {cosine:.2f}", right=own == label)
 
 
@@ -63,7 +71,7 @@ def choose_mistakes(test: LoadedPart, proba: Array, classes: Sequence[str]) -> t
         proba: ``(n, K)`` of the evaluator.
         classes: K names.
     """
-    label, said, confidence = test.labels.numpy(), proba.argmax(axis=1), proba.max(axis=1)
+    label, said, confidence = test.y.numpy(), proba.argmax(axis=1), proba.max(axis=1)
     wrong = np.flatnonzero(said != label)
     worst = wrong[np.argsort(-confidence[wrong], kind="stable")][:_MISTAKES]
     return tuple(

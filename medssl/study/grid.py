@@ -11,7 +11,7 @@ from typing import Any
 
 from medssl.catalog import Catalog
 from medssl.contracts.kinds import DATASET, EVALUATOR, METHOD
-from medssl.data.listing import list_samples
+from medssl.data.listing import read_listing
 from medssl.data.loading import open_dataset
 from medssl.data.split.splits import FOLDED, fold_count
 from medssl.errors import DataError, OptionError
@@ -169,10 +169,9 @@ def fold_layers(recipe: Recipe, catalog: Catalog, data_dir: Path | None) -> list
     """
     if recipe.split.of is not None:
         return []  # the split is taken from a run, which chose the fold
-    dataset = open_dataset(recipe.dataset, catalog, data_dir)
-    protocol = recipe.split.protocol or dataset.default_split
+    protocol = recipe.split.protocol
     if protocol not in FOLDED or recipe.split.fold is not None:
-        return []
-    samples = list_samples(dataset, recipe.dataset.name)
-    count = fold_count(samples, recipe.split, protocol, group_kind=dataset.group_kind, classes=dataset.classes)
+        return []  # what a dataset has as its default makes one split
+    listing = read_listing(open_dataset(recipe.dataset, catalog, data_dir), recipe.dataset.name)
+    count = fold_count(listing, recipe.split, protocol)
     return [{"split": {"fold": fold}} for fold in range(count)]

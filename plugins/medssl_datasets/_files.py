@@ -97,12 +97,14 @@ class PublishedTree(FileDataset):
 
     Attributes:
         name: As in ``--dataset``.
+        classes: The classes, which are folders too.
         layouts: The folders that make up the tree; several where the dataset is spread in several layouts.
         wrappers: Folders that the tree may lie in, in any letter case; the shallowest tree counts.
         expected: One line that shows the layout.
     """
 
     name: ClassVar[str]
+    classes: ClassVar[tuple[str, ...]]
     layouts: ClassVar[tuple[tuple[str, ...], ...]]
     wrappers: ClassVar[tuple[str, ...]]
     expected: ClassVar[str]
@@ -136,7 +138,7 @@ class PublishedTree(FileDataset):
 
     def warn_of_counts(self, samples: Sequence[Sample], official: Mapping[str, int]) -> None:
         """Log a warning where the number of images differs from the published one: a partial copy is still a copy."""
-        found = Counter(self.classes[sample.label] for sample in samples if sample.label is not None)
+        found = Counter(self.classes[sample.y] for sample in samples if isinstance(sample.y, int))
         wrong = [f"{name} {found[name]} of {count}" for name, count in official.items() if found[name] != count]
         if wrong:
             log.warning("%s: %s is not the published set: %s images are here.", self.name, self.tree, shorten(wrong))
@@ -147,7 +149,7 @@ class PublishedTree(FileDataset):
         Raises:
             DataError: Some have none.
         """
-        seen = {sample.label for sample in samples}
+        seen = {sample.y for sample in samples}
         empty = [name for label, name in enumerate(self.classes) if label not in seen]
         if empty:
             raise DataError(

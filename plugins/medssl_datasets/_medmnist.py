@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from medssl.errors import OptionError, did_you_mean
+from collections.abc import Callable, Sequence
 
-__all__ = ["LABELS", "MODALITY", "column_of"]
+from medssl.contracts import Classes, Findings, Grades, Target, Value
+from medssl.errors import did_you_mean
+
+__all__ = ["LABELS", "MODALITY", "check_finding", "target_of"]
 
 _ORGANS = (
     "bladder",
@@ -103,27 +106,32 @@ MODALITY: dict[str, str] = {
 }
 
 
-def column_of(name: str, finding: str | None) -> int:
-    """Choose the column of a set's label array.
+def check_finding(name: str, finding: str | None) -> None:
+    """Make sure that a set has the finding that is asked for.
 
     Raises:
-        OptionError: The set has no such finding, or needs one.
+        ValueError: It has not.
     """
-    if name != "chestmnist":
-        if finding is not None:
-            raise OptionError(
-                f"finding = '{finding}' does not go with {name}. Only chestmnist has several findings for an image. "
-                "Leave it out, or set dataset.name=chestmnist."
-            )
-        return 0
     if finding is None:
-        raise OptionError(
-            "chestmnist needs one of its findings. Its images have several labels each, and a class is one label. "
-            f"Choose with --set dataset.finding=...: {', '.join(LABELS[name])}."
+        return
+    if name != "chestmnist":
+        raise ValueError(
+            f"finding = '{finding}' does not go with {name}. Only chestmnist has several findings for an image. "
+            "Leave it out, or set dataset.name=chestmnist."
         )
     if finding not in LABELS[name]:
-        raise OptionError(
+        raise ValueError(
             f"chestmnist has no finding '{finding}'.{did_you_mean(finding, LABELS[name])} "
             f"Choose from: {', '.join(LABELS[name])}."
         )
-    return LABELS[name].index(finding)
+
+
+def target_of(name: str, finding: str | None) -> tuple[Target, Callable[[Sequence[int]], Value]]:
+    """Return a set's target, and what makes a row of its label array a value."""
+    labels = LABELS[name]
+    if finding is not None:
+        column = labels.index(finding)
+        return Classes((f"no {finding}", finding)), lambda row: int(row[column])
+    if name == "chestmnist":
+        return Findings(labels), lambda row: tuple(map(int, row))
+    return (Grades if name == "retinamnist" else Classes)(labels), lambda row: int(row[0])

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
-from medssl.contracts import Part, Sample
+from medssl.contracts import Classes, Listing, Part, Sample
 from medssl.errors import DataError
 from medssl_datasets._files import PublishedTree, images_below, log, shorten
 
@@ -59,14 +59,8 @@ class Breast(PublishedTree):
     wrappers = ("BreaKHis_v1", "histology_slides", "breast", "BreaKHis 400X", "breakhis-400x", "breakhis", "archive")
     expected = "BreaKHis_v1/histology_slides/breast/{benign,malignant}/SOB/... or {train,test}/{benign,malignant}/*.png"
     augmentation = "histology"
-    group_kind = "case"
-    default_split = "grouped"
-    split_reason = (
-        "all images come from some 70 cases, and a random split (like the Kaggle copy's parts) has images of one case "
-        "on both sides"
-    )
 
-    def samples(self) -> list[Sample]:
+    def index(self) -> Listing:
         """List the images of one magnification, sorted by id.
 
         Raises:
@@ -81,12 +75,19 @@ class Breast(PublishedTree):
                     if key is None:
                         unknown.append(f"{prefix}/{image}")
                     elif key[1] == self.config.magnification:
-                        samples.append(Sample(id=f"{prefix}/{image}", label=label, group=key[0], part=part))
+                        samples.append(Sample(id=f"{prefix}/{image}", y=label, group=key[0], part=part))
         if unknown:
             log.warning("breast: %d files without an official name are left out: %s", len(unknown), shorten(unknown, 5))
         self._check_magnification(samples)
         self.warn_of_counts(samples, dict(zip(self.classes, _COUNTS[self.config.magnification], strict=True)))
-        return sorted(samples, key=lambda sample: sample.id)
+        return Listing(
+            samples=sorted(samples, key=lambda sample: sample.id),
+            target=Classes(self.classes),
+            group_kind="case",
+            default_split="grouped",
+            split_reason="all images come from some 70 cases, and a random split (like the Kaggle copy's parts) has "
+            "images of one case on both sides",
+        )
 
     def _check_magnification(self, samples: list[Sample]) -> None:
         if not samples:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from medssl.contracts import Sample
+from medssl.contracts import Classes, Listing, Sample
 from medssl_datasets._files import PublishedTree, images_below, log, shorten, subfolders
 
 __all__ = ["Colorectal", "slide"]
@@ -40,26 +40,27 @@ class Colorectal(PublishedTree):
     wrappers = ("Kather_texture_2016_image_tiles_5000", "archive", "colorectal")
     expected = "Kather_texture_2016_image_tiles_5000/01_TUMOR/*.tif and the other seven class folders"
     augmentation = "histology"
-    default_split = "random"
-    split_reason = (
-        "the ten slides do not all hold every class (ADIPOSE comes from six, EMPTY from two), so no split by slide has "
-        "every class in every part; tiles of one slide may lie on both sides"
-    )
 
-    def samples(self) -> list[Sample]:
+    def index(self) -> Listing:
         """List the tiles by class, then by name.
 
         Raises:
             DataError: The tree is not there, a class folder is missing or empty.
         """
         samples = [
-            Sample(id=f"{name}/{tile}", label=label, group=slide(tile))
+            Sample(id=f"{name}/{tile}", y=label, group=slide(tile))
             for label, name in enumerate(self.classes)
             for tile in images_below(self.tree / name)
         ]
         self.check_classes(samples)
-        self.group_kind = "slide" if any(sample.group for sample in samples) else None
         if stray := sorted(set(subfolders(self.tree)) - set(self.classes) - set(self.wrappers)):
             log.warning("colorectal: folders that are no class are ignored: %s", shorten(stray))
         self.warn_of_counts(samples, self.facts.get("counts", {}))
-        return samples
+        return Listing(
+            samples=samples,
+            target=Classes(self.classes),
+            group_kind="slide" if any(sample.group for sample in samples) else None,
+            default_split="random",
+            split_reason="the ten slides do not all hold every class (ADIPOSE comes from six, EMPTY from two), so no "
+            "split by slide has every class in every part; tiles of one slide may lie on both sides",
+        )

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from medssl.contracts import Part, Sample
+from medssl.contracts import Listing, Part, Sample, Target, Value
 from medssl.errors import DataError
 from medssl_datasets._files import FileDataset, own_split, shorten
 from medssl_datasets._table import Table, find_table, normal_path, read_table
+from medssl_datasets._targets import Meaning, TargetKind, read_columns, read_joined, read_quantity
 
 __all__ = ["Csv"]
 
@@ -33,6 +33,9 @@ class Csv(FileDataset):
     Layout: a table with a header in UTF-8, cut by commas, semicolons, tabs or bars. Paths are relative to the data
     folder. A row without a label is pre-trained on only; one without a group or a part has none.
 
+    Labels: a column of classes, of grades, of findings joined by a bar (``Effusion|Mass``, ``No Finding``) or of
+    numbers; or with ``label_columns`` one column for each finding, with 1, 0, yes, no, -1 for uncertain, or nothing.
+
     Source and licence: yours.
 
     Known leaks: none can be known without a column of groups. Give one wherever one patient, slide or source image
@@ -46,7 +49,13 @@ class Csv(FileDataset):
         Attributes:
             file: The table; ``None``: the only ``*.csv`` in the data folder.
             path_column: Column of the image files.
-            label_column: Column of the classes.
+            label_column: Column of the labels.
+            label_columns: Columns of findings, one each; they take the place of ``label_column``.
+            target: What ``label_column`` holds; ``grades`` are classes in order, ``findings`` are joined by a bar.
+            names: Classes, grades from the lowest, or findings in their order; empty: those that occur, sorted.
+            unit: Of a quantity; empty: the column's name.
+            blank: What an empty cell of ``label_columns`` says of a finding.
+            uncertain: What -1 says of it.
             group_column: Column of the patients, slides or source images; ``None``: ``group``, where there is one.
             part_column: Column of train, val or test; ``None``: ``part``, where there is one.
             path_prefix: Folder put before each path.
@@ -56,43 +65,60 @@ class Csv(FileDataset):
         file: Path | None = None
         path_column: str = "path"
         label_column: str = "label"
+        label_columns: tuple[str, ...] = ()
+        target: TargetKind = "classes"
+        names: tuple[str, ...] = ()
+        unit: str = ""
+        blank: Meaning = "unknown"
+        uncertain: Meaning = "unknown"
         group_column: str | None = None
         part_column: str | None = None
         path_prefix: str = ""
         augmentation: str = "natural"
 
-    classes: Sequence[str] = ()  # known once the samples are listed
+    @classmethod
+    def augmentation_for(cls, config: Any) -> str:
+        """Return the one that the user names."""
+        return str(config.augmentation)
 
-    def __init__(self, config: Any, root: Path, facts: Mapping[str, Any] | None = None) -> None:
-        super().__init__(config, root, facts)
-        self.augmentation = config.augmentation
-
-    def samples(self) -> list[Sample]:
+    def index(self) -> Listing:
         """List the images, sorted by path.
 
         Raises:
-            DataError: The table is missing, lacks a column, names a file twice or one that does not exist, or a part
-                that is none.
+            DataError: The table is missing, lacks a column, names a file twice or one that does not exist, or holds
+                a label or a part that cannot be read.
         """
         table = read_table(self._file())
         paths = self._paths(table)
-        texts = table.column(self.config.label_column, _remedy("label_column"))
+        target, values = self._labels(table)
         parts = self._parts(table)
         groups = table.optional(self.config.group_column, "group", _remedy("group_column"))
-        self.classes = _in_order({text for text in texts if text})
-        if not self.classes:
+        samples = [
+            Sample(id=path, y=value, group=group or None, part=part)
+            for path, value, group, part in zip(paths, values, groups, parts, strict=True)
+        ]
+        protocol, reason = own_split(samples)
+        return Listing(
+            samples=sorted(samples, key=lambda sample: sample.id),
+            target=target,
+            group_kind=(self.config.group_column or "group").replace("_", " ") if any(groups) else None,
+            default_split=protocol,
+            split_reason=reason,
+        )
+
+    def _labels(self, table: Table) -> tuple[Target, list[Value | None]]:
+        config, column = self.config, self.config.label_column
+        if config.label_columns:
+            return read_columns(table, config.label_columns, config.blank, config.uncertain)
+        texts = table.column(column, _remedy("label_column"))
+        if not any(texts):
             raise DataError(
-                f"csv: the column '{self.config.label_column}' of {table.file} is empty. Without labels nothing can "
+                f"csv: the column '{column}' of {table.file} is empty. Without labels nothing can "
                 "be evaluated. Fill it, or name another with --set dataset.label_column=..."
             )
-        labels = {name: label for label, name in enumerate(self.classes)}
-        samples = [
-            Sample(id=path, label=labels.get(text), group=group or None, part=part)
-            for path, text, group, part in zip(paths, texts, groups, parts, strict=True)
-        ]
-        self.default_split, self.split_reason = own_split(samples)
-        self.group_kind = (self.config.group_column or "group").replace("_", " ") if any(groups) else None
-        return sorted(samples, key=lambda sample: sample.id)
+        if config.target == "quantity":
+            return read_quantity(table, column, texts, config.unit or column)
+        return read_joined(table, column, texts, config.target, config.names)
 
     def _file(self) -> Path:
         if self.config.file is not None:
@@ -143,9 +169,3 @@ class Csv(FileDataset):
 
 def _remedy(option: str) -> str:
     return f"Name the right one with --set dataset.{option}=..."
-
-
-def _in_order(labels: set[str]) -> list[str]:
-    """Sort as text, whole numbers by value."""
-    numbers = all(label.removeprefix("-").isdecimal() for label in labels)
-    return sorted(labels, key=lambda label: (int(label), label) if numbers else (0, label))

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from medssl.contracts import Part, Sample
-from medssl.errors import DataError, OptionError, did_you_mean
+from medssl.contracts import Classes, Grades, Listing, Part, Sample
+from medssl.errors import DataError, did_you_mean
 from medssl_datasets._files import FileDataset, images_below, log, own_split, shorten, subfolders
 from medssl_datasets._groups import compile_pattern, group_pattern, groups_by_pattern, groups_by_table
+from medssl_datasets._targets import names_in_order
 
 __all__ = ["Folder"]
 
@@ -42,6 +43,8 @@ class Folder(FileDataset):
                 table. An empty cell: no group. ``medssl audit --groups`` writes one that holds copies together.
             unlabelled: Name of a folder beside the class folders whose images are pre-trained on only.
             exclude: Regular expression; images with a path that it is found in are left out, for instance ``_mask``.
+            target: What the folders are: ``classes``, or ``grades``, which are classes in order.
+            names: The folders in their order; empty: sorted as text, whole numbers by value for grades.
             augmentation: Name of the augmentation recipe.
         """
 
@@ -49,27 +52,37 @@ class Folder(FileDataset):
         groups: Path | None = None
         unlabelled: str | None = None
         exclude: str | None = None
+        target: Literal["classes", "grades"] = "classes"
+        names: tuple[str, ...] = ()
         augmentation: str = "natural"
 
-    classes: Sequence[str] = ()  # known once the samples are listed
+        def __post_init__(self) -> None:
+            if self.group_pattern is not None and self.groups is not None:
+                raise ValueError(
+                    "group_pattern and groups are both set. Either says what the groups are. Leave out one."
+                )
+            group_pattern(self.group_pattern)
+            compile_pattern("exclude", self.exclude)
+
+    @classmethod
+    def augmentation_for(cls, config: Any) -> str:
+        """Return the one that the user names."""
+        return str(config.augmentation)
 
     def __init__(self, config: Any, root: Path, facts: Mapping[str, Any] | None = None) -> None:
         super().__init__(config, root, facts)
-        if config.group_pattern is not None and config.groups is not None:
-            raise OptionError("group_pattern and groups are both set. Either says what the groups are. Leave out one.")
-        self.augmentation = config.augmentation
         self._pattern = group_pattern(config.group_pattern)
         self._exclude = compile_pattern("exclude", config.exclude)
 
-    def samples(self) -> list[Sample]:
+    def index(self) -> Listing:
         """List the images, sorted by path.
 
         Raises:
             DataError: The folder is missing, holds no class folders or an empty one, or the groups fit no image.
         """
         folders = self._class_folders()
-        self.classes = sorted({name for _, name in folders.values()} - {self.config.unlabelled})
-        labels = {name: label for label, name in enumerate(self.classes)}
+        target = self._target({name for _, name in folders.values()} - {self.config.unlabelled})
+        labels = {name: label for label, name in enumerate(target.names)}
         found = {folder: self._images(folder) for folder in folders}
         if empty := [folder for folder, images in found.items() if not images]:
             raise DataError(
@@ -78,13 +91,23 @@ class Folder(FileDataset):
             )
         groups = self._groups([image for images in found.values() for image in images])
         samples = [
-            Sample(id=image, label=labels.get(name), group=groups.get(image), part=part)
+            Sample(id=image, y=labels.get(name), group=groups.get(image), part=part)
             for folder, (part, name) in folders.items()
             for image in found[folder]
         ]
-        self.default_split, self.split_reason = own_split(samples)
-        self.group_kind = "group" if groups else None
-        return sorted(samples, key=lambda sample: sample.id)
+        protocol, reason = own_split(samples)
+        return Listing(
+            samples=sorted(samples, key=lambda sample: sample.id),
+            target=target,
+            group_kind="group" if groups else None,
+            default_split=protocol,
+            split_reason=reason,
+        )
+
+    def _target(self, found: set[str]) -> Classes:
+        grades, given = self.config.target == "grades", self.config.names
+        names = names_in_order(given, found, "folder: the data folder") if given or grades else tuple(sorted(found))
+        return (Grades if grades else Classes)(names)
 
     def _class_folders(self) -> dict[str, tuple[Part | None, str]]:
         """Map each class folder, relative to the root, to its part and its class."""

@@ -13,11 +13,11 @@ from zipfile import BadZipFile
 
 import numpy as np
 
-from medssl.contracts import Dataset, Part, Sample
+from medssl.contracts import Dataset, Listing, Part, Sample
 from medssl.errors import DataError
 from medssl.tools import Source, download
 from medssl_datasets._files import log
-from medssl_datasets._medmnist import LABELS, MODALITY, column_of
+from medssl_datasets._medmnist import MODALITY, check_finding, target_of
 
 __all__ = ["MedMNIST"]
 
@@ -35,8 +35,8 @@ class MedMNIST(Dataset):
     """One of the twelve 2D sets of MedMNIST, in one of four sizes.
 
     Layout: ``<name>.npz`` (28 px) or ``<name>_<size>.npz``. A part is decoded whole into memory when its first image
-    is read. The images of ``chestmnist`` have 14 findings each, so one of them is chosen with ``finding``, and the
-    classes are without and with it.
+    is read. The images of ``chestmnist`` have 14 findings each; with ``finding`` one of them is taken, and the classes
+    are without and with it. ``retinamnist`` has five grades of retinopathy.
 
     Source: Yang et al., Sci. Data 10:41 (2023), doi:10.5281/zenodo.10519652. Licence: CC BY 4.0, ``dermamnist`` CC
     BY-NC 4.0.
@@ -53,7 +53,7 @@ class MedMNIST(Dataset):
         Attributes:
             name: Which set.
             size: Side of the square images in pixels.
-            finding: The one to tell apart, for ``chestmnist`` only.
+            finding: The one to tell apart, for ``chestmnist`` only; ``None``: all of them.
         """
 
         name: Literal[
@@ -73,15 +73,16 @@ class MedMNIST(Dataset):
         size: Literal[28, 64, 128, 224] = 28
         finding: str | None = None
 
-    default_split = "official"
-    split_reason = "the makers' parts are the ones that published results use; patients are not in the files"
+        def __post_init__(self) -> None:
+            check_finding(self.name, self.finding)
+
+    @classmethod
+    def augmentation_for(cls, config: Any) -> str:
+        """Return the one that suits the set's modality."""
+        return MODALITY[config.name]
 
     def __init__(self, config: Any, root: Path, facts: Mapping[str, Any] | None = None) -> None:
         super().__init__(config, root, facts)
-        self._column = column_of(config.name, config.finding)
-        labels = LABELS[config.name]
-        self.classes = labels if config.finding is None else (f"no {config.finding}", config.finding)
-        self.augmentation = MODALITY[config.name]
         self._arrays: dict[str, np.ndarray] = {}
         self._lock = threading.Lock()
 
@@ -100,7 +101,7 @@ class MedMNIST(Dataset):
         if not self.file.exists():
             download(self._source(), self.root)
 
-    def samples(self) -> list[Sample]:
+    def index(self) -> Listing:
         """List the images by part and number.
 
         Raises:
@@ -111,11 +112,19 @@ class MedMNIST(Dataset):
         official = self.facts.get("sets", {}).get(self.config.name, {}).get("samples", found)
         if found != dict(official):
             log.warning("medmnist: %s holds %s images, the published set %s", self.file.name, found, dict(official))
-        return [
-            Sample(id=f"{part}/{number:06d}", label=int(label), part=part)
+        target, value_of = target_of(self.config.name, self.config.finding)
+        samples = [
+            Sample(id=f"{part}/{number:06d}", y=value_of(row), part=part)
             for part in _PARTS
-            for number, label in enumerate(labels[part].reshape(found[part], -1)[:, self._column])
+            for number, row in enumerate(labels[part].reshape(found[part], -1).tolist())
         ]
+        return Listing(
+            samples=samples,
+            target=target,
+            default_split="official",
+            split_reason="the makers' parts are the ones that published results use; patients are not in the files",
+            depth=8,
+        )
 
     def read(self, sample: Sample) -> np.ndarray:
         """Return one image, ``(size, size, 1)`` or ``(size, size, 3)`` uint8."""

@@ -9,12 +9,13 @@ from typing import Annotated
 import numpy as np
 from annotated_types import Ge, Le
 
-from medssl.contracts import Dataset, Fraction, PositiveInt, Sample
+from medssl.contracts import Classes, Dataset, Fraction, Listing, PositiveInt, Sample
 from medssl.errors import DataError
 from medssl_datasets._tissue import CLASSES, Stain, draw
 
 __all__ = ["Phantom"]
 
+_CLASSES = tuple(CLASSES)
 _VERSION = 1  # count up whenever a pixel changes
 
 
@@ -50,20 +51,25 @@ class Phantom(Dataset):
         noise: Fraction = 0.02  # ours: five of 255 grey levels, seen and no disguise
         seed: Annotated[int, Ge(0)] = 0
 
-    classes = tuple(CLASSES)
     augmentation = "histology"
-    default_split = "grouped"
-    split_reason = "a patient's images share a stain, and the question is how well new patients are told apart"
-    group_kind = "patient"
 
-    def samples(self) -> list[Sample]:
+    def index(self) -> Listing:
         """List the images by class, patient and number."""
-        return [
-            Sample(id=f"{name}/{patient:03d}/{image:03d}", label=label, group=f"{name}-{patient:03d}")
-            for label, name in enumerate(self.classes)
+        samples = [
+            Sample(id=f"{name}/{patient:03d}/{image:03d}", y=label, group=f"{name}-{patient:03d}")
+            for label, name in enumerate(_CLASSES)
             for patient in range(self.config.patients_per_class)
             for image in range(self.config.images_per_patient)
         ]
+        return Listing(
+            samples=samples,
+            target=Classes(_CLASSES),
+            group_kind="patient",
+            default_split="grouped",
+            split_reason="a patient's images share a stain, and the question is how well new patients are told apart",
+            channels=3,
+            depth=8,
+        )
 
     def read(self, sample: Sample) -> np.ndarray:
         """Draw one image ``(size, size, 3)`` uint8; it depends on the sample's id and the options only.
@@ -73,12 +79,12 @@ class Phantom(Dataset):
         """
         try:
             name, patient, image = sample.id.split("/")
-            key = [self.config.seed, self.classes.index(name), int(patient)]
+            key = [self.config.seed, _CLASSES.index(name), int(patient)]
             rng = np.random.default_rng([*key, int(image) + 1])  # + 1: numpy pads the patient's own key with zeros
         except ValueError as error:
             raise DataError(
                 f"the phantom has no image '{sample.id}'. Ids read class/patient/image, such as gland/000/000. "
-                "List them with samples()."
+                "List them with index()."
             ) from error
         stain = Stain.random(np.random.default_rng(key))
         return draw(name, stain, rng, self.config.size, self.config.noise)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from medssl.contracts import Part, Sample
+from medssl.contracts import Classes, Listing, Part, Sample
 from medssl_datasets._files import PublishedTree, images_below, log, shorten
 
 __all__ = ["Pneumonia", "patient"]
@@ -50,28 +50,29 @@ class Pneumonia(PublishedTree):
     wrappers = ("chest_xray", "ChestXRay2017", "ZhangLabData", "CellData", "archive", "pneumonia")
     expected = "chest_xray/{train,test}/{NORMAL,PNEUMONIA}/*.jpeg"
     augmentation = "xray"
-    default_split = "official"
-    split_reason = (
-        "the test folder holds other patients than the training folder and is what published results are measured on; "
-        "a random split of all images puts single patients on both sides"
-    )
 
-    def samples(self) -> list[Sample]:
+    def index(self) -> Listing:
         """List the X-rays by folder (test, train, val), class and name.
 
         Raises:
             DataError: The tree is not there, or a class has no image.
         """
         samples = [
-            Sample(id=f"{folder}/{name}/{image}", label=label, group=patient(image.rpartition("/")[2]), part=part)
+            Sample(id=f"{folder}/{name}/{image}", y=label, group=patient(image.rpartition("/")[2]), part=part)
             for folder, part in sorted(_PARTS.items())
             for label, name in enumerate(self.classes)
             if (self.tree / folder / name).is_dir()
             for image in images_below(self.tree / folder / name)
         ]
         self.check_classes(samples)
-        self.group_kind = "patient" if any(sample.group for sample in samples) else None
         if unknown := [sample.id for sample in samples if sample.group is None]:
             log.warning("pneumonia: no patient is known for %d images: %s", len(unknown), shorten(unknown, 5))
         self.warn_of_counts(samples, self.facts.get("counts", {}))
-        return samples
+        return Listing(
+            samples=samples,
+            target=Classes(self.classes),
+            group_kind="patient" if any(sample.group for sample in samples) else None,
+            default_split="official",
+            split_reason="the test folder holds other patients than the training folder and is what published results "
+            "are measured on; a random split of all images puts single patients on both sides",
+        )

@@ -37,7 +37,7 @@ from torch import Tensor
 
 from medssl.contracts import Features, Images, Predictor
 from medssl.errors import DataError
-from medssl_evaluators._scores import Score
+from medssl_evaluators._scores import Score, has_auroc
 
 __all__ = ["Choice", "ChooseBy", "ConstantPredictor", "Rule", "choose", "one_class_note", "only_class", "steps"]
 
@@ -45,7 +45,7 @@ ChooseBy = Literal["log_loss", "auroc", "balanced_accuracy"]
 
 # log losses come from float32 probabilities: one C solved alone or among others differs by up to 5e-8 on real features;
 # the other two count samples, and are exact but for rounding in float64
-_NOISE = {"log_loss": 1e-6, "auroc": 1e-9, "balanced_accuracy": 1e-9}
+_NOISE = {"log_loss": 1e-6, "auroc": 1e-9, "balanced_accuracy": 1e-9, "squared_error": 1e-9}
 
 
 class Rule:
@@ -57,14 +57,16 @@ class Rule:
 
     Args:
         by: The score that the user wants.
-        label: ``(n,)`` int64, of the validation part. With a single class in it there is no AUROC, and the log loss
-            takes its place.
+        y: Of the validation part. With a single class in it, or without a finding that has both outcomes, there is no
+            AUROC, and the log loss takes its place. A quantity has the squared error alone.
     """
 
-    def __init__(self, by: ChooseBy, label: Tensor) -> None:
-        self.by = by
+    def __init__(self, by: ChooseBy, y: Tensor) -> None:
+        self.by: str = by
         self.notes: tuple[str, ...] = ()
-        if by == "auroc" and len(label) and len(label.unique()) == 1:
+        if y.ndim == 1 and y.is_floating_point():
+            self.by = "squared_error"
+        elif by == "auroc" and len(y) and not has_auroc(y):
             self.by = "log_loss"
             self.notes = ("The validation part holds one class only and has no AUROC, so the log loss chose.",)
 
@@ -78,7 +80,8 @@ class Rule:
         return next(i for i, each in enumerate(scores) if not self.better(top, each))
 
     def _merit(self, score: Score) -> float:
-        return -score.log_loss if self.by == "log_loss" else float(getattr(score, self.by))
+        value = float(getattr(score, self.by))
+        return -value if self.by in ("log_loss", "squared_error") else value
 
 
 @dataclass(frozen=True)
@@ -190,9 +193,11 @@ def steps(values: Sequence[float], mantissas: Sequence[int], smallest: float, la
 
 
 def only_class(train: Features | Images) -> int | None:
-    """Return the class of a training part that has one only."""
-    first = int(train.label[0])
-    return first if bool((train.label == first).all()) else None
+    """Return the class of a training part that has one only; ``None`` where there are no classes."""
+    if train.y.is_floating_point():
+        return None
+    first = int(train.y[0])
+    return first if bool((train.y == first).all()) else None
 
 
 class ConstantPredictor(Predictor):
@@ -203,7 +208,7 @@ class ConstantPredictor(Predictor):
         self.num_classes = num_classes
         self.notes = (one_class_note(label),)
 
-    def predict_proba(self, x: Tensor) -> Tensor:
+    def predict(self, x: Tensor) -> Tensor:
         """Map ``(N, F)`` to ``(N, K)``."""
         return F.one_hot(torch.full((len(x),), self.label, device=x.device), self.num_classes).float()
 

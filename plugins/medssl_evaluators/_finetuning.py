@@ -11,11 +11,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from medssl.contracts import Images
-from medssl.tools import loss_scaler, parameter_groups, seeded, train, warmup_cosine
+from medssl.tools import activation, loss_scaler, parameter_groups, seeded, target_loss, train, warmup_cosine
 
 __all__ = ["Network", "Plan", "train_network"]
 
@@ -56,14 +55,14 @@ class Plan:
 
 
 class Network(nn.Module):
-    """A copy of the encoder with a linear head that starts at zero: ``(N, 3, S, S)`` to logits ``(N, K)`` float32."""
+    """A copy of the encoder with a linear head that starts at zero: ``(N, 3, S, S)`` to logits ``(N, O)`` float32."""
 
     def __init__(self, images: Images) -> None:
         super().__init__()
         self.encoder = copy.deepcopy(images.encoder)
         self._autocast = images.autocast
         self.device = next(iter(self.encoder.parameters())).device
-        head = nn.Linear(images.feature_dim, images.num_classes, device="meta")  # there, no random number is drawn
+        head = nn.Linear(images.feature_dim, images.target.outputs, device="meta")  # there, no random number is drawn
         self.head = head.to_empty(device=self.device)
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
@@ -78,12 +77,11 @@ class Network(nn.Module):
 
     @torch.no_grad()
     def predict_part(self, images: Images) -> Tensor:
-        """Return probabilities ``(N, K)`` of a whole part, plain, on the CPU; the network is left in evaluation."""
+        """Return predictions ``(N, O)`` of a whole part, plain, on the CPU; the network is left in evaluation."""
         self.eval()
-        parts = [
-            self(images.plain(rows)).softmax(dim=1).cpu() for rows in torch.split(torch.arange(len(images)), _PREDICTED)
-        ]
-        return torch.cat(parts) if len(images) else torch.empty(0, images.num_classes)
+        batches = torch.split(torch.arange(len(images)), _PREDICTED)
+        parts = [activation(images.target, self(images.plain(rows))).cpu() for rows in batches]
+        return torch.cat(parts) if len(images) else torch.empty(0, images.target.outputs)
 
 
 def train_network(images: Images, plan: Plan, after_epoch: Callable[[int, Network], None]) -> None:
@@ -104,7 +102,7 @@ def train_network(images: Images, plan: Plan, after_epoch: Callable[[int, Networ
     ]
 
     def loss(epoch: int, rows: Tensor) -> Tensor:
-        return F.cross_entropy(network(images.augmented(epoch, rows)), images.label[rows].to(network.device))
+        return target_loss(images.target, network(images.augmented(epoch, rows)), images.y[rows].to(network.device))
 
     with seeded(plan.seed, network.device):  # for dropout
         train(

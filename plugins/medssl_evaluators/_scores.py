@@ -5,7 +5,10 @@ class probabilities minimise it (Gneiting & Raftery, Journal of the American Sta
 2 and 4.1). AUROC measures the order of the images and no probability. Accuracy and balanced accuracy measure the class
 that a decision rule takes; :func:`decide` is that rule, and the choice by log loss or AUROC does not use it.
 
-S settings, n validation samples, K classes.
+Of findings every score is the mean over the findings that are known of some validation image, each on the images of
+which it is known. Of a quantity there is the squared error alone, a proper score too.
+
+S settings, n validation samples, K classes or findings.
 """
 
 from __future__ import annotations
@@ -18,14 +21,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["Score", "decide", "score", "smooth"]
+__all__ = ["Score", "decide", "has_auroc", "score", "smooth"]
 
 _SMALLEST = torch.finfo(torch.float32).eps  # scikit-learn's log_loss clips float32 probabilities at the same value
 
 
 @dataclass(frozen=True)
 class Score:
-    """How one setting does on the validation part; every value is NaN when that part is empty.
+    """How one setting does on the validation part; a value is NaN when that part is empty or the target has no such.
 
     Attributes:
         accuracy: Fraction of samples whose predicted class is right.
@@ -33,12 +36,14 @@ class Score:
         log_loss: In nats per sample; a probability below 1.2e-7 counts as 1.2e-7.
         auroc: Of class 1 where there are two classes, otherwise the mean over the labels' classes of one class against
             all others; NaN with a single class among the labels.
+        squared_error: Of a quantity: the mean, in the square of its unit.
     """
 
-    accuracy: float
-    balanced_accuracy: float
-    log_loss: float
-    auroc: float
+    accuracy: float = math.nan
+    balanced_accuracy: float = math.nan
+    log_loss: float = math.nan
+    auroc: float = math.nan
+    squared_error: float = math.nan
 
     def selected(self) -> dict[str, float]:
         """Return the values that exist, for ``Predictor.selected``; nothing without a validation part."""
@@ -47,8 +52,13 @@ class Score:
 
     @staticmethod
     def mean(scores: Sequence[Score]) -> Score:
-        """Average several scores value by value."""
-        return Score(*(sum(getattr(s, field.name) for s in scores) / len(scores) for field in fields(Score)))
+        """Average several scores value by value, over those that exist."""
+        return Score(*(_mean([getattr(score, field.name) for score in scores]) for field in fields(Score)))
+
+
+def _mean(values: Sequence[float]) -> float:
+    known = [value for value in values if not math.isnan(value)]
+    return sum(known) / len(known) if known else math.nan
 
 
 def decide(proba: Tensor) -> Tensor:
@@ -59,14 +69,41 @@ def decide(proba: Tensor) -> Tensor:
     return proba.argmax(dim=-1)
 
 
-def score(proba: Tensor, label: Tensor, smoothed: Tensor | None = None) -> list[Score]:
+def score(prediction: Tensor, y: Tensor, smoothed: Tensor | None = None) -> list[Score]:
     """Score S settings.
 
     Args:
-        proba: ``(S, n, K)`` float32.
-        label: ``(n,)`` int64.
-        smoothed: ``(S, n, K)``, what the log loss is taken of; ``proba`` by default. See :func:`smooth`.
+        prediction: ``(S, n, O)`` float32: probabilities of classes or findings, or a number.
+        y: ``(n,)`` int64 of classes, ``(n, K)`` float32 of findings, NaN where unknown, or ``(n,)`` float32.
+        smoothed: ``(S, n, K)``, what the log loss is taken of; ``prediction`` by default. See :func:`smooth`.
     """
+    if y.ndim == 2:
+        return _score_findings(prediction, y, prediction if smoothed is None else smoothed)
+    if y.is_floating_point():
+        error = (prediction[..., 0].double() - y.double()).square().mean(dim=1)
+        return [Score(squared_error=value) for value in error.tolist()]
+    return _score_classes(prediction, y, smoothed)
+
+
+def has_auroc(y: Tensor) -> bool:
+    """Return whether classes ``(n,)`` hold two, or findings ``(n, K)`` one with both outcomes."""
+    columns = y.T if y.ndim == 2 else y[None]
+    return any(len(column[~column.isnan()].unique()) > 1 for column in columns)
+
+
+def _score_findings(proba: Tensor, y: Tensor, smoothed: Tensor) -> list[Score]:
+    """Average the scores of two classes, absent and present, over the findings; see :func:`score`."""
+    found: list[list[Score]] = [[] for _ in proba]
+    for k in range(y.shape[1]):
+        known = ~y[:, k].isnan()
+        if bool(known.any()):
+            both = [torch.stack([1 - p, p], dim=2) for p in (proba[:, known, k], smoothed[:, known, k])]
+            for of_setting, each in zip(found, _score_classes(both[0], y[known, k].long(), both[1]), strict=True):
+                of_setting.append(each)
+    return [Score.mean(scores) if scores else Score() for scores in found]
+
+
+def _score_classes(proba: Tensor, label: Tensor, smoothed: Tensor | None) -> list[Score]:
     right = (decide(proba) == label).double()  # (S, n)
     member = F.one_hot(label, proba.shape[2]).double()
     member = member[:, member.any(dim=0)]  # (n, classes present)
@@ -96,7 +133,7 @@ def _auroc(proba: Tensor, label: Tensor) -> Tensor:
     return torch.stack(areas).mean(dim=0)
 
 
-def smooth(proba: Tensor, frequency: Tensor, count: int) -> Tensor:
+def smooth(proba: Tensor, frequency: Tensor, count: Tensor | int) -> Tensor:
     """Mix votes of neighbours with the classes' frequencies in training, so that no class in training has a zero.
 
     With few neighbours a class often has no vote. A probability of zero makes the log loss infinite, and a clamp at
@@ -111,7 +148,7 @@ def smooth(proba: Tensor, frequency: Tensor, count: int) -> Tensor:
 
     Args:
         proba: ``(..., K)`` shares of the vote.
-        frequency: ``(K,)`` of the classes in training; they sum to one.
-        count: Training samples.
+        frequency: ``(K,)`` of the classes or findings in training.
+        count: Training samples; of findings ``(K,)``, those of which each is known.
     """
     return (count * proba + frequency) / (count + 1)

@@ -10,7 +10,9 @@ autograd on the same products takes 1.2 to 1.4 times as long in batches of 64, a
 The first layer has no bias: BatchNorm subtracts it again. Its gradient is rounding noise, which Adam would scale up to
 full steps and so make the running mean wrong.
 
-Legend: S heads, N samples, F features, H hidden units, K classes.
+Of findings each output has a sigmoid of its own, and the loss is the mean over the findings that are known.
+
+Legend: S heads, N samples, F features, H hidden units, K classes or findings.
 """
 
 from __future__ import annotations
@@ -37,15 +39,26 @@ class StackedHeads:
     Args:
         features: F.
         hidden: H.
-        classes: K.
+        outputs: K.
         generators: S CPU generators that draw the initial weights as ``torch.nn.Linear`` does; heads that share one
             start alike.
         like: A tensor of the type and on the device that the heads are to have.
+        independent: Whether the outputs are findings, each present or absent by itself.
     """
 
-    def __init__(self, features: int, hidden: int, classes: int, generators: Sequence[Generator], like: Tensor) -> None:
+    def __init__(
+        self,
+        features: int,
+        hidden: int,
+        outputs: int,
+        generators: Sequence[Generator],
+        like: Tensor,
+        *,
+        independent: bool = False,
+    ) -> None:
+        self.independent = independent
         distinct = {id(g): g for g in generators}
-        drawn = {name: _initial(features, hidden, classes, g) for name, g in distinct.items()}
+        drawn = {name: _initial(features, hidden, outputs, g) for name, g in distinct.items()}
         first, second, bias = (
             torch.stack([drawn[id(g)][i] for g in generators]).to(like) for i in range(3)
         )  # (S, F, H), (S, K, H), (S, 1, K)
@@ -76,7 +89,7 @@ class StackedHeads:
         names = ("first", "scale", "shift", "second", "bias", "running_mean", "running_var")
         for name in names:
             setattr(other, name, getattr(self, name)[list(heads)])
-        other.gradients = []
+        other.gradients, other.independent = [], self.independent
         return other
 
     def copy_where(self, mask: Tensor, other: StackedHeads) -> None:
@@ -90,7 +103,7 @@ class StackedHeads:
 
         Args:
             x: ``(S, N, F)``, each head's batch, N at least 2.
-            target: ``(S, N, K)``, one-hot.
+            target: ``(S, N, K)``, one-hot classes, or findings, NaN where unknown.
         """
         n = x.shape[1]
         hidden = x @ self.first
@@ -106,7 +119,7 @@ class StackedHeads:
         logits = torch.baddbmm(self.bias, after, self.second.mT)
 
         d_first, d_scale, d_shift, d_second, d_bias = self.gradients
-        d_logits = (logits.softmax(dim=2) - target).div_(n)
+        d_logits = self._slope_of_loss(logits, target)
         torch.sum(d_logits, dim=1, keepdim=True, out=d_bias)
         torch.bmm(d_logits.mT, after, out=d_second)
         slope = before.gt_(0).mul_(1 - _SLOPE).add_(_SLOPE)  # as floats: boolean masks are slow on a CPU
@@ -115,6 +128,17 @@ class StackedHeads:
         torch.sum(d_before * normal, dim=1, keepdim=True, out=d_scale)
         d_hidden = d_before.sub_(d_shift / n).sub_(normal.mul_(d_scale / n)).mul_(self.scale * inverse)
         torch.bmm(x.mT, d_hidden, out=d_first)
+
+    def _slope_of_loss(self, logits: Tensor, target: Tensor) -> Tensor:
+        """Return the gradient of each head's mean loss by its logits."""
+        if not self.independent:
+            return (logits.softmax(dim=2) - target).div_(target.shape[1])
+        known = ~target.isnan()
+        slope = (logits.sigmoid() - target.nan_to_num()).mul_(known)
+        return slope.div_(known.sum(dim=(1, 2), keepdim=True).clamp_min(1))
+
+    def _probabilities(self, logits: Tensor) -> Tensor:
+        return logits.sigmoid() if self.independent else logits.softmax(dim=2)
 
     @torch.no_grad()
     def predict_proba(self, x: Tensor) -> Tensor:
@@ -125,12 +149,12 @@ class StackedHeads:
         parts: list[Tensor] = []
         for part in torch.split(x.to(self.first), rows):
             after = F.leaky_relu(torch.addcmul(shift, part @ self.first, scale), _SLOPE)
-            parts.append(torch.baddbmm(self.bias, after, self.second.mT).softmax(dim=2))
+            parts.append(self._probabilities(torch.baddbmm(self.bias, after, self.second.mT)))
         proba: Tensor = torch.cat(parts, dim=1)
         return proba.to(x.device)
 
 
-def _initial(features: int, hidden: int, classes: int, generator: Generator) -> tuple[Tensor, Tensor, Tensor]:
+def _initial(features: int, hidden: int, outputs: int, generator: Generator) -> tuple[Tensor, Tensor, Tensor]:
     """Draw the weights (F, H) and (K, H) and the bias (1, K) uniformly within one over the root of the fan-in."""
 
     def uniform(*shape: int, fan_in: int) -> Tensor:
@@ -138,15 +162,15 @@ def _initial(features: int, hidden: int, classes: int, generator: Generator) -> 
 
     return (
         uniform(features, hidden, fan_in=features),
-        uniform(classes, hidden, fan_in=hidden),
-        uniform(1, classes, fan_in=hidden),
+        uniform(outputs, hidden, fan_in=hidden),
+        uniform(1, outputs, fan_in=hidden),
     )
 
 
 def train_heads(
     x: Tensor,
-    label: Tensor,
-    num_classes: int,
+    y: Tensor,
+    outputs: int,
     *,
     hidden: int,
     seeds: Sequence[int],
@@ -160,8 +184,8 @@ def train_heads(
 
     Args:
         x: ``(N, F)`` floating point, N at least 2.
-        label: ``(N,)`` int64.
-        num_classes: K.
+        y: ``(N,)`` int64 of classes, or ``(N, K)`` of findings, NaN where unknown.
+        outputs: K.
         hidden: H.
         seeds: S seeds of initial weights and orders; heads of one seed share both.
         learning_rates: S; heads of one rate should be neighbours, they are updated together.
@@ -171,10 +195,12 @@ def train_heads(
         after_epoch: Called with the heads after each epoch.
     """
     by_seed = {seed: Generator().manual_seed(seed) for seed in seeds}
-    heads = StackedHeads(x.shape[1], hidden, num_classes, [by_seed[seed] for seed in seeds], x)
+    findings = y.ndim == 2
+    generators = [by_seed[seed] for seed in seeds]
+    heads = StackedHeads(x.shape[1], hidden, outputs, generators, x, independent=findings)
     optimizer = torch.optim.Adam(_groups(heads, learning_rates), fused=x.device.type in ("cpu", "cuda"))
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda epoch: halving(epoch, every=25, hold=hold))
-    target = F.one_hot(label, num_classes).to(x.dtype)
+    target = (y if findings else F.one_hot(y, outputs)).to(x.dtype)
     for _ in range(epochs):
         drawn = {seed: torch.randperm(len(x), generator=generator) for seed, generator in by_seed.items()}
         order = torch.stack([drawn[seed] for seed in seeds]).to(x.device)  # (S, N)

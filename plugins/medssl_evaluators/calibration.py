@@ -2,8 +2,9 @@
 
 Temperature scaling (Guo et al. 2017, arXiv 1706.04599, section 4.2): the logits of the probe ``linear`` are divided by
 a temperature that minimises the log loss on the validation part. The predicted class stays the same; only confidences
-change. The probe as it was is reported beside it, as ``calibration_uncalibrated``. The core computes the expected
-calibration error and the bins of a reliability diagram of both.
+change. Of findings each has a probe and a temperature of its own. The probe as it was is reported beside it, as
+``calibration_uncalibrated``. The core computes the expected calibration error and the bins of a reliability diagram of
+both.
 
 The validation part has chosen the probe's strength already, so it finds the probe a little better than a new patient
 will. The log loss is convex in the inverse temperature; its minimum is found by bisection, with nothing to tune.
@@ -14,12 +15,14 @@ N samples, K classes.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from medssl.contracts import Evaluator, Features, Predictor
 from medssl.errors import DataError
+from medssl_evaluators._by_finding import fit_each_finding
 from medssl_evaluators.linear import Linear, LinearHead
 
 __all__ = ["Calibration", "fit_temperature"]
@@ -67,6 +70,7 @@ class Calibration(Evaluator):
             choose_by: Score on the validation part that chooses C, as the evaluator ``linear`` has it.
         """
 
+    targets: ClassVar[tuple[str, ...]] = ("classes", "grades", "findings")
     config: Config
 
     def fit(self, train: Features, val: Features) -> Predictor:
@@ -80,10 +84,15 @@ class Calibration(Evaluator):
                 "the validation part is empty, so no temperature can be fitted. It is never fitted on the test part. "
                 "Give the validation part images, or leave out the evaluator 'calibration'."
             )
+        if train.target.kind == "findings":
+            return fit_each_finding(self._fit, train, val)
+        return self._fit(train, val)
+
+    def _fit(self, train: Features, val: Features) -> Predictor:
         probe = Linear(self.config, self.seed).fit(train, val)
         if not isinstance(probe, LinearHead):
             return probe  # one class in training: there is no confidence to scale
-        return _Scaled(probe, fit_temperature(probe.log_proba(val.x), val.label))
+        return _Scaled(probe, fit_temperature(probe.log_proba(val.x), val.y))
 
 
 class _Scaled(Predictor):
@@ -97,6 +106,6 @@ class _Scaled(Predictor):
         if temperature in _LIMITS:
             self.notes = ("The temperature is at its limit: the validation part is too small or too easy to fit it.",)
 
-    def predict_proba(self, x: Tensor) -> Tensor:
+    def predict(self, x: Tensor) -> Tensor:
         """Map features ``(N, F)`` to class probabilities ``(N, K)``."""
         return (self.probe.log_proba(x) / self.temperature).softmax(dim=1).to(x.device)

@@ -24,9 +24,9 @@ import torch
 from annotated_types import Ge
 from torch import Tensor
 
-from medssl.contracts import Evaluator, Images, NonNegative, Positive, PositiveInt, Predictor
+from medssl.contracts import Evaluator, Images, NonNegative, Positive, PositiveInt, Predictor, Target
 from medssl.errors import DataError
-from medssl.tools import KeepBest
+from medssl.tools import KeepBest, activation
 from medssl_evaluators._choice import ChooseBy, ConstantPredictor, Rule, choose, only_class
 from medssl_evaluators._finetuning import Network, Plan, train_network
 from medssl_evaluators._scores import Score, score
@@ -65,6 +65,7 @@ class Finetune(Evaluator):
         select_epoch: Literal["best", "last"] = "best"  # small sets overfit before the last
         choose_by: ChooseBy = "log_loss"  # a strictly proper score: Gneiting & Raftery 2007, sec. 4.1
 
+    targets: ClassVar[tuple[str, ...]] = ("classes", "grades", "findings")
     needs: ClassVar[Literal["features", "images"]] = "images"
     config: Config
 
@@ -75,7 +76,7 @@ class Finetune(Evaluator):
             DataError: There is something to choose, and the validation part is empty.
         """
         if (label := only_class(train)) is not None:
-            return ConstantPredictor(label, train.num_classes)
+            return ConstantPredictor(label, train.target.outputs)
         config = self.config
         if config.select_epoch == "best" and not len(val):
             raise DataError(
@@ -83,7 +84,7 @@ class Finetune(Evaluator):
                 "Epochs are never chosen on the test part. Give the validation part images, or set select_epoch=last."
             )
         rates = sorted(set(config.learning_rates))
-        rule = Rule(config.choose_by, val.label)
+        rule = Rule(config.choose_by, val.y)
         kept: dict[float, KeepBest[Score]] = {}
 
         def measure(some: Sequence[float]) -> list[Score]:
@@ -95,7 +96,7 @@ class Finetune(Evaluator):
         network = Network(train)
         network.load_state_dict(best.weights)
         selected = {"learning_rate": choice.value, "epoch": best.epoch + 1, **choice.selected, **best.score.selected()}
-        return _Tuned(network.eval(), selected, choice.notes)
+        return _Tuned(network.eval(), train.target, selected, choice.notes)
 
     def _train(self, rate: float, train: Images, val: Images, rule: Rule) -> KeepBest[Score]:
         config = self.config
@@ -115,7 +116,7 @@ class Finetune(Evaluator):
         def after_epoch(epoch: int, network: Network) -> None:
             if config.select_epoch == "last" and epoch + 1 < passes:
                 return
-            (reached,) = score(network.predict_part(val)[None], val.label)
+            (reached,) = score(network.predict_part(val)[None], val.y)
             kept.see(epoch, reached, network)
 
         train_network(train, plan, after_epoch)
@@ -125,13 +126,13 @@ class Finetune(Evaluator):
 class _Tuned(Predictor):
     """The chosen network."""
 
-    def __init__(self, network: Network, selected: dict[str, Any], notes: tuple[str, ...]) -> None:
+    def __init__(self, network: Network, target: Target, selected: dict[str, Any], notes: tuple[str, ...]) -> None:
         self.network = network
+        self.target = target
         self.selected = selected
         self.notes = notes
 
     @torch.no_grad()
-    def predict_proba(self, x: Tensor) -> Tensor:
-        """Map images ``(N, 3, S, S)`` to class probabilities ``(N, K)``."""
-        proba: Tensor = self.network(x).softmax(dim=1)
-        return proba
+    def predict(self, x: Tensor) -> Tensor:
+        """Map images ``(N, 3, S, S)`` to predictions ``(N, O)``."""
+        return activation(self.target, self.network(x))

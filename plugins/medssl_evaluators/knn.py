@@ -13,7 +13,10 @@ so k is chosen on the validation part, and k = 200 is reported beside it. The ch
 A class without a vote among k neighbours would make it infinite, so for the choice alone each vote is mixed with the
 classes' frequencies in training (``_scores.smooth``). Predictions stay the plain vote.
 
-N queries, M training samples, F features, K classes.
+Of findings the vote is the weighted mean of the neighbours' known values, finding by finding; where no neighbour knows
+a finding, its prevalence in training. Of a quantity it is the weighted mean, and k is chosen by the squared error.
+
+N queries, M training samples, F features, K classes or findings, O outputs of the target.
 """
 
 from __future__ import annotations
@@ -27,7 +30,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from medssl.contracts import Evaluator, Features, Positive, PositiveInt, Predictor
+from medssl.contracts import TARGETS, Evaluator, Features, Positive, PositiveInt, Predictor
 from medssl.errors import OptionError
 from medssl_evaluators._choice import ChooseBy, Rule, choose, one_class_note, only_class, steps
 from medssl_evaluators._scores import Score, score, smooth
@@ -66,6 +69,7 @@ class KNN(Evaluator):
         choose_by: ChooseBy = "log_loss"  # a strictly proper score: Gneiting & Raftery 2007, sec. 4.1
         report: tuple[PositiveInt, ...] = (200,)  # the literature's, ICIP 2023 study sec. 3.2
 
+    targets: ClassVar[tuple[str, ...]] = tuple(TARGETS)
     config: Config
     online: ClassVar[bool] = True
 
@@ -84,21 +88,20 @@ class KNN(Evaluator):
                 f"Give ks at least one value up to {len(train)}."
             )
         bank = _Bank(train, self.config)
-        frequency = train.label.bincount(minlength=train.num_classes) / len(train)  # (K,)
         scores: dict[int, Score] = {}
 
         def measure(ks: Sequence[int]) -> list[Score]:
             if missing := sorted(set(ks).difference(scores)):
                 proba = bank.vote(val.x, missing)
-                smoothed = smooth(proba, frequency, len(train))
-                scores.update(zip(missing, score(proba, val.label, smoothed), strict=True))
+                smoothed = smooth(proba, bank.frequency, bank.known)
+                scores.update(zip(missing, score(proba, val.y, smoothed), strict=True))
             return [scores[k] for k in ks]
 
         measure([*candidates, *reported])  # one search serves all of them
         choice = choose(
             candidates[::-1],
             measure,
-            rule=Rule(self.config.choose_by, val.label),
+            rule=Rule(self.config.choose_by, val.y),
             val=val,
             name="k",
             option="ks",
@@ -134,8 +137,15 @@ class _Bank:
 
     def __init__(self, train: Features, config: KNN.Config) -> None:
         self.config = config
-        self.num_classes = train.num_classes
-        self.label = train.label
+        self.outputs = train.target.outputs
+        self.label = None if train.y.is_floating_point() else train.y
+        # what each sample says of each output, (M, O), and whether it knows
+        value = train.y.view(len(train), -1) if self.label is None else F.one_hot(train.y, self.outputs).float()
+        self.knows = ~value.isnan()
+        self.value = value.nan_to_num()
+        self.known = self.knows.sum(dim=0)  # (O,)
+        # of a finding that nobody knows, a half: nothing speaks for either outcome
+        self.frequency = (self.value.sum(dim=0) / self.known).where(self.known > 0, 0.5)  # (O,)
         self.cosine = config.distance == "cosine"
         # distances do not depend on the origin; near the data's middle float32 resolves them best
         self.origin = torch.zeros_like(train.x[0]) if self.cosine else train.x.mean(dim=0)
@@ -143,8 +153,8 @@ class _Bank:
         self.offset = self.x.new_zeros(len(self.x)) if self.cosine else -0.5 * self.x.square().sum(dim=1)  # (M,)
 
     def vote(self, x: Tensor, ks: Sequence[int]) -> Tensor:
-        """Return class probabilities ``(len(ks), N, K)`` for ascending ``ks``."""
-        rows = max(1, _CHUNK // max(len(self.x), max(ks) * self.num_classes))
+        """Return predictions ``(len(ks), N, O)`` for ascending ``ks``."""
+        rows = max(1, _CHUNK // max(len(self.x), max(ks) * self.outputs))
         parts = [self._vote(part.to(self.x.device), ks) for part in torch.split(x, rows)]
         return torch.cat(parts, dim=1).to(x.device)
 
@@ -158,12 +168,27 @@ class _Bank:
         weight = torch.ones_like(near)
         if self.config.weights == "softmax":
             weight = ((near - near[:, :1]) / self.config.temperature).exp()  # at most 1: a common factor cancels
+        if self.label is None:
+            return self._mean_of_known(index, weight, ks)
         label = self.label[index]
-        votes = x.new_zeros(len(x), self.num_classes)
+        votes = x.new_zeros(len(x), self.outputs)
         results, done = [], 0
         for k in ks:  # each k adds to the votes of the one before
             votes.scatter_add_(1, label[:, done:k], weight[:, done:k])
             results.append(votes / votes.sum(dim=1, keepdim=True))
+            done = k
+        return torch.stack(results)
+
+    def _mean_of_known(self, index: Tensor, weight: Tensor, ks: Sequence[int]) -> Tensor:
+        """Average the neighbours ``(N, k)`` by their weights, each output over those that know it."""
+        total = weight.new_zeros(len(index), self.outputs)
+        mass = torch.zeros_like(total)
+        results, done = [], 0
+        for k in ks:
+            near, own = index[:, done:k], weight[:, done:k, None]
+            total = total + (own * self.value[near]).sum(dim=1)
+            mass = mass + (own * self.knows[near]).sum(dim=1)
+            results.append((total / mass).where(mass > 0, self.frequency))
             done = k
         return torch.stack(results)
 
@@ -194,6 +219,6 @@ class _Neighbours(Predictor):
         self.k = k
         self.selected = selected
 
-    def predict_proba(self, x: Tensor) -> Tensor:
-        """Map features ``(N, F)`` to class probabilities ``(N, K)``."""
+    def predict(self, x: Tensor) -> Tensor:
+        """Map features ``(N, F)`` to predictions ``(N, O)``."""
         return self.bank.vote(x, [self.k])[0]

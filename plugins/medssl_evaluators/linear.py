@@ -8,6 +8,10 @@ rate, no epochs, no seed. It equals ``sklearn.linear_model.LogisticRegression`` 
 Features are standardised with the training part's mean and deviation, so that one grid fits encoders of any scale.
 The "linear" probe of the ICIP 2023 study has a hidden layer: that is the evaluator ``mlp``.
 
+Of findings each is a regression of its own on the samples of which it is known, with a strength of its own; they are
+standardised by those samples. A quantity has a ridge regression of the standardised number, whose strength is chosen by
+the squared error.
+
 N samples, F features, S strengths, K classes, P of them in the training part.
 """
 
@@ -15,14 +19,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
-from medssl.contracts import Evaluator, Features, Positive, Predictor
+from medssl.contracts import TARGETS, Evaluator, Features, Positive, Predictor
+from medssl_evaluators._by_finding import fit_each_finding
 from medssl_evaluators._choice import ChooseBy, ConstantPredictor, Rule, choose, steps
 from medssl_evaluators._logistic import fit_logistic
+from medssl_evaluators._ridge import fit_ridge
 from medssl_evaluators._scores import Score, score
 
 __all__ = ["Linear", "LinearHead"]
@@ -31,7 +37,7 @@ _SMALLEST_C, _LARGEST_C = 1e-8, 1e4  # ours: how far the default grid is extende
 
 
 class Linear(Evaluator):
-    """L2-regularised multinomial logistic regression; its strength is chosen on the validation part."""
+    """L2-regularised logistic or ridge regression; its strength is chosen on the validation part."""
 
     @dataclass(frozen=True, kw_only=True)
     class Config:
@@ -49,6 +55,7 @@ class Linear(Evaluator):
         c_values: tuple[Positive, ...] = (1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
         choose_by: ChooseBy = "log_loss"  # a strictly proper score: Gneiting & Raftery 2007, sec. 4.1
 
+    targets: ClassVar[tuple[str, ...]] = tuple(TARGETS)
     config: Config
 
     def fit(self, train: Features, val: Features) -> Predictor:
@@ -57,16 +64,27 @@ class Linear(Evaluator):
         Raises:
             DataError: There are several strengths and the validation part is empty.
         """
-        present, label = torch.unique(train.label, return_inverse=True)  # (P,), (N,)
+        if train.target.kind == "findings":
+            return fit_each_finding(self._fit_classes, train, val)
+        return self._fit_ridge(train, val) if train.target.kind == "quantity" else self._fit_classes(train, val)
+
+    def _fit_classes(self, train: Features, val: Features) -> Predictor:
+        present, label = torch.unique(train.y, return_inverse=True)  # (P,), (N,)
         if len(present) == 1:
-            return ConstantPredictor(int(present), train.num_classes)
-        problem = _Problem(train, present, label)
-        heads: dict[float, LinearHead] = {}
+            return ConstantPredictor(int(present), train.target.outputs)
+        return self._choose(_Problem(train, present, label), val)
+
+    def _fit_ridge(self, train: Features, val: Features) -> Predictor:
+        return self._choose(_Ridge(train), val)
+
+    def _choose(self, problem: _Problem | _Ridge, val: Features) -> Predictor:
+        """Solve a problem for every strength, and choose one on the validation part."""
+        heads: dict[float, LinearHead | _RidgeHead] = {}
         scores: dict[float, Score] = {}
 
         def measure(strengths: Sequence[float]) -> list[Score]:
             solved = problem.solve(strengths)
-            found = score(torch.stack([head.predict_proba(val.x) for head in solved]), val.label)
+            found = score(torch.stack([head.predict(val.x) for head in solved]), val.y)
             heads.update(zip(strengths, solved, strict=True))
             scores.update(zip(strengths, found, strict=True))
             return found
@@ -76,7 +94,7 @@ class Linear(Evaluator):
         choice = choose(
             c_values,
             measure,
-            rule=Rule(self.config.choose_by, val.label),
+            rule=Rule(self.config.choose_by, val.y),
             val=val,
             name="C",
             option="c_values",
@@ -102,7 +120,7 @@ class _Problem:
         self.mean, self.deviation = x.mean(dim=0), x.std(dim=0, correction=0)
         self.deviation[self.deviation == 0] = 1  # a constant feature stays zero
         self.x = (x - self.mean) / self.deviation
-        self.present, self.label, self.num_classes = present, label, train.num_classes
+        self.present, self.label, self.num_classes = present, label, train.target.outputs
 
     def solve(self, strengths: Sequence[float]) -> list[LinearHead]:
         """Return the probe of each strength."""
@@ -128,7 +146,7 @@ class LinearHead(Predictor):
         self.present = present
         self.num_classes = num_classes
 
-    def predict_proba(self, x: Tensor) -> Tensor:
+    def predict(self, x: Tensor) -> Tensor:
         """Map features ``(N, F)`` to class probabilities ``(N, K)``; zero for a class without a training sample."""
         return self.log_proba(x).exp()
 
@@ -138,3 +156,40 @@ class LinearHead(Predictor):
         found = z.new_full((len(z), self.num_classes), -torch.inf)
         found[:, self.present] = (z @ self.weight.T + self.intercept).log_softmax(dim=1)
         return found.to(x.device)
+
+
+class _Ridge:
+    """The training part, features and number standardised: the ridge regression of any strength.
+
+    C is the weight of the summed squared error against the squared weights.
+    """
+
+    def __init__(self, train: Features) -> None:
+        x = train.x.float()
+        self.mean, self.deviation = x.mean(dim=0), x.std(dim=0, correction=0)
+        self.deviation[self.deviation == 0] = 1
+        self.x = (x - self.mean) / self.deviation
+        self.middle, spread = train.y.mean(), train.y.std(correction=0)
+        self.spread = spread if spread > 0 else torch.ones_like(spread)
+        self.y = (train.y - self.middle) / self.spread
+
+    def solve(self, strengths: Sequence[float]) -> list[_RidgeHead]:
+        """Return the regression of each strength."""
+        weights, intercept = fit_ridge(self.x, self.y, 1 / torch.tensor(strengths, dtype=torch.float64))
+        return [_RidgeHead(self, weight, intercept) for weight in weights]
+
+
+class _RidgeHead(Predictor):
+    """One solved regression: ``weight`` (F,) on standardised features."""
+
+    selected: dict[str, Any]
+
+    def __init__(self, problem: _Ridge, weight: Tensor, intercept: Tensor) -> None:
+        self.mean, self.deviation = problem.mean, problem.deviation
+        self.middle, self.spread = problem.middle, problem.spread
+        self.weight, self.intercept = weight, intercept
+
+    def predict(self, x: Tensor) -> Tensor:
+        """Map features ``(N, F)`` to numbers ``(N, 1)``."""
+        z = (x.to(self.mean) - self.mean) / self.deviation
+        return ((z @ self.weight + self.intercept) * self.spread + self.middle)[:, None].to(x.device)

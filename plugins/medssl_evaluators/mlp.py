@@ -9,14 +9,14 @@ been tuned on the test part: here every learning rate of the table is trained, s
 Where the study's code differs from its text, this follows the text: the learning rate is halved after epochs 25, 50 and
 75 (the code: 50 and 75), and the backbone's BatchNorm is frozen with the rest (the code lets it adapt to the probe).
 
-N samples, L learning rates, R seeds, S = L x R heads, K classes.
+N samples, L learning rates, R seeds, S = L x R heads, K classes or findings.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from annotated_types import Ge
@@ -64,6 +64,7 @@ class MLP(Evaluator):
         select_epoch: Literal["last", "best"] = "last"  # what the study's code did; its "best" was never updated
         choose_by: ChooseBy = "log_loss"  # a strictly proper score: Gneiting & Raftery 2007, sec. 4.1
 
+    targets: ClassVar[tuple[str, ...]] = ("classes", "grades", "findings")
     config: Config
 
     def fit(self, train: Features, val: Features) -> Predictor:
@@ -73,15 +74,15 @@ class MLP(Evaluator):
             DataError: There are several learning rates or epochs to choose from, and the validation part is empty.
         """
         if (label := only_class(train)) is not None:
-            return ConstantPredictor(label, train.num_classes)
+            return ConstantPredictor(label, train.target.outputs)
         config = self.config
         rates = sorted(set(config.learning_rates))
-        rule = Rule(config.choose_by, val.label)
+        rule = Rule(config.choose_by, val.y)
         keep = _KeepBest(val, rule) if config.select_epoch == "best" else None
         heads = train_heads(
             train.x.float(),
-            train.label,
-            train.num_classes,
+            train.y,
+            train.target.outputs,
             hidden=config.hidden,
             seeds=[1000 * self.seed + r for _ in rates for r in range(config.seeds)],
             learning_rates=[rate for rate in rates for _ in range(config.seeds)],
@@ -91,7 +92,7 @@ class MLP(Evaluator):
             after_epoch=keep,
         )
         heads = keep.heads if keep and keep.heads else heads
-        scores = score(heads.predict_proba(val.x), val.label)
+        scores = score(heads.predict_proba(val.x), val.y)
         of_rate = {rate: scores[i * config.seeds : (i + 1) * config.seeds] for i, rate in enumerate(rates)}
 
         def measure(some: Sequence[float]) -> list[Score]:
@@ -123,7 +124,7 @@ class _KeepBest:
         self.heads: StackedHeads | None = None
 
     def __call__(self, heads: StackedHeads) -> None:
-        reached = score(heads.predict_proba(self.val.x), self.val.label)
+        reached = score(heads.predict_proba(self.val.x), self.val.y)
         if self.heads is None:
             self.heads, self.reached = heads.take(range(len(heads))), reached
             return
@@ -139,6 +140,6 @@ class _Head(Predictor):
         self.heads = heads
         self.selected = selected
 
-    def predict_proba(self, x: Tensor) -> Tensor:
-        """Map features ``(N, F)`` to class probabilities ``(N, K)``."""
+    def predict(self, x: Tensor) -> Tensor:
+        """Map features ``(N, F)`` to the probabilities of classes or findings ``(N, K)``."""
         return self.heads.predict_proba(x)[0]

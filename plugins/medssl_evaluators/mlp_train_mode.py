@@ -67,7 +67,7 @@ class MLPTrainMode(Evaluator):
             DataError: There are several learning rates to choose from, and the validation part is empty.
         """
         if (label := only_class(train)) is not None:
-            return ConstantPredictor(label, train.num_classes)
+            return ConstantPredictor(label, train.target.outputs)
         rates = sorted(set(self.config.learning_rates))
         encoder = copy.deepcopy(train.encoder).requires_grad_(requires_grad=False)
         device = train.plain(torch.arange(1)).device
@@ -78,13 +78,13 @@ class MLPTrainMode(Evaluator):
         found = [_Probe(encoder, head.eval(), train, rate) for head, rate in zip(heads, rates, strict=True)]
         features = list(_features(encoder, val))
         proba = [torch.cat([head(x).softmax(dim=1).cpu() for x in features]) for head in heads] if features else []
-        stacked = torch.stack(proba) if proba else torch.empty(len(rates), 0, train.num_classes)
-        scores = dict(zip(rates, score(stacked, val.label), strict=True))
+        stacked = torch.stack(proba) if proba else torch.empty(len(rates), 0, train.target.outputs)
+        scores = dict(zip(rates, score(stacked, val.y), strict=True))
 
         def measure(some: Sequence[float]) -> list[Score]:
             return [scores[rate] for rate in some]
 
-        rule = Rule(self.config.choose_by, val.label)
+        rule = Rule(self.config.choose_by, val.y)
         choice = choose(rates, measure, rule=rule, val=val, name="learning rate", option="learning_rates")
         probe = found[rates.index(choice.value)]
         probe.selected = {**probe.selected, **choice.selected, **scores[choice.value].selected()}
@@ -97,7 +97,7 @@ class MLPTrainMode(Evaluator):
             nn.Linear(images.feature_dim, hidden),
             nn.BatchNorm1d(hidden),
             nn.LeakyReLU(),
-            nn.Linear(hidden, images.num_classes),
+            nn.Linear(hidden, images.target.outputs),
         )
 
     def _train(self, encoder: nn.Module, heads: list[nn.Sequential], rates: list[float], images: Images) -> None:
@@ -107,7 +107,7 @@ class MLPTrainMode(Evaluator):
         def loss(_epoch: int, rows: Tensor) -> Tensor:
             with torch.no_grad(), images.autocast():
                 x = encoder(images.plain(rows)).float()
-            label = images.label[rows].to(x.device)
+            label = images.y[rows].to(x.device)
             return torch.stack([F.cross_entropy(head(x), label) for head in heads]).sum()  # gradients do not mix
 
         train(
@@ -141,7 +141,7 @@ class _Probe(Predictor):
         self.selected: dict[str, Any] = {"learning_rate": rate}
 
     @torch.no_grad()
-    def predict_proba(self, x: Tensor) -> Tensor:
+    def predict(self, x: Tensor) -> Tensor:
         """Map images ``(N, 3, S, S)`` to class probabilities ``(N, K)``."""
         with self.autocast():
             features = self.encoder(x)

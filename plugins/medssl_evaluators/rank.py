@@ -14,11 +14,12 @@ N samples, F features.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from medssl.contracts import Evaluator, Features, Observation, Observer, PositiveInt
+from medssl.contracts import TARGETS, Evaluator, Features, Observation, Observer, PositiveInt
 from medssl.tools import effective_rank
 
 __all__ = ["Rank", "decay"]
@@ -55,6 +56,7 @@ class Rank(Evaluator):
 
         fit: tuple[PositiveInt, PositiveInt] = (11, 500)  # Stringer et al. 2019 (Nature 571, 361), alpha-ReQ's source
 
+    targets: ClassVar[tuple[str, ...]] = tuple(TARGETS)
     config: Config
 
     def fit(self, train: Features, val: Features) -> Observer:  # noqa: ARG002  (nothing is learned)

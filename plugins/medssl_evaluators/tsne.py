@@ -13,13 +13,13 @@ N test images.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from sklearn import manifold
 from torch import Tensor
 
-from medssl.contracts import Evaluator, Features, Observation, Observer, Positive
+from medssl.contracts import TARGETS, Evaluator, Features, Observation, Observer, Positive
 from medssl_evaluators._map import principal_axes
 
 __all__ = ["TSNE"]
@@ -41,6 +41,7 @@ class TSNE(Evaluator):
 
         perplexity: Positive = 30.0  # scikit-learn; the paper's section 3.2 has 5 to 50
 
+    targets: ClassVar[tuple[str, ...]] = tuple(TARGETS)
     config: Config
 
     def fit(self, train: Features, val: Features) -> Observer:  # noqa: ARG002  (the map is of the test part alone)

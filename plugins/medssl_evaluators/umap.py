@@ -13,13 +13,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 from annotated_types import Ge
 from torch import Tensor
 
-from medssl.contracts import Evaluator, Features, Fraction, Observation, Observer
+from medssl.contracts import TARGETS, Evaluator, Features, Fraction, Observation, Observer
 from medssl.errors import PluginError
 from medssl_evaluators._map import principal_axes
 
@@ -43,6 +43,7 @@ class UMAP(Evaluator):
         neighbours: Annotated[int, Ge(2)] = 15  # umap-learn
         min_dist: Fraction = 0.1  # umap-learn
 
+    targets: ClassVar[tuple[str, ...]] = tuple(TARGETS)
     config: Config
 
     def fit(self, train: Features, val: Features) -> Observer:  # noqa: ARG002  (the map is of the test part alone)

@@ -1,8 +1,9 @@
 """Supervised training on the labels of the training part: a reference for self-supervised methods.
 
-A linear layer on the encoder's features is trained with the cross-entropy, on one view of each image. The layer is
-dropped afterwards, and the frozen encoder is evaluated like any other. To evaluate the predictions of the whole
-network, use the evaluator ``finetune``. Images without a label do not contribute.
+A linear layer on the encoder's features is trained with the cross-entropy, on one view of each image. For findings it
+is the mean binary cross-entropy of those that are known. The layer is dropped afterwards, and the frozen encoder is
+evaluated like any other. To evaluate the predictions of the whole network, use the evaluator ``finetune``. Images
+without a label do not contribute.
 
 The view has the crops and flips of the recipe's augmentation, but none of its colour operations: the strong ones that
 contrastive methods need reduce the accuracy of a supervised network (SimCLR, Chen et al. 2020, arXiv 2002.05709, table
@@ -36,7 +37,7 @@ class Supervised(Method):
         """Options.
 
         Attributes:
-            label_smoothing: Fraction of the target that is distributed over all classes.
+            label_smoothing: Fraction of the target that is distributed over all classes (or both values of a finding).
         """
 
         label_smoothing: Fraction = (
@@ -44,19 +45,25 @@ class Supervised(Method):
         )
 
     uses_labels: ClassVar[bool] = True
+    targets: ClassVar[tuple[str, ...]] = ("classes", "grades", "findings")
     views: ViewSpec = ViewSpec((ViewGroup(count=1, augment=_PLAIN_COLOURS),))
 
     def __init__(self, config: Config, encoder: nn.Module, task: Task) -> None:
         super().__init__(config, encoder, task)
         self.smoothing = config.label_smoothing
-        self.head = nn.Linear(task.feature_dim, task.num_classes)
+        self.findings = task.target.kind == "findings"
+        self.head = nn.Linear(task.feature_dim, task.target.outputs)
 
     def loss(self, batch: Batch, encode: Encode) -> Tensor:
-        """Return the mean cross-entropy of the batch's labelled samples; zero if there are none."""
+        """Return the mean cross-entropy of all known labels of the batch; zero if there are none."""
         (features,) = encode(batch.views)
-        label = batch.label
-        assert label is not None  # Method.uses_labels
-        total = F.cross_entropy(
-            self.head(features), label, ignore_index=-1, reduction="sum", label_smoothing=self.smoothing
-        )
-        return total / (label >= 0).sum().clamp_min(1)
+        y = batch.y
+        assert y is not None  # Method.uses_labels
+        logits = self.head(features)
+        if self.findings:
+            known = ~y.isnan()
+            smooth = y.nan_to_num() * (1 - self.smoothing) + self.smoothing / 2
+            each = F.binary_cross_entropy_with_logits(logits, smooth, reduction="none")
+            return each.where(known, 0.0).sum() / known.sum().clamp_min(1)
+        total = F.cross_entropy(logits, y, ignore_index=-1, reduction="sum", label_smoothing=self.smoothing)
+        return total / (y >= 0).sum().clamp_min(1)

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from medssl.contracts import Features, Task
+from medssl.contracts import Classes, Features, Task
 
 TUTORIALS = Path(__file__).resolve().parents[2] / "docs" / "tutorials"
 PAGES = {"align_uniform": "method-plugin.md", "malaria": "dataset-plugin.md", "prototypes": "evaluator-plugin.md"}
@@ -102,7 +102,7 @@ def test_tutorial_method_is_the_papers_loss(tmp_path: Path) -> None:
 
     package = write_package(tmp_path / "package", PAGES["align_uniform"])
     plugin = import_file(package / "medssl_align_uniform.py").AlignUniform
-    task = Task(feature_dim=4, num_samples=5, num_classes=2, image_size=8, batch_size=5, total_steps=1)
+    task = Task(feature_dim=4, num_samples=5, target=Classes(("a", "b")), image_size=8, batch_size=5, total_steps=1)
     method = plugin(plugin.Config(), torch.nn.Identity(), task)
     method.head = torch.nn.Identity()
     views = torch.randn(2, 5, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
@@ -128,16 +128,16 @@ def test_tutorial_dataset_keeps_the_contract_and_finds_the_patients(tmp_path: Pa
     plugin = import_file(package / "medssl_malaria.py").Malaria
     check_plugin("dataset", plugin)
     write_cells(tmp_path / "data")
-    samples = plugin(plugin.Config(), tmp_path / "data").samples()
+    samples = plugin(plugin.Config(), tmp_path / "data").index().samples
     assert len(samples) == 60
-    assert {sample.group for sample in samples if sample.label == 1} == {f"C{n}" for n in range(110, 116)}
+    assert {sample.group for sample in samples if sample.y == 1} == {f"C{n}" for n in range(110, 116)}
 
 
 def test_tutorial_dataset_reads_the_real_images(tmp_path: Path, real_data: Callable[[str], Path]) -> None:
     package = write_package(tmp_path / "package", PAGES["malaria"])
     plugin = import_file(package / "medssl_malaria.py").Malaria
     dataset = plugin(plugin.Config(), real_data("malaria"))
-    samples = dataset.samples()
+    samples = dataset.index().samples
     assert len({sample.group for sample in samples}) == 200
     assert dataset.read(samples[0]).ndim == 3
 
@@ -157,7 +157,7 @@ def blobs(n: int, seed: int) -> Features:
     label = torch.arange(n) % 3
     centres = torch.randn(3, 8, generator=torch.Generator().manual_seed(9))
     x = (centres[label] + torch.randn(n, 8, generator=generator)) * 7 + 3  # neither centred nor scaled
-    return Features(x=x, label=label, num_classes=3)
+    return Features(x=x, y=label, target=Classes(("a", "b", "c")))
 
 
 def test_tutorial_evaluator_is_the_papers_classifier(tmp_path: Path) -> None:
@@ -168,8 +168,8 @@ def test_tutorial_evaluator_is_the_papers_classifier(tmp_path: Path) -> None:
     plugin = import_file(package / "medssl_prototypes.py").Prototypes
     train, test = blobs(60, 0), blobs(30, 2)
     outcome = plugin(plugin.Config(distances=("euclidean",), temperatures=(0.3,)), 0).fit(train, blobs(30, 1))
-    proba = outcome.predict_proba(test.x).numpy()
-    x, label = train.x.double().numpy(), train.label.numpy()
+    proba = outcome.predict(test.x).numpy()
+    x, label = train.x.double().numpy(), train.y.numpy()
     means = np.stack([x[label == k].mean(axis=0) for k in range(3)])
     unit = 0.3 * np.mean([((row - mean) ** 2).sum() for row in x for mean in means])
     for found, row in zip(proba, test.x.double().numpy(), strict=True):
@@ -193,7 +193,7 @@ def test_tutorial_evaluator_chooses_the_distance_on_the_validation_part(tmp_path
         length = 10 ** (3 * torch.rand(n, 1, generator=generator))
         direction = torch.stack([1.0 + 0 * label, 0.1 + 0.2 * label], dim=1)
         x = length * direction if by_direction else (1.0 + label[:, None]) * torch.ones(n, 2) + length / 1e4
-        return Features(x=x, label=label, num_classes=2)
+        return Features(x=x, y=label, target=Classes(("a", "b")))
 
     for by_direction, wanted in ((True, "cosine"), (False, "euclidean")):
         train, val = (part(40, by_direction=by_direction) for _ in range(2))

@@ -42,7 +42,7 @@ def test_folds_are_run_one_after_the_other_and_pooled(call):
     for run in runs:
         with np.load(run / "predictions.npz") as file:
             parts.append(dict(file))
-    label = np.concatenate([part["label"] for part in parts])
+    label = np.concatenate([part["y"] for part in parts])
     predicted = np.concatenate([part["knn"].argmax(1) for part in parts])
     values = json.loads(call(*folded, "--json").stdout)
     pooled = values["summary"]["rows"][0]["scores"]["knn"]["f1_macro"]["value"]

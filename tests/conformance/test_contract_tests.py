@@ -10,18 +10,17 @@ import numpy as np
 from PIL import Image
 
 from medssl.conformance.pytest import contract_tests
-from medssl.contracts import Dataset, Sample
+from medssl.contracts import Classes, Dataset, Listing, Sample
 from medssl.errors import DataError
 from medssl.tools import read_image
 
 
 class Tiles(Dataset):
-    classes = ("a",)
-
-    def samples(self):
+    def index(self):
         if not list(self.root.glob("*.png")):
             raise DataError(f"{self.root} holds no tiles. They are PNG files. Put them there.")
-        return [Sample(id=path.name, label=0) for path in sorted(self.root.glob("*.png"))]
+        samples = [Sample(id=path.name, y=0) for path in sorted(self.root.glob("*.png"))]
+        return Listing(samples=samples, target=Classes(("a",)))
 
     def read(self, sample):
         return read_image(self.root / sample.id)

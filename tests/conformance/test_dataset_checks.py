@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from medssl.conformance import run_checks
-from medssl.contracts import Dataset, Sample
+from medssl.contracts import Classes, Dataset, Listing, Sample
 from medssl.errors import DataError
 from medssl.tools import Source, download, read_image
 
@@ -34,6 +34,11 @@ class Good(Dataset):
     def fetch(self):
         download(Source(file="x.zip", url="https://example.org/x.zip", sha256=64 * "0"), self.root)
 
+    def index(self):
+        samples = self.samples()
+        facts = {name: getattr(self, name) for name in ("group_kind", "default_split", "split_reason")}
+        return Listing(samples=samples, target=Classes(self.classes), **facts)
+
     def samples(self):
         if not (self.root / "a").is_dir():
             raise DataError(f"{self.root} holds no images. It needs the folders a and b. Put them there.")
@@ -43,7 +48,7 @@ class Good(Dataset):
         return sorted((self.root / name).glob("*.png"))
 
     def sample(self, label, path):
-        return Sample(id=path.relative_to(self.root).as_posix(), label=label, group=path.name.partition("_")[0])
+        return Sample(id=path.relative_to(self.root).as_posix(), y=label, group=path.name.partition("_")[0])
 
     def read(self, sample):
         return read_image(self.root / sample.id)
@@ -56,7 +61,7 @@ class Drawn(Good):
     """Needs no files."""
 
     def samples(self):
-        return [Sample(id=name, label="ab".index(name[0]), group=name[2:4]) for name in NAMES]
+        return [Sample(id=name, y="ab".index(name[0]), group=name[2:4]) for name in NAMES]
 
     def read(self, sample):
         return np.full((4, 4, 1), NAMES.index(sample.id), np.uint8)
@@ -70,7 +75,7 @@ def changed(**fields):
 
     def sample(self, label, path):
         kept = Good.sample(self, label, path)
-        values = {"id": kept.id, "label": kept.label, "group": kept.group, "part": kept.part}
+        values = {"id": kept.id, "y": kept.y, "group": kept.group, "part": kept.part}
         return Sample(**{**values, **{k: v(kept, self) for k, v in fields.items()}})
 
     return sample
@@ -104,7 +109,7 @@ class AbsoluteIds(Good):
 
 
 class LabelTooLarge(Good):
-    sample = changed(label=lambda kept, _: kept.label + 1)
+    sample = changed(y=lambda kept, _: kept.y + 1)
 
 
 class UnknownPart(Good):
@@ -139,6 +144,17 @@ class ClassesInTheOrderOfTheDisk(Good):
 
 class NamedAfterItsFolder(Good):
     sample = changed(group=lambda kept, self: self.root.name + kept.group)
+
+
+class SetsWhatItFinds(Good):
+    def index(self):
+        self.kinds = sorted(path.name for path in self.root.iterdir())
+        return super().index()
+
+
+class NoListing(Good):
+    def index(self):
+        return self.samples()
 
 
 class ShuffledGlobally(Good):
@@ -291,6 +307,8 @@ def test_checks_that_need_files_say_so_where_there_are_none():
         (ClassesInTheOrderOfTheDisk, "listing is the same everywhere"),
         (NamedAfterItsFolder, "listing is the same everywhere"),
         (ShuffledGlobally, "listing is the same everywhere"),
+        (SetsWhatItFinds, "listing changes nothing of the dataset"),
+        (NoListing, "samples are sound"),
         (GroupsWithoutAKind, "groups and default split fit together"),
         (GroupedWithoutGroups, "groups and default split fit together"),
         (OfficialWithoutParts, "groups and default split fit together"),

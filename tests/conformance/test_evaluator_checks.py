@@ -20,15 +20,15 @@ class Vote(Predictor):
         self.train, self.k = train, k
         self.selected = {"k": k, "val_accuracy": 0.5}
 
-    def predict_proba(self, x):
+    def predict(self, x):
         near = torch.cdist(x, self.train.x).topk(self.k, largest=False).indices
-        return F.one_hot(self.train.label[near], self.train.num_classes).float().mean(dim=1)
+        return F.one_hot(self.train.y[near], self.train.target.outputs).float().mean(dim=1)
 
 
 class Good(Evaluator):
     def fit(self, train, val):
         tried = [Vote(train, k) for k in (1, 3) if k <= len(train)]
-        right = [(vote.predict_proba(val.x).argmax(dim=1) == val.label).float().mean() for vote in tried]
+        right = [(vote.predict(val.x).argmax(dim=1) == val.y).float().mean() for vote in tried]
         return tried[int(torch.stack(right).argmax())]
 
 
@@ -37,8 +37,8 @@ class Altered(Good):
 
     def fit(self, train, val):
         vote = super().fit(train, val)
-        say = vote.predict_proba
-        vote.predict_proba = lambda x: self.change(say(x), x, train, val)
+        say = vote.predict
+        vote.predict = lambda x: self.change(say(x), x, train, val)
         return vote
 
     def change(self, proba, x, train, val):
@@ -57,7 +57,7 @@ class Negative(Altered):
 
 class PresentClassesOnly(Altered):
     def change(self, proba, x, train, val):
-        return proba[:, : int(train.label.max()) + 1]
+        return proba[:, : int(train.y.max()) + 1]
 
 
 class Double(Altered):
@@ -82,7 +82,7 @@ class NormalisesOverTheTestPart(Altered):
 
 class LearnsFromValidation(Altered):
     def change(self, proba, x, train, val):
-        return (proba + 0.1 * F.one_hot(val.label, val.num_classes).float()[:2].mean(dim=0)).softmax(dim=1)
+        return (proba + 0.1 * F.one_hot(val.y, val.target.outputs).float()[:2].mean(dim=0)).softmax(dim=1)
 
 
 class DrawsGlobally(Altered):
@@ -129,14 +129,14 @@ class NeedsThreeSamples(Good):
 
 class NeedsTwoClasses(Good):
     def fit(self, train, val):
-        if train.label.unique().numel() < 2:
+        if train.y.unique().numel() < 2:
             raise DataError("there is one class only. Nothing can be learned from it. Add another.")
         return super().fit(train, val)
 
 
 class BreaksWithoutValidation(Good):
     def fit(self, train, val):
-        val.label.max()
+        val.y.max()
         return super().fit(train, val)
 
 
@@ -198,7 +198,7 @@ class Tuned(Predictor):
     def __init__(self, encoder, head):
         self.encoder, self.head = encoder, head
 
-    def predict_proba(self, x):
+    def predict(self, x):
         return self.head(self.encoder(x)).softmax(dim=1)
 
 
@@ -208,12 +208,12 @@ class GoodOnImages(Evaluator):
     def fit(self, train, val):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
-            head = nn.Linear(train.feature_dim, train.num_classes)
+            head = nn.Linear(train.feature_dim, train.target.outputs)
         optimizer = torch.optim.Adam([*train.encoder.parameters(), *head.parameters()], lr=0.01)
         for epoch in range(60):
             with train.autocast():
                 features = train.encoder(train.augmented(epoch, torch.arange(len(train))))
-            loss = F.cross_entropy(head(features), train.label)
+            loss = F.cross_entropy(head(features), train.y)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
@@ -284,7 +284,9 @@ def test_an_outcome_beside_the_first_is_looked_at_too(problem):
             vote.also = {"k9": Doubled(self.config, self.seed).fit(train, val)}
             return vote
 
-    assert problem("evaluator", WithBroken, FORM).startswith("also['k9']: probabilities of a sample must sum to one")
+    assert problem("evaluator", WithBroken, FORM).startswith(
+        "also['k9']: predict() of classes is not valid: probabilities"
+    )
 
 
 def test_another_choice_may_say_something_else(problem):
@@ -292,7 +294,7 @@ def test_another_choice_may_say_something_else(problem):
         """Its choice follows the validation labels, and it says so."""
 
         def fit(self, train, val):
-            return Vote(train, 1 if int(val.label[0]) == 0 else 3)
+            return Vote(train, 1 if int(val.y[0]) == 0 else 3)
 
     class KeepsItsChoiceToItself(ChoosesByValidation):
         def fit(self, train, val):

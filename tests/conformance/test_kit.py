@@ -15,17 +15,15 @@ from medssl.conformance import (
     run_checks,
 )
 from medssl.conformance.running import name_of
-from medssl.contracts import Dataset, Evaluator, Method, Sample
+from medssl.contracts import Classes, Dataset, Evaluator, Listing, Method, Sample
 from medssl.contracts.kinds import KINDS
 
 
 class Sound(Dataset):
     """Keeps the contract without a file."""
 
-    classes = ("a", "b")
-
-    def samples(self):
-        return [Sample(id=f"{i}", label=i % 2) for i in range(4)]
+    def index(self):
+        return Listing(samples=[Sample(id=f"{i}", y=i % 2) for i in range(4)], target=Classes(("a", "b")))
 
     def read(self, sample):
         return np.full((4, 4, 1), int(sample.id), np.uint8)
@@ -34,11 +32,8 @@ class Sound(Dataset):
 class Wide(Dataset):
     """Breaks the contract twice."""
 
-    classes = ("a", "b")
-    group_kind = "patient"
-
-    def samples(self):
-        return [Sample(id="1", label=1)]
+    def index(self):
+        return Listing(samples=[Sample(id="1", y=1)], target=Classes(("a", "b")), group_kind="patient")
 
     def read(self, sample):
         return np.zeros((4, 4, 4), np.uint8)

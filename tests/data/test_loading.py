@@ -49,7 +49,7 @@ def test_the_training_part_is_pre_trained_on_with_the_images_whose_labels_are_hi
     data = load(label_fraction=0.25)
     part = data.pretraining_part()
     assert part.ids == data.split.train
-    assert (part.labels >= 0).sum() == len(data.part("train")) < len(part)
+    assert (part.y >= 0).sum() == len(data.part("train")) < len(part)
 
 
 def test_a_split_of_its_own_for_pre_training_leaks_and_the_result_says_so(load):
@@ -72,7 +72,7 @@ def test_no_method_gets_the_labels_of_a_leaking_split(load):
 
 
 def labels(part):
-    return dict(zip(part.ids, part.labels.tolist(), strict=True))
+    return dict(zip(part.ids, part.y.tolist(), strict=True))
 
 
 def test_hidden_labels_leave_the_images_and_the_split_as_they_are(load):
@@ -106,7 +106,7 @@ def test_more_labels_contain_fewer_and_another_seed_other_ones(load):
 def test_whole_groups_keep_their_labels_where_the_split_is_grouped(load):
     data = load("grouped", label_fraction=0.3)
     train = data.part("train", labelled=False)
-    shown = {group for group, label in zip(train.groups.tolist(), train.labels.tolist(), strict=True) if label >= 0}
+    shown = {group for group, label in zip(train.groups.tolist(), train.y.tolist(), strict=True) if label >= 0}
     labelled = data.part("train")
     everything = load("grouped").part("train")
     sizes = {name.rpartition("-")[0]: 0 for name in everything.ids}

@@ -78,8 +78,8 @@ def test_the_real_names_fill_the_official_tree(real_data, tmp_path, warned):
         folder = tmp_path / OFFICIAL / row["class"] / "SOB" / row["subtype"] / row["slide_folder"] / "400X"
         folder.mkdir(parents=True, exist_ok=True)
         (folder / row["filename"]).touch()
-    samples = breast(tmp_path).samples()
-    assert Counter(sample.label for sample in samples) == {0: 588, 1: 1232}
+    samples = breast(tmp_path).index().samples
+    assert Counter(sample.y for sample in samples) == {0: 588, 1: 1232}
     assert len({sample.group for sample in samples}) == 70
     assert not warned()
 
@@ -87,24 +87,24 @@ def test_the_real_names_fill_the_official_tree(real_data, tmp_path, warned):
 @pytest.mark.parametrize("magnification", [40, 100, 400])
 def test_the_official_tree_gives_one_magnification(official, warned, magnification):
     dataset = breast(official, magnification=f"{magnification}X")
-    samples = dataset.samples()
+    samples = dataset.index().samples
     assert [sample.id for sample in samples] == [BENIGN.format(m=magnification), MALIGNANT.format(m=magnification)]
-    assert [(sample.label, sample.group, sample.part) for sample in samples] == [(0, "22549", None), (1, "13412", None)]
+    assert [(sample.y, sample.group, sample.part) for sample in samples] == [(0, "22549", None), (1, "13412", None)]
     assert dataset.read(samples[0]).shape == (4, 3, 3)
     assert "benign 1 of" in warned()
 
 
 def test_the_kaggle_tree_has_parts_but_is_split_by_case(kaggle):
     dataset = breast(kaggle)
-    assert Counter((s.part, s.label) for s in dataset.samples()) == dict.fromkeys(
+    assert Counter((s.part, s.y) for s in dataset.index().samples) == dict.fromkeys(
         [("train", 0), ("train", 1), ("test", 0), ("test", 1)], 1
     )
-    assert dataset.default_split == "grouped"
+    assert dataset.index().default_split == "grouped"
 
 
 def test_a_magnification_that_is_not_there_is_an_error(kaggle):
     with pytest.raises(DataError, match="holds no image at 200X"):
-        breast(kaggle, magnification="200X").samples()
+        breast(kaggle, magnification="200X").index()
 
 
 def test_an_unknown_magnification_is_refused_at_once(tmp_path):
@@ -114,11 +114,11 @@ def test_an_unknown_magnification_is_refused_at_once(tmp_path):
 
 def test_files_without_an_official_name_are_left_out_and_listed(official, write, warned):
     write(official / OFFICIAL, ["benign/mine.png"])
-    assert len(breast(official).samples()) == 2
+    assert len(breast(official).index().samples) == 2
     assert "benign/mine.png" in warned()
 
 
 def test_a_class_without_images_at_this_magnification_is_named(official):
     (official / OFFICIAL / MALIGNANT.format(m=400)).unlink()
     with pytest.raises(DataError, match="no images of the class malignant"):
-        breast(official).samples()
+        breast(official).index()

@@ -52,12 +52,12 @@ def test_official_names_give_labels_and_slides(tmp_path, write, warned):
     names = [f"{name}/{k:05X}_CRC-Prim-HE-0{k}_00{k}.tif_Row_1_Col_1.tif" for name in CLASSES for k in (2, 1)]
     write(tree, [*names, "extra/x.tif"])
     dataset = colorectal(tmp_path, counts=dict.fromkeys(CLASSES, 2))
-    samples = dataset.samples()
+    samples = dataset.index().samples
     assert [sample.id for sample in samples] == sorted(names)
-    assert all(dataset.classes[sample.label] == sample.id.partition("/")[0] for sample in samples)
+    assert all(dataset.index().target.names[sample.y] == sample.id.partition("/")[0] for sample in samples)
     assert {sample.group for sample in samples} == {"CRC-Prim-HE-01", "CRC-Prim-HE-02"}
     assert all(sample.part is None for sample in samples)
-    assert dataset.group_kind == "slide"
+    assert dataset.index().group_kind == "slide"
     assert "ignored: extra" in warned()
     assert "not the published set" not in warned()
 
@@ -65,20 +65,20 @@ def test_official_names_give_labels_and_slides(tmp_path, write, warned):
 def test_the_root_may_be_the_tree_itself(tmp_path, write):
     write(tmp_path, [f"{name}/1.png" for name in CLASSES])
     dataset = colorectal(tmp_path)
-    assert len(dataset.samples()) == 8
-    assert dataset.group_kind is None, "no name tells the slide"
+    assert len(dataset.index().samples) == 8
+    assert dataset.index().group_kind is None, "no name tells the slide"
 
 
 def test_a_missing_class_is_an_error(tmp_path, write):
     write(tmp_path, [f"{name}/1.png" for name in CLASSES[1:]])
     with pytest.raises(DataError, match="lacks the folder 01_TUMOR"):
-        colorectal(tmp_path).samples()
+        colorectal(tmp_path).index()
 
 
 def test_the_partial_copy_works_with_a_warning(real_data, warned):
     dataset = colorectal(real_data("colorectal"), counts=dict.fromkeys(CLASSES, 625))
-    samples = dataset.samples()
-    assert list(Counter(sample.label for sample in samples).values()) == [19, 9, 14, 13, 13, 11, 19, 10]
+    samples = dataset.index().samples
+    assert list(Counter(sample.y for sample in samples).values()) == [19, 9, 14, 13, 13, 11, 19, 10]
     assert len(samples) == 108
     assert "01_TUMOR 19 of 625" in warned()
     assert {dataset.read(sample).shape for sample in samples[:20]} <= {(224, 224, 3), (150, 150, 3)}

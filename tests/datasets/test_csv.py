@@ -37,35 +37,38 @@ FULL = "path,label,group,part\n1.png,b,p1,train\n2.png,a,p2,test\n3.png,,p2,Vali
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
 def test_rows_become_samples(table, delimiter, encoding):
     dataset = build(table(FULL.replace(",", delimiter), encoding=encoding))
-    samples = dataset.samples()
-    assert dataset.classes == ["a", "b"]
-    assert [(s.id, s.label, s.group, s.part) for s in samples] == [
+    samples = dataset.index().samples
+    assert dataset.index().target.names == (
+        "a",
+        "b",
+    )
+    assert [(s.id, s.y, s.group, s.part) for s in samples] == [
         ("1.png", 1, "p1", "train"),
         ("2.png", 0, "p2", "test"),
         ("3.png", None, "p2", "val"),
         ("4.png", 1, None, None),
     ]
-    assert (dataset.default_split, dataset.group_kind) == ("official", "group")
+    assert (dataset.index().default_split, dataset.index().group_kind) == ("official", "group")
     assert dataset.read(samples[2]).shape == (4, 3, 3)
     assert dataset.path(samples[2]) == dataset.root / "3.png"
 
 
 def test_order_of_the_rows_does_not_matter(table):
-    first = build(table(FULL)).samples()
+    first = build(table(FULL)).index().samples
     header, *rows = FULL.strip().split("\n")
-    assert build(table("\n".join([header, *reversed(rows)]))).samples() == first
+    assert build(table("\n".join([header, *reversed(rows)]))).index().samples == first
 
 
 def test_groups_are_called_what_their_column_is_called(table):
     dataset = build(table("path,label,source_tile\n1.png,a,t1\n2.png,b,t2\n"), group_column="source_tile")
-    dataset.samples()
-    assert dataset.group_kind == "source tile"
+    dataset.index()
+    assert dataset.index().group_kind == "source tile"
 
 
 def test_only_path_and_label_are_needed(table):
     dataset = build(table("path,label\n1.png,a\n2.png,b\n"))
-    assert {(s.group, s.part) for s in dataset.samples()} == {(None, None)}
-    assert (dataset.default_split, dataset.group_kind) == ("random", None)
+    assert {(s.group, s.part) for s in dataset.index().samples} == {(None, None)}
+    assert (dataset.index().default_split, dataset.index().group_kind) == ("random", None)
 
 
 def test_columns_and_prefix_can_be_named(tmp_path, write):
@@ -81,36 +84,43 @@ def test_columns_and_prefix_can_be_named(tmp_path, write):
         part_column="set",
         path_prefix="images",
     )
-    assert [(s.id, s.group, s.part) for s in dataset.samples()] == [
+    assert [(s.id, s.group, s.part) for s in dataset.index().samples] == [
         ("images/1.png", "7", "train"),
         ("images/2.png", "8", "test"),
     ]
-    assert dataset.group_kind == "patientid"
+    assert dataset.index().group_kind == "patientid"
 
 
 @pytest.mark.parametrize("path", ["./1.png", "sub/../1.png", "{root}/1.png", " 1.png "])
 def test_one_file_has_one_id_however_it_is_written(table, path):
     root = table("")
     (root / "images.csv").write_text(f"path,label\n{path.format(root=root)},a\n")
-    assert [s.id for s in build(root).samples()] == ["1.png"]
+    assert [s.id for s in build(root).index().samples] == ["1.png"]
 
 
 def test_backslashes_are_slashes(tmp_path, write):
     write(tmp_path, ["a/1.png"])
     (tmp_path / "t.csv").write_text("path,label\na\\1.png,x\n")
-    assert [s.id for s in build(tmp_path).samples()] == ["a/1.png"]
+    assert [s.id for s in build(tmp_path).index().samples] == ["a/1.png"]
 
 
 def test_whole_numbers_sort_by_value(table):
     dataset = build(table("path,label\n1.png,10\n2.png,9\n3.png,-1\n4.png,9\n"))
-    dataset.samples()
-    assert dataset.classes == ["-1", "9", "10"]
+    dataset.index()
+    assert dataset.index().target.names == (
+        "-1",
+        "9",
+        "10",
+    )
 
 
 def test_cells_may_be_quoted_and_rows_short_or_blank(table):
     dataset = build(table('path,label,notes,group\n1.png,"a, ""b""","two\nlines",g\n\n,,,\n2.png,c\n'))
-    assert [(s.id, s.group) for s in dataset.samples()] == [("1.png", "g"), ("2.png", None)]
-    assert dataset.classes == ['a, "b"', "c"]
+    assert [(s.id, s.group) for s in dataset.index().samples] == [("1.png", "g"), ("2.png", None)]
+    assert dataset.index().target.names == (
+        'a, "b"',
+        "c",
+    )
 
 
 @pytest.mark.parametrize(
@@ -130,29 +140,29 @@ def test_cells_may_be_quoted_and_rows_short_or_blank(table):
 )
 def test_what_is_wrong_with_a_table_is_said(table, text, message):
     with pytest.raises(DataError, match=message):
-        build(table(text)).samples()
+        build(table(text)).index()
 
 
 def test_many_missing_files_are_listed_with_a_count(table):
     rows = "".join(f"gone{number:02d}.png,a\n" for number in range(30))
     with pytest.raises(DataError, match=r"30 of the 30 .*gone00.png, .*gone19.png and 10 more"):
-        build(table(f"path,label\n{rows}")).samples()
+        build(table(f"path,label\n{rows}")).index()
 
 
 def test_a_table_in_another_encoding_is_refused(table):
     with pytest.raises(DataError, match="no text in UTF-8"):
-        build(table("path,label\n1.png,müde\n", encoding="latin-1")).samples()
+        build(table("path,label\n1.png,müde\n", encoding="latin-1")).index()
 
 
 def test_which_of_several_tables_must_be_said(table, tmp_path):
     with pytest.raises(DataError, match="holds none"):
-        build(tmp_path / "gone").samples()
+        build(tmp_path / "gone").index()
     table(FULL, "b.csv")
     with pytest.raises(DataError, match=r"holds 2: a.csv, b.csv"):
-        build(table(FULL, "a.csv")).samples()
+        build(table(FULL, "a.csv")).index()
     with pytest.raises(DataError, match=r"no table c.csv"):
-        build(tmp_path, file="c.csv").samples()
-    assert len(build(tmp_path, file=str(tmp_path / "b.csv")).samples()) == 4
+        build(tmp_path, file="c.csv").index()
+    assert len(build(tmp_path, file=str(tmp_path / "b.csv")).index().samples) == 4
 
 
 # --------------------------------------------------------------------------------------------------------- real images
@@ -166,22 +176,26 @@ def test_covid_chest_xrays(real_data):
         label_column="finding",
         group_column="patientid",
     )
-    samples = dataset.samples()
+    samples = dataset.index().samples
     assert len(samples) == 101
     assert len({s.group for s in samples}) == 54
     assert dataset.read(samples[0]).ndim == 3
 
 
 def test_malaria(real_data):
-    samples = build(real_data("malaria"), group_column="slide_patient").samples()
-    assert Counter(s.label for s in samples) == {0: 1598, 1: 2400}
+    samples = build(real_data("malaria"), group_column="slide_patient").index().samples
+    assert Counter(s.y for s in samples) == {0: 1598, 1: 2400}
     assert len({s.group for s in samples}) == 200
 
 
 def test_lung_tiles(real_data):
     dataset = build(real_data("lc25000_lung"))
-    samples = dataset.samples()
+    samples = dataset.index().samples
     assert len(samples) == 3698
     assert len({s.group for s in samples}) == 740
-    assert dataset.classes == ["lung_aca", "lung_n", "lung_scc"]
-    assert dataset.default_split == "grouped"
+    assert dataset.index().target.names == (
+        "lung_aca",
+        "lung_n",
+        "lung_scc",
+    )
+    assert dataset.index().default_split == "grouped"

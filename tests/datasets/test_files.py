@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from medssl.contracts import Sample
+from medssl.contracts import Classes, Listing, Sample
 from medssl.errors import DataError
 from medssl_datasets import _files
 from medssl_datasets._files import PublishedTree, images_below, own_split, shorten
@@ -24,10 +24,10 @@ class Letters(PublishedTree):
     wrappers = ("Outer", "inner")
     expected = "Outer/inner/{a,b}/*.png"
 
-    def samples(self) -> list[Sample]:
-        found = [Sample(id=f"{n}/{i}", label=k) for k, n in enumerate("ab") for i in images_below(self.tree / n)]
+    def index(self) -> Listing:
+        found = [Sample(id=f"{n}/{i}", y=k) for k, n in enumerate("ab") for i in images_below(self.tree / n)]
         self.check_classes(found)
-        return found
+        return Listing(samples=found, target=Classes(self.classes))
 
 
 FACTS = {
@@ -87,7 +87,7 @@ def test_own_images_prefer_their_parts_then_groups_then_chance():
 def test_the_tree_is_found_inside_known_wrappers(tmp_path, write, wrapped):
     write(tmp_path / wrapped, ["a/1.png", "b/1.png"])
     dataset = letters(tmp_path)
-    samples = dataset.samples()
+    samples = dataset.index().samples
     assert [sample.id for sample in samples] == ["a/1.png", "b/1.png"], "ids do not know where the tree lies"
     assert dataset.path(samples[1]) == tmp_path / wrapped / "b/1.png"
     assert dataset.read(samples[1]).shape == (4, 3, 3)
@@ -96,18 +96,18 @@ def test_the_tree_is_found_inside_known_wrappers(tmp_path, write, wrapped):
 def test_the_shallowest_of_two_copies_counts(tmp_path, write):
     write(tmp_path / "Outer", ["a/1.png", "b/1.png"])
     write(tmp_path / "Outer/inner", ["a/1.png", "a/2.png", "b/1.png"])
-    assert [sample.id for sample in letters(tmp_path).samples()] == ["a/1.png", "b/1.png"]
+    assert [sample.id for sample in letters(tmp_path).index().samples] == ["a/1.png", "b/1.png"]
 
 
 def test_other_folders_are_not_searched(tmp_path, write):
     write(tmp_path / "unrelated", ["a/1.png", "b/1.png"])
     with pytest.raises(DataError, match="its images are not in"):
-        letters(tmp_path).samples()
+        letters(tmp_path).index()
 
 
 def test_missing_images_are_explained_with_the_file_to_get(tmp_path):
     with pytest.raises(DataError) as error:
-        letters(tmp_path / "nowhere", FACTS).samples()
+        letters(tmp_path / "nowhere", FACTS).index()
     for fact in ("medssl fetch letters", "letters.zip", "1,234", "ab" * 32, "https://example.org/l", "Outer/inner"):
         assert fact in str(error.value)
 
@@ -115,14 +115,14 @@ def test_missing_images_are_explained_with_the_file_to_get(tmp_path):
 def test_a_missing_class_folder_is_named_with_what_is_there(tmp_path, write):
     write(tmp_path, ["a/1.png", "bee/1.png"])
     with pytest.raises(DataError, match=r"lacks the folder b\. It holds a, bee"):
-        letters(tmp_path).samples()
+        letters(tmp_path).index()
 
 
 def test_an_empty_class_is_named(tmp_path, write):
     write(tmp_path, ["a/1.png"])
     (tmp_path / "b").mkdir()
     with pytest.raises(DataError, match="no images of the class b in"):
-        letters(tmp_path).samples()
+        letters(tmp_path).index()
 
 
 def test_fetch_downloads_and_unpacks_once(tmp_path, write, monkeypatch):
@@ -141,7 +141,7 @@ def test_fetch_downloads_and_unpacks_once(tmp_path, write, monkeypatch):
     ((source, directory),) = asked
     assert (source.file, source.bytes, source.sha256, source.licence) == ("letters.zip", 1234, "ab" * 32, "CC0")
     assert directory == tmp_path / "data"
-    assert len(dataset.samples()) == 2
+    assert len(dataset.index().samples) == 2
 
 
 def test_fetch_without_an_address_says_what_is_expected(tmp_path):
@@ -151,6 +151,6 @@ def test_fetch_without_an_address_says_what_is_expected(tmp_path):
 
 def test_counts_that_differ_are_a_warning(tmp_path, write, warned):
     dataset = letters(write(tmp_path, ["a/1.png", "b/1.png", "b/2.png"]))
-    dataset.warn_of_counts(dataset.samples(), {"a": 1, "b": 5})
+    dataset.warn_of_counts(dataset.index().samples, {"a": 1, "b": 5})
     assert "b 2 of 5" in warned()
     assert "a 1" not in warned()

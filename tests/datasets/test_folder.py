@@ -17,7 +17,7 @@ def build(root: Path, **values: object) -> Folder:
 
 
 def by_id(dataset: Folder) -> dict:
-    return {sample.id: sample for sample in dataset.samples()}
+    return {sample.id: sample for sample in dataset.index().samples}
 
 
 # ------------------------------------------------------------------------------------------------------------ classes
@@ -28,9 +28,12 @@ def test_classes_are_the_folder_names_sorted(tmp_path, write):
     write(tmp_path, [".cache/1.png", "__MACOSX/benign/1.png"])
     (tmp_path / "Thumbs.db").touch()
     dataset = build(tmp_path)
-    samples = dataset.samples()
-    assert dataset.classes == ["benign", "normal"]
-    assert [(sample.id, sample.label) for sample in samples] == [
+    samples = dataset.index().samples
+    assert dataset.index().target.names == (
+        "benign",
+        "normal",
+    )
+    assert [(sample.id, sample.y) for sample in samples] == [
         ("benign/benign (1).png", 0),
         ("benign/benign (10).png", 0),
         ("benign/deep/er/2.png", 0),
@@ -38,17 +41,21 @@ def test_classes_are_the_folder_names_sorted(tmp_path, write):
     ]
     assert dataset.path(samples[0]) == tmp_path / "benign/benign (1).png"
     assert dataset.read(samples[0]).shape == (4, 3, 3)
-    assert (dataset.default_split, dataset.group_kind, dataset.augmentation) == ("random", None, "natural")
+    assert (dataset.index().default_split, dataset.index().group_kind, dataset.augmentation) == (
+        "random",
+        None,
+        "natural",
+    )
 
 
 def test_a_missing_folder_is_named(tmp_path):
     with pytest.raises(DataError, match=r"gone is no folder"):
-        build(tmp_path / "gone").samples()
+        build(tmp_path / "gone").index()
 
 
 def test_a_folder_without_class_folders_is_explained(tmp_path, write):
     with pytest.raises(DataError, match="holds no class folders"):
-        build(write(tmp_path, ["1.png", "2.png"])).samples()
+        build(write(tmp_path, ["1.png", "2.png"])).index()
 
 
 def test_empty_class_folders_are_named_all_at_once(tmp_path, write):
@@ -57,12 +64,12 @@ def test_empty_class_folders_are_named_all_at_once(tmp_path, write):
         (tmp_path / name).mkdir()
     (tmp_path / "b/readme.txt").touch()
     with pytest.raises(DataError, match="no images in b, c below"):
-        build(tmp_path).samples()
+        build(tmp_path).index()
 
 
 def test_classes_one_level_deeper_are_hinted_at(tmp_path, write, warned):
     dataset = build(write(tmp_path, ["set/a/1.png", "set/b/1.png"]))
-    assert len(dataset.samples()) == 2
+    assert len(dataset.index().samples) == 2
     assert f"use --data-dir {tmp_path / 'set'}" in warned()
 
 
@@ -77,22 +84,25 @@ def test_excluded_images_are_left_out(tmp_path, write):
 def test_parts_are_recognised_when_all_top_folders_are_parts(tmp_path, write):
     write(tmp_path, ["train/a/1.png", "train/b/1.png", "valid/a/2.png", "Test/b/3.png"])
     dataset = build(tmp_path)
-    found = {name: (sample.part, sample.label) for name, sample in by_id(dataset).items()}
+    found = {name: (sample.part, sample.y) for name, sample in by_id(dataset).items()}
     assert found == {
         "train/a/1.png": ("train", 0),
         "train/b/1.png": ("train", 1),
         "valid/a/2.png": ("val", 0),
         "Test/b/3.png": ("test", 1),
     }
-    assert dataset.classes == ["a", "b"]
-    assert dataset.default_split == "official"
+    assert dataset.index().target.names == (
+        "a",
+        "b",
+    )
+    assert dataset.index().default_split == "official"
 
 
 @pytest.mark.parametrize("names", [["train/a/1.png", "other/a/1.png"], ["train/1.png", "test/1.png"]])
 def test_otherwise_such_folders_are_classes(tmp_path, write, names):
     dataset = build(write(tmp_path, names))
-    assert {sample.part for sample in dataset.samples()} == {None}
-    assert dataset.classes == sorted(name.partition("/")[0] for name in names)
+    assert {sample.part for sample in dataset.index().samples} == {None}
+    assert dataset.index().target.names == tuple(sorted(name.partition("/")[0] for name in names))
 
 
 # --------------------------------------------------------------------------------------------------------- unlabelled
@@ -100,19 +110,22 @@ def test_otherwise_such_folders_are_classes(tmp_path, write, names):
 
 def test_unlabelled_images_have_no_label(tmp_path, write):
     dataset = build(write(tmp_path, ["a/1.png", "b/1.png", "more/1.png", "more/x/2.png"]), unlabelled="more")
-    assert {name: sample.label for name, sample in by_id(dataset).items()} == {
+    assert {name: sample.y for name, sample in by_id(dataset).items()} == {
         "a/1.png": 0,
         "b/1.png": 1,
         "more/1.png": None,
         "more/x/2.png": None,
     }
-    assert dataset.classes == ["a", "b"]
+    assert dataset.index().target.names == (
+        "a",
+        "b",
+    )
 
 
 def test_unlabelled_images_may_lie_beside_parts_and_in_them(tmp_path, write):
     write(tmp_path, ["train/a/1.png", "train/more/2.png", "test/a/3.png", "more/4.png"])
     found = by_id(build(tmp_path, unlabelled="more"))
-    assert {name: (sample.part, sample.label) for name, sample in found.items()} == {
+    assert {name: (sample.part, sample.y) for name, sample in found.items()} == {
         "train/a/1.png": ("train", 0),
         "train/more/2.png": ("train", None),
         "test/a/3.png": ("test", 0),
@@ -122,7 +135,7 @@ def test_unlabelled_images_may_lie_beside_parts_and_in_them(tmp_path, write):
 
 def test_an_unlabelled_folder_that_is_not_there_is_an_error(tmp_path, write):
     with pytest.raises(DataError, match=r"no folder 'unlabeled'.*Did you mean 'unlabelled'"):
-        build(write(tmp_path, ["a/1.png", "unlabelled/1.png"]), unlabelled="unlabeled").samples()
+        build(write(tmp_path, ["a/1.png", "unlabelled/1.png"]), unlabelled="unlabeled").index()
 
 
 # ------------------------------------------------------------------------------------------------------------- groups
@@ -133,14 +146,14 @@ CELLS = ["Parasitized/C100P61ThinF_IMG_1_cell_168.png", "Uninfected/C37BP2_thinF
 @pytest.mark.parametrize("pattern", [r"/(C\d+)", r"(cell|IMG).*(?P<group>\d)|/(?P<x>y)"])
 def test_groups_come_from_the_pattern(tmp_path, write, pattern):
     dataset = build(write(tmp_path, CELLS), group_pattern=pattern)
-    groups = [sample.group for sample in dataset.samples()]
+    groups = [sample.group for sample in dataset.index().samples]
     assert groups == (["C100", "C37"] if pattern.startswith("/") else ["8", "9"])
-    assert (dataset.default_split, dataset.group_kind) == ("grouped", "group")
+    assert (dataset.index().default_split, dataset.index().group_kind) == ("grouped", "group")
 
 
 def test_a_pattern_that_fits_nothing_shows_examples(tmp_path, write):
     with pytest.raises(DataError, match=r"gives no image a group. Paths read like Parasitized/C100P61"):
-        build(write(tmp_path, CELLS), group_pattern=r"patient_(\d+)").samples()
+        build(write(tmp_path, CELLS), group_pattern=r"patient_(\d+)").index()
 
 
 def test_images_that_the_pattern_does_not_fit_are_listed(tmp_path, write, warned):
@@ -167,7 +180,7 @@ def test_bad_options_are_refused_before_any_file_is_touched(tmp_path, values, me
 def test_an_empty_cell_says_that_an_image_has_no_group(tmp_path, write, warned):
     root = write(tmp_path / "set", ["a/1.png", "a/2.png", "b/1.png"])
     (root / "groups.csv").write_text("path,group\na/1.png,p1\na/2.png,\n")
-    assert [sample.group for sample in build(root, groups="groups.csv").samples()] == ["p1", None, None]
+    assert [sample.group for sample in build(root, groups="groups.csv").index().samples] == ["p1", None, None]
     assert "1 images no group: b/1.png" in warned()
 
 
@@ -179,19 +192,19 @@ def test_groups_come_from_a_table_beside_or_below(tmp_path, write, rows):
     table = (tmp_path if rows.startswith("set") else root) / "groups.csv"
     table.write_text(f"path,group\n{rows}\n")
     values = {"groups": str(table)} if rows.startswith("set") else {"groups": "groups.csv"}
-    assert [sample.group for sample in build(root, **values).samples()] == ["p1", "p2"]
+    assert [sample.group for sample in build(root, **values).index().samples] == ["p1", "p2"]
 
 
 def test_a_table_that_knows_no_image_or_is_missing_is_an_error(tmp_path, write):
     write(tmp_path, ["a/1.png", "b/1.png"])
     with pytest.raises(DataError, match=r"no table groups.csv"):
-        build(tmp_path, groups="groups.csv").samples()
+        build(tmp_path, groups="groups.csv").index()
     (tmp_path / "groups.csv").write_text("path,group\nc/1.png,p\n")
     with pytest.raises(DataError, match=r"groups.csv gives no image a group"):
-        build(tmp_path, groups="groups.csv").samples()
+        build(tmp_path, groups="groups.csv").index()
     (tmp_path / "groups.csv").write_text("path,patient\na/1.png,p\n")
     with pytest.raises(DataError, match="no column 'group'"):
-        build(tmp_path, groups="groups.csv").samples()
+        build(tmp_path, groups="groups.csv").index()
 
 
 # --------------------------------------------------------------------------------------------------------- real images
@@ -199,14 +212,18 @@ def test_a_table_that_knows_no_image_or_is_missing_is_an_error(tmp_path, write):
 
 def test_breast_ultrasound(real_data):
     dataset = build(real_data("busi") / "Dataset_BUSI_with_GT")
-    samples = dataset.samples()
-    assert dataset.classes == ["benign", "malignant", "normal"]
-    assert Counter(sample.label for sample in samples) == {0: 437, 1: 210, 2: 133}
+    samples = dataset.index().samples
+    assert dataset.index().target.names == (
+        "benign",
+        "malignant",
+        "normal",
+    )
+    assert Counter(sample.y for sample in samples) == {0: 437, 1: 210, 2: 133}
     assert samples[0].id == "benign/benign (1).png"
 
 
 def test_malaria_has_two_hundred_patients(real_data, warned):
-    samples = build(real_data("malaria") / "cell_images", group_pattern=r"/(C\d+)").samples()
+    samples = build(real_data("malaria") / "cell_images", group_pattern=r"/(C\d+)").index().samples
     assert len(samples) == 3998
     assert len({sample.group for sample in samples}) == 200
     assert not warned()
@@ -214,7 +231,7 @@ def test_malaria_has_two_hundred_patients(real_data, warned):
 
 def test_lung_tiles_take_their_groups_from_the_table(real_data, warned):
     folder = real_data("lc25000_lung")
-    samples = build(folder / "lung_image_sets", groups=str(folder / "groups.csv")).samples()
+    samples = build(folder / "lung_image_sets", groups=str(folder / "groups.csv")).index().samples
     assert len(samples) == 3698
     assert len({sample.group for sample in samples}) == 740
     assert not warned()

@@ -14,6 +14,7 @@ import pytest
 
 from medssl import options
 from medssl.catalog import load_catalog
+from medssl.contracts import Findings, Grades
 from medssl.errors import DataError, OptionError
 from medssl_datasets import medmnist
 from medssl_datasets._medmnist import LABELS, MODALITY
@@ -57,20 +58,28 @@ def test_augmentations_are_those_of_the_catalogue():
 
 def test_every_set_can_be_chosen():
     assert set(get_args(get_type_hints(MedMNIST.Config)["name"])) == set(LABELS)
-    for name in set(LABELS) - {"chestmnist"}:
-        assert build(Path(), name=name).classes == LABELS[name]
+
+
+def test_the_fourteen_findings_and_the_grades_are_targets_of_their_own(tmp_path):
+    arrays = make(tmp_path / "chestmnist.npz", columns=14)
+    listing = build(tmp_path, name="chestmnist").index()
+    assert listing.target == Findings(LABELS["chestmnist"])
+    values = [sample.y for sample in listing.samples if sample.part == "test"]
+    assert values == [tuple(row) for row in arrays["test_labels"].tolist()]
+    make(tmp_path / "retinamnist.npz")
+    assert build(tmp_path, name="retinamnist").index().target == Grades(LABELS["retinamnist"])
 
 
 @pytest.mark.parametrize(("size", "file"), [(28, "pneumoniamnist.npz"), (64, "pneumoniamnist_64.npz")])
 def test_images_labels_and_parts_are_those_of_the_file(tmp_path, size, file):
     arrays = make(tmp_path / file, side=size)
     dataset = build(tmp_path, size=size)
-    samples = dataset.samples()
+    samples = dataset.index().samples
     assert Counter(sample.part for sample in samples) == COUNTS
     assert samples[0].id == "train/000000"
     for sample in samples:
         number = int(sample.id.partition("/")[2])
-        assert sample.label == arrays[f"{sample.part}_labels"][number, 0]
+        assert sample.y == arrays[f"{sample.part}_labels"][number, 0]
         image = dataset.read(sample)
         assert image.shape == (size, size, 1)
         assert np.array_equal(image[..., 0], arrays[f"{sample.part}_images"][number])
@@ -79,13 +88,13 @@ def test_images_labels_and_parts_are_those_of_the_file(tmp_path, size, file):
 def test_colour_stays_colour(tmp_path):
     arrays = make(tmp_path / "pathmnist.npz", channels=3)
     dataset = build(tmp_path, name="pathmnist")
-    assert np.array_equal(dataset.read(dataset.samples()[1]), arrays["train_images"][1])
+    assert np.array_equal(dataset.read(dataset.index().samples[1]), arrays["train_images"][1])
 
 
 def test_reading_from_several_threads_gives_the_same(tmp_path):
     arrays = make(tmp_path / "pneumoniamnist.npz")
     dataset = build(tmp_path)
-    samples = dataset.samples() * 5
+    samples = dataset.index().samples * 5
     with ThreadPoolExecutor(8) as pool:
         images = list(pool.map(dataset.read, samples))
     expected = np.concatenate([arrays[f"{part}_images"] for part in COUNTS] * 5)
@@ -95,14 +104,12 @@ def test_reading_from_several_threads_gives_the_same(tmp_path):
 def test_one_finding_makes_two_classes(tmp_path):
     arrays = make(tmp_path / "chestmnist.npz", columns=14)
     dataset = build(tmp_path, name="chestmnist", finding="mass")
-    assert dataset.classes == ("no mass", "mass")
-    labels = [sample.label for sample in dataset.samples() if sample.part == "test"]
+    assert dataset.index().target.names == ("no mass", "mass")
+    labels = [sample.y for sample in dataset.index().samples if sample.part == "test"]
     assert labels == arrays["test_labels"][:, LABELS["chestmnist"].index("mass")].tolist()
 
 
-def test_many_findings_need_a_choice(tmp_path):
-    with pytest.raises(OptionError, match=r"needs one of its findings.*atelectasis"):
-        build(tmp_path, name="chestmnist")
+def test_a_finding_that_a_set_does_not_have_is_refused(tmp_path):
     with pytest.raises(OptionError, match="Did you mean 'effusion'"):
         build(tmp_path, name="chestmnist", finding="efusion")
     with pytest.raises(OptionError, match="does not go with octmnist"):
@@ -118,25 +125,25 @@ def test_an_unknown_set_or_size_is_refused(tmp_path):
 
 def test_a_missing_file_is_explained(tmp_path, facts):
     with pytest.raises(DataError, match=r"octmnist_64.npz is not there.*dataset.size=64.*e229e9440236b774d9f0dfef9d07"):
-        build(tmp_path, facts, name="octmnist", size=64).samples()
+        build(tmp_path, facts, name="octmnist", size=64).index()
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04 cut short", b"\x93NUMPY"])
 def test_a_damaged_file_is_named(tmp_path, content):
     (tmp_path / "pneumoniamnist.npz").write_bytes(content)
     with pytest.raises(DataError, match=r"pneumoniamnist.npz is not a file of MedMNIST, or is damaged"):
-        build(tmp_path).samples()
+        build(tmp_path).index()
 
 
 def test_an_archive_without_the_arrays_is_named(tmp_path):
     np.savez(tmp_path / "pneumoniamnist.npz", other=np.zeros(3))
     with pytest.raises(DataError, match="train_labels"):
-        build(tmp_path).samples()
+        build(tmp_path).index()
 
 
 def test_counts_that_differ_are_a_warning(tmp_path, facts, warned):
     make(tmp_path / "pneumoniamnist.npz")
-    build(tmp_path, facts).samples()
+    build(tmp_path, facts).index()
     assert "'train': 4708" in warned()
 
 
@@ -179,8 +186,8 @@ def test_fetch_asks_for_the_right_file_once(tmp_path, facts, monkeypatch):
 
 def test_the_real_file(real_data, facts, warned):
     dataset = build(real_data("medmnist"), facts)
-    samples = dataset.samples()
+    samples = dataset.index().samples
     assert Counter(sample.part for sample in samples) == {"train": 4708, "val": 524, "test": 624}
-    assert Counter(sample.label for sample in samples) == {0: 1583, 1: 4273}
+    assert Counter(sample.y for sample in samples) == {0: 1583, 1: 4273}
     assert dataset.read(samples[-1]).shape == (28, 28, 1)
     assert not warned()

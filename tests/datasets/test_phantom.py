@@ -23,17 +23,17 @@ def build(**values: object) -> Phantom:
 
 def test_the_default_set_is_small_grouped_and_balanced():
     dataset = build()
-    samples = dataset.samples()
+    samples = dataset.index().samples
     assert len(samples) == len({sample.id for sample in samples}) == 480
     assert [sample.id for sample in samples[:2]] == ["gland/000/000", "gland/000/001"]
-    assert Counter(sample.label for sample in samples) == dict.fromkeys(range(4), 120)
+    assert Counter(sample.y for sample in samples) == dict.fromkeys(range(4), 120)
     assert Counter(Counter(sample.group for sample in samples).values()) == {12: 40}
-    assert (dataset.default_split, dataset.group_kind) == ("grouped", "patient")
+    assert (dataset.index().default_split, dataset.index().group_kind) == ("grouped", "patient")
 
 
 def test_options_set_counts_and_size():
     dataset = build(patients_per_class=2, images_per_patient=3, size=40)
-    samples = dataset.samples()
+    samples = dataset.index().samples
     assert len(samples) == 24
     assert all(dataset.read(sample).shape == (40, 40, 3) for sample in samples[::6])
     assert dataset.read(samples[0]).dtype == np.uint8
@@ -41,17 +41,17 @@ def test_options_set_counts_and_size():
 
 def test_an_image_depends_on_seed_and_id_only():
     one, two = build(), build(patients_per_class=1, images_per_patient=2)
-    sample = two.samples()[1]
+    sample = two.index().samples[1]
     image = one.read(sample)
     assert np.array_equal(image, two.read(sample))
     assert np.array_equal(image, one.read(Sample(id=sample.id))), "the label is not looked at"
     assert not np.array_equal(image, build(seed=1).read(sample))
-    assert not np.array_equal(image, one.read(two.samples()[0]))
+    assert not np.array_equal(image, one.read(two.index().samples[0]))
 
 
 def test_no_two_images_are_equal():
     dataset = build(size=16)
-    assert len({dataset.read(sample).tobytes() for sample in dataset.samples()}) == 480
+    assert len({dataset.read(sample).tobytes() for sample in dataset.index().samples}) == 480
 
 
 def test_the_fingerprint_follows_the_options():
@@ -74,7 +74,7 @@ def test_bad_options_are_refused(values):
 
 def test_images_of_one_patient_share_their_colour():
     dataset = build(images_per_patient=4)
-    mean = np.array([dataset.read(sample).mean((0, 1)) for sample in dataset.samples()])  # (160, 3)
+    mean = np.array([dataset.read(sample).mean((0, 1)) for sample in dataset.index().samples])  # (160, 3)
     patients = mean.reshape(40, 4, 3)
     within, between = patients.std(1).mean(), patients.mean(1).std(0).mean()
     assert between > 2 * within
@@ -82,8 +82,8 @@ def test_images_of_one_patient_share_their_colour():
 
 def test_colour_does_not_tell_the_class_of_a_new_patient():
     dataset = build(patients_per_class=150, images_per_patient=1, size=32)
-    samples = dataset.samples()
-    labels = np.array([sample.label for sample in samples])
+    samples = dataset.index().samples
+    labels = np.array([sample.y for sample in samples])
     bins = np.stack([dataset.read(sample) // 32 @ np.array([64, 8, 1]) for sample in samples])
     histograms = np.sqrt([np.bincount(image.ravel(), minlength=512) for image in bins])
     right = []

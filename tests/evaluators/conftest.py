@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from medssl.contracts import Evaluator, Features
+from medssl.contracts import Classes, Evaluator, Features
 
 Blobs = Callable[..., Features]
 
@@ -23,7 +23,7 @@ def blobs() -> Blobs:
         label = torch.arange(n) % (present or classes)
         x = torch.randn(n, features, generator=generator)
         x[torch.arange(n), label] += distance
-        return Features(x=x, label=label, num_classes=classes)
+        return Features(x=x, y=label, target=Classes(tuple(map(str, range(classes)))))
 
     return make
 
@@ -37,15 +37,15 @@ def shared_contract(blobs: Blobs) -> Callable[[Evaluator, Evaluator], None]:
         before = torch.get_rng_state()
         first, second = one.fit(train, val), same.fit(train, val)
         for predictor, equal in zip([first, *first.also.values()], [second, *second.also.values()], strict=True):
-            proba = predictor.predict_proba(test.x)
+            proba = predictor.predict(test.x)
             assert proba.shape == (40, 3)
             assert proba.dtype == torch.float32
             torch.testing.assert_close(proba.sum(dim=1), torch.ones(40))
-            assert torch.equal(proba, equal.predict_proba(test.x)), "equal seeds, unequal results"
-            alone = torch.cat([predictor.predict_proba(row[None]) for row in test.x])
+            assert torch.equal(proba, equal.predict(test.x)), "equal seeds, unequal results"
+            alone = torch.cat([predictor.predict(row[None]) for row in test.x])
             torch.testing.assert_close(alone, proba, msg="a prediction depends on the other test samples")
         assert torch.equal(torch.get_rng_state(), before), "torch's global generator was used"
-        right = (first.predict_proba(test.x).argmax(dim=1) == test.label).float().mean()
+        right = (first.predict(test.x).argmax(dim=1) == test.y).float().mean()
         assert right > 0.85
         assert first.selected["val_accuracy"] > 0.85
 

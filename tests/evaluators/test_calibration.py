@@ -67,10 +67,10 @@ def test_probe_as_it_was_stands_beside_and_predicts_the_same_classes(blobs):
     train, val, test = blobs(60, 0, distance=2), blobs(40, 1, distance=2), blobs(200, 2, distance=2)
     scaled = fit(train, val)
     plain = scaled.also["uncalibrated"]
-    assert torch.equal(plain.predict_proba(test.x), Linear(Linear.Config(), 0).fit(train, val).predict_proba(test.x))
-    assert torch.equal(scaled.predict_proba(test.x).argmax(1), plain.predict_proba(test.x).argmax(1))
-    expected = (plain.predict_proba(test.x).log() / scaled.selected["temperature"]).softmax(dim=1)
-    torch.testing.assert_close(scaled.predict_proba(test.x), expected)
+    assert torch.equal(plain.predict(test.x), Linear(Linear.Config(), 0).fit(train, val).predict(test.x))
+    assert torch.equal(scaled.predict(test.x).argmax(1), plain.predict(test.x).argmax(1))
+    expected = (plain.predict(test.x).log() / scaled.selected["temperature"]).softmax(dim=1)
+    torch.testing.assert_close(scaled.predict(test.x), expected)
 
 
 def test_confidence_of_an_overfitted_probe_is_put_right(blobs):
@@ -78,8 +78,8 @@ def test_confidence_of_an_overfitted_probe_is_put_right(blobs):
     scaled = fit(*parts[:2], c_values=(10.0,))
     gaps = []
     for predictor in (scaled.also["uncalibrated"], scaled):
-        proba = predictor.predict_proba(parts[2].x)
-        gaps.append(abs(float((proba.argmax(1) == parts[2].label).float().mean() - proba.amax(1).mean())))
+        proba = predictor.predict(parts[2].x)
+        gaps.append(abs(float((proba.argmax(1) == parts[2].y).float().mean() - proba.amax(1).mean())))
     assert scaled.selected["temperature"] > 1.5
     assert gaps[1] < 0.25 * gaps[0]
 
@@ -92,7 +92,7 @@ def test_temperature_at_its_limit_is_said(blobs):
 
 def test_class_without_a_training_sample_has_probability_zero(blobs):
     scaled = fit(blobs(60, 0, present=2), blobs(30, 1))
-    assert (scaled.predict_proba(blobs(9, 2).x)[:, 2] == 0).all()
+    assert (scaled.predict(blobs(9, 2).x)[:, 2] == 0).all()
 
 
 def test_validation_part_is_needed_even_for_one_strength(blobs):
@@ -102,5 +102,5 @@ def test_validation_part_is_needed_even_for_one_strength(blobs):
 
 def test_single_class_is_predicted_and_said(blobs):
     predictor = fit(blobs(10, 0, present=1), blobs(9, 1))
-    assert (predictor.predict_proba(blobs(5, 2).x) == torch.tensor([1.0, 0.0, 0.0])).all()
+    assert (predictor.predict(blobs(5, 2).x) == torch.tensor([1.0, 0.0, 0.0])).all()
     assert "one class only" in predictor.notes[0]

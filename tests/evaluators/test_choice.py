@@ -8,7 +8,7 @@ import pytest
 import torch
 from sklearn import metrics as sk
 
-from medssl.contracts import Features
+from medssl.contracts import Classes, Features
 from medssl.errors import DataError
 from medssl_evaluators._choice import Rule, choose, steps
 from medssl_evaluators._scores import Score, score, smooth
@@ -18,7 +18,7 @@ TWO = torch.tensor([0, 1])
 
 
 def part(n: int) -> Features:
-    return Features(x=torch.zeros(n, 1), label=torch.arange(n) % 2, num_classes=2)
+    return Features(x=torch.zeros(n, 1), y=torch.arange(n) % 2, target=Classes(("a", "b")))
 
 
 def by_log_loss(losses: dict[float, float]):

@@ -36,12 +36,12 @@ def plain(part):
 
 
 def accuracy(predictor, part):
-    return (predictor.predict_proba(plain(part)).argmax(dim=1) == part.label).float().mean().item()
+    return (predictor.predict(plain(part)).argmax(dim=1) == part.y).float().mean().item()
 
 
 def turned(part):
     """The same part under other labels."""
-    return replace(part, label=(part.label + 1) % toy.CLASSES)
+    return replace(part, y=(part.y + 1) % toy.CLASSES)
 
 
 def test_classifies_new_images_and_says_what_was_chosen():
@@ -50,8 +50,8 @@ def test_classifies_new_images_and_says_what_was_chosen():
     assert accuracy(predictor, test) > 0.9
     assert predictor.selected["learning_rate"] == 0.003
     assert 1 <= predictor.selected["epoch"] <= 20
-    proba = predictor.predict_proba(plain(val))
-    assert predictor.selected["val_accuracy"] == (proba.argmax(dim=1) == val.label).double().mean().item()
+    proba = predictor.predict(plain(val))
+    assert predictor.selected["val_accuracy"] == (proba.argmax(dim=1) == val.y).double().mean().item()
 
 
 def test_the_encoder_that_it_is_given_stays_as_it_was():
@@ -129,8 +129,8 @@ def test_best_epoch_is_the_best_of_all_and_last_is_the_last():
 
     def after_epoch(epoch, network):
         proba = network.predict_part(val)
-        reached.append((proba.argmax(dim=1) == val.label).double().mean().item())  # the classes are equally frequent
-        losses.append(log_loss(val.label, proba.numpy(), labels=range(toy.CLASSES)))
+        reached.append((proba.argmax(dim=1) == val.y).double().mean().item())  # the classes are equally frequent
+        losses.append(log_loss(val.y, proba.numpy(), labels=range(toy.CLASSES)))
 
     plan = replace(PLAN, encoder_rate=0.003, head_rate=0.03, epochs=6, batch_size=16, warmup_epochs=1.0)
     train_network(train, plan, after_epoch)
@@ -148,7 +148,7 @@ def test_equal_seeds_give_equal_networks_other_seeds_do_not_and_no_global_number
     train, val = toy.image_part(32, 0), toy.image_part(15, 1)
     train = replace(train, encoder=nn.Sequential(train.encoder, nn.Dropout(0.5)))
     before = torch.get_rng_state()
-    first, again, other = (fit(train, val, seed, epochs=2).predict_proba(plain(val)) for seed in (3, 3, 4))
+    first, again, other = (fit(train, val, seed, epochs=2).predict(plain(val)) for seed in (3, 3, 4))
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
     assert torch.equal(torch.get_rng_state(), before)
@@ -174,17 +174,17 @@ def test_encoder_runs_in_the_precision_of_the_run_and_the_head_in_float32():
     lowered = replace(part, encoder=Spy(part.encoder), autocast=autocast)
     predictor = fit(lowered, toy.image_part(9, 1), epochs=1)
     assert set(seen) == {torch.bfloat16}
-    assert predictor.predict_proba(plain(part)).dtype == torch.float32
+    assert predictor.predict(plain(part)).dtype == torch.float32
 
 
 def test_single_class_is_predicted_and_said():
     predictor = fit(toy.image_part(8, 0, 1), toy.image_part(9, 1))
-    assert (predictor.predict_proba(plain(toy.image_part(5, 2))) == torch.tensor([1.0, 0.0, 0.0])).all()
+    assert (predictor.predict(plain(toy.image_part(5, 2))) == torch.tensor([1.0, 0.0, 0.0])).all()
     assert "one class only" in predictor.notes[0]
 
 
 def test_two_images_are_enough():
-    proba = fit(toy.image_part(2, 0), toy.image_part(3, 1)).predict_proba(plain(toy.image_part(4, 2)))
+    proba = fit(toy.image_part(2, 0), toy.image_part(3, 1)).predict(plain(toy.image_part(4, 2)))
     torch.testing.assert_close(proba.sum(dim=1), torch.ones(4))
 
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from sklearn.neighbors import KNeighborsClassifier
 
-from medssl.contracts import Evaluator, Features
+from medssl.contracts import Classes, Evaluator, Features
 from medssl.errors import DataError, OptionError
 from medssl_evaluators import knn
 from medssl_evaluators.knn import KNN
@@ -23,7 +23,7 @@ def fit(train: Features, val: Features, **options: object) -> object:
 
 def loop(train: Features, query: torch.Tensor, k: int, distance: str, weights: str, temperature: float) -> np.ndarray:
     """Neighbour by neighbour, in float64."""
-    bank, proba = train.x.double().numpy(), np.zeros((len(query), train.num_classes))
+    bank, proba = train.x.double().numpy(), np.zeros((len(query), train.target.outputs))
     for i, q in enumerate(query.double().numpy()):
         if distance == "cosine":
             similarity = [float(q @ b / (np.linalg.norm(q) * np.linalg.norm(b))) for b in bank]
@@ -32,7 +32,7 @@ def loop(train: Features, query: torch.Tensor, k: int, distance: str, weights: s
         nearest = sorted(range(len(bank)), key=lambda j: -similarity[j])[:k]
         for j in nearest:
             weight = np.exp((similarity[j] - similarity[nearest[0]]) / temperature)
-            proba[i, int(train.label[j])] += weight if weights == "softmax" else 1
+            proba[i, int(train.y[j])] += weight if weights == "softmax" else 1
     return proba / proba.sum(axis=1, keepdims=True)
 
 
@@ -43,7 +43,7 @@ def test_probabilities_equal_the_loop(blobs: Blobs, k: int, distance: str, weigh
     train, test = blobs(60, 0), blobs(20, 1)
     predictor = fit(train, blobs(9, 2), ks=(k,), distance=distance, weights=weights, temperature=temperature)
     expected = loop(train, test.x, k, distance, weights, temperature)
-    np.testing.assert_allclose(predictor.predict_proba(test.x), expected, atol=2e-5)
+    np.testing.assert_allclose(predictor.predict(test.x), expected, atol=2e-5)
 
 
 @pytest.mark.parametrize("offset", [0.0, 30.0], ids=["centred", "far from the origin"])
@@ -54,8 +54,8 @@ def test_euclidean_uniform_equals_scikit_learn(blobs: Blobs, offset: float) -> N
     ks = (1, 5, 20, 200)
     predictor = fit(train, val, distance="euclidean", weights="uniform", ks=ks, report=ks)
     for k in ks:
-        oracle = KNeighborsClassifier(k).fit(train.x, train.label)
-        proba = predictor.also[f"k{k}"].predict_proba(test.x)
+        oracle = KNeighborsClassifier(k).fit(train.x, train.y)
+        proba = predictor.also[f"k{k}"].predict(test.x)
         np.testing.assert_allclose(proba, oracle.predict_proba(test.x), atol=1e-6)
         np.testing.assert_array_equal(proba.argmax(dim=1), oracle.predict(test.x))
 
@@ -72,16 +72,16 @@ def test_euclidean_weights_on_unit_vectors_are_the_cosine_ones(blobs: Blobs) -> 
     train, val, test = (blobs(n, seed) for seed, n in enumerate((60, 30, 20)))
     for part in (train, val, test):
         part.x.div_(part.x.norm(dim=1, keepdim=True))
-    probas = [fit(train, val, distance=d, ks=(20,)).predict_proba(test.x) for d in ("cosine", "euclidean")]
+    probas = [fit(train, val, distance=d, ks=(20,)).predict(test.x) for d in ("cosine", "euclidean")]
     torch.testing.assert_close(*probas, atol=1e-5, rtol=0)
 
 
 def test_queries_in_chunks_give_the_same(blobs: Blobs, monkeypatch: pytest.MonkeyPatch) -> None:
     predictor = fit(blobs(60, 0), blobs(30, 1))
     x = blobs(50, 2).x
-    whole = predictor.predict_proba(x)
+    whole = predictor.predict(x)
     monkeypatch.setattr(knn, "_CHUNK", 60 * 7)
-    torch.testing.assert_close(predictor.predict_proba(x), whole)
+    torch.testing.assert_close(predictor.predict(x), whole)
 
 
 def test_shares_the_contract_of_all_evaluators(shared_contract: Callable[[Evaluator, Evaluator], None]) -> None:
@@ -90,7 +90,7 @@ def test_shares_the_contract_of_all_evaluators(shared_contract: Callable[[Evalua
 
 
 def line(x: list[float], label: list[int]) -> Features:
-    return Features(x=torch.tensor(x)[:, None], label=torch.tensor(label), num_classes=2)
+    return Features(x=torch.tensor(x)[:, None], y=torch.tensor(label), target=Classes(("a", "b")))
 
 
 def test_k_is_chosen_on_validation() -> None:
@@ -130,7 +130,7 @@ def test_predictions_are_the_plain_vote(blobs: Blobs) -> None:
     train, test = blobs(60, 0), blobs(20, 1)
     predictor = fit(train, blobs(30, 2, distance=0.0), report=())  # noise: many neighbours
     expected = loop(train, test.x, predictor.selected["k"], "cosine", "softmax", 0.07)
-    np.testing.assert_allclose(predictor.predict_proba(test.x), expected, atol=2e-5)
+    np.testing.assert_allclose(predictor.predict(test.x), expected, atol=2e-5)
 
 
 def test_the_default_list_is_extended_to_the_training_part_and_no_further(blobs: Blobs) -> None:
@@ -165,21 +165,21 @@ def test_no_fitting_k_is_an_error_that_says_what_would_fit(blobs: Blobs) -> None
 
 def test_class_without_a_training_sample_has_probability_zero(blobs: Blobs) -> None:
     predictor = fit(blobs(40, 0, present=2), blobs(30, 1))
-    proba = predictor.predict_proba(blobs(20, 2).x)
+    proba = predictor.predict(blobs(20, 2).x)
     assert proba.shape == (20, 3)
     assert (proba[:, 2] == 0).all()
 
 
 def test_single_class_is_predicted_and_said(blobs: Blobs) -> None:
     predictor = fit(blobs(10, 0, present=1), blobs(9, 1), report=())
-    assert (predictor.predict_proba(blobs(5, 2).x) == torch.tensor([1.0, 0.0, 0.0])).all()
+    assert (predictor.predict(blobs(5, 2).x) == torch.tensor([1.0, 0.0, 0.0])).all()
     assert any("one class only (number 0)" in note for note in predictor.notes)
 
 
 def test_an_all_zero_feature_is_no_division_by_zero(blobs: Blobs) -> None:
     train = blobs(30, 0)
     train.x[3] = 0
-    proba = fit(train, blobs(9, 1)).predict_proba(torch.zeros(2, 16))
+    proba = fit(train, blobs(9, 1)).predict(torch.zeros(2, 16))
     torch.testing.assert_close(proba.sum(dim=1), torch.ones(2))
 
 

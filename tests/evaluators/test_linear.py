@@ -11,7 +11,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 from sklearn.preprocessing import StandardScaler
 
-from medssl.contracts import Evaluator, Features
+from medssl.contracts import Classes, Evaluator, Features
 from medssl.errors import DataError
 from medssl_evaluators._logistic import fit_logistic
 from medssl_evaluators.linear import Linear
@@ -26,7 +26,7 @@ def fit(train: Features, val: Features, **options: object) -> object:
 def oracle(train: Features, x: torch.Tensor, c: float) -> np.ndarray:
     """scikit-learn in float64, on its own standardised features; a column for each class in training."""
     scaler = StandardScaler().fit(train.x.double())
-    model = LogisticRegression(C=c, tol=1e-8, max_iter=20_000).fit(scaler.transform(train.x.double()), train.label)
+    model = LogisticRegression(C=c, tol=1e-8, max_iter=20_000).fit(scaler.transform(train.x.double()), train.y)
     return model.predict_proba(scaler.transform(x.double()))
 
 
@@ -34,14 +34,14 @@ def mixed(part: Features, seed: int = 9) -> Features:
     """The same samples through one random map, so that features correlate and their scales differ a hundredfold."""
     f = part.x.shape[1]
     turn = torch.randn(f, f, generator=torch.Generator().manual_seed(seed)) * torch.logspace(0, -2, f)
-    return Features(x=part.x @ turn.T + 5, label=part.label, num_classes=part.num_classes)
+    return Features(x=part.x @ turn.T + 5, y=part.y, target=part.target)
 
 
 @pytest.mark.parametrize("c", [1e-4, 1e-2, 1.0])
 @pytest.mark.parametrize(("n", "classes", "features"), [(200, 2, 30), (200, 5, 30), (40, 3, 100)])
 def test_probabilities_equal_scikit_learn(blobs: Blobs, n: int, classes: int, features: int, c: float) -> None:
     train, val, test = (mixed(blobs(m, s, classes=classes, features=features)) for s, m in enumerate((n, 20, 100)))
-    proba = fit(train, val, c_values=(c,)).predict_proba(test.x)
+    proba = fit(train, val, c_values=(c,)).predict(test.x)
     np.testing.assert_allclose(proba, oracle(train, test.x, c), atol=3e-3)
 
 
@@ -49,8 +49,8 @@ def test_strengths_solved_together_equal_each_solved_alone(blobs: Blobs) -> None
     train = mixed(blobs(150, 0))
     x = train.x - train.x.mean(dim=0)
     penalties = torch.logspace(-5, 1, 12)
-    together = fit_logistic(x, train.label, 3, penalties)
-    alone = [fit_logistic(x, train.label, 3, penalty[None]) for penalty in penalties]
+    together = fit_logistic(x, train.y, 3, penalties)
+    alone = [fit_logistic(x, train.y, 3, penalty[None]) for penalty in penalties]
 
     def proba(weight: torch.Tensor, intercept: torch.Tensor) -> torch.Tensor:
         return (torch.einsum("nf,skf->snk", x, weight) + intercept[:, None]).softmax(dim=2)
@@ -61,9 +61,9 @@ def test_strengths_solved_together_equal_each_solved_alone(blobs: Blobs) -> None
 def test_gradient_vanishes_at_the_solution(blobs: Blobs) -> None:
     part = blobs(100, 0)
     x = part.x - part.x.mean(dim=0)
-    weight, intercept = fit_logistic(x, part.label, 3, torch.tensor([0.01]))
+    weight, intercept = fit_logistic(x, part.y, 3, torch.tensor([0.01]))
     weight, intercept = weight[0].double().requires_grad_(), intercept[0].double().requires_grad_()
-    loss = torch.nn.functional.cross_entropy(x.double() @ weight.T + intercept, part.label)
+    loss = torch.nn.functional.cross_entropy(x.double() @ weight.T + intercept, part.y)
     (loss + 0.01 / 2 * weight.square().sum()).backward()
     assert weight.grad.abs().max() < 1e-4
     assert intercept.grad.abs().max() < 1e-4
@@ -75,15 +75,15 @@ def test_shares_the_contract_of_all_evaluators(shared_contract: Callable[[Evalua
 
 def test_seed_does_not_matter(blobs: Blobs) -> None:
     train, val = blobs(60, 0), blobs(30, 1)
-    probas = [Linear(Linear.Config(), seed).fit(train, val).predict_proba(val.x) for seed in (0, 1)]
+    probas = [Linear(Linear.Config(), seed).fit(train, val).predict(val.x) for seed in (0, 1)]
     assert torch.equal(*probas)
 
 
 def test_strength_is_chosen_on_validation(blobs: Blobs) -> None:
     train, val = blobs(60, 0, classes=2), blobs(30, 1, classes=2)
-    turned = Features(x=val.x, label=1 - val.label, num_classes=2)
+    turned = Features(x=val.x, y=1 - val.y, target=val.target)
     options = {"c_values": (1e-9, 1.0)}
-    train.label[:7] = 1  # so that without any weight the prediction is class 1
+    train.y[:7] = 1  # so that without any weight the prediction is class 1
     assert fit(train, val, **options).selected["c"] == 1.0
     assert fit(train, turned, **options).selected["c"] == 1e-9  # half right beats all wrong
 
@@ -91,7 +91,7 @@ def test_strength_is_chosen_on_validation(blobs: Blobs) -> None:
 def test_strength_is_chosen_by_the_lowest_log_loss_of_scikit_learn(blobs: Blobs) -> None:
     train, val = blobs(120, 0, distance=0.7), blobs(90, 1, distance=0.7)
     cs = (1e-3, 1e-2, 0.1, 1.0)
-    losses = {c: log_loss(val.label, oracle(train, val.x, c)) for c in cs}
+    losses = {c: log_loss(val.y, oracle(train, val.x, c)) for c in cs}
     predictor = fit(train, val, c_values=cs)
     assert predictor.selected["c"] == min(losses, key=losses.__getitem__)
     assert predictor.selected["val_log_loss"] == pytest.approx(losses[predictor.selected["c"]], abs=1e-3)
@@ -125,7 +125,7 @@ def test_the_default_grid_is_extended_in_half_decades(blobs: Blobs) -> None:
 
 def test_the_default_grid_is_extended_downwards_where_weights_only_harm(blobs: Blobs) -> None:
     train, val, test = (blobs(60, seed) for seed in range(3))
-    turned = Features(x=val.x, label=(val.label + 1) % 3, num_classes=3)
+    turned = Features(x=val.x, y=(val.y + 1) % 3, target=val.target)
     predictor = fit(train, turned)
     assert predictor.selected["tried"][:7] == [1e-8, 3e-8, 1e-7, 3e-7, 1e-6, 3e-6, 1e-5]
     assert predictor.selected["c"] == 1e-8
@@ -133,41 +133,44 @@ def test_the_default_grid_is_extended_downwards_where_weights_only_harm(blobs: B
         "The best C lay at the edge of c_values, so the list was extended by 1e-08, 3e-08, 1e-07, 3e-07, 1e-06, 3e-06.",
         "The chosen C is the smallest that was tried; the best one may lie beyond.",
     )
-    torch.testing.assert_close(predictor.predict_proba(test.x), torch.full((60, 3), 1 / 3), atol=1e-3, rtol=0)
+    torch.testing.assert_close(predictor.predict(test.x), torch.full((60, 3), 1 / 3), atol=1e-3, rtol=0)
 
 
 def test_scale_and_offset_of_features_do_not_matter(blobs: Blobs) -> None:
     train, val, test = (blobs(n, seed) for seed, n in enumerate((60, 30, 20)))
     scale = torch.logspace(-3, 3, 16)
-    moved = [Features(x=part.x * scale + scale, label=part.label, num_classes=3) for part in (train, val, test)]
-    expected = fit(train, val).predict_proba(test.x)
-    torch.testing.assert_close(fit(*moved[:2]).predict_proba(moved[2].x), expected, atol=2e-3, rtol=0)
+    moved = [Features(x=part.x * scale + scale, y=part.y, target=part.target) for part in (train, val, test)]
+    expected = fit(train, val).predict(test.x)
+    torch.testing.assert_close(fit(*moved[:2]).predict(moved[2].x), expected, atol=2e-3, rtol=0)
 
 
 def test_constant_features_do_no_harm(blobs: Blobs) -> None:
     parts = [blobs(n, seed) for seed, n in enumerate((60, 30, 20))]
-    wide = [Features(x=torch.cat([p.x, torch.full((len(p), 4), 7.0)], 1), label=p.label, num_classes=3) for p in parts]
-    expected = fit(*parts[:2], c_values=(0.1,)).predict_proba(parts[2].x)
-    found = fit(*wide[:2], c_values=(0.1,)).predict_proba(wide[2].x)
+    wide = [
+        Features(x=torch.cat([p.x, torch.full((len(p), 4), 7.0)], 1), y=p.y, target=Classes(("a", "b", "c")))
+        for p in parts
+    ]
+    expected = fit(*parts[:2], c_values=(0.1,)).predict(parts[2].x)
+    found = fit(*wide[:2], c_values=(0.1,)).predict(wide[2].x)
     torch.testing.assert_close(found, expected, atol=1e-3, rtol=0)
 
 
 def test_class_without_a_training_sample_has_probability_zero(blobs: Blobs) -> None:
     train, test = blobs(60, 0, classes=4, present=3), blobs(20, 2, classes=4)
-    train.label[train.label == 1] = 3  # classes 0, 2 and 3
-    proba = fit(train, blobs(30, 1, classes=4), c_values=(0.1,)).predict_proba(test.x)
+    train.y[train.y == 1] = 3  # classes 0, 2 and 3
+    proba = fit(train, blobs(30, 1, classes=4), c_values=(0.1,)).predict(test.x)
     assert (proba[:, 1] == 0).all()
     np.testing.assert_allclose(proba[:, [0, 2, 3]], oracle(train, test.x, 0.1), atol=3e-3)
 
 
 def test_single_class_is_predicted_and_said(blobs: Blobs) -> None:
     predictor = fit(blobs(10, 0, present=1), blobs(9, 1))
-    assert (predictor.predict_proba(blobs(5, 2).x) == torch.tensor([1.0, 0.0, 0.0])).all()
+    assert (predictor.predict(blobs(5, 2).x) == torch.tensor([1.0, 0.0, 0.0])).all()
     assert "one class only (number 0)" in predictor.notes[0]
 
 
 def test_two_samples_are_enough(blobs: Blobs) -> None:
-    proba = fit(blobs(2, 0), blobs(9, 1)).predict_proba(blobs(5, 2).x)
+    proba = fit(blobs(2, 0), blobs(9, 1)).predict(blobs(5, 2).x)
     torch.testing.assert_close(proba.sum(dim=1), torch.ones(5))
 
 

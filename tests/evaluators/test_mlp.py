@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Generator, Tensor, nn
 
-from medssl.contracts import Evaluator, Features
+from medssl.contracts import Classes, Evaluator, Features
 from medssl.errors import DataError
 from medssl_evaluators._stacked import StackedHeads, train_heads
 from medssl_evaluators.mlp import MLP
@@ -53,11 +53,11 @@ def test_stacked_heads_equal_separate_training(blobs: Blobs, dtype: torch.dtype,
     x = train.x.to(dtype)
     seeds, rates = [3, 4, 3], [0.005, 0.005, 0.1]
     heads = train_heads(
-        x, train.label, CLASSES, hidden=HIDDEN, seeds=seeds, learning_rates=rates, batch_size=16, epochs=epochs
+        x, train.y, CLASSES, hidden=HIDDEN, seeds=seeds, learning_rates=rates, batch_size=16, epochs=epochs
     )
     proba = heads.predict_proba(test.x.to(dtype))
     for s, (seed, rate) in enumerate(zip(seeds, rates, strict=True)):
-        probe = separate(x, train.label, seed, rate, 16, epochs)
+        probe = separate(x, train.y, seed, rate, 16, epochs)
         torch.testing.assert_close(heads.running_mean[s, 0], probe[1].running_mean, atol=tolerance, rtol=tolerance)
         torch.testing.assert_close(heads.running_var[s, 0], probe[1].running_var, atol=tolerance, rtol=tolerance)
         expected = probe(test.x.to(dtype)).softmax(dim=1)
@@ -68,7 +68,7 @@ def test_held_epochs_do_not_count_for_the_schedule(blobs: Blobs) -> None:
     train, x = blobs(50, 0), blobs(50, 0).x.double()
     options = {"hidden": HIDDEN, "seeds": [3], "learning_rates": [0.1], "batch_size": 16}
     probas = [
-        train_heads(x, train.label, CLASSES, epochs=epochs, hold=hold, **options).predict_proba(x)
+        train_heads(x, train.y, CLASSES, epochs=epochs, hold=hold, **options).predict_proba(x)
         for epochs, hold in ((26, 25), (26, 26), (26, 0), (51, 25), (51, 26))
     ]
     held = [torch.equal(probas[0], probas[1]), torch.equal(probas[0], probas[2]), torch.equal(probas[3], probas[4])]
@@ -77,7 +77,7 @@ def test_held_epochs_do_not_count_for_the_schedule(blobs: Blobs) -> None:
 
 def test_gradients_equal_autograd(blobs: Blobs) -> None:
     part = blobs(16, 0)
-    x, target = part.x.double(), nn.functional.one_hot(part.label, CLASSES).double()
+    x, target = part.x.double(), nn.functional.one_hot(part.y, CLASSES).double()
     heads = StackedHeads(16, HIDDEN, CLASSES, [Generator().manual_seed(s) for s in range(2)], x)
     heads.scale.mul_(1.5)
     heads.shift.add_(0.2)
@@ -87,7 +87,7 @@ def test_gradients_equal_autograd(blobs: Blobs) -> None:
     for s in range(2):
         normal = nn.functional.batch_norm(x @ first[s], None, None, scale[s, 0], shift[s, 0], training=True)
         logits = nn.functional.leaky_relu(normal) @ second[s].T + bias[s, 0]
-        loss = loss + nn.functional.cross_entropy(logits, part.label)
+        loss = loss + nn.functional.cross_entropy(logits, part.y)
     loss.backward()
     heads.accumulate(x.expand(2, -1, -1), target.expand(2, -1, -1))
     for found, leaf in zip(heads.gradients, leaves, strict=True):
@@ -109,7 +109,7 @@ def test_shares_the_contract_of_all_evaluators(shared_contract: Callable[[Evalua
 
 def test_another_seed_gives_another_probe(blobs: Blobs) -> None:
     train, val = blobs(60, 0), blobs(30, 1)
-    assert not torch.equal(*(fit(train, val, seed).predict_proba(val.x) for seed in (0, 1)))
+    assert not torch.equal(*(fit(train, val, seed).predict(val.x) for seed in (0, 1)))
 
 
 def test_separates_what_no_linear_probe_can() -> None:
@@ -117,16 +117,16 @@ def test_separates_what_no_linear_probe_can() -> None:
 
     def exclusive_or(n: int) -> Features:
         x = torch.randn(n, 2, generator=generator)
-        return Features(x=x, label=(x[:, 0] * x[:, 1] > 0).long(), num_classes=2)
+        return Features(x=x, y=(x[:, 0] * x[:, 1] > 0).long(), target=Classes(("a", "b")))
 
     train, val, test = exclusive_or(300), exclusive_or(60), exclusive_or(200)
     predictor = fit(train, val, epochs=30)
-    assert (predictor.predict_proba(test.x).argmax(dim=1) == test.label).float().mean() > 0.9
+    assert (predictor.predict(test.x).argmax(dim=1) == test.y).float().mean() > 0.9
 
 
 def test_learning_rate_is_chosen_on_validation(blobs: Blobs) -> None:
     train, val = blobs(60, 0, classes=2), blobs(30, 1, classes=2)
-    turned = Features(x=val.x, label=1 - val.label, num_classes=2)
+    turned = Features(x=val.x, y=1 - val.y, target=val.target)
     options = {"learning_rates": (1e-9, 0.01)}
     assert fit(train, val, **options).selected["learning_rate"] == 0.01
     assert fit(train, turned, **options).selected["learning_rate"] == 1e-9  # untrained beats all wrong
@@ -156,7 +156,7 @@ def test_best_epoch_is_the_best_of_all_last_epochs(blobs: Blobs) -> None:
     best = fit(train, val, epochs=8, select_epoch="best", **options)
     assert best.selected["val_log_loss"] == pytest.approx(min(reached), rel=1e-5)
     assert min(reached) < reached[-1]
-    torch.testing.assert_close(best.predict_proba(val.x), by_epoch[reached.index(min(reached))].predict_proba(val.x))
+    torch.testing.assert_close(best.predict(val.x), by_epoch[reached.index(min(reached))].predict(val.x))
 
 
 def test_among_equal_epochs_the_earlier_is_the_best(blobs: Blobs) -> None:
@@ -166,30 +166,30 @@ def test_among_equal_epochs_the_earlier_is_the_best(blobs: Blobs) -> None:
     reached = [predictor.selected["val_balanced_accuracy"] for predictor in by_epoch]
     assert reached.count(1) > 1
     best = fit(train, val, select_epoch="best", **options)
-    torch.testing.assert_close(best.predict_proba(val.x), by_epoch[reached.index(1)].predict_proba(val.x))
+    torch.testing.assert_close(best.predict(val.x), by_epoch[reached.index(1)].predict(val.x))
 
 
 def test_batch_larger_than_the_training_part_is_one_batch(blobs: Blobs) -> None:
     train, val = blobs(10, 0), blobs(9, 1)
     large, exact = (fit(train, val, batch_size=size) for size in (64, 10))
     assert large.selected["batch_size"] == 10
-    assert torch.equal(large.predict_proba(val.x), exact.predict_proba(val.x))
+    assert torch.equal(large.predict(val.x), exact.predict(val.x))
 
 
 def test_class_without_a_training_sample_is_hardly_predicted(blobs: Blobs) -> None:
-    proba = fit(blobs(60, 0, present=2), blobs(30, 1), epochs=20).predict_proba(blobs(20, 2, present=2).x)
+    proba = fit(blobs(60, 0, present=2), blobs(30, 1), epochs=20).predict(blobs(20, 2, present=2).x)
     assert proba.shape == (20, 3)
     assert (proba[:, 2] < 0.1).all()
 
 
 def test_single_class_is_predicted_and_said(blobs: Blobs) -> None:
     predictor = fit(blobs(10, 0, present=1), blobs(9, 1))
-    assert (predictor.predict_proba(blobs(5, 2).x) == torch.tensor([1.0, 0.0, 0.0])).all()
+    assert (predictor.predict(blobs(5, 2).x) == torch.tensor([1.0, 0.0, 0.0])).all()
     assert "one class only (number 0)" in predictor.notes[0]
 
 
 def test_two_samples_are_enough(blobs: Blobs) -> None:
-    proba = fit(blobs(2, 0), blobs(9, 1)).predict_proba(blobs(5, 2).x)
+    proba = fit(blobs(2, 0), blobs(9, 1)).predict(blobs(5, 2).x)
     torch.testing.assert_close(proba.sum(dim=1), torch.ones(5))
 
 

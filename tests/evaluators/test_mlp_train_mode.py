@@ -37,8 +37,8 @@ def parts():
 def test_classifies_new_images(parts):
     train, val, test = parts
     probe = fit(train, val, epochs=25)
-    assert (probe.predict_proba(plain(test)).argmax(dim=1) == test.label).float().mean() > 0.6  # one in three by chance
-    right = (probe.predict_proba(plain(val)).argmax(dim=1) == val.label).double().mean().item()
+    assert (probe.predict(plain(test)).argmax(dim=1) == test.y).float().mean() > 0.6  # one in three by chance
+    right = (probe.predict(plain(val)).argmax(dim=1) == val.y).double().mean().item()
     assert probe.selected["val_accuracy"] == right
 
 
@@ -88,7 +88,7 @@ def test_equal_seeds_give_equal_probes_and_leave_the_global_generator(parts):
     train, val, test = parts
     torch.manual_seed(3)
     before = torch.get_rng_state()
-    one, same, other = (fit(train, val, seed=s).predict_proba(plain(test)) for s in (1, 1, 2))
+    one, same, other = (fit(train, val, seed=s).predict(plain(test)) for s in (1, 1, 2))
     assert torch.equal(torch.get_rng_state(), before)
     assert torch.equal(one, same)
     assert not torch.equal(one, other)
@@ -96,7 +96,7 @@ def test_equal_seeds_give_equal_probes_and_leave_the_global_generator(parts):
 
 def test_several_rates_need_a_validation_part(parts):
     train, val, _ = parts
-    empty = replace(val, label=val.label[:0])
+    empty = replace(val, y=val.y[:0])
     with pytest.raises(DataError, match="validation part is empty"):
         fit(train, empty, epochs=1, learning_rates=(0.01, 0.1))
     probe = fit(train, empty, epochs=1)
@@ -105,8 +105,8 @@ def test_several_rates_need_a_validation_part(parts):
 
 def test_one_class_is_predicted_always(parts):
     train, val, _ = parts
-    single = replace(train, label=torch.zeros_like(train.label))
-    proba = fit(single, val).predict_proba(plain(val))
+    single = replace(train, y=torch.zeros_like(train.y))
+    proba = fit(single, val).predict(plain(val))
     assert torch.equal(proba, F.one_hot(torch.zeros(30, dtype=torch.int64), toy.CLASSES).float())
 
 

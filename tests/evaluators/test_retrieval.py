@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from medssl.contracts import Features
+from medssl.contracts import Classes, Features
 from medssl_evaluators.retrieval import Retrieval
 
 
@@ -23,11 +23,11 @@ def test_ranking_is_by_cosine_the_most_alike_first(blobs):
 
 def test_length_of_features_does_not_matter(blobs):
     train, test = blobs(30, 0), blobs(12, 1)
-    longer = Features(x=train.x * torch.arange(1.0, 31)[:, None], label=train.label, num_classes=3)
+    longer = Features(x=train.x * torch.arange(1.0, 31)[:, None], y=train.y, target=Classes(("a", "b", "c")))
     assert torch.equal(rank(train, test.x), rank(longer, 5 * test.x))
 
 
 def test_equally_alike_samples_keep_their_order(blobs):
     train = blobs(6, 0)
-    same = Features(x=train.x[:1].expand(6, -1), label=train.label, num_classes=3)
+    same = Features(x=train.x[:1].expand(6, -1), y=train.y, target=Classes(("a", "b", "c")))
     assert rank(same, train.x).tolist() == [list(range(6))] * 6

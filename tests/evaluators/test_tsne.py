@@ -37,8 +37,8 @@ def test_groups_that_lie_apart_lie_apart_on_the_map(blobs):
     xy = seen.arrays["xy"]
     assert xy.shape == (90, 2)
     assert xy.dtype == np.float32
-    neighbour = KNeighborsClassifier(2).fit(xy, part.label)  # the nearest is the point itself
-    assert neighbour.score(xy, part.label) > 0.95
+    neighbour = KNeighborsClassifier(2).fit(xy, part.y)  # the nearest is the point itself
+    assert neighbour.score(xy, part.y) > 0.95
     assert seen.values["kl_divergence"] > 0
 
 

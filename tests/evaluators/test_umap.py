@@ -74,4 +74,4 @@ def test_groups_that_lie_apart_lie_apart_on_the_real_map(blobs):
     xy, again = (torch.from_numpy(observe(part.x, seed=1)[0].arrays["xy"]) for _ in range(2))
     assert torch.equal(xy, again)
     nearest = torch.cdist(xy, xy).fill_diagonal_(torch.inf).argmin(dim=1)
-    assert (part.label[nearest] == part.label).float().mean() > 0.95
+    assert (part.y[nearest] == part.y).float().mean() > 0.95

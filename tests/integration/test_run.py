@@ -130,7 +130,7 @@ def test_the_result_can_be_recomputed_from_the_predictions(finished):
     directory, _ = finished
     result = json.loads((directory / "result.json").read_text())
     saved = arrays(directory / "predictions.npz")
-    accuracy = float((saved["knn"].argmax(1) == saved["label"]).mean())
+    accuracy = float((saved["knn"].argmax(1) == saved["y"]).mean())
     assert result["evaluations"]["knn"]["accuracy"]["value"] == pytest.approx(accuracy)
     split = json.loads((directory / "splits.json").read_text())
     assert sorted(saved["id"].tolist()) == sorted(split["parts"]["test"])

@@ -39,7 +39,7 @@ def task(feature_dim: int = toy.FEATURES) -> Task:
     return Task(
         feature_dim=feature_dim,
         num_samples=SAMPLES,
-        num_classes=toy.CLASSES,
+        target=toy.target("classes"),
         image_size=toy.SIDE,
         batch_size=BATCH,
         total_steps=methods.TOTAL_STEPS,

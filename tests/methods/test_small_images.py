@@ -66,7 +66,7 @@ def train(kind, side, precision, folder):
     task = Task(
         feature_dim=encoder.feature_dim,
         num_samples=IMAGES,
-        num_classes=toy.CLASSES,
+        target=toy.target("classes"),
         image_size=side,
         batch_size=BATCH,
         total_steps=EPOCHS * IMAGES // BATCH,

@@ -12,7 +12,7 @@ from medssl_methods.supervised import Supervised
 
 
 def labelled(batch, label):
-    return replace(batch, label=label)
+    return replace(batch, y=label)
 
 
 def loop(logits, label, smoothing=0.0):

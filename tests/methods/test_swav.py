@@ -8,6 +8,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from medssl.conformance import toy
 from medssl.contracts import Task
 from medssl_methods.swav import SwAV
 
@@ -122,7 +123,8 @@ def test_without_a_queue_every_step_sorts_the_batch_alone(checks):
 
 @pytest.mark.parametrize(("samples", "expected"), [(96, (96, 96)), (10**6, (3000, 3840))])
 def test_prototypes_and_queue_are_no_more_than_the_training_images(samples, expected):
-    task = Task(feature_dim=8, num_samples=samples, num_classes=3, image_size=64, batch_size=64, total_steps=100)
+    target = toy.target("classes")
+    task = Task(feature_dim=8, num_samples=samples, target=target, image_size=64, batch_size=64, total_steps=100)
     method = SwAV(SwAV.Config(), nn.Identity(), task)
     assert (len(method.prototypes), len(method.queue.rows)) == expected
 

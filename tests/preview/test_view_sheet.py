@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from medssl.catalog import load_catalog
-from medssl.contracts import Augmentation, Sample
-from medssl.errors import DataError
+from medssl.contracts import Augmentation, Classes, Findings, Listing, Sample
 from medssl.preview import view_sheet as module
 from medssl.preview.shown import describe_augmentation
 from medssl.preview.view_sheet import view_sheet
@@ -76,25 +75,30 @@ def test_operations_that_are_off_and_their_strengths_are_not_named():
 
 
 def samples(*labels, part=None):
-    return [Sample(id=str(i), label=label, part=part) for i, label in enumerate(labels)]
+    return [Sample(id=str(i), y=label, part=part) for i, label in enumerate(labels)]
+
+
+def choose(some):
+    return module._choose(Listing(samples=some, target=Classes(tuple(map(str, range(30))))), 0)
 
 
 def test_many_classes_get_one_sample_each_and_no_more_than_twelve_rows():
-    assert [s.label for s in module._choose(samples(*range(30), *range(30)), 0)] == list(range(12))
-    assert [s.label for s in module._choose(samples(*range(7), *range(7)), 0)] == list(range(7))
-    assert [s.label for s in module._choose(samples(1, 0, 1, 0, 1), 0)] == [0, 0, 1, 1]
+    assert [s.y for s in choose(samples(*range(30), *range(30)))] == list(range(12))
+    assert [s.y for s in choose(samples(*range(7), *range(7)))] == list(range(7))
+    assert [s.y for s in choose(samples(1, 0, 1, 0, 1))] == [0, 0, 1, 1]
 
 
 def test_test_images_are_not_looked_at_where_the_makers_set_them_apart():
-    mixed = samples(0, 1, part="test") + [Sample(id=f"t{i}", label=i % 2, part="train") for i in range(4)]
-    assert {s.part for s in module._choose(mixed, 0)} == {"train"}
+    mixed = samples(0, 1, part="test") + [Sample(id=f"t{i}", y=i % 2, part="train") for i in range(4)]
+    assert {s.part for s in choose(mixed)} == {"train"}
 
 
 def test_samples_without_labels_are_shown_where_there_are_no_others():
-    assert [s.label for s in module._choose(samples(None, None, None), 0)] == [None, None]
-    assert [s.label for s in module._choose(samples(None, 0, None), 0)] == [0]
+    assert [s.y for s in choose(samples(None, None, None))] == [None, None]
+    assert [s.y for s in choose(samples(None, 0, None))] == [0]
 
 
-def test_no_samples_are_an_error():
-    with pytest.raises(DataError, match="no images to show"):
-        module._choose([], 0)
+def test_of_findings_the_first_that_an_image_has_counts():
+    some = [Sample(id=str(i), y=y) for i, y in enumerate([(0, 1, 1), (0, None, 1), (0, 0, 0), (None, 0, 0)])]
+    chosen = module._choose(Listing(samples=some, target=Findings(("a", "b", "c"))), 0)
+    assert [s.id for s in chosen] == ["0", "1", "2", "3"]

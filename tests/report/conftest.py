@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 
 from medssl.catalog import load_catalog
-from medssl.contracts.targets import Classes
 from medssl.data.split.splits import make_split
 from medssl.evaluation.metrics import metric_facts
 from medssl.evaluation.scoring import score
@@ -30,9 +29,9 @@ def base(patients=4, images=3):
     small = {"evaluate": {"bootstrap": 50}, "train": {"batch_size": 4}, "encoder": {"backbone": "vit_tiny_patch16_224"}}
     recipe = resolve(load_catalog(), [layer, small])
     plugin = recipe.dataset.plugin(recipe.dataset.config, Path(), {})
-    samples = plugin.samples()
-    split = make_split(samples, recipe.split, "grouped", group_kind="patient", classes=plugin.classes)
-    return recipe, plugin, {sample.id: sample for sample in samples}, split
+    listing = plugin.index()
+    split = make_split(listing, recipe.split, "grouped")
+    return recipe, plugin, {sample.id: sample for sample in listing.samples}, split
 
 
 def made_run(
@@ -67,12 +66,13 @@ def made_run(
     generator = np.random.default_rng([seed, batch_size, *map(ord, method)])
     features = made_features(samples, split, accuracy, generator)
     np.savez(place.features, **features)
-    ids, label = features["test_id"], features["test_label"]
-    proba = {name: made_predictions(label, len(plugin.classes), accuracy, generator) for name in ("knn", "linear")}
-    np.savez(place.predictions, id=ids, label=label, **proba)
-    write_pictures(place.pictures, made_pictures(features, proba, list(plugin.classes), generator))
+    ids, label = features["test_id"], features["test_y"]
+    names = list(plugin.index().target.names)
+    proba = {name: made_predictions(label, len(names), accuracy, generator) for name in ("knn", "linear")}
+    np.savez(place.predictions, id=ids, y=label, **proba)
+    write_pictures(place.pictures, made_pictures(features, proba, names, generator))
     write_history(place, epochs, generator)
-    target = Classes(tuple(plugin.classes))
+    target = plugin.index().target
     groups = np.array([samples[name].group for name in ids])
     evaluations = {
         name: {
@@ -98,7 +98,6 @@ def made_run(
                 "train": len(split.train),
                 "val": len(split.val),
                 "test": len(split.test),
-                "classes": list(plugin.classes),
                 "target": target.to_dict(),
                 "groups": dict(split.group_count),
                 "group_kind": "patient",
@@ -122,8 +121,8 @@ def made_features(samples, split, accuracy, generator):
     centres = np.random.default_rng(0).normal(size=(4, 8)) * 3 * accuracy
     for part in ("train", "val", "test"):
         ids = getattr(split, part)
-        label = np.array([samples[name].label for name in ids])
-        arrays |= {f"{part}_id": np.array(ids), f"{part}_label": label}
+        label = np.array([samples[name].y for name in ids])
+        arrays |= {f"{part}_id": np.array(ids), f"{part}_y": label}
         arrays[f"{part}_x"] = (centres[label] + generator.normal(size=(len(ids), 8))).astype(np.float32)
     return arrays
 

@@ -23,7 +23,7 @@ class Guess(Predictor):
     selected = MappingProxyType({"depth": 3})
     notes = ("a note",)
 
-    def predict_proba(self, x):
+    def predict(self, x):
         return torch.tensor([0.1, 0.2, 0.3, 0.4]).expand(len(x), -1)
 
 
@@ -67,7 +67,7 @@ class Pixels(Evaluator):
         class Bright(Predictor):
             calls: ClassVar = []
 
-            def predict_proba(self, x):
+            def predict(self, x):
                 assert not torch.is_grad_enabled()
                 self.calls.append(x)
                 first = x[:, 0, 0, 0].sigmoid()
@@ -93,7 +93,7 @@ def test_every_outcome_lands_under_its_name(run, scene, tmp_path):
     assert set(found.diagnostics) == {"features", "majority", "plain_back", "plain_back_count"}
     proba = np.tile([0.1, 0.2, 0.3, 0.4], (len(test), 1)).astype(np.float32)
     groups, settings = test.groups.numpy(), scene.recipe.evaluate
-    expected = score(scene.data.target, test.labels.numpy(), proba, groups, settings, scene.recipe.seed)
+    expected = score(scene.data.target, test.y.numpy(), proba, groups, settings, scene.recipe.seed)
     scores = found.evaluations["plain"]
     assert {name: scores[name] for name in expected} == expected
     assert (scores["selected"], scores["notes"]) == ({"depth": 3}, ["a note"])
@@ -105,15 +105,15 @@ def test_every_outcome_lands_under_its_name(run, scene, tmp_path):
 
 
 def test_the_most_frequent_training_class_is_scored_and_what_is_below_it_is_said(run, scene):
-    train, test = (scene.data.part(name).labels.numpy() for name in ("train", "test"))
+    train, test = (scene.data.part(name).y.numpy() for name in ("train", "test"))
     frequent = np.bincount(train).argmax()
 
     class Always(Evaluator):
         def fit(self, train, val):
-            wanted = int(np.bincount(train.label.numpy()).argmax())
+            wanted = int(np.bincount(train.y.numpy()).argmax())
 
             class One(Predictor):
-                def predict_proba(self, x):
+                def predict(self, x):
                     return torch.nn.functional.one_hot(torch.full((len(x),), wanted), 4).float()
 
             return One()
@@ -121,19 +121,23 @@ def test_the_most_frequent_training_class_is_scored_and_what_is_below_it_is_said
     class Wrong(Evaluator):
         def fit(self, train, val):
             class Spread(Predictor):
-                def predict_proba(self, x):  # no sample gets the class that it has
+                def predict(self, x):  # no sample gets the class that it has
                     return torch.nn.functional.one_hot((torch.from_numpy(test) + 1) % 4, 4).float()
 
             return Spread()
 
     found = run(Always, Wrong)
     accuracy = float((test == frequent).mean())
-    assert found.diagnostics["majority"] == {"class": scene.data.classes[frequent], "accuracy": accuracy, "notes": []}
+    assert found.diagnostics["majority"] == {
+        "class": scene.data.target.names[frequent],
+        "accuracy": accuracy,
+        "notes": [],
+    }
     assert found.evaluations["always"]["accuracy"]["value"] == accuracy
     assert found.evaluations["always"]["notes"] == []
     assert found.evaluations["wrong"]["notes"] == [
         f"Its accuracy of 0.000 is below {accuracy:.3f}, which predicting the most frequent training class "
-        f"('{scene.data.classes[frequent]}') for every image reaches."
+        f"('{scene.data.target.names[frequent]}') for every image reaches."
     ]
 
 
@@ -141,18 +145,18 @@ def test_predictions_and_arrays_are_kept_with_the_ids_of_the_test_part(run, scen
     run(Plain)
     test = scene.data.part("test")
     with np.load(tmp_path / "predictions.npz") as file:
-        assert set(file) == {"id", "label", "plain", "plain_twin"}
+        assert set(file) == {"id", "y", "plain", "plain_twin"}
         assert file["id"].tolist() == list(test.ids)
         assert file["plain"].shape == (len(test), 4)
     with np.load(tmp_path / "diagnostics.npz") as file:
-        assert set(file) == {"id", "label", "plain_back_count_number"}
+        assert set(file) == {"id", "y", "plain_back_count_number"}
         assert file["plain_back_count_number"].tolist() == list(range(len(test)))
 
 
 def test_ranking_is_scored_against_the_training_labels(run, scene):
     train, test = scene.data.part("train"), scene.data.part("test")
     found = run(Plain).diagnostics["plain_back"]
-    first = train.labels[-1] == test.labels
+    first = train.y[-1] == test.y
     assert found["recall_at_1"]["value"] == pytest.approx(first.double().mean().item())
 
 
@@ -161,8 +165,8 @@ def test_evaluator_of_images_gets_views_labels_and_a_copy_of_the_encoder(run, sc
     train, val, _ = Pixels.seen
     for part, name in ((train, "train"), (val, "val")):
         assert isinstance(part, Images)
-        assert torch.equal(part.label, scene.data.part(name).labels)
-    assert (train.num_classes, train.feature_dim) == (4, scene.encoder.feature_dim)
+        assert torch.equal(part.y, scene.data.part(name).y)
+    assert (train.target.outputs, train.feature_dim) == (4, scene.encoder.feature_dim)
     rows = torch.tensor([3, 0])
     assert train.plain(rows).shape == train.augmented(0, rows).shape == (2, 3, 24, 24)
     assert torch.equal(train.augmented(1, rows), train.augmented(1, rows))
@@ -196,16 +200,16 @@ def test_no_evaluator_can_reach_a_test_label(run, scene):
             given.extend([train, val])
 
             class Watching(Guess):
-                def predict_proba(self, x):
+                def predict(self, x):
                     given.append(x)
-                    return super().predict_proba(x)
+                    return super().predict(x)
 
             return Watching()
 
     run(Spy)
     assert [type(item) for item in given] == [Features, Features, torch.Tensor]
     tensors = [item for item in reachable(given) if isinstance(item, torch.Tensor) and item.dtype == torch.int64]
-    assert not any(torch.equal(item, test.labels) for item in tensors)
+    assert not any(torch.equal(item, test.y) for item in tensors)
     assert len(tensors) == 2  # the labels of the training and the validation part
 
 

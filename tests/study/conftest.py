@@ -68,7 +68,7 @@ def make_run(tmp_path):
         groups = {name: group_of(i) for name, i in zip(ids, numbers.tolist(), strict=True) if group_of(i)}
         split = {"groups": groups, "folds": recipe["split"]["folds"] if recipe["split"]["fold"] is not None else None}
         directory.splits.write_text(json.dumps(split))
-        np.savez(directory.predictions, id=np.array(ids), label=label, **proba)
+        np.savez(directory.predictions, id=np.array(ids), y=label, **proba)
         units = np.unique([groups.get(name, f"\0{name}") for name in ids], return_inverse=True)[1]
         settings = EvaluateSettings(bootstrap=bootstrap)
         return directory.finish(

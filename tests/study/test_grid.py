@@ -87,7 +87,7 @@ def test_a_chosen_fold_is_one_cell(cells_of):
 def test_loso_makes_a_fold_of_each_group(catalog, cells_of):
     layers = {"split": {"protocol": "loso"}, "dataset": {"images_per_patient": 2}}
     cells = cells_of(None, layers, methods=["random"])
-    samples = open_dataset(cells[0].recipe.dataset, catalog, None).samples()
+    samples = open_dataset(cells[0].recipe.dataset, catalog, None).index().samples
     assert len(cells) == len({sample.group for sample in samples}) > 2
 
 

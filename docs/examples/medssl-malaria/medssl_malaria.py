@@ -2,19 +2,16 @@
 
 import re
 
-from medssl.contracts import Dataset, Sample
+from medssl.contracts import Classes, Dataset, Listing, Sample
 from medssl.errors import DataError
 from medssl.tools import read_image
 
 
 class Malaria(Dataset):
-    classes = ("Uninfected", "Parasitized")  # labels 0 and 1: a fixed order, not the disk's
+    classes = ("Uninfected", "Parasitized")  # 0 and 1: a fixed order, not the disk's
     augmentation = "microscopy"  # single cells, without an up or down
-    group_kind = "patient"
-    default_split = "grouped"
-    split_reason = "cells of one smear look alike, so a patient must not be on both sides"
 
-    def samples(self):
+    def index(self):
         folder = self.root / "cell_images"
         if not folder.is_dir():
             raise DataError(
@@ -22,11 +19,18 @@ class Malaria(Dataset):
                 "Unpack cell_images.zip from https://data.lhncbc.nlm.nih.gov/public/Malaria/ there, "
                 "or name another place with --data-dir."
             )
-        return [
-            Sample(id=path.relative_to(self.root).as_posix(), label=label, group=patient(path.name))
-            for label, name in enumerate(self.classes)
+        samples = [
+            Sample(id=path.relative_to(self.root).as_posix(), y=number, group=patient(path.name))
+            for number, name in enumerate(self.classes)
             for path in sorted((folder / name).glob("*.png"))
         ]
+        return Listing(
+            samples=samples,
+            target=Classes(self.classes),
+            group_kind="patient",
+            default_split="grouped",
+            split_reason="cells of one smear look alike, so a patient must not be on both sides",
+        )
 
     def read(self, sample):
         return read_image(self.root / sample.id)

@@ -28,14 +28,14 @@ class Prototypes(Evaluator):
 
 class ClassMeans(Predictor):
     def __init__(self, train, distance, temperature):
-        member = F.one_hot(train.label, train.num_classes).float()  # (N, K)
+        member = F.one_hot(train.y, train.target.outputs).float()  # (N, K)
         self.known = member.any(dim=0)  # a class may have no training image
         self.means = member.T @ train.x / member.sum(dim=0).clamp_min(1)[:, None]  # equation 1, (K, F)
         self.selected = {"distance": distance, "temperature": temperature}
         typical = self.distances(train.x)[:, self.known].mean()
         self.unit = temperature * typical.clamp_min(1e-12)
 
-    def predict_proba(self, x):
+    def predict(self, x):
         logits = -self.distances(x) / self.unit
         return logits.masked_fill(~self.known, -torch.inf).softmax(dim=1)  # equation 2, (N, K)
 
@@ -45,5 +45,5 @@ class ClassMeans(Predictor):
         return torch.stack([(x - mean).square().sum(dim=1) for mean in self.means], dim=1)
 
     def log_loss(self, part):
-        own = self.predict_proba(part.x)[torch.arange(len(part)), part.label]
+        own = self.predict(part.x)[torch.arange(len(part)), part.y]
         return float(-own.clamp_min(1e-6).log().mean())

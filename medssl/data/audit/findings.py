@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from medssl.contracts import Dataset, Sample
+from medssl.contracts import Listing, Sample, Target
 from medssl.data.audit.duplicates import Duplicates, find_duplicates, join_copies
 from medssl.data.audit.perceptual import NearPair
 from medssl.data.split.protocols import PARTS
@@ -28,23 +28,20 @@ __all__ = ["Audit", "audit"]
 _SEEN_BEFORE = {"test": ("train", "val"), "val": ("train",)}  # part -> where its images must not be too
 
 
-def audit(
-    dataset: Dataset, samples: Sequence[Sample], store: Store, split: Split, *, cache: Path | None = None
-) -> Audit:
+def audit(listing: Listing, store: Store, split: Split, *, cache: Path | None = None) -> Audit:
     """Look for copies, contradictions and leaks.
 
     Args:
-        dataset: Names classes and groups.
-        samples: The samples of the store.
+        listing: Of the samples in the store.
         store: Their images; decoded once, here they are only compared.
         split: Which part each is in.
         cache: Where findings that hold for every split are kept; ``None``: where stores are.
     """
-    by_id = {sample.id: sample for sample in samples}
+    by_id = {sample.id: sample for sample in listing.samples}
     return Audit(
         samples=tuple(by_id[name] for name in store.ids),
-        classes=tuple(dataset.classes),
-        group_kind=dataset.group_kind or "group",
+        target=listing.target,
+        group_kind=listing.group_kind or "group",
         store=store,
         split=split,
         duplicates=find_duplicates(store, cache or default_cache()),
@@ -57,7 +54,7 @@ class Audit:
 
     Attributes:
         samples: In the order of the store.
-        classes: Class names.
+        target: What they are labelled with.
         group_kind: What a group is.
         store: The images.
         split: Which part each is in.
@@ -65,7 +62,7 @@ class Audit:
     """
 
     samples: tuple[Sample, ...]
-    classes: tuple[str, ...]
+    target: Target
     group_kind: str
     store: Store
     split: Split
@@ -99,10 +96,12 @@ class Audit:
         """Return everything as plain values."""
         return {
             "images": len(self.samples),
-            "without_label": sum(sample.label is None for sample in self.samples),
+            "without_label": sum(sample.y is None for sample in self.samples),
             "split": self.split.protocol,
             "split_sha256": self.split.sha256,
-            "parts": {part: dict(counts) for part, counts in self.split.class_count.items()},
+            "parts": {part: dict(counts) for part, counts in self.split.stratum_count.items()},
+            "labelled": dict(self.split.labelled),
+            "stratum": self.target.stratum,
             "unused": len(self.split.unused),
             "sizes": self._sizes(),
             "groups": self._groups() if self.split.groups else None,
@@ -138,17 +137,19 @@ class Audit:
         for sample in self.samples:
             if sample.group:
                 members[sample.group].append(sample)
-        labels = {group: {s.label for s in some if s.label is not None} for group, some in members.items()}
+        values = {group: [s.y for s in some if s.y is not None] for group, some in members.items()}
+        strata = {group: np.asarray(self.target.strata(some).any(axis=0)) for group, some in values.items() if some}
         parts = {group: {self._part[s.id] for s in some} for group, some in members.items()}
         return {
             "kind": self.group_kind,
             "count": len(members),
             "images": _range([len(some) for some in members.values()]),
             "images_without": sum(not sample.group for sample in self.samples),
-            "with_several_classes": sum(len(found) > 1 for found in labels.values()),
+            "with_several_labels": sum(len(set(found)) > 1 for found in values.values()),
             "per_part": {part: sum(part in found for found in parts.values()) for part in PARTS},
-            "per_class": {
-                name: sum(label in found for found in labels.values()) for label, name in enumerate(self.classes)
+            "per_stratum": {
+                name: sum(bool(found[stratum]) for found in strata.values())
+                for stratum, name in enumerate(self.target.strata_names)
             },
             "in_two_parts": {
                 f"{a}, {b}": sum({a, b} <= found for found in parts.values()) for a, b in combinations(PARTS, 2)
@@ -157,7 +158,7 @@ class Audit:
 
     def _describe(self, i: int) -> dict[str, Any]:
         sample = self.samples[i]
-        label = None if sample.label is None else self.classes[sample.label]
+        label = None if sample.y is None else self.target.text(sample.y)
         return {"id": sample.id, "label": label, "group": sample.group, "part": self._part[sample.id]}
 
     # ------------------------------------------------------------------------------------------------------- findings
@@ -225,7 +226,7 @@ class Audit:
             )
 
     def _contradict(self, images: Iterable[int]) -> bool:
-        return len({self.samples[i].label for i in images} - {None}) > 1
+        return len({self.samples[i].y for i in images} - {None}) > 1
 
     def _example(self, images: Iterable[int], *, groups: bool = False) -> str:
         described = [self._describe(i) for i in images]

@@ -7,11 +7,12 @@ samples it is given.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 
+import numpy as np
+
 from medssl.contracts import Sample
-from medssl.data.split.protocols import Words, assign, draw_parts, refuse_small_classes, rest_shares, units_of_classes
+from medssl.data.split.protocols import Words, assign, draw_parts, refuse_small_strata, rest_shares, units_of_strata
 from medssl.errors import DataError, OptionError
 from medssl.settings import SplitSettings
 
@@ -55,7 +56,8 @@ def refuse_undivided(labelled: Sequence[Sample], settings: SplitSettings, protoc
     """Make sure that every fold can be carried out.
 
     Raises:
-        DataError: A class has too few images (or groups), or the groups that the protocol needs are not known.
+        DataError: There are too few images (or groups), in all or of a class, or the groups that the protocol needs
+            are not known.
     """
     if protocol == "loso":
         _refuse_loso(labelled, words)
@@ -68,7 +70,7 @@ def refuse_undivided(labelled: Sequence[Sample], settings: SplitSettings, protoc
         )
     least = settings.folds if settings.folds > 2 else 4  # what one of two folds leaves must fill two parts
     wants = f"{settings.folds} folds need {least} of each class."
-    refuse_small_classes(labelled, least, wants, words, grouped=grouped)
+    refuse_small_strata(labelled, least, wants, words, grouped=grouped)
 
 
 def draw_fold(
@@ -92,7 +94,7 @@ def draw_fold(
     if protocol == "loso":
         return _leave_one_out(labelled, settings, seed, words)
     grouped = protocol == "grouped-kfold"
-    fold_of = assign(labelled, [1 / settings.folds] * settings.folds, settings.seed, grouped=grouped)
+    fold_of = assign(labelled, [1 / settings.folds] * settings.folds, settings.seed, words, grouped=grouped)
     rest = [sample for sample in labelled if fold_of[sample.id] != settings.fold]
     part_of = draw_parts(rest, ("train", "val"), shares, seed, words, grouped=grouped)
     return {sample.id: part_of.get(sample.id, "test") for sample in labelled}, []
@@ -105,21 +107,29 @@ def _leave_one_out(
     left_out = sorted({sample.group for sample in labelled if sample.group})[settings.fold or 0]
     rest = [sample for sample in labelled if sample.group != left_out]
     shares = rest_shares(settings.fractions)
-    chosen, notes = assign(rest, shares, seed, grouped=True), []
-    train = {sample.label for sample in rest if chosen[sample.id] == 0}
-    if len(set(chosen.values())) < 2 or train != {sample.label for sample in rest}:
-        chosen = _by_image(rest, shares, seed)
+    chosen, notes = assign(rest, shares, seed, words, grouped=True), []
+    if len(set(chosen.values())) < 2 or _lacks_stratum([s for s in rest if chosen[s.id] == 0], rest, words):
+        chosen = _by_image(rest, shares, seed, words)
         notes.append(
             f"one {words.group_kind} left out: training and validation part share {words.group_kind}s, because whole "
-            "ones would leave a class without training images"
+            f"ones would leave a {words.target.stratum} without training images"
         )
     return {s.id: ("train", "val")[chosen[s.id]] if s.id in chosen else "test" for s in labelled}, notes
 
 
-def _by_image(rest: Sequence[Sample], shares: Sequence[float], seed: str) -> dict[str, int]:
-    """Divide single images; the only image of a class is trained on."""
-    count = Counter(sample.label for sample in rest)
-    chosen = assign([sample for sample in rest if count[sample.label] > 1], shares, seed, grouped=False)
+def _lacks_stratum(train: Sequence[Sample], rest: Sequence[Sample], words: Words) -> bool:
+    """Whether a stratum that there must be has samples, but none to train on."""
+    if not words.target.every_stratum:
+        return False
+    return bool((words.strata(rest).any(axis=0) & ~words.strata(train).any(axis=0)).any())
+
+
+def _by_image(rest: Sequence[Sample], shares: Sequence[float], seed: str, words: Words) -> dict[str, int]:
+    """Divide single images; one that is alone in a stratum is trained on."""
+    strata = words.strata(rest)
+    alone = np.asarray((strata[:, strata.sum(axis=0) == 1] > 0).any(axis=1))
+    divided = [sample for sample, lone in zip(rest, alone.tolist(), strict=True) if not lone]
+    chosen = assign(divided, shares, seed, words, grouped=False)
     return {sample.id: chosen.get(sample.id, 0) for sample in rest}
 
 
@@ -133,12 +143,14 @@ def _refuse_loso(labelled: Sequence[Sample], words: Words) -> None:
             "choose --split kfold."
         )
     lone = [
-        f"class '{words.of(label)}' has {count} {kind}s"
-        for label, count in units_of_classes(labelled, words, grouped=True).items()
-        if count < 2
+        f"{words.of(stratum)} has {count} {kind}s"
+        for stratum, count in enumerate(units_of_strata(labelled, words, grouped=True))
+        if count < 2 and words.target.every_stratum
     ]
+    if not lone and len({sample.group for sample in labelled}) < 2:
+        lone = [f"there is one {kind}"]
     if lone:
         raise DataError(
-            f"{'; '.join(lone)}. Leaving out one {kind} at a time takes two of each class: one to learn from, one to "
-            "test on. Leave the class out, or choose another --split protocol."
+            f"{'; '.join(lone)}. Leaving out one {kind} at a time takes two of each {words.target.stratum}: one to "
+            f"learn from, one to test on. Leave the {words.target.stratum} out, or choose another --split protocol."
         )

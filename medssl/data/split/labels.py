@@ -1,8 +1,8 @@
 """A share of the labels: which images keep theirs when only some are to be used.
 
-The choice is stratified, has an image of every class, and is nested: for one seed the labels of 5 % are among those of
-10 %, so that a curve over shares differs by what was added and not by what was drawn. Where a split keeps groups
-together, whole groups keep their labels: who labels, labels a patient.
+The choice is stratified, has an image of every class (not of every finding), and is nested: for one seed the labels of
+5 % are among those of 10 %, so that a curve over shares differs by what was added and not by what was drawn. Where a
+split keeps groups together, whole groups keep their labels: who labels, labels a patient.
 
 The same share is taken of the training and of the validation labels. Choosing settings with more labels than one trains
 on is not what someone with few labels can do (Oliver et al. 2018, arXiv 1804.09170, sec. 4.6).
@@ -12,25 +12,28 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from medssl.contracts import Sample
+from medssl.contracts import Sample, Target
 from medssl.data.split.protocols import group_key
 from medssl.data.split.stratify import shuffled
 
 __all__ = ["choose_labels"]
 
 
-def choose_labels(samples: Sequence[Sample], fraction: float, seed: int, *, grouped: bool) -> frozenset[str]:
+def choose_labels(
+    samples: Sequence[Sample], target: Target, fraction: float, seed: int, *, grouped: bool
+) -> frozenset[str]:
     """Choose the images whose labels are used.
 
-    Of single images each class keeps its share, rounded, and one at least. Of whole groups the choice comes as near to
-    the share of all labels as groups allow.
+    Of single images each class keeps its share, rounded, and one at least. Of whole groups, and of images with several
+    findings, the choice comes as near to the share of all labels as groups allow.
 
     Args:
         samples: Samples of one part; those without a label are passed over.
+        target: What they are labelled with.
         fraction: Share of the labels, above 0 and up to 1.
         seed: Another seed, other images.
         grouped: Whether a group's labels are used together; a sample without a group is a group of its own.
@@ -38,66 +41,81 @@ def choose_labels(samples: Sequence[Sample], fraction: float, seed: int, *, grou
     Returns:
         Ids. Does not depend on the order of the samples, and contains the choice for any smaller fraction.
     """
-    labelled = [sample for sample in samples if sample.label is not None]
+    labelled = [sample for sample in samples if sample.y is not None]
     if not labelled:
         return frozenset()
-    return _whole_groups(labelled, fraction, seed) if grouped else _single_images(labelled, fraction, seed)
+    strata = target.strata([sample.y for sample in labelled if sample.y is not None])
+    if not grouped and bool((strata.sum(axis=1) == 1).all()):
+        stratum_of = {s.id: stratum for s, stratum in zip(labelled, strata.argmax(axis=1).tolist(), strict=True)}
+        return _single_images(stratum_of, fraction, seed)
+    units: dict[str, list[int]] = defaultdict(list)
+    for at, sample in enumerate(labelled):
+        units[group_key(sample) if grouped else sample.id].append(at)
+    chosen = _whole_units(units, strata, fraction, seed, every=target.every_stratum)
+    return frozenset(labelled[at].id for at in chosen)
 
 
-def _single_images(labelled: Sequence[Sample], fraction: float, seed: int) -> frozenset[str]:
-    members: dict[int | None, list[str]] = defaultdict(list)
-    label_of = {sample.id: sample.label for sample in labelled}
-    for name in shuffled(label_of, seed):
-        members[label_of[name]].append(name)
+def _single_images(stratum_of: Mapping[str, int], fraction: float, seed: int) -> frozenset[str]:
+    members: dict[int, list[str]] = defaultdict(list)
+    for name in shuffled(stratum_of, seed):
+        members[stratum_of[name]].append(name)
     return frozenset(
         name for names in members.values() for name in names[: max(1, math.floor(fraction * len(names) + 0.5))]
     )
 
 
-def _whole_groups(labelled: Sequence[Sample], fraction: float, seed: int) -> frozenset[str]:
-    members: dict[str, list[Sample]] = defaultdict(list)
-    for sample in labelled:
-        members[group_key(sample)].append(sample)
-    order = _balanced_order(members, seed)
-    sizes = np.cumsum([len(members[group]) for group in order])
-    missing, needed = {sample.label for sample in labelled}, 0
-    while missing:  # the first groups hold every class, in whatever share
-        missing -= {sample.label for sample in members[order[needed]]}
-        needed += 1
-    nearest = int(np.abs(sizes - fraction * len(labelled)).argmin()) + 1  # the smaller one of two that are as near
-    return frozenset(sample.id for group in order[: max(needed, nearest)] for sample in members[group])
+def _whole_units(
+    members: Mapping[str, list[int]], strata: np.ndarray, fraction: float, seed: int, *, every: bool
+) -> list[int]:
+    """Choose units, and return the positions of their samples.
 
-
-def _balanced_order(members: dict[str, list[Sample]], seed: int) -> list[str]:
-    """Order groups at random, but so that every beginning holds about the same share of each class.
-
-    The next group is always one of the class that lags behind, of several the smallest: the first at random among those
-    which that class is the largest part of, measured against its size, else among those that have any of it.
+    Args:
+        members: Positions of samples by unit: a group, or a single image.
+        strata: ``(N, S)``.
+        fraction: See :func:`choose_labels`.
+        seed: Likewise.
+        every: Whether every stratum must be among the chosen ones.
     """
-    counts = {group: Counter(sample.label for sample in samples) for group, samples in members.items()}
+    counts = {unit: Counter(np.nonzero(strata[places])[1].tolist()) for unit, places in members.items()}
+    order = _balanced_order(counts, seed)
+    sizes = np.cumsum([len(members[unit]) for unit in order])
+    missing, needed = set(np.flatnonzero(strata.any(axis=0)).tolist()) if every else set(), 0
+    while missing:  # the first units hold every class, in whatever share
+        missing -= set(counts[order[needed]])
+        needed += 1
+    nearest = int(np.abs(sizes - fraction * len(strata)).argmin()) + 1  # the smaller one of two that are as near
+    return [at for unit in order[: max(needed, nearest)] for at in members[unit]]
+
+
+def _balanced_order(counts: Mapping[str, Counter[int]], seed: int) -> list[str]:
+    """Order units at random, but so that every beginning holds about the same share of each stratum.
+
+    The next unit is always one of the stratum that lags behind, of several the smallest: the first at random among
+    those which that stratum is the largest part of, measured against its size, else among those that have any of it.
+    """
     total = sum(counts.values(), Counter())
-    have: Counter[int | None] = Counter()
+    have: Counter[int] = Counter()
     waiting = shuffled(counts, seed)
-    first_of: dict[int | None, list[str]] = {label: [] for label in total}
-    for group in reversed(waiting):  # reversed, so that the first at random is the last of its list
-        for label in counts[group]:
-            first_of[label].append(group)
-    for label, queue in first_of.items():
-        queue.sort(key=lambda group: _is_mostly(counts[group], label, total))  # stable: those that are mostly it, last
+    first_of: dict[int, list[str]] = {stratum: [] for stratum in total}
+    for unit in reversed(waiting):  # reversed, so that the first at random is the last of its list
+        for stratum in counts[unit]:
+            first_of[stratum].append(unit)
+    for stratum, queue in first_of.items():
+        queue.sort(key=lambda unit: _is_mostly(counts[unit], stratum, total))  # stable: those that are mostly it, last
     order: list[str] = []
     left = dict(total)
     done: set[str] = set()
     while left:
-        label = min(left, key=lambda each: (have[each] / total[each], total[each], each))
-        group = first_of[label].pop()
-        if group in done:
+        stratum = min(left, key=lambda each: (have[each] / total[each], total[each], each))
+        unit = first_of[stratum].pop()
+        if unit in done:
             continue
-        done.add(group)
-        order.append(group)
-        have += counts[group]
+        done.add(unit)
+        order.append(unit)
+        have += counts[unit]
         left = {each: count for each, count in total.items() if have[each] < count}
     return order
 
 
-def _is_mostly(count: Counter[int | None], label: int | None, total: Counter[int | None]) -> bool:
-    return all(count[label] * total[other] >= count[other] * total[label] for other in count)
+def _is_mostly(count: Counter[int], stratum: int, total: Counter[int]) -> bool:
+    return all(count[stratum] * total[other] >= count[other] * total[stratum] for other in count)

@@ -6,12 +6,12 @@ Nothing here depends on the order of the samples it is given.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from medssl.contracts import Sample
+from medssl.contracts import Sample, Target
 from medssl.data.split.stratify import shuffled, split_groups, split_items
 from medssl.errors import DataError
 
@@ -24,9 +24,9 @@ __all__ = [
     "group_key",
     "official",
     "place_unlabelled",
-    "refuse_small_classes",
+    "refuse_small_strata",
     "rest_shares",
-    "units_of_classes",
+    "units_of_strata",
 ]
 
 PARTS = ("train", "val", "test")
@@ -34,18 +34,18 @@ PARTS = ("train", "val", "test")
 
 @dataclass(frozen=True)
 class Words:
-    """What groups and classes are called in messages."""
+    """What is balanced, and what groups and strata are called in messages."""
 
     group_kind: str
-    classes: Sequence[str]
+    target: Target
 
-    def of(self, label: int) -> str:
-        """Name a class, by its number where it has no name."""
-        return self.classes[label] if label < len(self.classes) else str(label)
+    def of(self, stratum: int) -> str:
+        """Name a stratum in a sentence: ``class 'benign'``."""
+        return f"{self.target.stratum} '{self.target.strata_names[stratum]}'"
 
-    def labels(self, found: Iterable[int]) -> list[int]:
-        """List the classes there should be: those that were found and those that are declared."""
-        return sorted({*found, *range(len(self.classes))})
+    def strata(self, samples: Sequence[Sample]) -> np.ndarray:
+        """Return the strata ``(N, S)`` of labelled samples."""
+        return self.target.strata([sample.y for sample in samples if sample.y is not None])
 
 
 def group_key(sample: Sample) -> str:
@@ -71,7 +71,8 @@ def draw_parts(
     """Draw the part of each labelled sample, stratified; whole groups if asked.
 
     Raises:
-        DataError: Groups are asked for and none is known, or a class has fewer images (or groups) than there are parts.
+        DataError: Groups are asked for and none is known, or a class has fewer images (or groups) than there are parts,
+            or there are fewer in all.
     """
     if grouped and not any(sample.group for sample in samples):
         raise DataError(
@@ -79,66 +80,78 @@ def draw_parts(
             "or tell the dataset where its groups are."
         )
     wants = f"The {len(parts)} parts ({', '.join(parts)}) need one each."
-    refuse_small_classes(samples, len(parts), wants, words, grouped=grouped)
-    chosen = assign(samples, fractions, seed, grouped=grouped)
+    refuse_small_strata(samples, len(parts), wants, words, grouped=grouped)
+    chosen = assign(samples, fractions, seed, words, grouped=grouped)
     return {name: parts[part] for name, part in chosen.items()}
 
 
-def assign(samples: Sequence[Sample], fractions: Sequence[float], seed: int | str, *, grouped: bool) -> dict[str, int]:
+def assign(
+    samples: Sequence[Sample], fractions: Sequence[float], seed: int | str, words: Words, *, grouped: bool
+) -> dict[str, int]:
     """Give each labelled sample the number of a part, stratified; whole groups if asked."""
     by_id = {sample.id: sample for sample in samples}
     order = [by_id[name] for name in shuffled(by_id, seed)]
-    labels = np.array([sample.label for sample in order])
+    strata = words.strata(order)
     if grouped:
         units = [group_key(sample) for sample in order]
         number = {unit: i for i, unit in enumerate(shuffled(set(units), seed))}
-        chosen = split_groups(labels, np.array([number[unit] for unit in units]), fractions)
+        chosen = split_groups(strata, np.array([number[unit] for unit in units]), fractions)
+    elif bool((strata.sum(axis=1) == 1).all()):
+        chosen = split_items(strata.argmax(axis=1), fractions)
     else:
-        chosen = split_items(labels, fractions)
+        chosen = split_groups(strata, np.arange(len(order)), fractions)
     return {sample.id: part for sample, part in zip(order, chosen.tolist(), strict=True)}
 
 
-def units_of_classes(samples: Iterable[Sample], words: Words, *, grouped: bool) -> dict[int, int]:
-    """Count what can be dealt out of each class: its groups, a sample without one being its own, or its images."""
-    found: dict[int, set[str]] = defaultdict(set)
-    for sample in samples:
-        if sample.label is not None:
-            found[sample.label].add(group_key(sample) if grouped else sample.id)
-    return {label: len(found[label]) for label in words.labels(found)}
+def units_of_strata(samples: Sequence[Sample], words: Words, *, grouped: bool) -> list[int]:
+    """Count what can be dealt out of each stratum: its groups, a sample without one being its own, or its images."""
+    found: list[set[str]] = [set() for _ in words.target.strata_names]
+    labelled = [sample for sample in samples if sample.y is not None]
+    if labelled:
+        for at, stratum in np.argwhere(words.strata(labelled)).tolist():
+            found[stratum].add(group_key(labelled[at]) if grouped else labelled[at].id)
+    return [len(units) for units in found]
 
 
-def refuse_small_classes(samples: Sequence[Sample], least: int, wants: str, words: Words, *, grouped: bool) -> None:
-    """Every part or fold needs an image of every class; in whole groups, a group of its own with such an image.
+def refuse_small_strata(samples: Sequence[Sample], least: int, wants: str, words: Words, *, grouped: bool) -> None:
+    """Every part or fold needs an image, and one of every class; in whole groups, a group of its own with such one.
 
     Args:
         samples: Labelled ones.
-        least: Images (or groups) that each class must have.
+        least: Images (or groups) that there must be, and of each stratum where the target wants every one in each part.
         wants: The sentence that says what needs them.
         words: For the message.
         grouped: Whether groups count, not images.
 
     Raises:
-        DataError: A class has fewer.
+        DataError: There are fewer.
     """
     unit_kind = f"{words.group_kind}s" if grouped else "images"
     small = [
-        f"class '{words.of(label)}' has {count} {unit_kind}"
-        for label, count in units_of_classes(samples, words, grouped=grouped).items()
-        if count < least
+        f"{words.of(stratum)} has {count} {unit_kind}"
+        for stratum, count in enumerate(units_of_strata(samples, words, grouped=grouped))
+        if count < least and words.target.every_stratum
     ]
+    units = len({group_key(sample) if grouped else sample.id for sample in samples})
+    if not small and units < least:
+        small = [f"there are {units} {unit_kind} with a label"]
     if small and grouped and can_leave_one_out(samples, words):
         raise DataError(
             f"{'; '.join(small)}. {wants} So this dataset cannot be divided by {words.group_kind} in this way. Choose "
             f"--split loso: it leaves out one {words.group_kind} at a time and pools the predictions."
         )
     if small:
-        way_out = "choose another --split protocol" if grouped else "leave the class out"
+        way_out = "choose another --split protocol" if grouped else f"leave the {words.target.stratum} out"
         raise DataError(f"{'; '.join(small)}. {wants} Add images or {way_out}.")
 
 
 def can_leave_one_out(samples: Sequence[Sample], words: Words) -> bool:
-    """Whether every image has a group, and every class two groups: one to test on and one to learn from."""
-    return all(sample.group for sample in samples) and min(units_of_classes(samples, words, grouped=True).values()) > 1
+    """Whether every image has a group, and each can be left out: every class has two of them, or there are two."""
+    if not all(sample.group for sample in samples):
+        return False
+    if not words.target.every_stratum:
+        return len({sample.group for sample in samples}) > 1
+    return min(units_of_strata(samples, words, grouped=True)) > 1
 
 
 def official(samples: Sequence[Sample], fractions: Sequence[float], seed: int, words: Words) -> dict[str, str]:
@@ -181,7 +194,7 @@ def place_unlabelled(samples: Sequence[Sample], part_of: Mapping[str, str], *, b
             parts_of_group[sample.group].add(part_of[sample.id])
     placed = {}
     for sample in samples:
-        if sample.label is None:
+        if sample.y is None:
             parts = parts_of_group.get(sample.group or "", set())
             if by_makers and sample.part:
                 parts = {sample.part}

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from medssl.contracts import Dataset, Sample
+from medssl.contracts import Dataset, Listing, Sample
 from medssl.data.audit.seen import Seen, file_key, read_seen
 from medssl.data.split.protocols import PARTS, Words, assign, rest_shares
 from medssl.data.split.splits import Drawn, Split, load_split, write_down
@@ -21,7 +21,7 @@ __all__ = ["continue_split"]
 _WHOLE = ("grouped", "grouped-kfold", "loso")  # protocols that keep groups together
 
 
-def continue_split(dataset: Dataset, samples: Sequence[Sample], run: Path, cache: Path) -> Split:
+def continue_split(dataset: Dataset, listing: Listing, run: Path, cache: Path) -> Split:
     """Divide samples as an earlier run did.
 
     An image that the run knew, by its id, keeps its part. A renamed file that the run's encoder was trained on is a
@@ -31,17 +31,19 @@ def continue_split(dataset: Dataset, samples: Sequence[Sample], run: Path, cache
     under ``loso`` the test part stays the one group that it is.
 
     Args:
-        dataset: Of the samples.
-        samples: All samples.
+        dataset: Whose files are looked at.
+        listing: What it lists.
         run: Folder of the run, or its ``splits.json``.
         cache: Folder that remembers the checksums of files.
 
     Raises:
         DataError: There is no split, or a class has no image to train on, or no image to test on is left.
     """
+    samples = listing.samples
+    words = Words(listing.group_kind or "group", listing.target)
     folder = run if run.is_dir() else run.parent
     old = load_split(run / "splits.json" if run.is_dir() else run)
-    labelled = sorted((sample for sample in samples if sample.label is not None), key=lambda sample: sample.id)
+    labelled = sorted((sample for sample in samples if sample.y is not None), key=lambda sample: sample.id)
     part_of = {name: part for part in PARTS for name in getattr(old, part)}
     placed = {sample.id: part_of[sample.id] for sample in labelled if sample.id in part_of}
     known = len(placed)
@@ -59,7 +61,7 @@ def continue_split(dataset: Dataset, samples: Sequence[Sample], run: Path, cache
             placed[sample.id] = home[sample.group]
         elif old.protocol == "official" and sample.part:
             placed[sample.id] = sample.part
-    placed |= _draw([sample for sample in labelled if sample.id not in placed], old, whole=whole)
+    placed |= _draw([sample for sample in labelled if sample.id not in placed], old, words, whole=whole)
     if "test" not in placed.values():
         raise DataError(
             f"no test image of the split {run} is left. Its images are not those of this dataset. Give a run on this "
@@ -71,7 +73,7 @@ def continue_split(dataset: Dataset, samples: Sequence[Sample], run: Path, cache
             f"{added} labelled images are new since the split of {folder.name} was made; the others keep their parts"
         )
     drawn = Drawn(old.protocol, old.seed, old.fractions, old.fold, old.folds)
-    return write_down(samples, placed, drawn, Words(dataset.group_kind or "group", dataset.classes), notes)
+    return write_down(samples, placed, drawn, words, notes)
 
 
 def _trained_on(seen: Seen, dataset: Dataset, new: Sequence[Sample], cache: Path) -> set[str]:
@@ -94,8 +96,8 @@ def _homes(seen: Seen, samples: Sequence[Sample], part_of: Mapping[str, str], re
     return home
 
 
-def _draw(samples: Sequence[Sample], old: Split, *, whole: bool) -> dict[str, str]:
+def _draw(samples: Sequence[Sample], old: Split, words: Words, *, whole: bool) -> dict[str, str]:
     if not samples:
         return {}
     shares = rest_shares(old.fractions) if old.protocol == "loso" else old.fractions
-    return {name: PARTS[part] for name, part in assign(samples, shares, old.seed, grouped=whole).items()}
+    return {name: PARTS[part] for name, part in assign(samples, shares, old.seed, words, grouped=whole).items()}

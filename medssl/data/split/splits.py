@@ -14,10 +14,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from medssl.contracts import Sample
+from medssl.contracts import Listing, Sample
 from medssl.data.split.folds import FOLDED, check_fold, count_folds, draw_fold, refuse_undivided
 from medssl.data.split.protocols import PARTS, Words, draw_parts, official, place_unlabelled, rest_shares
 from medssl.errors import DataError, OptionError, did_you_mean
@@ -46,7 +47,8 @@ class Split:
         test: Ids to report on; all have labels.
         unused: Ids without a label that belong with validation or test images.
         groups: Group of each id that has one.
-        class_count: Labelled images per part and class.
+        labelled: Labelled images per part.
+        stratum_count: The same per part and stratum: class, grade, finding or range of values.
         warnings: Sentences that the reader of a result must see.
     """
 
@@ -60,7 +62,8 @@ class Split:
     test: tuple[str, ...]
     unused: tuple[str, ...]
     groups: Mapping[str, str]
-    class_count: Mapping[str, Mapping[str, int]]
+    labelled: Mapping[str, int]
+    stratum_count: Mapping[str, Mapping[str, int]]
     warnings: tuple[str, ...]
 
     @cached_property
@@ -100,7 +103,7 @@ class Split:
     @property
     def shares(self) -> tuple[float, ...]:
         """What the three parts hold of all labelled images in use."""
-        sizes = [sum(self.class_count[part].values()) for part in PARTS]
+        sizes = [self.labelled[part] for part in PARTS]
         return tuple(size / sum(sizes) for size in sizes)
 
     def save(self, path: str | Path) -> None:
@@ -115,7 +118,8 @@ class Split:
             "sha256": self.sha256,
             "grouped": self.grouped,
             "group_count": self.group_count,
-            "class_count": self.class_count,
+            "labelled": self.labelled,
+            "stratum_count": self.stratum_count,
             "warnings": self.warnings,
             "parts": {part: getattr(self, part) for part in (*PARTS, "unused")},
             "groups": self.groups,
@@ -140,9 +144,9 @@ def load_split(path: str | Path) -> Split:
             fold=values.get("fold"),  # as is the next, not in splits that were made before there were folds
             folds=values.get("folds"),
             groups=values["groups"],
-            class_count=values["class_count"],
+            **_counts(values),
+            **_parts(values),
             warnings=tuple(values["warnings"]),
-            **{part: tuple(values["parts"][part]) for part in (*PARTS, "unused")},
         )
         recorded = values["sha256"]
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -152,22 +156,25 @@ def load_split(path: str | Path) -> Split:
     return split
 
 
-def fold_count(
-    samples: Iterable[Sample],
-    settings: SplitSettings,
-    protocol: str,
-    *,
-    group_kind: str | None = None,
-    classes: Sequence[str] = (),
-) -> int:
+def _parts(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {part: tuple(values["parts"][part]) for part in (*PARTS, "unused")}
+
+
+def _counts(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Read how many images there are; splits that were made before there were findings count classes."""
+    if "stratum_count" in values:
+        return {"labelled": values["labelled"], "stratum_count": values["stratum_count"]}
+    counts = values["class_count"]
+    return {"labelled": {part: sum(counts[part].values()) for part in PARTS}, "stratum_count": counts}
+
+
+def fold_count(listing: Listing, settings: SplitSettings, protocol: str) -> int:
     """Count the runs that test on every image once; 1 for a protocol that makes one split.
 
     Args:
-        samples: All samples of a dataset; none will do where the settings alone say how many folds there are.
+        listing: Of a dataset; one without samples will do where the settings alone say how many folds there are.
         settings: ``settings.fold`` is not read.
         protocol: One of :data:`PROTOCOLS`.
-        group_kind: What a group is ("patient"), for messages.
-        classes: Class names, for messages.
 
     Raises:
         DataError: The folds cannot be made: too few images or groups of a class, no groups.
@@ -176,24 +183,18 @@ def fold_count(
     _check_protocol(protocol)
     if protocol not in FOLDED:
         return 1
-    labelled = [sample for sample in samples if sample.label is not None]
+    labelled = [sample for sample in listing.samples if sample.y is not None]
     if labelled:
-        refuse_undivided(labelled, settings, protocol, Words(group_kind or "group", classes))
+        refuse_undivided(labelled, settings, protocol, Words(listing.group_kind or "group", listing.target))
     return count_folds(labelled, settings, protocol)
 
 
-def make_split(
-    samples: Sequence[Sample],
-    settings: SplitSettings,
-    protocol: str,
-    *,
-    group_kind: str | None = None,
-    classes: Sequence[str] = (),
-) -> Split:
+def make_split(listing: Listing, settings: SplitSettings, protocol: str) -> Split:
     """Divide samples into training, validation and test part.
 
-    The result depends on the samples and the settings, not on the samples' order. Classes keep their proportions in
-    each part: under ``random`` within one image; under ``grouped`` as nearly as whole groups allow
+    The result depends on the samples and the settings, not on the samples' order. The target's strata (classes, grades,
+    findings, ranges of a quantity) keep their proportions in each part: under ``random`` within one image, of findings
+    as nearly as images with several of them allow; under ``grouped`` as nearly as whole groups allow
     (:mod:`medssl.data.split.stratify`), where a sample without a group is a group of its own. ``official`` keeps the
     makers' parts; when they made no validation part, one is drawn from their training part, in whole groups where
     groups are known. ``kfold`` and ``grouped-kfold`` deal images or whole groups to folds in the same way, ``loso``
@@ -204,11 +205,9 @@ def make_split(
     nobody uses them.
 
     Args:
-        samples: All samples of a dataset.
+        listing: Of a dataset. A class or grade without any image is an error; a finding without one is not.
         settings: Fractions, seed and fold; ``settings.protocol`` is not read.
         protocol: One of :data:`PROTOCOLS`.
-        group_kind: What a group is ("patient"), for messages.
-        classes: Class names, for messages and counts; a class without any image is an error then.
 
     Raises:
         DataError: There are no samples, two have one id, all labels are equal, a class has too few images or groups for
@@ -216,11 +215,11 @@ def make_split(
         OptionError: The protocol is unknown, the fractions are not three positive numbers that sum to one, or the fold
             is missing, too large, or set where there are none.
     """
-    _check(samples, settings, protocol)
-    samples = sorted(samples, key=lambda sample: sample.id)
-    labelled = [sample for sample in samples if sample.label is not None]
-    words = Words(group_kind or "group", classes)
-    _refuse_one_class(labelled, words)
+    _check(listing.samples, settings, protocol)
+    samples = sorted(listing.samples, key=lambda sample: sample.id)
+    labelled = [sample for sample in samples if sample.y is not None]
+    words = Words(listing.group_kind or "group", listing.target)
+    _refuse_one_value(labelled, words)
     if protocol in FOLDED:
         refuse_undivided(labelled, settings, protocol, words)
     check_fold(labelled, settings, protocol)
@@ -232,7 +231,8 @@ def make_split(
     else:
         grouped = protocol == "grouped"
         part_of = draw_parts(labelled, PARTS, settings.fractions, settings.seed, words, grouped=grouped)
-    wanted = _wanted(settings, protocol, _count_classes(labelled, part_of, words))
+    _count_strata(labelled, part_of, words)  # refuses what nothing could be learnt about
+    wanted = _wanted(settings, protocol, Counter(part_of.values()))
     folds = count_folds(labelled, settings, protocol) if protocol in FOLDED else None
     drawn = Drawn(protocol, settings.seed, wanted, settings.fold, folds)
     if protocol in FOLDED and any(sample.part for sample in labelled):
@@ -267,8 +267,9 @@ def write_down(
         DataError: A class has no image to train on.
     """
     samples = sorted(samples, key=lambda sample: sample.id)
-    labelled = [sample for sample in samples if sample.label is not None]
-    class_count = _count_classes(labelled, part_of, words)
+    labelled = [sample for sample in samples if sample.y is not None]
+    stratum_count = _count_strata(labelled, part_of, words)
+    sizes = Counter(part_of[sample.id] for sample in labelled)
     part_of = {**part_of, **place_unlabelled(samples, part_of, by_makers=drawn.protocol == "official")}
     split = Split(
         protocol=drawn.protocol,
@@ -278,17 +279,17 @@ def write_down(
         folds=drawn.folds,
         **{part: tuple(s.id for s in samples if part_of[s.id] == part) for part in (*PARTS, "unused")},
         groups={sample.id: sample.group for sample in samples if sample.group},
-        class_count=class_count,
+        labelled={part: sizes[part] for part in PARTS},
+        stratum_count=stratum_count,
         warnings=(),
     )
-    return replace(split, warnings=(*_warnings(split, words.group_kind), *notes))
+    return replace(split, warnings=(*_warnings(split, words), *notes))
 
 
-def _wanted(settings: SplitSettings, protocol: str, class_count: _Counts) -> tuple[float, float, float]:
+def _wanted(settings: SplitSettings, protocol: str, sizes: Mapping[str, int]) -> tuple[float, float, float]:
     """Return the shares that the parts should have: as set, but of what a fold leaves where it is the test part."""
     if protocol not in FOLDED:
         return settings.fractions
-    sizes = {part: sum(counts.values()) for part, counts in class_count.items()}
     test = sizes["test"] / sum(sizes.values()) if protocol == "loso" else 1 / settings.folds
     train, val = rest_shares(settings.fractions)
     return train * (1 - test), val * (1 - test), test
@@ -317,38 +318,42 @@ def _check(samples: Sequence[Sample], settings: SplitSettings, protocol: str) ->
         raise DataError(f"{len(twice)} ids name several samples, '{twice[0]}' among them. Correct the dataset's list.")
 
 
-def _refuse_one_class(labelled: Sequence[Sample], words: Words) -> None:
-    found = {sample.label for sample in labelled if sample.label is not None}
-    if not found:
+def _refuse_one_value(labelled: Sequence[Sample], words: Words) -> None:
+    if not labelled:
         raise DataError(
             "no image has a label. Nothing could be evaluated. Check the data folder or the labels' column."
         )
-    if len(found) == 1:
+    values = {sample.y for sample in labelled if sample.y is not None}
+    if len(values) == 1:
+        target, value = words.target, values.pop()
+        same = f"of {target.stratum} '{target.text(value)}'" if target.every_stratum else f"alike: {target.text(value)}"
+        wants = "two classes" if target.every_stratum else "images that differ"
         raise DataError(
-            f"all {len(labelled)} labelled images are of class '{words.of(found.pop())}'. An evaluation needs two "
-            "classes. Check the data folder."
+            f"all {len(labelled)} labelled images are {same}. An evaluation needs {wants}. Check the data folder."
         )
 
 
-def _count_classes(labelled: Sequence[Sample], part_of: Mapping[str, str], words: Words) -> _Counts:
-    """Count labelled images per part and class.
+def _count_strata(labelled: Sequence[Sample], part_of: Mapping[str, str], words: Words) -> _Counts:
+    """Count labelled images per part and stratum.
 
     Raises:
         DataError: A class has no image to train on.
     """
-    count = Counter((part_of[sample.id], sample.label) for sample in labelled)
-    labels = words.labels(label for _, label in count if label is not None)
-    for label in labels:
-        if not count["train", label]:
+    strata, names = words.strata(labelled), words.target.strata_names
+    parts = np.array([part_of[sample.id] for sample in labelled])
+    count = {part: strata[parts == part].sum(axis=0).tolist() for part in PARTS}
+    for stratum in range(len(names)):
+        if words.target.every_stratum and not count["train"][stratum]:
             raise DataError(
-                f"class '{words.of(label)}' has no image in the training part. Nothing could be learnt about it. "
+                f"{words.of(stratum)} has no image in the training part. Nothing could be learnt about it. "
                 "Choose another --split protocol or seed, or add images."
             )
-    return {part: {words.of(label): count[part, label] for label in labels} for part in PARTS}
+    return {part: dict(zip(names, count[part], strict=True)) for part in PARTS}
 
 
-def _warnings(split: Split, kind: str) -> Iterator[str]:
+def _warnings(split: Split, words: Words) -> Iterator[str]:
     """Say what a reader of the result must know about the split."""
+    kind, noun = words.group_kind, words.target.stratum
     means = {
         "random": "image-level split",
         "grouped": "grouped split",
@@ -357,13 +362,14 @@ def _warnings(split: Split, kind: str) -> Iterator[str]:
         "grouped-kfold": "grouped folds",
         "loso": f"one {kind} left out",
     }[split.protocol]
-    for part, adjective in (("test", "test"), ("val", "validation")):
-        if shared := split.shared[part]:
+    anywhere = {name for counts in split.stratum_count.values() for name, count in counts.items() if count}
+    for part, adjective in (("test", "test"), ("val", "validation"), ("train", "training")):
+        if shared := split.shared.get(part):
             count = len(getattr(split, part))
             yield f"{means}: {shared} of {count} {adjective} images share a {kind} with a training image"
-        for name, count in split.class_count[part].items():
-            if not count:
-                yield f"{means}: there is no image of class '{name}' in the {adjective} part"
+        for name, count in split.stratum_count[part].items():
+            if not count and name in anywhere:
+                yield f"{means}: there is no image of {noun} '{name}' in the {adjective} part"
     whole_groups = split.protocol in ("grouped", "grouped-kfold")
     if whole_groups and max(map(abs, np.subtract(split.shares, split.fractions))) > _TOLERANCE:
         got, wanted = (" / ".join(f"{share:.1%}" for share in shares) for shares in (split.shares, split.fractions))

@@ -1,6 +1,8 @@
-"""Dividing labelled items into parts of given sizes, with the classes in the same proportions in each.
+"""Dividing labelled items into parts of given sizes, with the strata in the same proportions in each.
 
-N items, G groups, K classes, P parts.
+A stratum is a class, a finding or a range of values; see :meth:`medssl.contracts.Target.strata`.
+
+N items, G groups, S strata, P parts.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ import numpy as np
 
 __all__ = ["shuffled", "split_groups", "split_items"]
 
-_TOLERANCE = 0.02  # of a class; two images in a hundred
+_TOLERANCE = 0.02  # of a stratum; two images in a hundred
 _ORDERS = 20
 _MANY = 2000  # groups; so many always come out right in the first order
 
@@ -61,30 +63,30 @@ def split_items(labels: np.ndarray, fractions: Sequence[float]) -> np.ndarray:
     return parts
 
 
-def split_groups(labels: np.ndarray, groups: np.ndarray, fractions: Sequence[float]) -> np.ndarray:
-    """Give every group a part, so that classes and sizes come as near to the fractions as whole groups allow.
+def split_groups(strata: np.ndarray, groups: np.ndarray, fractions: Sequence[float]) -> np.ndarray:
+    """Give every group a part, so that strata and sizes come as near to the fractions as whole groups allow.
 
     No fast exact method exists (it contains bin packing). Three steps come near enough:
 
     1. One after the other, groups go where they lower the cost most: the large ones first, by powers of two, at random
        within a power (strictly by size, every seed would give the same parts). The cost is the sum over parts and
-       classes of (have - want)^2 / (want * class size); the division fills small parts as evenly as large ones.
-    2. A class that is missing in a part gets the cheapest group that its own part can spare.
-    3. Single groups move while that lowers the cost and takes no class from a part.
+       strata of (have - want)^2 / (want * stratum's size); the division fills small parts as evenly as large ones.
+    2. A stratum that is missing in a part gets the cheapest group that its own part can spare.
+    3. Single groups move while that lowers the cost and takes no stratum from a part.
 
-    With few groups the outcome hangs on the order, so other orders are tried until every class is within 2 % of its
+    With few groups the outcome hangs on the order, so other orders are tried until every stratum is within 2 % of its
     share in every part, and the best is taken.
 
     Args:
-        labels: ``(N,)`` class numbers.
+        strata: ``(N, S)`` of 0 and 1: the strata that each item counts in.
         groups: ``(N,)`` group numbers from 0 to G - 1, in random order.
         fractions: P shares, positive, that sum to one.
 
     Returns:
         ``(N,)`` int64, parts, equal within a group.
     """
-    counts = np.zeros((groups.max() + 1, labels.max() + 1))  # (G, K)
-    np.add.at(counts, (groups, labels), 1)
+    counts = np.zeros((groups.max() + 1, strata.shape[1]))  # (G, S)
+    np.add.at(counts, groups, strata)
     power = np.floor(np.log2(counts.sum(axis=1)))
     best: _Plan | None = None
     for start in range(0, len(counts), -(-len(counts) // _ORDERS)):
@@ -99,19 +101,19 @@ def split_groups(labels: np.ndarray, groups: np.ndarray, fractions: Sequence[flo
 
 
 class _Plan:
-    """Which part each group is in, and the counts per part and class that follow from it."""
+    """Which part each group is in, and the counts per part and stratum that follow from it."""
 
     def __init__(self, counts: np.ndarray, fractions: np.ndarray) -> None:
         sizes = counts.sum(axis=0)
-        self.counts = counts[:, sizes > 0]  # (G, K)
+        self.counts = counts[:, sizes > 0]  # (G, S)
         self.part = np.full(len(counts), -1)  # (G,), -1: not placed yet
-        self._want = fractions[:, None] * sizes[sizes > 0]  # (P, K)
+        self._want = fractions[:, None] * sizes[sizes > 0]  # (P, S)
         self._have = np.zeros_like(self._want)
         self._scale = self._want * sizes[sizes > 0]
 
     @property
     def gaps(self) -> int:
-        """How often a class is missing in a part."""
+        """How often a stratum is missing in a part."""
         return int((self._have == 0).sum())
 
     @property
@@ -151,10 +153,10 @@ class _Plan:
         return cost
 
     def fill_gaps(self) -> None:
-        for part, label in np.argwhere(self._have == 0).tolist():
-            candidates = np.flatnonzero((self.counts[:, label] > 0) & (self.part != part)).tolist()
+        for part, stratum in np.argwhere(self._have == 0).tolist():
+            candidates = np.flatnonzero((self.counts[:, stratum] > 0) & (self.part != part)).tolist()
             costs = [self._cost_of_moving(group)[part] for group in candidates]
-            if costs and np.isfinite(min(costs)) and self._have[part, label] == 0:
+            if costs and np.isfinite(min(costs)) and self._have[part, stratum] == 0:
                 self.place(candidates[int(np.argmin(costs))], part)
 
     def improve(self, sweeps: int = 10) -> None:

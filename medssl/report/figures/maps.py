@@ -83,8 +83,8 @@ def make_maps(section: Section) -> list[DrawnMap]:
 def _draw(section: Section, row: Row, number: int) -> DrawnMap | None:
     run = row.runs[0]
     pictures = read_pictures(RunDirectory(run.path).pictures)
-    if pictures is None or pictures.map is None:
-        return None
+    if pictures is None or pictures.map is None or not isinstance(run.target, Classes):
+        return None  # a colour is a class
     found = pictures.map
     x, y = _fitted(found.xy)
     evaluator = section.evaluators[0] if section.evaluators else ""
@@ -99,7 +99,7 @@ def _draw(section: Section, row: Row, number: int) -> DrawnMap | None:
         evaluator=evaluator,
         x=tuple(x.round(1).tolist()),
         y=tuple(y.round(1).tolist()),
-        classes=tuple(run.values["data"]["classes"]),
+        classes=run.target.names,
     )
 
 

@@ -19,20 +19,21 @@ __all__ = ["commands", "data_table", "environments", "features_table", "recipes"
 
 
 def data_table(section: Section) -> tuple[list[str], list[list[str]]]:
-    """Return images, groups and images of each class by part: the header, and a row per part, of the first run."""
+    """Return images, groups and images of each stratum by part: the header, and a row per part, of the first run."""
     run, data = section.rows[0].runs[0], section.data
     try:
         split = json.loads(RunDirectory(run.path).splits.read_text(encoding="utf-8"))
-        classes: Mapping[str, Mapping[str, int]] = split["class_count"]
+        strata: Mapping[str, Mapping[str, int]] = split.get("stratum_count") or split["class_count"]
     except (OSError, ValueError, KeyError):
-        classes = {}
+        strata = {}
+    names = run.target.strata_names if strata else ()
     groups = data["groups"]
     header = ["part", "images", *([f"{data['group_kind'] or 'group'}s"] if groups else [])]
-    header += [str(name) for name in data["classes"]] if classes else []
+    header += names
     rows = []
     for part in ("train", "val", "test"):
         row = [part, f"{data[part]:,}", *([f"{groups[part]:,}"] if groups else [])]
-        row += [f"{classes.get(part, {}).get(name, 0):,}" for name in data["classes"]] if classes else []
+        row += [f"{strata.get(part, {}).get(name, 0):,}" for name in names]
         rows.append(row)
     return header, rows
 

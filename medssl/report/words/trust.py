@@ -46,7 +46,7 @@ def majority_text(section: Section) -> Iterator[str]:
         return
     sizes = [sum(counts) for counts in matrices[0]]
     largest = max(range(len(sizes)), key=sizes.__getitem__)
-    name, share = run.values["data"]["classes"][largest], short(sizes[largest] / sum(sizes))
+    name, share = run.target.output_names[largest], short(sizes[largest] / sum(sizes))
     yield f"Predicting {name}, the most frequent class of the test part, for every image has an accuracy of {share}."
 
 

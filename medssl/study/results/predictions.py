@@ -10,10 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from medssl.contracts.targets import Target, target_from_dict
+from medssl.contracts.targets import Target
 from medssl.errors import CheckpointError
 from medssl.evaluation.metrics import Scored
 from medssl.results.directory import RunDirectory, RunResult
+from medssl.results.truth import truth
 
 __all__ = ["Predictions", "make_predictions", "pool", "read_predictions"]
 
@@ -66,14 +67,14 @@ def read_predictions(run: RunResult) -> Predictions | None:
         split = json.loads(directory.splits.read_text(encoding="utf-8"))
         groups = split["groups"]
         ids = [str(name) for name in arrays.pop("id")]
-        y = arrays.pop("label")
+        y = truth(arrays)
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise CheckpointError(
             f"the predictions of {run.path} cannot be read. {error}. Run it again with --force."
         ) from error
-    target = target_from_dict(run.values["data"]["target"])
-    proba = {name: rows for name, rows in arrays.items() if rows.ndim == 2 and len(rows) == len(ids)}
-    return make_predictions(target, ids, y, groups, proba, split.get("folds"))
+    kept = {name: rows for name, rows in arrays.items() if name not in ("y", "label")}
+    proba = {name: rows for name, rows in kept.items() if rows.ndim == 2 and len(rows) == len(ids)}
+    return make_predictions(run.target, ids, y, groups, proba, split.get("folds"))
 
 
 def make_predictions(

@@ -69,7 +69,7 @@ class Trainer:
         groups: ``(n,)`` int64, equal within a group.
         directory: Directory for ``history.jsonl`` and ``state.pt``.
         fingerprint: Key of everything that determines the result; a state with another key is refused.
-        labels: ``(n,)`` int64, -1 for none; passed to a method that uses labels.
+        y: What the samples are labelled with, as ``Batch.y``; passed to a method that uses labels.
 
     Raises:
         TrainingError: There are fewer samples than one batch needs, or the method needs labels and none are given.
@@ -88,14 +88,14 @@ class Trainer:
         groups: Tensor,
         directory: Path,
         fingerprint: str,
-        labels: Tensor | None = None,
+        y: Tensor | None = None,
     ) -> None:
         if len(views) < settings.batch_size:
             raise TrainingError(
                 f"a batch of {settings.batch_size} is larger than the training part. It has {len(views)} images. "
                 f"Give a smaller --batch-size, for instance {max(2, len(views) // 4)}, or more images."
             )
-        if method.uses_labels and labels is None:
+        if method.uses_labels and y is None:
             raise TrainingError(f"{type(method).__name__} learns from labels. None were given. Use a labelled dataset.")
         layout = choose_layout(device)
         for module in (encoder, method):
@@ -103,7 +103,7 @@ class Trainer:
         self._encoder, self._method, self._views, self._settings = encoder, method, views, settings
         self._seed, self._device, self._precision = seed, device, precision
         self._groups = groups.to(device)
-        self._labels = labels.to(device) if method.uses_labels and labels is not None else None
+        self._y = y.to(device) if method.uses_labels and y is not None else None
         self._state, self._history = directory / "state.pt", directory / "history.jsonl"
         self._fingerprint = fingerprint
         self._encode = JointEncode(encoder, precision, settings.batch_norm, compiled=settings.compile)
@@ -222,7 +222,7 @@ class Trainer:
             views=self._views(positions),
             index=index,
             group=self._groups[index],
-            label=None if self._labels is None else self._labels[index],
+            y=None if self._y is None else self._y[index],
             generator=self._generator.manual_seed(derive_seed(self._seed, "step", step)),
             step=step,
             geometry=self._views.geometry(positions),

@@ -12,7 +12,7 @@ import pytest
 from scipy.ndimage import gaussian_filter
 
 from medssl.catalog import load_catalog
-from medssl.contracts import Dataset, Sample
+from medssl.contracts import Classes, Dataset, Listing, Sample
 from medssl.data.audit import duplicates
 from medssl.data.audit.findings import audit
 from medssl.data.split.splits import make_split
@@ -24,19 +24,16 @@ from medssl.settings import SplitSettings
 class Pictures(Dataset):
     """Arrays by id; ``parts`` are official, so that a test says what is where."""
 
-    classes = ("cat", "dog")
-    group_kind = "patient"
-
     def __init__(self, root):
         super().__init__(None, root)
         self.arrays, self.facts_of = {}, []
 
     def add(self, name, pixels, label, part, group=None):
         self.arrays[name] = pixels
-        self.facts_of.append(Sample(id=name, label=label, group=group, part=part))
+        self.facts_of.append(Sample(id=name, y=label, group=group, part=part))
 
-    def samples(self):
-        return list(self.facts_of)
+    def index(self):
+        return Listing(samples=self.facts_of, target=Classes(("cat", "dog")), group_kind="patient")
 
     def read(self, sample):
         return self.arrays[sample.id]
@@ -62,12 +59,10 @@ def pictures(tmp_path):
 @pytest.fixture
 def check(tmp_path):
     def run(dataset, settings=None, protocol="official"):
-        samples = dataset.samples()
-        store = open_store(dataset, samples, view_size=64, cache=tmp_path)
-        split = make_split(
-            samples, settings or SplitSettings(), protocol, group_kind="patient", classes=dataset.classes
-        )
-        return audit(dataset, samples, store, split, cache=tmp_path)
+        listing = dataset.index()
+        store = open_store(dataset, listing.samples, view_size=64, cache=tmp_path)
+        split = make_split(listing, settings or SplitSettings(), protocol)
+        return audit(listing, store, split, cache=tmp_path)
 
     return run
 
@@ -169,9 +164,9 @@ def test_groups_are_counted_by_part_and_class(pictures, check):
         "count": 5,
         "images": {"min": 6, "median": 6.0, "max": 6},
         "images_without": 6,
-        "with_several_classes": 5,
+        "with_several_labels": 5,
         "per_part": {"train": 5, "val": 5, "test": 5},
-        "per_class": {"cat": 5, "dog": 5},
+        "per_stratum": {"cat": 5, "dog": 5},
         "in_two_parts": {"train, val": 5, "train, test": 5, "val, test": 5},
     }
 
@@ -260,12 +255,10 @@ def look(tmp_path):
         catalog = load_catalog()
         choice = choose("dataset", name, options, catalog)
         dataset = choice.plugin(choice.config, root, catalog.entry("dataset", name))
-        samples = dataset.samples()
-        protocol = protocol or dataset.default_split
-        words = {"group_kind": dataset.group_kind, "classes": dataset.classes}
-        split = make_split(samples, SplitSettings(), protocol, **words)
-        store = open_store(dataset, samples, view_size=64, cache=tmp_path)
-        return SimpleNamespace(split=split, audit=audit(dataset, samples, store, split, cache=tmp_path))
+        listing = dataset.index()
+        split = make_split(listing, SplitSettings(), protocol or listing.default_split)
+        store = open_store(dataset, listing.samples, view_size=64, cache=tmp_path)
+        return SimpleNamespace(split=split, audit=audit(listing, store, split, cache=tmp_path))
 
     return run
 

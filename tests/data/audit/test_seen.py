@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from medssl.contracts import Dataset, Sample
+from medssl.contracts import Classes, Dataset, Listing, Sample
 from medssl.data.audit.looks import LENGTH, look_keys, seen_looks
 from medssl.data.audit.overlap import find_overlap
 from medssl.data.audit.perceptual import thumbnails
@@ -23,14 +23,13 @@ from medssl.tools.images import read_image
 class Pictures(Dataset):
     """Arrays with groups."""
 
-    classes = ("a", "b")
-
     def __init__(self, images, groups=None):
         super().__init__(self.Config(), Path())
         self.images, self.groups = images, groups or [None] * len(images)
 
-    def samples(self):
-        return [Sample(id=str(i), label=i % 2, group=group) for i, group in enumerate(self.groups)]
+    def index(self):
+        samples = [Sample(id=str(i), y=i % 2, group=group) for i, group in enumerate(self.groups)]
+        return Listing(samples=samples, target=Classes(("a", "b")))
 
     def read(self, sample):
         return self.images[int(sample.id)]
@@ -44,13 +43,13 @@ def blobs(seed, side=80):
 
 def keys(images, groups, cache):
     dataset = Pictures(images, groups)
-    store = open_store(dataset, dataset.samples(), view_size=64, cache=cache)
-    return SeenImages.of("train", dataset, dataset.samples(), store, cache)
+    store = open_store(dataset, dataset.index().samples, view_size=64, cache=cache)
+    return SeenImages.of("train", dataset, dataset.index().samples, store, cache)
 
 
 def overlap(stage, images, groups, cache):
     dataset = Pictures(images, groups)
-    samples = dataset.samples()
+    samples = dataset.index().samples
     store = open_store(dataset, samples, view_size=64, cache=cache)
     judged = [sample.id for sample in samples]
     return find_overlap(Seen((stage,)), dataset, samples, store, judged=judged, cache=cache)
@@ -141,10 +140,10 @@ def test_different_patients_are_not_flagged_on_real_images(real_data, tmp_path):
         halves[file.name.split("P")[0].split("N")[0].split("T")[0] not in first].append(read_image(file))
     known = keys(halves[0], None, tmp_path)
     dataset = Pictures(halves[1])
-    store = open_store(dataset, dataset.samples(), view_size=64, cache=tmp_path)
+    store = open_store(dataset, dataset.index().samples, view_size=64, cache=tmp_path)
     assert len(known.looks) > 1500
     assert not seen_looks(thumbnails(store), known.looks).any()
     again = thumbnails(
-        open_store(Pictures(halves[0][:100]), Pictures(halves[0][:100]).samples(), view_size=64, cache=tmp_path)
+        open_store(Pictures(halves[0][:100]), Pictures(halves[0][:100]).index().samples, view_size=64, cache=tmp_path)
     )
     assert seen_looks(again, known.looks).all()

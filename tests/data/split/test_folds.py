@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.model_selection import LeaveOneGroupOut, StratifiedGroupKFold, StratifiedKFold
 
-from medssl.contracts import Sample
+from medssl.contracts import Classes, Listing, Sample
 from medssl.data.split.splits import FOLDED, PROTOCOLS, fold_count, load_split, make_split
 from medssl.errors import DataError, OptionError
 from medssl.settings import SplitSettings
@@ -20,11 +20,17 @@ from medssl.settings import SplitSettings
 PARTS = ("train", "val", "test")
 
 
+def listed(samples, classes=None, group_kind=None):
+    """A listing of these classes; of their numbers, where they have no names."""
+    count = max((s.y for s in samples if s.y is not None), default=0) + 1
+    return Listing(samples=samples, target=Classes(classes or tuple(map(str, range(count)))), group_kind=group_kind)
+
+
 def images(per_class, group=None, part=None):
     return [
         Sample(
             id=f"{label}/{i:04}.png",
-            label=label,
+            y=label,
             group=group(label, i) if group else None,
             part=part(label, i) if part else None,
         )
@@ -37,7 +43,7 @@ def patients(seed, classes=3, count=40):
     """Patients of one to twelve images, most with one class."""
     rng = random.Random(seed)
     return [
-        Sample(id=f"{p:02}-{i}", label=rng.choice([p % classes] * 8 + [0]), group=f"p{p:02}")
+        Sample(id=f"{p:02}-{i}", y=rng.choice([p % classes] * 8 + [0]), group=f"p{p:02}")
         for p in range(count)
         for i in range(rng.randint(1, 12))
     ]
@@ -46,17 +52,18 @@ def patients(seed, classes=3, count=40):
 def folds_of(samples, protocol, *, folds=5, seed=0, fractions=(0.7, 0.1, 0.2), **words):
     """Every fold of a protocol."""
     every = SplitSettings(folds=folds, seed=seed, fractions=fractions)
-    count = fold_count(samples, every, protocol)
+    listing = listed(samples, **words)
+    count = fold_count(listing, every, protocol)
     return [
-        make_split(samples, SplitSettings(folds=folds, seed=seed, fractions=fractions, fold=fold), protocol, **words)
+        make_split(listing, SplitSettings(folds=folds, seed=seed, fractions=fractions, fold=fold), protocol)
         for fold in range(count)
     ]
 
 
 def class_counts(samples, names):
-    label_of = {sample.id: sample.label for sample in samples}
+    label_of = {sample.id: sample.y for sample in samples}
     counts = Counter(label_of[name] for name in names)
-    return np.array([counts[label] for label in sorted({s.label for s in samples})])
+    return np.array([counts[label] for label in sorted({s.y for s in samples})])
 
 
 def worst_miss(counts):
@@ -78,7 +85,7 @@ def test_every_image_is_tested_on_in_exactly_one_fold_and_in_one_part_of_each(pr
     assert sorted(name for split in splits for name in split.test) == everything
     for split in splits:
         assert sorted([*split.train, *split.val, *split.test]) == everything
-        assert all(split.class_count["train"].values())
+        assert all(split.stratum_count["train"].values())
     if protocol != "kfold":
         assert all(split.grouped for split in splits)
 
@@ -104,7 +111,7 @@ def test_another_seed_makes_other_folds(protocol):
 def test_the_validation_part_has_its_share_of_what_the_test_part_leaves(protocol):
     samples = images([400, 240], group=lambda label, i: f"{label}-{i // 4}")
     for split in folds_of(samples, protocol, fractions=(0.6, 0.2, 0.2)):
-        assert split.class_count["val"] == {"0": 80, "1": 48}
+        assert split.stratum_count["val"] == {"0": 80, "1": 48}
         assert split.fractions == pytest.approx((0.6, 0.2, 0.2))
         assert split.warnings == () or protocol == "kfold"
 
@@ -123,7 +130,7 @@ def test_image_folds_hold_each_class_within_one_image_as_scikit_learns(sizes, se
     samples = images(sizes)
     splits = folds_of(samples, "kfold", seed=seed, folds=folds)
     ours = np.array([class_counts(samples, split.test) for split in splits])
-    labels = np.array([sample.label for sample in samples])
+    labels = np.array([sample.y for sample in samples])
     theirs = np.array(
         [
             np.bincount(labels[test], minlength=len(sizes))
@@ -137,7 +144,7 @@ def test_image_folds_hold_each_class_within_one_image_as_scikit_learns(sizes, se
 @pytest.mark.parametrize("seed", range(6))
 def test_group_folds_balance_classes_at_least_as_well_as_scikit_learns(seed):
     samples = patients(seed, count=60)
-    labels, groups = np.array([s.label for s in samples]), np.array([s.group for s in samples])
+    labels, groups = np.array([s.y for s in samples]), np.array([s.group for s in samples])
     ours = [class_counts(samples, split.test) for split in folds_of(samples, "grouped-kfold", seed=seed)]
     theirs = [
         np.bincount(labels[test], minlength=3)
@@ -163,25 +170,25 @@ def test_leaving_one_group_out_makes_scikit_learns_folds():
 def test_a_class_of_two_groups_is_still_trained_on_when_one_is_left_out():
     samples = images([300, 20], group=lambda label, i: f"s{i // 30}" if label == 0 else f"s{i // 10}")
     splits = folds_of(samples, "loso", group_kind="slide", classes=("tissue", "empty"))
-    assert all(split.class_count["train"]["empty"] for split in splits)
-    assert [split.class_count["test"]["empty"] for split in splits] == [10, 10] + [0] * 8
+    assert all(split.stratum_count["train"]["empty"] for split in splits)
+    assert [split.stratum_count["test"]["empty"] for split in splits] == [10, 10] + [0] * 8
     assert splits[4].warnings == ("one slide left out: there is no image of class 'empty' in the test part",)
 
 
 def test_groups_are_shared_with_validation_only_when_whole_ones_would_empty_a_class_and_that_is_said():
     samples = images([40, 40], group=lambda label, i: f"hospital {i % 2}")
     for split in folds_of(samples, "loso", group_kind="hospital"):
-        assert split.class_count["test"] == {"0": 20, "1": 20}
-        assert split.class_count["val"]["0"] in (2, 3)
+        assert split.stratum_count["test"] == {"0": 20, "1": 20}
+        assert split.stratum_count["val"]["0"] in (2, 3)
         assert any("training and validation part share hospitals" in warning for warning in split.warnings)
         assert not any("test images share" in warning for warning in split.warnings)
 
 
 def test_the_only_image_of_a_class_outside_the_left_out_group_is_trained_on():
-    samples = [*images([40], group=lambda label, i: f"h{i % 2}"), Sample(id="a", label=1, group="h0")]
-    samples.append(Sample(id="b", label=1, group="h1"))
+    samples = [*images([40], group=lambda label, i: f"h{i % 2}"), Sample(id="a", y=1, group="h0")]
+    samples.append(Sample(id="b", y=1, group="h1"))
     for split in folds_of(samples, "loso"):
-        assert split.class_count["train"]["1"] == 1
+        assert split.stratum_count["train"]["1"] == 1
 
 
 def test_unlabelled_images_of_the_left_out_group_are_not_trained_on():
@@ -197,20 +204,20 @@ def test_unlabelled_images_of_the_left_out_group_are_not_trained_on():
 @pytest.mark.parametrize("protocol", sorted(FOLDED))
 def test_a_fold_must_be_chosen_and_exist(protocol):
     samples = patients(0, classes=2, count=10)
-    count = fold_count(samples, SplitSettings(folds=4), protocol)
+    count = fold_count(listed(samples), SplitSettings(folds=4), protocol)
     assert count == (10 if protocol == "loso" else 4)
     with pytest.raises(OptionError, match=rf"makes {count} folds here.*--set split.fold=N, N from 0 to {count - 1}"):
-        make_split(samples, SplitSettings(folds=4), protocol)
+        make_split(listed(samples), SplitSettings(folds=4), protocol)
     with pytest.raises(OptionError, match=f"there is no fold {count}"):
-        make_split(samples, SplitSettings(folds=4, fold=count), protocol)
+        make_split(listed(samples), SplitSettings(folds=4, fold=count), protocol)
 
 
 @pytest.mark.parametrize("protocol", sorted(set(PROTOCOLS) - FOLDED))
 def test_a_fold_of_a_protocol_without_folds_is_refused(protocol):
     samples = images([20, 20], group=lambda label, i: f"{label}-{i // 2}", part=lambda label, i: PARTS[i % 3])
-    assert fold_count(samples, SplitSettings(), protocol) == 1
+    assert fold_count(listed(samples), SplitSettings(), protocol) == 1
     with pytest.raises(OptionError, match=f"split.fold is 1, but the split protocol '{protocol}' makes no folds"):
-        make_split(samples, SplitSettings(fold=1), protocol)
+        make_split(listed(samples), SplitSettings(fold=1), protocol)
 
 
 @pytest.mark.parametrize("protocol", sorted(FOLDED))
@@ -253,20 +260,20 @@ SLIDES = {"group_kind": "slide", "classes": ("a", "b", "c")}
 )
 def test_what_cannot_be_divided_says_why_and_what_to_do(samples, protocol, message):
     with pytest.raises(DataError, match=message):
-        make_split(samples, SplitSettings(fold=0 if protocol in FOLDED else None), protocol, **SLIDES)
+        make_split(listed(samples, **SLIDES), SplitSettings(fold=0 if protocol in FOLDED else None), protocol)
     if protocol in FOLDED:
         with pytest.raises(DataError, match=message):
-            fold_count(samples, SplitSettings(), protocol, **SLIDES)
+            fold_count(listed(samples, **SLIDES), SplitSettings(), protocol)
 
 
 def test_loso_is_not_offered_where_it_would_fail_too():
     samples = images([90, 90, 9], group=lambda label, i: "s0" if label == 2 else f"s{i % 9}")
     with pytest.raises(DataError, match=r"class 'c' has 1 slides.*choose another --split protocol"):
-        make_split(samples, SplitSettings(), "grouped", **SLIDES)
+        make_split(listed(samples, **SLIDES), SplitSettings(), "grouped")
 
 
 def test_the_number_of_folds_can_be_had_from_the_settings_alone():
-    assert fold_count((), SplitSettings(folds=7), "grouped-kfold") == 7
+    assert fold_count(listed(()), SplitSettings(folds=7), "grouped-kfold") == 7
 
 
 # ------------------------------------------------------------------------------------------------------ the real slides
@@ -276,13 +283,13 @@ def test_kathers_ten_slides_can_be_left_out_one_by_one_and_divided_in_no_other_w
     with (real_data("names") / "colorectal.csv").open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     classes = sorted({row["class"] for row in rows})
-    samples = [Sample(id=row["path"], label=classes.index(row["class"]), group=row["slide_id"]) for row in rows]
+    samples = [Sample(id=row["path"], y=classes.index(row["class"]), group=row["slide_id"]) for row in rows]
     words = {"group_kind": "slide", "classes": classes}
     for protocol, fold in (("grouped", None), ("grouped-kfold", 0)):
         with pytest.raises(DataError, match=r"class '08_EMPTY' has 2 slides.*--split loso"):
-            make_split(samples, SplitSettings(fold=fold), protocol, **words)
+            make_split(listed(samples, **words), SplitSettings(fold=fold), protocol)
     splits = folds_of(samples, "loso", **words)
     assert [len(split.test) for split in splits] == [401, 284, 740, 381, 661, 1061, 503, 389, 342, 238]
-    assert all(all(split.class_count["train"].values()) for split in splits)
-    assert sum(split.class_count["test"]["08_EMPTY"] for split in splits) == 625
+    assert all(all(split.stratum_count["train"].values()) for split in splits)
+    assert sum(split.stratum_count["test"]["08_EMPTY"] for split in splits) == 625
     assert all(split.grouped for split in splits)

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from medssl.contracts import Sample
+from medssl.contracts import Classes, Listing, Sample
 from medssl.data.split.splits import load_split, make_split
 from medssl.data.split.stratify import shuffled, split_groups, split_items
 from medssl.errors import DataError, OptionError
@@ -22,10 +22,16 @@ from medssl.settings import SplitSettings
 PARTS = ("train", "val", "test")
 
 
+def listed(samples, classes=None, group_kind=None):
+    """A listing of these classes; of their numbers, where they have no names."""
+    count = max((s.y for s in samples if s.y is not None), default=0) + 1
+    return Listing(samples=samples, target=Classes(classes or tuple(map(str, range(count)))), group_kind=group_kind)
+
+
 def images(per_class, **facts):
     """So many samples of each class, each with the facts that its number within the class gives."""
     return [
-        Sample(id=f"{label}/{i:04}.png", label=label, **{key: value(label, i) for key, value in facts.items()})
+        Sample(id=f"{label}/{i:04}.png", y=label, **{key: value(label, i) for key, value in facts.items()})
         for label, count in enumerate(per_class)
         for i in range(count)
     ]
@@ -36,7 +42,7 @@ def ids(samples, **wanted):
 
 
 def split_of(samples, protocol, *, seed=0, fractions=(0.7, 0.1, 0.2), **options):
-    return make_split(samples, SplitSettings(seed=seed, fractions=fractions), protocol, **options)
+    return make_split(listed(samples, **options), SplitSettings(seed=seed, fractions=fractions), protocol)
 
 
 def part_of(split):
@@ -50,9 +56,7 @@ def any_dataset(seed):
     for patient in range(rng.randint(12, 40)):
         for i in range(rng.randint(1, 12)):
             label = rng.choice([patient % classes] * 6 + [0, None])
-            samples.append(
-                Sample(id=f"{patient}-{i}", label=label, group=rng.choice([f"p{patient}", f"p{patient}", None]))
-            )
+            samples.append(Sample(id=f"{patient}-{i}", y=label, group=rng.choice([f"p{patient}", f"p{patient}", None])))
     return samples
 
 
@@ -60,8 +64,8 @@ def usable(samples, protocol):
     """Whether every class has three images or groups."""
     units = defaultdict(set)
     for sample in samples:
-        if sample.label is not None:
-            units[sample.label].add((sample.group or sample.id) if protocol == "grouped" else sample.id)
+        if sample.y is not None:
+            units[sample.y].add((sample.group or sample.id) if protocol == "grouped" else sample.id)
     return len(units) > 1 and all(len(found) >= 3 for found in units.values()) and any(s.group for s in samples)
 
 
@@ -77,12 +81,12 @@ def test_a_split_is_a_partition_that_keeps_its_promises(protocol, seed):
     split = split_of(samples, protocol, seed=seed)
     placed = [name for part in (*PARTS, "unused") for name in getattr(split, part)]
     assert sorted(placed) == sorted(sample.id for sample in samples)
-    label_of = {sample.id: sample.label for sample in samples}
+    label_of = {sample.id: sample.y for sample in samples}
     assert all(label_of[name] is not None for name in (*split.val, *split.test))
     assert all(label_of[name] is None for name in split.unused)
     part, parts_of_group = part_of(split), defaultdict(set)
     for sample in samples:
-        if sample.group and not (sample.label is None and protocol == "random"):
+        if sample.group and not (sample.y is None and protocol == "random"):
             parts_of_group[sample.group].add(part[sample.id])
     if protocol == "grouped":
         assert all(len(parts - {"unused"}) <= 1 for parts in parts_of_group.values())
@@ -118,7 +122,7 @@ def test_the_order_of_the_samples_does_not_matter(protocol, seed):
 def test_random_parts_hold_each_class_within_one_image_and_the_whole_within_two(sizes, fractions, seed):
     split = split_of(images(sizes), "random", seed=seed, fractions=fractions)
     for part, fraction in zip(PARTS, fractions, strict=True):
-        counts = list(split.class_count[part].values())
+        counts = list(split.stratum_count[part].values())
         assert all(abs(count - fraction * size) < 1 + 1e-9 for count, size in zip(counts, sizes, strict=True))
         assert abs(sum(counts) - fraction * sum(sizes)) <= 2
 
@@ -126,7 +130,7 @@ def test_random_parts_hold_each_class_within_one_image_and_the_whole_within_two(
 @pytest.mark.parametrize("size", range(3, 15))
 def test_the_smallest_classes_have_an_image_in_every_part(size):
     split = split_of(images([size, 100]), "random")
-    assert all(split.class_count[part]["0"] >= 1 for part in PARTS)
+    assert all(split.stratum_count[part]["0"] >= 1 for part in PARTS)
 
 
 def test_seeds_and_nothing_else_change_a_draw():
@@ -146,7 +150,7 @@ def test_a_draw_is_the_same_on_every_machine_and_in_every_version():
 
 def test_adding_an_image_moves_few_others():
     samples = images([100, 100])
-    before, after = (part_of(split_of(some, "random")) for some in (samples, [*samples, Sample(id="new", label=0)]))
+    before, after = (part_of(split_of(some, "random")) for some in (samples, [*samples, Sample(id="new", y=0)]))
     assert sum(before[name] != after[name] for name in before) <= 2
 
 
@@ -180,7 +184,7 @@ def test_groups_are_divided_nearly_as_well_as_any_assignment_can(seed):
     groups = np.repeat(np.arange(7), rng.integers(1, 20, 7))
     labels = (groups + (rng.random(len(groups)) < 0.3)) % 2
     fractions = (0.5, 0.2, 0.3)
-    parts = split_groups(labels, groups, fractions)
+    parts = split_groups(np.eye(2, dtype=int)[labels], groups, fractions)
     want = np.outer(fractions, np.bincount(labels))
     have = np.stack([np.bincount(labels[parts == p], minlength=2) for p in range(3)])
     assert have.min() > 0
@@ -191,14 +195,14 @@ def test_groups_are_divided_nearly_as_well_as_any_assignment_can(seed):
 def test_groups_of_one_come_out_like_single_images():
     labels = np.repeat([0, 1], [70, 30])
     single = np.bincount(3 * labels + split_items(labels, (0.7, 0.1, 0.2)))
-    grouped = np.bincount(3 * labels + split_groups(labels, np.arange(100), (0.7, 0.1, 0.2)))
+    grouped = np.bincount(3 * labels + split_groups(np.eye(2, dtype=int)[labels], np.arange(100), (0.7, 0.1, 0.2)))
     assert single.tolist() == grouped.tolist() == [49, 7, 14, 21, 3, 6]
 
 
 def test_a_class_of_three_groups_is_in_every_part():
     samples = images([15, 200], group=lambda label, i: f"{label}-{i // 5 if label == 0 else i // 10}")
     split = split_of(samples, "grouped")
-    assert [split.class_count[part]["0"] for part in PARTS] == [5, 5, 5]
+    assert [split.stratum_count[part]["0"] for part in PARTS] == [5, 5, 5]
 
 
 # ------------------------------------------------------------------------------------------------------------- official
@@ -216,8 +220,8 @@ def test_a_missing_validation_part_comes_out_of_training_in_its_share():
     samples = images([400, 160], part=lambda label, i: "test" if i % 4 == 0 else "train")
     split = split_of(samples, "official", fractions=(0.6, 0.2, 0.2))
     assert set(split.test) == ids(samples, part="test")
-    assert split.class_count["train"] == {"0": 225, "1": 90}
-    assert split.class_count["val"] == {"0": 75, "1": 30}
+    assert split.stratum_count["train"] == {"0": 225, "1": 90}
+    assert split.stratum_count["val"] == {"0": 75, "1": 30}
 
 
 def test_a_missing_validation_part_keeps_groups_together_where_they_are_known():
@@ -249,7 +253,7 @@ def test_a_class_missing_from_an_official_part_is_a_warning_and_from_training_an
     assert split_of(samples, "official", classes=("cat", "dog")).warnings == (
         "official split: there is no image of class 'dog' in the validation part",
     )
-    samples = [replace(s, part="test") if s.label == 1 else s for s in samples]
+    samples = [replace(s, part="test") if s.y == 1 else s for s in samples]
     with pytest.raises(DataError, match="class 'dog' has no image in the training part"):
         split_of(samples, "official", classes=("cat", "dog"))
 
@@ -312,7 +316,7 @@ def test_unlabelled_images_follow_their_group_and_are_never_tested_on():
     assert {"x/new patient", "x/no patient"} <= set(split.train)
     assert split.grouped
     assert f"{len(split.unused)} images without a label belong with validation or test images" in split.warnings[0]
-    assert sum(sum(counts.values()) for counts in split.class_count.values()) == 120
+    assert sum(sum(counts.values()) for counts in split.stratum_count.values()) == 120
 
 
 def test_unlabelled_images_do_not_change_the_draw_of_the_others():
@@ -343,7 +347,7 @@ def test_an_unlabelled_image_of_an_official_test_part_is_not_used():
         ([Sample(id="a"), Sample(id="b")], "random", "no image has a label"),
         (images([9, 9]), "grouped", "knows none. Choose --split random"),
         (images([9, 9, 9], group=lambda label, i: f"{i % (label + 2)}"), "grouped", "class 'a' has 2 patients"),
-        ([*images([9, 9, 9]), Sample(id="0/0001.png", label=1)], "random", "'0/0001.png' among them"),
+        ([*images([9, 9, 9]), Sample(id="0/0001.png", y=1)], "random", "'0/0001.png' among them"),
     ],
 )
 def test_what_cannot_be_split_is_said_plainly(samples, protocol, message):
@@ -373,9 +377,22 @@ def test_a_saved_split_comes_back_equal(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["splits.json"]
     written = json.loads((tmp_path / "splits.json").read_text())
     assert written["sha256"] == split.sha256
-    assert written["class_count"] == {part: {"cat": n, "dog": n} for part, n in zip(PARTS, (42, 6, 12), strict=True)}
+    counts = {part: {"cat": n, "dog": n} for part, n in zip(PARTS, (42, 6, 12), strict=True)}
+    assert written["stratum_count"] == counts
+    assert written["labelled"] == {"train": 84, "val": 12, "test": 24}
     assert written["groups"]["0/0000.png"] == "0-0"
     assert written["grouped"] is True
+
+
+def test_a_split_that_counts_classes_is_read(tmp_path):
+    path = tmp_path / "splits.json"
+    split = split_of(images([20, 20]), "random")
+    split.save(path)
+    written = json.loads(path.read_text())
+    written["class_count"] = written.pop("stratum_count")
+    del written["labelled"]
+    path.write_text(json.dumps(written))
+    assert load_split(path) == split
 
 
 def test_an_edited_split_is_noticed(tmp_path):
@@ -406,7 +423,7 @@ def pneumonia(folder):
         patient = re.match(r"person\d+_(bacteria|virus)|(NORMAL2-)?IM-\d+", path.name)
         part, label = path.parent.parent.name, int(path.parent.name == "PNEUMONIA")
         name = path.relative_to(folder).as_posix()
-        samples.append(Sample(id=name, label=label, group=patient[0], part=part))
+        samples.append(Sample(id=name, y=label, group=patient[0], part=part))
     return samples
 
 
@@ -420,11 +437,11 @@ def test_real_radiographs_by_every_protocol(real_data):
     assert draws["grouped"].warnings == ()
     np.testing.assert_allclose(draws["grouped"].shares, (0.7, 0.1, 0.2), atol=0.001)
     for part, fraction in zip(PARTS, (0.7, 0.1, 0.2), strict=True):
-        counts = draws["grouped"].class_count[part]
+        counts = draws["grouped"].stratum_count[part]
         assert abs(counts["0"] - fraction * 1583) < 2
         assert abs(counts["1"] - fraction * 4273) < 2
     assert not draws["random"].grouped
     assert re.match(r"image-level split: \d{3} of 1171 test images share a patient", draws["random"].warnings[0])
-    assert draws["official"].class_count["test"] == {"0": 234, "1": 390}
+    assert draws["official"].stratum_count["test"] == {"0": 234, "1": 390}
     assert not any("test images share" in warning for warning in draws["official"].warnings)
     assert Counter(s.part for s in samples) == {part: len(getattr(draws["official"], part)) for part in PARTS}

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from medssl.contracts import Dataset, Sample
+from medssl.contracts import Classes, Dataset, Listing, Sample
 from medssl.data.store import building
 from medssl.data.store.decoding import decode_all, thread_count
 from medssl.data.store.store import default_cache, open_store
@@ -26,10 +26,12 @@ from medssl.errors import DataError, PluginError
 from medssl.tools import read_image
 
 
+def listing_of(ids):
+    return Listing(samples=[Sample(id=name) for name in ids], target=Classes(("only",)))
+
+
 class Files(Dataset):
     """Every file below the root, and a record of what was read."""
-
-    classes = ("only",)
 
     @dataclass(frozen=True, kw_only=True)
     class Config:
@@ -39,9 +41,9 @@ class Files(Dataset):
         super().__init__(self.Config(**options), root)
         self.reads = []
 
-    def samples(self):
+    def index(self):
         paths = sorted(p for p in self.root.rglob("*") if p.is_file())
-        return [Sample(id=p.relative_to(self.root).as_posix()) for p in paths]
+        return listing_of(p.relative_to(self.root).as_posix() for p in paths)
 
     def path(self, sample):
         return self.root / sample.id
@@ -54,14 +56,12 @@ class Files(Dataset):
 class Arrays(Dataset):
     """Images without files."""
 
-    classes = ("only",)
-
     def __init__(self, images, fingerprint=None):
         super().__init__(self.Config(), Path("nowhere"))
         self.images, self.text, self.reads = images, fingerprint, 0
 
-    def samples(self):
-        return [Sample(id=name) for name in self.images]
+    def index(self):
+        return listing_of(self.images)
 
     def fingerprint(self):
         return self.text
@@ -89,7 +89,7 @@ def settle(folder):
 
 
 def store_of(dataset, cache, **options):
-    return open_store(dataset, dataset.samples(), cache=cache, **{"view_size": 64} | options)
+    return open_store(dataset, dataset.index().samples, cache=cache, **{"view_size": 64} | options)
 
 
 def folders(cache):
@@ -102,7 +102,7 @@ def folders(cache):
 def test_images_of_one_size_are_one_array_in_the_samples_order(tmp_path):
     images = {name: noise(9, 7, 3, seed=i) for i, name in enumerate("abcdefgh")}
     dataset = save(tmp_path / "set", **images)
-    samples = dataset.samples()[::-1]
+    samples = dataset.index().samples[::-1]
     store = open_store(dataset, samples, view_size=64, cache=tmp_path / "cache")
     assert store.ids == tuple(sample.id for sample in samples)
     assert (len(store), store.channels, store.dtype, store.uniform) == (8, 3, np.uint8, True)
@@ -308,7 +308,7 @@ def test_a_change_within_one_tick_of_the_clock_is_noticed(tmp_path):
 
 def test_another_selection_order_or_option_is_another_store(tmp_path):
     dataset = save(tmp_path / "set", a=noise(8, 8), b=noise(8, 8, seed=1))
-    samples = dataset.samples()
+    samples = dataset.index().samples
     keys = {store_of(dataset, tmp_path / "cache").key}
     keys.add(open_store(dataset, samples[:1], view_size=64, cache=tmp_path / "cache").key)
     keys.add(open_store(dataset, samples[::-1], view_size=64, cache=tmp_path / "cache").key)
@@ -321,10 +321,9 @@ def test_an_edited_reader_does_not_meet_the_old_pixels_and_replaces_them(tmp_pat
     template = """
 from pathlib import Path
 import numpy as np
-from medssl.contracts import Dataset, Sample
+from medssl.contracts import Classes, Dataset, Listing, Sample
 class Mine(Dataset):
-    classes = ("a",)
-    def samples(self): return [Sample(id="x")]
+    def index(self): return Listing(samples=[Sample(id="x")], target=Classes(("a",)))
     def fingerprint(self): return "same"
     def read(self, sample): return np.full((4, 4, 1), VALUE, np.uint8)
 """
@@ -399,7 +398,7 @@ def test_every_bad_image_is_listed_at_once(tmp_path):
     assert str(tmp_path / "set" / "b.png") in message
     assert str(tmp_path / "set" / "e.png") in message
     assert "--on-bad-image skip" in message
-    assert Counter(dataset.reads) == Counter(sample.id for sample in dataset.samples())
+    assert Counter(dataset.reads) == Counter(sample.id for sample in dataset.index().samples)
     assert folders(tmp_path / "cache") == []
 
 
@@ -435,7 +434,7 @@ def test_skipping_everything_is_an_error(tmp_path):
 
 def test_a_file_that_has_gone_is_a_bad_image(tmp_path):
     dataset = save(tmp_path / "set", a=noise(8, 8), b=noise(8, 8))
-    samples = dataset.samples()
+    samples = dataset.index().samples
     (tmp_path / "set" / "b.png").unlink()
     with pytest.raises(DataError, match=r"b\.png cannot be read as an image: there is no such file"):
         open_store(dataset, samples, view_size=64, cache=tmp_path / "cache")
@@ -459,7 +458,7 @@ def test_a_fault_in_the_readers_own_code_is_the_plugins_and_not_the_images(tmp_p
 
     dataset = Faulty({"a": np.zeros((4, 4, 1), np.uint8)})
     with pytest.raises(PluginError, match=r"Faulty\.read\(\) failed on .*AttributeError"):
-        open_store(dataset, dataset.samples(), view_size=32, cache=tmp_path, on_bad_image="skip")
+        open_store(dataset, dataset.index().samples, view_size=32, cache=tmp_path, on_bad_image="skip")
 
 
 @pytest.mark.parametrize("on_bad_image", ["fail", "skip"])
@@ -487,7 +486,7 @@ def test_no_samples_and_equal_ids_are_errors(tmp_path):
     with pytest.raises(DataError, match="no images to store"):
         open_store(dataset, [], view_size=64, cache=tmp_path)
     with pytest.raises(DataError, match="1 sample ids occur more than once, 'b' among them"):
-        open_store(dataset, [*dataset.samples(), Sample(id="b")], view_size=64, cache=tmp_path)
+        open_store(dataset, [*dataset.index().samples, Sample(id="b")], view_size=64, cache=tmp_path)
 
 
 # -------------------------------------------------------------------------------------------------- the cache on a disk
@@ -615,7 +614,7 @@ def test_a_cache_folder_that_cannot_be_written_is_named(tmp_path):
 
 def test_only_a_few_images_wait_in_memory(tmp_path):
     dataset = Arrays({f"i{i:03}": noise(4, 4, 1) for i in range(400)})
-    images = decode_all(dataset, dataset.samples(), 64)
+    images = decode_all(dataset, dataset.index().samples, 64)
     for _ in range(3):
         next(images)
     time.sleep(0.2)
@@ -638,7 +637,7 @@ def test_the_cache_folder_comes_from_the_environment(tmp_path, monkeypatch):
 
 def test_real_radiographs_of_several_sizes_and_modes(real_data, tmp_path):
     dataset = Files(real_data("pneumonia_fullsize"))
-    samples = [sample for sample in dataset.samples() if sample.id.endswith(".jpeg")]
+    samples = [sample for sample in dataset.index().samples if sample.id.endswith(".jpeg")]
     store = open_store(dataset, samples, view_size=64, cache=tmp_path)
     assert (len(store), store.dtype, store.channels, store.reduced) == (32, np.uint8, 1, True)
     assert (store.shapes.min(axis=1) == 128).all()

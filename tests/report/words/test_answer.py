@@ -46,7 +46,7 @@ def made_result(
         "recipe": {"evaluators": [{"plugin": name} for name in evaluators], "split": {"fold": None}},
         "data": {
             "test": images,
-            "classes": ["ill", "well"],
+            "target": {"kind": "classes", "names": ["ill", "well"]},
             "group_kind": "patient",
             "shared_groups": {"test": shared, "val": 0} if grouped else None,
             "split": split,

@@ -31,7 +31,7 @@ def test_the_command_of_a_run_names_its_own_recipe(make_run, tmp_path):
 def test_the_data_table_adds_up(make_run):
     run = make_run()
     header, rows = data_table(section_of(run))
-    assert header == ["part", "images", "patients", *run.values["data"]["classes"]]
+    assert header == ["part", "images", "patients", *run.target.output_names]
     assert [row[0] for row in rows] == ["train", "val", "test"]
     for row in rows:
         assert int(row[1]) == sum(int(cell) for cell in row[3:]) == run.values["data"][row[0]]

@@ -23,7 +23,7 @@ def auroc_shares(proba, labels):
 
 def right(run, name="knn"):
     saved = load(run)
-    return saved[name].argmax(1) == saved["label"]
+    return saved[name].argmax(1) == saved["y"]
 
 
 def of(summary, metric="accuracy"):
@@ -66,7 +66,7 @@ def test_the_interval_of_a_difference_equals_a_loop_over_the_same_groups(make_ru
     runs = [make_run(bootstrap=60), make_run(method="simclr", bootstrap=60)]
     (comparison,) = of(summarise(runs), "balanced_accuracy")
     saved = [load(run) for run in runs]
-    label = saved[0]["label"]
+    label = saved[0]["y"]
     order = np.unique([f"g{i}" for i in range(30)])  # units are numbered in the order of their names
     values = []
     for units in np.random.default_rng(0).integers(0, 30, size=(60, 30)):
@@ -80,7 +80,7 @@ def test_balanced_accuracy_is_tested_by_swapping_groups(make_run):
     runs = [make_run(accuracy=0.75), make_run(method="simclr", accuracy=0.6)]
     (comparison,) = of(summarise(runs), "balanced_accuracy")
     saved = [load(run) for run in runs]
-    label, predicted = saved[0]["label"], [s["knn"].argmax(1) for s in saved]
+    label, predicted = saved[0]["y"], [s["knn"].argmax(1) for s in saved]
     generator, far, flips = np.random.default_rng(5), 0, 1500
 
     def balanced(guess):
@@ -97,7 +97,7 @@ def test_aurocs_are_tested_by_groups_with_the_mean_over_seeds(make_run):
     runs = [make_run(method=m, seed=s, accuracy=p) for m, p in (("dcl", 0.8), ("simclr", 0.65)) for s in (0, 1)]
     (comparison,) = of(summarise(runs), "auroc")
     saved = [load(run) for run in runs]
-    label = saved[0]["label"]
+    label = saved[0]["y"]
     values = [roc_auc_score(label, s["knn"], multi_class="ovr") for s in saved]
     shares = [auroc_shares(s["knn"], label) for s in saved]
     assert comparison.difference == pytest.approx(np.mean(values[:2]) - np.mean(values[2:]))

@@ -43,7 +43,7 @@ def test_the_interval_over_seeds_equals_a_loop_over_resampled_groups_and_seeds(m
     runs = [make_run(seed=seed, bootstrap=40) for seed in range(2)]
     evidence = estimate(row_of(*runs), 40)
     saved = [load(run) for run in runs]
-    label = saved[0]["label"]
+    label = saved[0]["y"]
     groups = np.unique([f"g{int(name[:3]) // 3}" for name in saved[0]["id"]], return_inverse=True)[1]
     drawn_units = np.random.default_rng(0).integers(0, 30, size=(40, 30))
     lowest_hash = min(run.values["recipe"]["hash"] for run in runs)
@@ -65,7 +65,7 @@ def test_folds_are_pooled_before_they_are_scored(make_run):
     runs = [make_run(ids=ids, draw=f, split__fold=f, split__protocol="loso") for f, ids in enumerate(parts)]
     got = estimate(row_of(*runs), 200).row.scores["knn"]["f1_weighted"]
     saved = [load(run) for run in runs]
-    label = np.concatenate([part["label"] for part in saved])
+    label = np.concatenate([part["y"] for part in saved])
     predicted = np.concatenate([part["knn"].argmax(1) for part in saved])
     assert got.value == pytest.approx(f1_score(label, predicted, average="weighted"))
     assert (got.runs, got.std) == (1, None)

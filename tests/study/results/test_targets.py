@@ -57,7 +57,7 @@ def make_runs(tmp_path):
         groups = np.array([f"g{i // 2}" for i in range(N)])
         prediction = predicted(target, y, noise, seed)
         directory.splits.write_text(json.dumps({"groups": dict(zip(ids, groups.tolist(), strict=True)), "folds": None}))
-        np.savez(directory.predictions, id=np.array(ids), label=y, linear=prediction)
+        np.savez(directory.predictions, id=np.array(ids), y=y, linear=prediction)
         settings = EvaluateSettings(bootstrap=100)
         values = {
             "schema": SCHEMA,

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from medssl.contracts import Method, Task, ViewSpec
+from medssl.contracts import Classes, Method, Task, ViewSpec
 from medssl.errors import CheckpointError, PluginError, TrainingError
 from medssl.settings import TrainSettings
 from medssl.train.loop import trainer as module
@@ -76,7 +76,8 @@ def toy_encoder(dropout=0.0):
         )
 
 
-TASK = Task(feature_dim=16, num_samples=SAMPLES, num_classes=CLASSES, image_size=SIZE, batch_size=16, total_steps=9)
+TARGET = Classes(tuple("abcdef"[:CLASSES]))
+TASK = Task(feature_dim=16, num_samples=SAMPLES, target=TARGET, image_size=SIZE, batch_size=16, total_steps=9)
 
 
 class Contrast(Method):
@@ -146,7 +147,7 @@ def start(tmp_path):
 
     def build(kind=Contrast, *, directory=tmp_path, count=SAMPLES, dropout=0.0, **values):
         directory.mkdir(exist_ok=True)
-        options = {"seed": 0, "fingerprint": "one", "groups": torch.arange(count) // 2, "labels": None}
+        options = {"seed": 0, "fingerprint": "one", "groups": torch.arange(count) // 2, "y": None}
         options |= {"device": CPU, "precision": FLOAT32, "directory": directory}
         options |= {key: values.pop(key) for key in list(values) if key in options}
         settings = TrainSettings(**{"epochs": 3, "batch_size": 16, "learning_rate": 0.1, "validate_every": 0, **values})
@@ -422,7 +423,7 @@ def test_batch_carries_index_group_and_views_of_the_same_samples(start):
     assert len(seen.unique()) == 32
     for batch in run.method.seen:
         assert torch.equal(batch.group, batch.index // 2)
-        assert batch.label is None
+        assert batch.y is None
         assert torch.equal(batch.views[1], run.views(batch.index)[1])
 
 
@@ -441,10 +442,10 @@ def test_labels_reach_only_a_method_that_uses_them(start, tmp_path):
 
     labels = torch.arange(SAMPLES) % 3 - 1
     for kind, given in ((Contrast, False), (Supervised, True)):
-        run = start(kind, epochs=1, labels=labels, directory=tmp_path / kind.__name__)
+        run = start(kind, epochs=1, y=labels, directory=tmp_path / kind.__name__)
         run.fit()
         for batch in run.method.seen:
-            assert torch.equal(batch.label, labels[batch.index]) if given else batch.label is None
+            assert torch.equal(batch.y, labels[batch.index]) if given else batch.y is None
 
 
 def test_generator_depends_on_seed_and_step_only(start, tmp_path):

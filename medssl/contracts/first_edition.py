@@ -1,0 +1,71 @@
+"""What the contracts were called in their first edition: an old plugin is told what to write instead."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NoReturn
+
+from medssl.errors import PluginError
+
+__all__ = ["RenamedError", "old_words", "refuse_old_predictor", "refuse_old_sample", "refuse_renamed"]
+
+_RENAMED: Mapping[tuple[str, str], str] = {
+    ("Features", "label"): "Features.label is now Features.y, in the form that Features.target gives it",
+    ("Features", "num_classes"): "Features.num_classes is now Features.target.outputs",
+    ("Images", "label"): "Images.label is now Images.y, in the form that Images.target gives it",
+    ("Images", "num_classes"): "Images.num_classes is now Images.target.outputs",
+    ("Task", "num_classes"): "Task.num_classes is now Task.target.outputs",
+    ("Batch", "label"): "Batch.label is now Batch.y, in the form that Task.target gives it",
+}
+_SAMPLES = (
+    "samples() is now index(), and must return a Listing: write `return Listing(samples=samples, "
+    "target=Classes(names))`, with group_kind, default_split and split_reason in the Listing instead of on the class"
+)
+_PREDICT = (
+    "predict_proba() is now predict(): rename it. It returns (N, target.outputs), and the evaluator's class says in "
+    "`targets` which kinds of targets it serves"
+)
+
+
+class RenamedError(PluginError, AttributeError):
+    """A plugin asks for a name of the first edition."""
+
+
+def refuse_renamed(owner: str, name: str) -> NoReturn:
+    """Raise for an attribute that does not exist; say its new name where it had another one.
+
+    Raises:
+        RenamedError: It was renamed.
+        AttributeError: It never existed.
+    """
+    if (owner, name) in _RENAMED:
+        raise RenamedError(f"{_RENAMED[owner, name]}. Change the plugin.")
+    raise AttributeError(f"'{owner}' object has no attribute '{name}'")
+
+
+def refuse_old_predictor(plugin: type) -> None:
+    """Refuse a predictor that can predict class probabilities only.
+
+    Raises:
+        PluginError: It is of the first edition.
+    """
+    if "predict_proba" in vars(plugin) and "predict" not in vars(plugin):
+        raise PluginError(f"{plugin.__name__}.{_PREDICT}.")
+
+
+def old_words(plugin: type) -> str | None:
+    """Say in a phrase what is new for a dataset of the first edition; ``None`` for any other plugin."""
+    old = hasattr(plugin, "samples") and "index" in getattr(plugin, "__abstractmethods__", ())
+    return _SAMPLES if old else None
+
+
+def refuse_old_sample(error: TypeError) -> None:
+    """Refuse a sample that was made with a label.
+
+    Raises:
+        PluginError: The error is that of such a call.
+    """
+    if "unexpected keyword argument 'label'" in str(error):
+        raise PluginError(
+            "Sample(label=...) is now Sample(y=...), a value of the listing's target. Change the plugin."
+        ) from error
