@@ -132,7 +132,7 @@ JPEG = b"\xff\xd8\xff a picture"
 
 def made_pictures(features, proba, classes, generator):
     """A picture of everything, and a map on which classes lie apart."""
-    ids, label = features["test_id"].tolist(), features["test_label"]
+    ids, label = features["test_id"].tolist(), features["test_y"]
     cards = [Card(id=name, label=classes[own]) for name, own in zip(ids, label, strict=True)]
     training = [Card(id=name, label=classes[0]) for name in features["train_id"].tolist()[:2]]
     near = Neighbours(query=cards[0], found=tuple(replace(card, right=True, note="cosine 0.90") for card in training))

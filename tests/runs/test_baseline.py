@@ -39,7 +39,7 @@ def test_the_difference_is_that_of_the_two_evaluations(scene, tmp_path):
     context = scene.context(tmp_path, recipe=with_baseline(scene))
     before = scene.features(tmp_path)
     after = {
-        name: (part, x + torch.nn.functional.one_hot(part.labels % 4, x.shape[1])) for name, (part, x) in before.items()
+        name: (part, x + torch.nn.functional.one_hot(part.y % 4, x.shape[1])) for name, (part, x) in before.items()
     }
     (tmp_path / "after").mkdir()
     findings = evaluate(replace(context, directory=RunDirectory(tmp_path / "after")), scene.encoder, after)

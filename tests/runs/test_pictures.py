@@ -62,7 +62,7 @@ def test_mistakes_are_the_most_confident_wrong_predictions(scene, features, prob
     found = choose_mistakes(test, proba, classes)
     wrong = [
         (-max(p), name)
-        for name, label, p in zip(test.ids, test.labels.tolist(), proba.tolist(), strict=True)
+        for name, label, p in zip(test.ids, test.y.tolist(), proba.tolist(), strict=True)
         if max(range(len(p)), key=p.__getitem__) != label
     ]
     assert [card.id for card in found] == [name for _, name in sorted(wrong)[:8]]
@@ -91,7 +91,7 @@ def test_the_sheet_holds_each_point_of_the_map_at_its_place(scene, left):
     shown = Shown(ViewMaker.of(scene.recipe.data, scene.data.store, "cpu"))
     sheet, test = decoded(left.sheet), scene.data.part("test")
     assert left.map.ids == test.ids
-    assert left.map.label == tuple(test.labels.tolist())
+    assert left.map.label == tuple(test.y.tolist())
     for i, picture in enumerate(shown.plain(test.rows, _SMALL)):
         top, start = i // _COLUMNS * _SMALL, i % _COLUMNS * _SMALL
         assert np.abs(sheet[top : top + _SMALL, start : start + _SMALL] - picture).mean() < 16

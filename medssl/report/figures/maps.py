@@ -12,6 +12,7 @@ from xml.sax.saxutils import escape
 
 import numpy as np
 
+from medssl.contracts.targets import Classes
 from medssl.report.figures.palette import ROLES, class_colours
 from medssl.report.sections import Section
 from medssl.report.words.wording import count, run_name
