@@ -254,7 +254,7 @@ def _titles(rows: Sequence[Row]) -> list[str]:
 
 
 def _options(row: Row) -> dict[str, Any]:
-    return {k: v for k, v in row.runs[0].values["recipe"]["dataset"].items() if k != "plugin"}
+    return {k: v for k, v in row.runs[0].values["recipe"].get("dataset", {}).items() if k != "plugin"}
 
 
 def _title(row: Row) -> str:

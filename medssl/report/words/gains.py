@@ -21,6 +21,8 @@ def has_gains(result: RunResult) -> bool:
 
 def gain_lines(result: RunResult) -> list[str]:
     """Say by metric what pre-training has added: ``pre-training added accuracy: knn +.12 [+.05, +.19]``."""
+    if not has_gains(result):
+        return []
     named, lines = {str(choice["plugin"]) for choice in result.values["recipe"]["evaluators"]}, []
     for metric in _metrics(result):
         parts = [
