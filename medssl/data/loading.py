@@ -25,6 +25,7 @@ from medssl.data.store.store import Store, default_cache, open_store
 from medssl.errors import DataError
 from medssl.io.files import checksum
 from medssl.recipe import Choice, DataRecipe, Recipe
+from medssl.results.sections import RunData
 
 __all__ = ["Data", "DataOrigin", "LoadedPart", "base_folder", "data_folder", "fingerprint", "load_data", "open_dataset"]
 
@@ -89,20 +90,20 @@ class DataOrigin:
         samples = read_listing(dataset, choice.name).samples
         return cls(str(dataset.root), samples_key(samples), content_key(dataset, samples, default_cache()))
 
-    def change_since(self, made_from: Mapping[str, Any]) -> str | None:
+    def change_since(self, made_from: RunData) -> str | None:
         """Say in a sentence what is no longer as it was; ``None``: nothing that can be seen.
 
         Args:
             made_from: The ``data`` section of a result.
         """
-        if made_from["directory"] != self.folder:
-            return f"They lay in {made_from['directory']}, not in {self.folder}."
-        if made_from.get("samples_sha256") not in (None, self.listed):  # earlier versions left none
+        if str(made_from.directory) != self.folder:
+            return f"They lay in {made_from.directory}, not in {self.folder}."
+        if made_from.samples_sha256 not in (None, self.listed):  # earlier versions left none
             return (
                 f"Since then images were added, taken away or renamed in {self.folder}, or have other labels, groups "
                 "or parts."
             )
-        if self.content is not None and not is_of(made_from["store"]["key"], self.content):
+        if self.content is not None and not is_of(str(made_from.store.get("key", "")), self.content):
             return f"Since then files in {self.folder} have been changed."
         return None
 

@@ -6,9 +6,10 @@ import json
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from html import escape
 from pathlib import Path
-from typing import Any
+from typing import Any, Self, TypeVar
 
 import numpy as np
 import yaml
@@ -17,27 +18,105 @@ from rich.table import Table
 from medssl.contracts.targets import Target, target_from_dict
 from medssl.errors import CheckpointError
 from medssl.io.files import write_atomic
+from medssl.results.arrays import (
+    PartFeatures,
+    RunPredictions,
+    RunSplit,
+    read_epochs,
+    read_features,
+    read_split,
+    read_tested,
+)
+from medssl.results.history import EpochRecord
 from medssl.results.metrics_table import metric_rows
+from medssl.results.sections import (
+    Environment,
+    MetricFacts,
+    RunData,
+    Scores,
+    Training,
+    read_scores,
+    read_section,
+)
 from medssl.results.upgrade import SCHEMA, upgraded
 
 __all__ = ["SCHEMA", "RunDirectory", "RunResult", "read_arrays", "read_history"]
 
+_T = TypeVar("_T")
+
 
 @dataclass(frozen=True)
 class RunResult:
-    """A finished run.
+    """A finished run: ``result.json`` as attributes, and the arrays beside it.
+
+    The recipe and the diagnostics stay mappings: their keys are the options and the measures of plugins.
 
     Attributes:
         path: The run's directory.
-        values: The content of its ``result.json``.
+        values: The content of its ``result.json``, in schema 2.
     """
 
     path: Path
     values: Mapping[str, Any]
 
+    @cached_property
+    def method(self) -> str:
+        """Name of the method."""
+        return self._read("method", str)
+
+    @cached_property
+    def dataset(self) -> str:
+        """Name of the dataset."""
+        return self._read("dataset", str)
+
+    @cached_property
+    def seed(self) -> int:
+        """The seed of everything random."""
+        return self._read("seed", int)
+
+    @cached_property
+    def seconds(self) -> float:
+        """Wall time of the call that finished the run."""
+        return self._read("seconds", float)
+
+    @cached_property
+    def recipe(self) -> Mapping[str, Any]:
+        """Every setting as plain values: ``result.recipe["train"]["epochs"]``. See :doc:`/reference/settings`."""
+        return {key: value for key, value in self._read("recipe", dict[str, Any]).items() if key != "hash"}
+
+    @cached_property
+    def data(self) -> RunData:
+        """The images and their split."""
+        return self._read("data", RunData)
+
+    @cached_property
+    def training(self) -> Training:
+        """The pre-training."""
+        return self._read("pretrain", Training)
+
+    @cached_property
+    def environment(self) -> Environment:
+        """Software and hardware."""
+        return self._read("environment", Environment)
+
+    @cached_property
+    def scores(self) -> Mapping[str, Scores]:
+        """Scores on the test part by evaluator and metric: ``result.scores["knn"]["accuracy"].value``."""
+        return read_scores(self.values, self.path / "result.json")
+
+    @cached_property
+    def diagnostics(self) -> Mapping[str, Mapping[str, Any]]:
+        """Measures of the features, rankings and observations by evaluator, as plain values."""
+        return self._read("diagnostics", dict[str, dict[str, Any]])
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What a reader must know, the gravest first."""
+        return self.data.warnings
+
     @property
     def evaluations(self) -> Mapping[str, Any]:
-        """Metrics by evaluator: ``result.evaluations["linear"]["accuracy"]["value"]``."""
+        """:attr:`scores` as plain values, as a page or JSON holds them."""
         return self.values["evaluations"]  # type: ignore[no-any-return]
 
     @property
@@ -50,9 +129,52 @@ class RunResult:
         """Title, direction, unit and source of each metric, by name, in the order of tables."""
         return self.values["metrics"]  # type: ignore[no-any-return]
 
-    def accuracy(self, evaluator: str) -> float:
-        """Test accuracy of one evaluator, 0 to 1."""
-        return float(self.evaluations[evaluator]["accuracy"]["value"])
+    def _read(self, section: str, shape: type[_T]) -> _T:
+        return read_section(self.values, section, shape, self.path / "result.json")
+
+    def check(self) -> Self:
+        """Read every section.
+
+        Raises:
+            CheckpointError: One is missing or damaged; the message names the entry.
+        """
+        for name, attribute in vars(type(self)).items():
+            if isinstance(attribute, cached_property):
+                getattr(self, name)
+        self._read("metrics", dict[str, MetricFacts])
+        return self
+
+    def predictions(self) -> RunPredictions:
+        """Read what every evaluator predicted for each test image.
+
+        Raises:
+            CheckpointError: ``predictions.npz`` or ``splits.json`` is missing or damaged.
+        """
+        return read_tested(RunDirectory(self.path).predictions, self.split(), self.data.target)
+
+    def features(self) -> dict[str, PartFeatures]:
+        """Read the frozen features by part: ``train``, ``val``, ``test``.
+
+        Raises:
+            CheckpointError: ``features.npz`` is missing or damaged.
+        """
+        return read_features(RunDirectory(self.path).features)
+
+    def split(self) -> RunSplit:
+        """Read which image is in which part, and its group.
+
+        Raises:
+            CheckpointError: ``splits.json`` is missing or damaged.
+        """
+        return read_split(RunDirectory(self.path).splits)
+
+    def history(self) -> tuple[EpochRecord, ...]:
+        """Read one record per epoch of pre-training; empty where nothing was trained.
+
+        Raises:
+            CheckpointError: ``history.jsonl`` is missing or damaged.
+        """
+        return read_epochs(RunDirectory(self.path).history) if self.training.epochs else ()
 
     def __rich__(self) -> Table:
         """Show the metrics as a table of rich."""
@@ -76,10 +198,7 @@ class RunResult:
 
     @property
     def _title(self) -> str:
-        data = self.values["data"]
-        return (
-            f"{self.values['method']} on {self.values['dataset']}, {data['test']} test images ({data['split']} split)"
-        )
+        return f"{self.method} on {self.dataset}, {self.data.test} test images ({self.data.split} split)"
 
 
 class RunDirectory:
@@ -161,7 +280,7 @@ class RunDirectory:
         """Read ``result.json``.
 
         Raises:
-            CheckpointError: There is none, it cannot be read, or it is of another schema.
+            CheckpointError: There is none, it is damaged, or it is of another schema.
         """
         try:
             values = json.loads(self.result.read_text(encoding="utf-8"))
@@ -172,13 +291,19 @@ class RunDirectory:
             ) from error
         except (OSError, ValueError) as error:
             raise CheckpointError(f"{self.result} cannot be read. {error}. Run again with --force.") from error
-        known = upgraded(values) if isinstance(values, dict) else None
+        try:
+            known = upgraded(values) if isinstance(values, dict) else None
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise CheckpointError(
+                f"{self.result} is damaged. It is a result of schema 1 and lacks an entry of it ({error}). "
+                "Put back a copy of the file, or run again with --force."
+            ) from error
         if known is None:
             raise CheckpointError(
                 f"{self.result} is of another schema. This version of medssl reads schema {SCHEMA} and schema 1. "
                 "Use the version that wrote it, or run again with --force."
             )
-        return RunResult(self.path, known)
+        return RunResult(self.path, known).check()
 
     def finish(self, values: Mapping[str, Any]) -> RunResult:
         """Write ``result.json``: the last thing a run does."""

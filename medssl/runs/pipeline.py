@@ -61,6 +61,12 @@ class Place:
     force: bool = False
     on_bad_image: Literal["fail", "skip"] = "fail"
 
+    def __post_init__(self) -> None:
+        """Take texts for paths, as notebooks write them."""
+        for name in ("data_dir", "output"):
+            if isinstance(given := getattr(self, name), str):
+                object.__setattr__(self, name, Path(given))
+
 
 def run(
     method: str | Mapping[str, Any] | None = None,
@@ -186,10 +192,10 @@ def require_origin(result: RunResult, recipe: Recipe, source: DataOrigin) -> Run
         CheckpointError: It was made from others.
     """
     way_out = "Give another --output, or --force to start over here."
-    if change := source.change_since(result.values["data"]):
+    if change := source.change_since(result.data):
         raise CheckpointError(f"{result.path} holds this recipe's result for other images. {change} {way_out}")
-    weights, init = recipe.encoder.weights, result.values["pretrain"]["init"]
-    if isinstance(weights, Path) and weights.is_file() and init and init["sha256"] != checksum(weights):
+    weights, init = recipe.encoder.weights, result.training.init
+    if isinstance(weights, Path) and weights.is_file() and init and init.sha256 != checksum(weights):
         raise CheckpointError(
             f"{result.path} holds this recipe's result for other weights. {weights} was another file then. {way_out}"
         )

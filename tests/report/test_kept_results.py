@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from medssl.results.directory import RunResult
+from medssl.results.upgrade import upgraded
+
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 
 
@@ -41,6 +44,16 @@ def test_what_all_runs_share_is_written_once(kept, tmp_path):
     head, *lines = map(json.loads, file.read_text().splitlines())
     assert head == {"study": tmp_path.name, "runs": 2, "common": {"seed": "*", "shared": {"deep": "same"}}}
     assert [line["differs"] for line in lines] == [{"seed": 0}, {"seed": 1}]
+
+
+def test_every_study_that_is_kept_reads_as_attributes(kept):
+    files = sorted((DOCS / "results").glob("*/runs.jsonl"))
+    assert len(files) > 5
+    for file in files:
+        for found in kept.read_runs(file)[::20]:
+            result = RunResult(Path(found.name), upgraded(found.result)).check()
+            assert result.method == found.result["method"]
+            assert set(result.metrics) >= {"accuracy", "recall_at_10"}
 
 
 def test_a_collected_run_can_be_restored(collector, kept, make_run, tmp_path):

@@ -27,7 +27,7 @@ def test_two_label_columns_of_one_table_are_told_apart_by_their_titles(make_run)
     for run, column in zip(runs, ("sex", "side"), strict=True):
         run.values["recipe"]["dataset"]["label_column"] = column
         run.values["data"]["samples_sha256"] = column  # other labels, another listing
-    found = sections_of(*runs)
+    found = sections_of(*map(dataclasses.replace, runs))
     assert [section.title for section in found] == [
         "phantom, grouped split, label_column sex",
         "phantom, grouped split, label_column side",
@@ -40,7 +40,7 @@ def test_one_listing_at_two_sizes_stays_in_one_table(make_run):
     for run, size in zip(runs, (28, 64), strict=True):
         run.values["recipe"]["dataset"]["size"] = size
         run.values["data"]["samples_sha256"] = "same"
-    [section] = sections_of(*runs)
+    [section] = sections_of(*map(dataclasses.replace, runs))
     assert [row.label for row in section.rows] == ["mae, size 28", "mae, size 64"]
 
 
@@ -104,6 +104,6 @@ def test_an_evaluator_that_predicts_what_another_did_is_no_judge_of_its_own(make
     for run in runs:
         run.values["recipe"]["evaluators"].append({"plugin": "calibration"})
         run.values["evaluations"]["calibration"] = {**run.evaluations["linear"], "ece": {"value": 0.0}}
-    [section] = sections_of(*runs)
+    [section] = sections_of(*map(dataclasses.replace, runs))
     assert section.evaluators == ["knn", "linear", "calibration"]
     assert section.judges == ["knn", "linear"]

@@ -51,11 +51,10 @@ def test_a_damaged_recipe_is_said_to_be_one(directory):
         directory.claim({"seed": 1})
 
 
-def test_a_finished_run_is_read_back(directory):
+def test_a_finished_run_is_read_back(directory, values):
     directory.make()
-    values = {"schema": 2, "evaluations": {"knn": {"accuracy": {"value": 0.5}}}}
     assert directory.finished() is None
-    assert directory.finish(values).accuracy("knn") == 0.5
+    assert directory.finish(values).scores["knn"]["accuracy"].value == 0.5
     assert directory.finished().values == values
 
 
@@ -76,15 +75,10 @@ def test_a_number_that_json_does_not_know_is_never_written(directory):
     assert not directory.result.exists()
 
 
-def test_a_result_shows_itself_on_a_terminal_and_in_a_notebook(directory):
+def test_a_result_shows_itself_on_a_terminal_and_in_a_notebook(directory, values):
     scores = {key: {"value": 0.5, "low": 0.25, "high": 0.75} for key in FACTS if key in LEADING or key == "log_loss"}
-    values = {
-        "method": "m<1>",
-        "dataset": "d",
-        "data": {"test": 7, "split": "random"},
-        "metrics": FACTS,
-        "evaluations": {"knn": scores, "linear": scores},
-    }
+    values |= {"method": "m<1>", "metrics": FACTS, "evaluations": {"knn": scores, "linear": scores}}
+    values["data"] |= {"test": 7, "split": "random"}
     result = RunResult(directory.path, values)
     console = Console(file=io.StringIO(), width=100)
     console.print(result)

@@ -66,7 +66,12 @@ def make_run(tmp_path):
         directory = RunDirectory(tmp_path / f"{dataset}-{method}-{digest}")
         directory.make()
         groups = {name: group_of(i) for name, i in zip(ids, numbers.tolist(), strict=True) if group_of(i)}
-        split = {"groups": groups, "folds": recipe["split"]["folds"] if recipe["split"]["fold"] is not None else None}
+        parts = {"train": [], "val": [], "test": ids, "unused": []}
+        split = {
+            "parts": parts,
+            "groups": groups,
+            "folds": recipe["split"]["folds"] if recipe["split"]["fold"] is not None else None,
+        }
         directory.splits.write_text(json.dumps(split))
         np.savez(directory.predictions, id=np.array(ids), y=label, **proba)
         units = np.unique([groups.get(name, f"\0{name}") for name in ids], return_inverse=True)[1]
@@ -78,7 +83,13 @@ def make_run(tmp_path):
                 "dataset": dataset,
                 "seed": seed,
                 "recipe": {**recipe, "hash": digest},
+                "environment": {"python": "3.11", "device": "cpu"},
                 "data": {
+                    "directory": "phantom",
+                    "images": len(ids),
+                    "train": 1,
+                    "val": 0,
+                    "test": len(ids),
                     "split": recipe["split"]["protocol"] or "grouped",
                     "target": TARGET.to_dict(),
                     "store": {"key": "k"},
@@ -86,6 +97,7 @@ def make_run(tmp_path):
                 "pretrain": {"epochs": epochs, "seconds": 10.0},
                 "metrics": metric_facts(TARGET),
                 "evaluations": {name: score(TARGET, label, p, units, settings, seed) for name, p in proba.items()},
+                "diagnostics": {},
                 "seconds": 12.0,
             }
         )

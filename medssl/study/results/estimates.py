@@ -85,7 +85,7 @@ def _comparable(
     ids = max((part.ids for part in known), key=len)
     kept = [i for i, part in enumerate(known) if part.ids == ids]
     notes = [
-        f"seed {folds[0].values['seed']} is left out: it was tested on other images ({len(part.ids)}, not {len(ids)})"
+        f"seed {folds[0].seed} is left out: it was tested on other images ({len(part.ids)}, not {len(ids)})"
         for folds, part in zip(seeds, known, strict=True)
         if part.ids != ids
     ]
@@ -98,11 +98,10 @@ def _comparable(
 def _metrics_of(seeds: Sequence[Sequence[RunResult]]) -> Iterator[tuple[str, list[str]]]:
     """Yield each evaluator that every run has, with its metrics."""
     runs = [run for folds in seeds for run in folds]
-    for name in runs[0].evaluations:
-        if all(name in run.evaluations for run in runs):
-            scores = [run.evaluations[name] for run in runs]
-            measured = [m for m, s in scores[0].items() if isinstance(s, Mapping) and "value" in s]
-            yield name, [m for m in measured if all(m in other for other in scores)]
+    for name in runs[0].scores:
+        if all(name in run.scores for run in runs):
+            scores = [run.scores[name] for run in runs]
+            yield name, [m for m in scores[0] if all(m in other for other in scores)]
 
 
 def _draws(row: Row, predictions: Sequence[Predictions], resamples: int) -> dict[str, dict[str, Array]]:
@@ -132,13 +131,13 @@ def _one(
     draws: Mapping[str, Mapping[str, Array]],
 ) -> Estimate:
     if len(row.runs) == 1:
-        own = row.runs[0].evaluations[name][metric]
-        return Estimate(value=own["value"], low=own.get("low"), high=own.get("high"), std=None, runs=1)
+        own = row.runs[0].scores[name][metric]
+        return Estimate(value=own.value, low=own.low, high=own.high, std=None, runs=1)
     values = [_value(folds, i, predictions, name, metric) for i, folds in enumerate(seeds)]
     defined = [value for value in values if value is not None]
     if len(defined) < len(values):
         return Estimate(value=None, low=None, high=None, std=None, runs=len(seeds))
-    confidence = float(row.runs[0].values["recipe"]["evaluate"]["confidence"])
+    confidence = float(row.runs[0].recipe["evaluate"]["confidence"])
     low, high = percentile_interval(draws[name][metric], confidence) if metric in draws.get(name, {}) else (None, None)
     return Estimate(value=float(np.mean(defined)), low=low, high=high, std=spread(defined), runs=len(seeds))
 
@@ -148,8 +147,7 @@ def _value(
 ) -> float | None:
     """Return the value of one seed: from its only run, or from the pooled predictions of its folds."""
     if len(folds) == 1:
-        value = folds[0].evaluations[name][metric]["value"]
-        return None if value is None else float(value)
+        return folds[0].scores[name][metric].value
     if not predictions or name not in predictions[seed].proba:
         return None
     part = predictions[seed]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,10 +9,8 @@ from typing import Any
 import numpy as np
 
 from medssl.contracts.targets import Target
-from medssl.errors import CheckpointError
 from medssl.evaluation.metrics import Scored
 from medssl.results.directory import RunDirectory, RunResult
-from medssl.results.truth import truth
 
 __all__ = ["Predictions", "make_predictions", "pool", "read_predictions"]
 
@@ -61,20 +57,8 @@ def read_predictions(run: RunResult) -> Predictions | None:
     directory = RunDirectory(run.path)
     if not directory.predictions.exists() or not directory.splits.exists():
         return None
-    try:
-        with directory.predictions.open("rb") as file, np.load(file) as content:
-            arrays = dict(content)
-        split = json.loads(directory.splits.read_text(encoding="utf-8"))
-        groups = split["groups"]
-        ids = [str(name) for name in arrays.pop("id")]
-        y = truth(arrays)
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise CheckpointError(
-            f"the predictions of {run.path} cannot be read. {error}. Run it again with --force."
-        ) from error
-    kept = {name: rows for name, rows in arrays.items() if name not in ("y", "label")}
-    proba = {name: rows for name, rows in kept.items() if rows.ndim == 2 and len(rows) == len(ids)}
-    return make_predictions(run.target, ids, y, groups, proba, split.get("folds"))
+    found, split = run.predictions(), run.split()
+    return make_predictions(found.target, found.ids, found.y, split.groups, found.by_evaluator, split.folds)
 
 
 def make_predictions(

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from medssl.catalog import Catalog
 from medssl.contracts.kinds import METHOD
 from medssl.results.directory import RunResult
+from medssl.results.sections import Interval
 
 __all__ = ["Estimate", "Fact", "Row", "group_rows", "repeats"]
 
@@ -22,20 +23,14 @@ _REPEATED = (("seed",), ("split", "label_seed"), ("split", "fold"))
 
 
 @dataclass(frozen=True, kw_only=True)
-class Estimate:
-    """One metric of one row.
+class Estimate(Interval):
+    """One metric of one row: the mean over seeds, its interval (:mod:`medssl.study.results.statistics`), its spread.
 
     Attributes:
-        value: Mean over seeds; ``None`` if the metric is not defined.
-        low: Lower end of the confidence interval (:mod:`medssl.study.results.statistics`); ``None`` if there is none.
-        high: Upper end.
         std: Standard deviation over seeds (denominator n - 1); ``None`` for one seed.
         runs: Number of seeds in the mean; the folds of one seed are pooled and count once.
     """
 
-    value: float | None
-    low: float | None
-    high: float | None
     std: float | None
     runs: int
 
@@ -129,15 +124,14 @@ def repeats(row: Row) -> list[list[RunResult]]:
 
 def _images(result: RunResult) -> str:
     """Identify the decoded images, because one dataset name may be used for several folders."""
-    return str(result.values["data"].get("store", {}).get("key", ""))
+    return str(result.data.store.get("key", ""))
 
 
 def _settings(result: RunResult) -> dict[str, Any]:
     """Return the recipe without the settings that identify a repetition, and without those that had no effect."""
-    settings = json.loads(json.dumps(result.values["recipe"]))
-    settings.pop("hash", None)
+    settings = json.loads(json.dumps(result.recipe))
     settings.get("evaluate", {}).pop("baseline", None)
-    if not result.values["pretrain"]["epochs"]:
+    if not result.training.epochs:
         settings.pop("train")
     for *sections, name in _REPEATED:
         section = settings
@@ -148,33 +142,33 @@ def _settings(result: RunResult) -> dict[str, Any]:
 
 
 def _repetition(result: RunResult) -> tuple[int, int, int]:
-    split = result.values["recipe"]["split"]
-    return int(result.values["seed"]), int(split.get("label_seed") or 0), int(split.get("fold") or 0)
+    split = result.recipe["split"]
+    return result.seed, int(split.get("label_seed") or 0), int(split.get("fold") or 0)
 
 
 def _row(runs: Sequence[RunResult], catalog: Catalog) -> Row:
-    values = runs[0].values
-    recipe = values["recipe"]
+    first = runs[0]
+    recipe = first.recipe
     fraction = recipe["split"].get("label_fraction")
     return Row(
-        dataset=str(values["dataset"]),
-        method=str(values["method"]),
+        dataset=first.dataset,
+        method=first.method,
         batch_size=int(recipe["train"]["batch_size"]),
-        split=str(values["data"]["split"]),
+        split=first.data.split,
         label_fraction=1.0 if fraction is None else float(fraction),
         backbone=str(recipe["encoder"]["backbone"]),
         image_size=int(recipe["views"]["image_size"]),
         init=recipe["encoder"]["weights"],
         recipe=str(recipe["recipe"]),
-        baseline=_is_baseline(values, catalog),
+        baseline=_is_baseline(first, catalog),
         runs=tuple(sorted(runs, key=_repetition)),
     )
 
 
-def _is_baseline(values: Mapping[str, Any], catalog: Catalog) -> bool:
+def _is_baseline(run: RunResult, catalog: Catalog) -> bool:
     """Whether the method is a baseline: the catalogue says so, or it is trained with labels."""
-    marked = bool(catalog.entry(METHOD.name, str(values["method"])).get("baseline"))
-    return marked or bool(values["pretrain"].get("uses_labels"))
+    marked = bool(catalog.entry(METHOD.name, run.method).get("baseline"))
+    return marked or run.training.uses_labels
 
 
 # ------------------------------------------------------------------------------------------------------------ labels
@@ -207,7 +201,7 @@ def _distinctions(row: Row, others: Sequence[Row]) -> Iterator[Fact]:
         ("init", f"from {Path(row.init).stem}" if row.init else ""),
         ("backbone", row.backbone),
         ("image_size", f"{row.image_size} px"),
-        ("batch_size", f"batch {row.batch_size}" if row.runs[0].values["pretrain"]["epochs"] else ""),
+        ("batch_size", f"batch {row.batch_size}" if row.runs[0].training.epochs else ""),
         ("split", f"{row.split} split"),
         ("label_fraction", f"{100 * row.label_fraction:g} % of labels"),
         ("recipe", f"recipe {row.recipe}"),
@@ -236,7 +230,7 @@ def _other_settings(row: Row, alike: Sequence[Row], besides: Collection[str] = (
 
 def _other_evaluators(row: Row, alike: Sequence[Row]) -> list[Fact]:
     """Name the evaluators of a row if rows with the same label have different evaluators."""
-    evaluators = [" ".join(other.runs[0].evaluations) for other in alike]
+    evaluators = [" ".join(other.runs[0].scores) for other in alike]
     own = Fact("evaluators", f"by {evaluators[alike.index(row)]}")
     return [own] if len(set(evaluators)) > 1 else []
 

@@ -87,7 +87,7 @@ def _confidence(results: Sequence[RunResult]) -> float:
     Raises:
         CheckpointError: The levels differ.
     """
-    found = {float(result.values["recipe"]["evaluate"]["confidence"]): result for result in reversed(results)}
+    found = {float(result.recipe["evaluate"]["confidence"]): result for result in reversed(results)}
     if len(found) > 1:
         named = ", ".join(f"{confidence:g} ({result.path.name})" for confidence, result in sorted(found.items()))
         raise CheckpointError(
@@ -99,9 +99,7 @@ def _confidence(results: Sequence[RunResult]) -> float:
 
 def _resamples(results: Sequence[RunResult]) -> int:
     """Return the largest number of resamples of any run; a single run has its intervals already."""
-    return (
-        max((int(r.values["recipe"]["evaluate"]["bootstrap"]) for r in results), default=0) if len(results) > 1 else 0
-    )
+    return max((int(r.recipe["evaluate"]["bootstrap"]) for r in results), default=0) if len(results) > 1 else 0
 
 
 def _published(catalog: Catalog, dataset: str, confidence: float) -> list[PublishedCell]:

@@ -101,7 +101,7 @@ def summary_values(summary: Summary) -> dict[str, Any]:
 
 def _evaluators(rows: Sequence[Row]) -> list[str]:
     """Return the evaluators that recipes name, in their order; additional outcomes appear only in the report."""
-    named = [str(choice["plugin"]) for row in rows for choice in row.runs[0].values["recipe"]["evaluators"]]
+    named = [str(choice["plugin"]) for row in rows for choice in row.runs[0].recipe["evaluators"]]
     scored = {name for row in rows for name in row.scores}
     return [name for name in dict.fromkeys(named) if name in scored]
 

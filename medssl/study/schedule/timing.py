@@ -35,12 +35,12 @@ class Clock:
 
     def learn_result(self, recipe: Recipe, result: RunResult) -> None:
         """Record the time of a finished run."""
-        training = result.values["pretrain"]
-        spent = 0.0 if training.get("reused") else training["seconds"]
-        if spent:
-            self.learn_epoch(recipe, spent / training["epochs"])
+        training = result.training
+        spent = 0.0 if training.reused else training.seconds
+        if spent and training.epochs:
+            self.learn_epoch(recipe, spent / training.epochs)
         for key in _keys(recipe):
-            self._around.setdefault(key, []).append(max(0.0, result.values["seconds"] - spent))
+            self._around.setdefault(key, []).append(max(0.0, result.seconds - spent))
 
     def left(self, cells: Iterable[Cell], done: dict[str, int], trained: set[str], jobs: int) -> float | None:
         """Return the seconds until every cell is finished; ``None`` if no similar run is known.
@@ -71,9 +71,8 @@ def learn_folder(output: Path, catalog: Catalog) -> Clock:
     for path in sorted(output.glob("*/result.json")):
         try:
             result = RunDirectory(path.parent).load()
-            recipe = {key: value for key, value in result.values["recipe"].items() if key != "hash"}
-            clock.learn_result(resolve(catalog, [recipe]), result)
-        except (MedsslError, KeyError):
+            clock.learn_result(resolve(catalog, [result.recipe]), result)
+        except MedsslError:
             continue  # of another version, or its plugin is no longer installed: the estimate can do without it
     return clock
 

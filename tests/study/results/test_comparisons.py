@@ -58,7 +58,7 @@ def test_rows_of_unequal_numbers_of_seeds_are_compared_by_their_means(make_run):
     by_group = (first - 3 * right(runs[3])).reshape(30, 3).sum(axis=1)
     assert comparison.p == pytest.approx(sign_flip_exact(by_group))
     assert comparison.difference == pytest.approx(
-        np.mean([r.accuracy("knn") for r in runs[:3]]) - runs[3].accuracy("knn")
+        np.mean([r.scores["knn"]["accuracy"].value for r in runs[:3]]) - runs[3].scores["knn"]["accuracy"].value
     )
 
 

@@ -1,5 +1,7 @@
 """Which runs stand in one row, and what the row is called."""
 
+import dataclasses
+
 import pytest
 
 from medssl.catalog import load_catalog
@@ -113,7 +115,7 @@ def test_an_untrained_encoder_is_one_row_whatever_the_settings_for_training(make
     trained = [make_run(n=9), make_run(n=9, train__batch_size=16)]
     for run in (*first, again):
         run.values["pretrain"]["epochs"] = 0
-    rows = rows_of(*first, again, *trained)
+    rows = rows_of(*map(dataclasses.replace, (*first, again)), *trained)
     assert [(row.label, len(row.runs)) for row in rows] == [("random", 2), ("dcl, batch 64", 1), ("dcl, batch 16", 1)]
 
 
@@ -121,5 +123,5 @@ def test_baselines_are_those_of_the_catalogue_and_those_trained_with_labels(make
     run = make_run(method="dcl", n=9)
     labelled = make_run(method="simclr", n=9)
     labelled.values["pretrain"]["uses_labels"] = True
-    rows = rows_of(run, labelled, make_run(method="random", n=9))
+    rows = rows_of(run, dataclasses.replace(labelled), make_run(method="random", n=9))
     assert [row.baseline for row in rows] == [False, True, True]

@@ -62,5 +62,5 @@ def test_a_summary_becomes_json_that_names_its_runs(make_run):
     runs = [make_run(), make_run(method="random")]
     values = json.loads(json.dumps(summary_values(summarise(runs))))
     assert [row["runs"] for row in values["rows"]] == [[str(run.path)] for run in runs]
-    assert values["rows"][0]["scores"]["knn"]["accuracy"]["value"] == runs[0].accuracy("knn")
+    assert values["rows"][0]["scores"]["knn"]["accuracy"]["value"] == runs[0].scores["knn"]["accuracy"].value
     assert values["comparisons"][0]["first"] == "dcl"

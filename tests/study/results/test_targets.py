@@ -56,7 +56,15 @@ def make_runs(tmp_path):
         ids = [f"{i:03}" for i in range(N)]
         groups = np.array([f"g{i // 2}" for i in range(N)])
         prediction = predicted(target, y, noise, seed)
-        directory.splits.write_text(json.dumps({"groups": dict(zip(ids, groups.tolist(), strict=True)), "folds": None}))
+        directory.splits.write_text(
+            json.dumps(
+                {
+                    "parts": {"train": [], "val": [], "test": ids, "unused": []},
+                    "groups": dict(zip(ids, groups.tolist(), strict=True)),
+                    "folds": None,
+                }
+            )
+        )
         np.savez(directory.predictions, id=np.array(ids), y=y, linear=prediction)
         settings = EvaluateSettings(bootstrap=100)
         values = {
@@ -76,9 +84,12 @@ def make_runs(tmp_path):
                 "evaluate": {"bootstrap": 100, "confidence": 0.95},
                 "hash": f"{seed}",
             },
+            "environment": {},
             "data": {
                 "directory": "d",
                 "images": N,
+                "train": 0,
+                "val": 0,
                 "test": N,
                 "classes": list(target.names) if isinstance(target, Grades) else [],
                 "target": target.to_dict(),

@@ -58,7 +58,23 @@ def test_finished_runs_in_the_folder_are_learnt_from(cells, catalog, tmp_path):
     directory.finish(
         {
             "schema": SCHEMA,
+            "method": "m",
+            "dataset": "d",
+            "seed": 0,
             "recipe": {**recipe.to_dict(), "hash": recipe.hash},
+            "environment": {},
+            "data": {
+                "directory": "d",
+                "images": 3,
+                "train": 1,
+                "val": 1,
+                "test": 1,
+                "target": {"kind": "classes", "names": ["a", "b"]},
+                "split": "random",
+            },
+            "metrics": {},
+            "evaluations": {},
+            "diagnostics": {},
             "pretrain": {"epochs": 10, "seconds": 50.0, "reused": None},
             "seconds": 57.0,
         }

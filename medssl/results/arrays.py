@@ -1,0 +1,198 @@
+"""The files beside ``result.json``, read on demand: predictions, features, split, history.
+
+n test images, N images of a part, F features, O outputs of a prediction.
+"""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pydantic import TypeAdapter, ValidationError
+
+from medssl.contracts.targets import Target
+from medssl.errors import CheckpointError
+from medssl.results.history import EpochRecord
+from medssl.results.truth import truth
+
+__all__ = [
+    "PartFeatures",
+    "RunPredictions",
+    "RunSplit",
+    "read_epochs",
+    "read_features",
+    "read_split",
+    "read_tested",
+]
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+_ADVICE = "Run again with --force."
+_BESIDE = ("id", "y", "label")  # in predictions.npz, what is no evaluator's
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunSplit:
+    """The split of a run.
+
+    Attributes:
+        train: Ids of the training part.
+        val: Ids of the validation part.
+        test: Ids of the test part.
+        unused: Ids in no part.
+        groups: Group of each id that has one.
+        protocol: How it was drawn.
+        seed: Of the draw.
+        fold: Which fold is the test part; ``None`` for a protocol without folds.
+        folds: How many there are; ``None`` likewise.
+    """
+
+    train: tuple[str, ...]
+    val: tuple[str, ...]
+    test: tuple[str, ...]
+    unused: tuple[str, ...] = ()
+    groups: Mapping[str, str]
+    protocol: str = ""
+    seed: int = 0
+    fold: int | None = None
+    folds: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class RunPredictions:
+    """Predictions for the n images of the test part.
+
+    Attributes:
+        target: What was predicted.
+        ids: Sample ids.
+        y: ``(n, ...)``, the truth as the target encodes it: of classes ``(n,)`` int64.
+        groups: The group of each image; ``None`` for an image without one.
+        by_evaluator: ``(n, O)`` by evaluator: of classes, their probabilities.
+    """
+
+    target: Target
+    ids: tuple[str, ...]
+    y: Array
+    groups: tuple[str | None, ...]
+    by_evaluator: Mapping[str, Array]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class PartFeatures:
+    """Frozen features of a part.
+
+    Attributes:
+        ids: Sample ids.
+        x: ``(N, F)`` float32.
+        y: ``(N, ...)``, the truth as the target encodes it.
+    """
+
+    ids: tuple[str, ...]
+    x: Array
+    y: Array
+
+
+def read_split(file: Path) -> RunSplit:
+    """Read ``splits.json``.
+
+    Raises:
+        CheckpointError: It is missing or damaged.
+    """
+    try:
+        values = json.loads(file.read_text(encoding="utf-8"))
+        parts = values.pop("parts")
+        return TypeAdapter(RunSplit).validate_json(json.dumps({**values, **parts}), strict=True)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise _unreadable(file, error) from error
+
+
+def read_tested(file: Path, split: RunSplit, target: Target) -> RunPredictions:
+    """Read ``predictions.npz``, in the order in which it lies there.
+
+    Args:
+        file: The file.
+        split: Knows the groups.
+        target: What was predicted.
+
+    Raises:
+        CheckpointError: The file is missing or damaged.
+    """
+    arrays, (y,) = _arrays(file, "")
+    ids = tuple(str(name) for name in arrays["id"])
+    return RunPredictions(
+        target=target,
+        ids=ids,
+        y=y,
+        groups=tuple(split.groups.get(name) for name in ids),
+        by_evaluator={
+            name: rows
+            for name, rows in arrays.items()
+            if name not in _BESIDE and rows.ndim == 2 and len(rows) == len(ids)
+        },
+    )
+
+
+def read_features(file: Path) -> dict[str, PartFeatures]:
+    """Read ``features.npz``, by part: ``train``, ``val``, ``test``.
+
+    Raises:
+        CheckpointError: The file is missing or damaged.
+    """
+    parts = ("train", "val", "test")
+    arrays, truths = _arrays(file, *parts, wanted=[f"{part}_x" for part in parts])
+    return {
+        part: PartFeatures(ids=tuple(str(name) for name in arrays[f"{part}_id"]), x=arrays[f"{part}_x"], y=y)
+        for part, y in zip(parts, truths, strict=True)
+    }
+
+
+def read_epochs(file: Path) -> tuple[EpochRecord, ...]:
+    """Read ``history.jsonl``, one record per epoch.
+
+    Raises:
+        CheckpointError: The file is missing or damaged.
+    """
+    try:
+        lines = file.read_text(encoding="utf-8").splitlines()
+        return tuple(TypeAdapter(EpochRecord).validate_json(line, strict=True) for line in lines)
+    except (OSError, ValueError) as error:
+        raise _unreadable(file, error) from error
+
+
+def _arrays(file: Path, *parts: str, wanted: Sequence[str] = ()) -> tuple[dict[str, Array], list[Array]]:
+    """Read an ``.npz`` file.
+
+    Args:
+        file: The file.
+        parts: Of which it must hold ids and truth; ``""``: of the whole.
+        wanted: What else it must hold.
+
+    Returns:
+        All arrays by name, and the truth of each part.
+    """
+    try:
+        with file.open("rb") as opened, np.load(opened) as content:
+            arrays = dict(content)
+        for name in (*(f"{part}_id" if part else "id" for part in parts), *wanted):
+            _ = arrays[name]
+        return arrays, [truth(arrays, part) for part in parts]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, zipfile.BadZipFile) as error:
+        raise _unreadable(file, error) from error
+
+
+def _unreadable(file: Path, error: Exception) -> CheckpointError:
+    if isinstance(error, FileNotFoundError):
+        cause = "There is no such file"
+    elif isinstance(error, ValidationError):
+        first = error.errors(include_url=False)[0]
+        cause = f"At '{'.'.join(str(key) for key in first['loc'])}': {first['msg'].lower()}"
+    elif isinstance(error, KeyError):
+        cause = f"It lacks {error}"
+    else:
+        cause = str(error).rstrip(".") or type(error).__name__
+    return CheckpointError(f"{file} cannot be read. {cause}. {_ADVICE}")

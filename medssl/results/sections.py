@@ -1,0 +1,416 @@
+"""The sections of ``result.json`` as typed values: attributes instead of keys.
+
+Entries that earlier versions did not write have a default. Entries that this version does not know are left out.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+from pydantic import PlainValidator, TypeAdapter, ValidationError
+
+from medssl.contracts.targets import Target, target_from_dict
+from medssl.errors import CheckpointError
+
+__all__ = [
+    "Bootstrap",
+    "CopiesSeen",
+    "EncoderSeen",
+    "Environment",
+    "FirstWeights",
+    "Fold",
+    "Interval",
+    "LabelsUsed",
+    "MetricFacts",
+    "PartSeen",
+    "RunData",
+    "Score",
+    "Scores",
+    "Training",
+    "read_scores",
+    "read_section",
+]
+
+_T = TypeVar("_T")
+
+# entries of an evaluation that stand beside its metrics
+_BESIDE = (
+    "n",
+    "n_unknown",
+    "n_groups",
+    "bootstrap",
+    "confusion_matrix",
+    "reliability",
+    "outcomes",
+    "selected",
+    "notes",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Interval:
+    """A value with its confidence interval.
+
+    Attributes:
+        value: ``None`` where it is not defined, for instance an AUROC of one class.
+        low: Lower end of the interval; ``None`` where there is none.
+        high: Upper end.
+    """
+
+    value: float | None
+    low: float | None = None
+    high: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Score(Interval):
+    """One metric of one evaluator on the test part.
+
+    Attributes:
+        outputs: The same metric of single classes or findings by name, where the value is their mean; else empty.
+    """
+
+    outputs: Mapping[str, Interval] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bootstrap:
+    """How the intervals were drawn.
+
+    Attributes:
+        resamples: Their number; 0: there are no intervals.
+        confidence: 0 to 1.
+        unit: ``group`` or ``sample``: what was drawn.
+        skipped: By metric, resamples that did not define it.
+    """
+
+    resamples: int = 0
+    confidence: float = 0.95
+    unit: str = "sample"
+    skipped: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scores(Mapping[str, Score]):
+    """What one evaluator came to: a mapping from the names of metrics to scores.
+
+    Attributes:
+        metrics: The mapping.
+        n: Test samples with a known target.
+        n_unknown: Test samples left out.
+        n_groups: Groups among them; ``None`` where groups are not known.
+        bootstrap: How the intervals were drawn.
+        confusion_matrix: ``(K, K)`` counts, a row for each true class; ``None`` where there are no classes.
+        reliability: ``count``, ``confidence`` and ``accuracy`` by bin of confidence; ``None`` likewise.
+        outcomes: Of findings: test samples by finding and outcome.
+        selected: What the validation part chose.
+        notes: What a reader must know.
+    """
+
+    metrics: Mapping[str, Score]
+    n: int = 0
+    n_unknown: int = 0
+    n_groups: int | None = None
+    bootstrap: Bootstrap = field(default_factory=Bootstrap)
+    confusion_matrix: tuple[tuple[int, ...], ...] | None = None
+    reliability: Mapping[str, tuple[float | None, ...]] | None = None
+    outcomes: Mapping[str, Mapping[str, int]] | None = None
+    selected: Mapping[str, Any] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    def __getitem__(self, metric: str) -> Score:
+        return self.metrics[metric]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.metrics)
+
+    def __len__(self) -> int:
+        return len(self.metrics)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MetricFacts:
+    """What a metric is.
+
+    Attributes:
+        title: For tables.
+        direction: ``higher`` or ``lower``: which values are better.
+        unit: Empty for a share or another number without a unit.
+        source: Where it is defined.
+        leads: Whether the short table of a run shows it.
+    """
+
+    title: str
+    direction: str
+    unit: str = ""
+    source: str = ""
+    leads: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fold:
+    """Which fold was tested on.
+
+    Attributes:
+        index: From 0.
+        count: Folds in all.
+        left_out: The group, where one is left out.
+    """
+
+    index: int
+    count: int
+    left_out: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelsUsed:
+    """Labels that the evaluators saw.
+
+    Attributes:
+        fraction: Share asked for, above 0 and up to 1.
+        seed: Of the choice.
+        train: Labels in the training part.
+        val: Labels in the validation part.
+    """
+
+    fraction: float
+    seed: int
+    train: int
+    val: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class CopiesSeen:
+    """Images of a part that have a copy in a part before it.
+
+    Attributes:
+        images: All images of the part.
+        equal: Those with an equal copy.
+        near: Those with a nearly equal one.
+        either: Those with one or the other.
+    """
+
+    images: int = 0
+    equal: int = 0
+    near: int = 0
+    either: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class PartSeen:
+    """Images of a part that the encoder knows from its training.
+
+    Attributes:
+        images: All images of the part.
+        equal: Those that it was trained on.
+        near: Those nearly equal to one that it was trained on; ``None``: not looked for.
+        group: Others of a group that it was trained on.
+        either: Any of these.
+        by_split: Those among them with a copy or a sibling in this run's own training part.
+    """
+
+    images: int
+    equal: int
+    near: int | None
+    group: int
+    either: int
+    by_split: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncoderSeen:
+    """What the weights to start from had seen of the validation and the test part.
+
+    Attributes:
+        known: Whether the weights carry a complete record.
+        images: Images in that record.
+        allowed: Whether seen images were allowed.
+        val: Of the validation part.
+        test: Of the test part.
+    """
+
+    known: bool
+    images: int
+    allowed: bool
+    val: PartSeen
+    test: PartSeen
+
+
+def _target(values: object) -> Target:
+    if not isinstance(values, Mapping):
+        raise ValueError("a target must be a mapping")
+    return target_from_dict(values)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunData:
+    """The images of a run and their split.
+
+    Attributes:
+        directory: Folder that held them.
+        images: All of them.
+        train: Images of the training part.
+        val: Images of the validation part.
+        test: Images of the test part.
+        unused: Images in no part.
+        target: What the images are labelled with.
+        groups: Groups in each part; ``None`` for a split that does not keep groups together.
+        group_kind: What a group is, for instance ``patient``.
+        site_kind: What a site is, for instance ``hospital``; ``None`` where no site is known.
+        shared_groups: Validation and test images whose group has a training image too; ``None``: groups are not known.
+        split: Protocol of the split.
+        split_reason: Why this protocol.
+        split_sha256: Of the ids in each part.
+        fold: Which fold was tested on; ``None`` for a protocol without folds.
+        labels: Labels that the evaluators saw.
+        samples_sha256: Of every id with its label, group and official part.
+        seen_before: By part (``val``, ``test``), images with a copy in a part before it.
+        encoder_seen: What the weights to start from had seen; ``None`` for random weights.
+        store: Checksum (``key``), size (``bytes``) of the decoded images, and whether any was ``reduced``.
+        warnings: What a reader must know, the gravest first.
+    """
+
+    directory: Path
+    images: int
+    train: int
+    val: int
+    test: int
+    unused: int = 0
+    target: Annotated[Target, PlainValidator(_target)]
+    groups: Mapping[str, int] | None = None
+    group_kind: str | None = None
+    site_kind: str | None = None
+    shared_groups: Mapping[str, int] | None = None
+    split: str
+    split_reason: str = ""
+    split_sha256: str = ""
+    fold: Fold | None = None
+    labels: LabelsUsed | None = None
+    samples_sha256: str | None = None
+    seen_before: Mapping[str, CopiesSeen] = field(default_factory=dict)
+    encoder_seen: EncoderSeen | None = None
+    store: Mapping[str, Any] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class FirstWeights:
+    """The weights that pre-training started from.
+
+    Attributes:
+        source: A file, or timm's name of them.
+        sha256: Of their content.
+    """
+
+    source: str
+    sha256: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """The pre-training of a run.
+
+    Attributes:
+        epochs: Passes over the training images; 0 where nothing was trained.
+        steps: Optimiser steps.
+        seconds: Wall time of the training alone.
+        images_per_second: An image counts once per view; ``None`` where nothing was trained.
+        final_loss: Mean over the last epoch; ``None`` likewise.
+        uses_labels: Whether the method learns from the training labels.
+        init: The weights that it started from; ``None`` for random ones.
+        reused: Folder of the run whose encoder was taken over; ``None``: this run trained its own.
+    """
+
+    epochs: int
+    steps: int = 0
+    seconds: float
+    images_per_second: float | None = None
+    final_loss: float | None = None
+    uses_labels: bool = False
+    init: FirstWeights | None = None
+    reused: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Environment:
+    """Software and hardware of a run. ``result.values["environment"]`` has the versions of more packages.
+
+    Attributes:
+        python: Version.
+        torch: Version.
+        platform: Operating system.
+        processor: Its name.
+        gpu: Names of the GPUs.
+        device: Where it was computed, for instance ``cpu`` or ``cuda:0``.
+        precision: ``float32``, ``bfloat16`` or ``float16``.
+        precision_reason: Why this precision.
+        float32_layers: Layers that ran in float32 in spite of the precision.
+    """
+
+    python: str | None = None
+    torch: str | None = None
+    platform: str | None = None
+    processor: str | None = None
+    gpu: tuple[str, ...] = ()
+    device: str | None = None
+    precision: str | None = None
+    precision_reason: str | None = None
+    float32_layers: tuple[str, ...] = ()
+
+
+@cache
+def _adapter(shape: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(shape)
+
+
+def read_section(values: Mapping[str, Any], name: str, shape: type[_T], file: Path) -> _T:
+    """Read a section of a result.
+
+    Args:
+        values: Content of ``result.json``.
+        name: Name of the section.
+        shape: Its type.
+        file: Where the values come from, for the message.
+
+    Raises:
+        CheckpointError: The section or an entry of it is missing, or of the wrong type.
+    """
+    if name not in values:
+        raise CheckpointError(f"{file} is damaged. Its section '{name}' is missing. {_ADVICE}")
+    return _validated(values[name], shape, name, file)
+
+
+def read_scores(values: Mapping[str, Any], file: Path) -> dict[str, Scores]:
+    """Read the section ``evaluations``, by evaluator.
+
+    Raises:
+        CheckpointError: It is missing, or an entry of it is missing or of the wrong type.
+    """
+    found = read_section(values, "evaluations", dict[str, dict[str, Any]], file)
+    return {name: _scores(entries, f"evaluations.{name}", file) for name, entries in found.items()}
+
+
+def _scores(entries: Mapping[str, Any], name: str, file: Path) -> Scores:
+    beside = {key: value for key, value in entries.items() if key in _BESIDE}
+    metrics = {key: value for key, value in entries.items() if key not in _BESIDE}
+    return _validated({**beside, "metrics": metrics}, Scores, name, file)
+
+
+_ADVICE = "Put back a copy of the file, or run again with --force."
+
+
+def _validated(value: Any, shape: type[_T], name: str, file: Path) -> _T:
+    wanted: Any = shape  # a type is hashable, and mypy says otherwise
+    try:
+        read: _T = _adapter(wanted).validate_json(json.dumps(value), strict=True)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        inside = first["loc"][1:] if first["loc"][:1] == ("metrics",) else first["loc"]  # no level of the file's own
+        place = ".".join([name, *map(str, inside)])
+        raise CheckpointError(f"{file} is damaged. At '{place}': {first['msg'].lower()}. {_ADVICE}") from error
+    return read
