@@ -20,21 +20,36 @@ _PATH = click.Path(path_type=Path)
 @click.option("--output", type=_PATH, default="features.npz", show_default=True, help="A .npz or .csv file.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, mps.")
 @click.option("--precision", default="auto", show_default=True, help="auto, float32, bfloat16 or float16.")
-def embed(encoder: Path, images: tuple[Path, ...], output: Path, device: str, precision: str) -> None:
+@click.option(
+    "--on-bad-image",
+    type=click.Choice(["fail", "skip"]),
+    default="fail",
+    show_default=True,
+    help="What to do with images that cannot be read.",
+)
+def embed(encoder: Path, images: tuple[Path, ...], output: Path, on_bad_image: Any, **words: Any) -> None:
     """Compute features of IMAGES (files or folders) with ENCODER: the folder of a run, or its encoder.safetensors.
 
     The .npz file contains `x`, one row of features per image, and `path`. The .csv file contains a column of paths and
-    one column per feature.
+    one column per feature. In folders, hidden files are left out.
     """
     if output.suffix not in (".npz", ".csv"):
         raise OptionError(
             f"--output {output} has an unknown suffix. Features are written as .npz or .csv. Use one of these suffixes."
         )
-    from medssl.export import embedding
+    from medssl.io.files import require_writable
 
-    paths = embedding.find_images(images)
-    x = embedding.embed(encoder, paths, device=device, precision=precision)
-    _write(output, [str(path) for path in paths], x)
+    require_writable(output)
+    import numpy as np
+
+    from medssl.export import embedding
+    from medssl.export.images import find_images
+
+    paths = find_images(images)
+    x = embedding.embed(encoder, paths, on_bad_image=on_bad_image, **words)
+    read = ~np.isnan(x).all(axis=1) | (on_bad_image == "fail")
+    x = x[read]
+    _write(output, [str(path) for path, there in zip(paths, read, strict=True) if there], x)
     click.echo(f"{len(x)} images, {x.shape[1]} features", err=True)
     click.echo(output)
 

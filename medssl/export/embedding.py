@@ -7,40 +7,37 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Literal
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from PIL import Image
 from torch import Tensor, nn
-from torchvision.transforms import v2
 
-from medssl.contracts import Classes, Dataset, Listing, Sample
+from medssl.catalog import load_catalog
+from medssl.contracts import Dataset, Sample
 from medssl.data.audit.overlap import find_overlap
 from medssl.data.audit.seen import Seen, read_seen
 from medssl.data.listing import index
 from medssl.data.store.store import Store, open_store
 from medssl.data.views import PlainViews
-from medssl.data.views.normalisation import Normalisation, statistics
-from medssl.errors import CheckpointError, DataError
+from medssl.data.views.normalisation import Normalisation
+from medssl.errors import CheckpointError
 from medssl.evaluation.features import extract
-from medssl.tools import IMAGE_SUFFIXES, read_image
+from medssl.export.images import ImagesLike, as_dataset
+from medssl.export.transform import Transform
+from medssl.results.directory import RunResult
 from medssl.train.encoder import checkpoint
 from medssl.train.encoder.backbones import Encoder
 from medssl.train.machine.device import choose_layout
 from medssl.train.machine.machine import Machine
 from medssl.train.machine.memory import kept_memory
 
-__all__ = ["TrainedEncoder", "embed", "find_images", "load_encoder"]
+__all__ = ["TrainedEncoder", "embed", "load_encoder"]
 
 _log = logging.getLogger("medssl")
-
-#: A file, a Pillow image, or an array ``(H, W)`` or ``(H, W, 1 or 3)`` of uint8 or uint16.
-ImageLike = str | Path | Image.Image | NDArray[Any]
 
 
 class TrainedEncoder(nn.Module):
@@ -55,9 +52,10 @@ class TrainedEncoder(nn.Module):
             :attr:`medssl.contracts.Augmentation.window`.
         header: Metadata of the file: backbone, stem, recipe and so on.
         seen: Keys of the images that it was trained on; see :mod:`medssl.data.audit.seen`.
+        path: The file that it was loaded from.
     """
 
-    def __init__(self, encoder: Encoder, header: dict[str, str], seen: Seen) -> None:
+    def __init__(self, encoder: Encoder, header: dict[str, str], seen: Seen, path: Path) -> None:
         super().__init__()
         self.network = encoder.network
         self.feature_dim = encoder.feature_dim
@@ -66,6 +64,7 @@ class TrainedEncoder(nn.Module):
         self.window: tuple[float, float] | None = tuple(json.loads(header["window"])) if "window" in header else None
         self.header = header
         self.seen = seen
+        self.path = path
 
     def forward(self, images: Tensor) -> Tensor:
         """Encode ``(N, 3, S, S)`` into ``(N, F)``."""
@@ -73,30 +72,19 @@ class TrainedEncoder(nn.Module):
         return features
 
     @property
-    def transform(self) -> Callable[[Any], Tensor]:
-        """A torchvision transform from a Pillow image or an array to the encoder's input ``(3, S, S)``.
+    def transform(self) -> Transform:
+        """From a file, a Pillow image or an array to the encoder's input ``(3, S, S)``, for a data loader of your own.
 
-        It is meant for your own data loader. It resizes in one step; :func:`embed` reads 16-bit and very large images
-        as a run does.
+        It reads and resizes an image exactly as a run and :func:`embed` do.
         """
-        scale, shift = (values.flatten() for values in statistics(self.normalisation, torch.device("cpu")))
-        steps = [
-            v2.ToImage(),
-            v2.RGB(),
-            v2.Resize(self.image_size, antialias=True),
-            v2.CenterCrop(self.image_size),
-            v2.ToDtype(torch.float32, scale=True),
-            v2.Normalize((shift / scale).tolist(), (1 / scale).tolist()),
-        ]
-        compose: Callable[[Any], Tensor] = v2.Compose(steps)
-        return compose
+        return Transform(self.image_size, self.normalisation, self.window)
 
 
-def load_encoder(path: Path | str) -> TrainedEncoder:
+def load_encoder(run: RunResult | Path | str) -> TrainedEncoder:
     """Load the encoder of a run.
 
     Args:
-        path: The run's directory, or its ``encoder.safetensors``.
+        run: The result of the run, its folder, or its ``encoder.safetensors``.
 
     Returns:
         The encoder, on the CPU and in evaluation mode.
@@ -104,7 +92,7 @@ def load_encoder(path: Path | str) -> TrainedEncoder:
     Raises:
         CheckpointError: The file is missing, broken, not written by medssl, or does not fit the installed timm.
     """
-    path = Path(path)
+    path = run.path if isinstance(run, RunResult) else Path(run)
     file = path / "encoder.safetensors" if path.is_dir() else path
     encoder, header = checkpoint.read_encoder(file)
     seen = read_seen(file)
@@ -114,16 +102,19 @@ def load_encoder(path: Path | str) -> TrainedEncoder:
             "Use the file that the run wrote."
         )
     header.pop("seen", None)  # takes a megabyte for ten thousand images
-    return TrainedEncoder(encoder, header, seen).eval()
+    return TrainedEncoder(encoder, header, seen, file).eval()
 
 
 @kept_memory()
 def embed(
-    encoder: TrainedEncoder | Path | str,
-    images: Sequence[ImageLike] | NDArray[Any] | Dataset,
+    encoder: TrainedEncoder | RunResult | Path | str,
+    images: ImagesLike,
     *,
+    data_dir: Path | str | None = None,
+    catalog: Path | None = None,
     device: str = "auto",
     precision: str = "auto",
+    on_bad_image: Literal["fail", "skip"] = "fail",
     progress: Callable[[int, int], None] | None = None,
 ) -> NDArray[np.float32]:
     """Compute features of images, exactly as a run does.
@@ -132,32 +123,45 @@ def embed(
     classifier on such features: the result would measure memorisation.
 
     Args:
-        encoder: The result of :func:`load_encoder`, or a path for it.
-        images: Files, Pillow images or arrays, or one array ``(N, H, W)`` or ``(N, H, W, C)``; or a dataset, whose
-            samples are used in their order.
+        encoder: What :func:`load_encoder` returned, or what it takes.
+        images: A file or a folder, a Pillow image, or a list of files, folders, Pillow images and arrays ``(H, W)`` or
+            ``(H, W, C)``; one array ``(H, W)``, ``(N, H, W)`` or ``(N, H, W, C)``; a dataset, its name, or a mapping of
+            ``plugin`` (its name) and options. C is 1 or 3; arrays are uint8 or uint16. A text is a path if something
+            exists there, else the name of a dataset. The images of a folder are sorted by path, hidden ones left out;
+            those of a dataset come in its order.
+        data_dir: Where a named dataset lies: its folder, or the folder of its folder; ``None``: ``MEDSSL_DATA``, else
+            the current folder.
+        catalog: A catalogue file of the user's own, merged over medssl's.
         device: ``auto``, ``cpu``, ``cuda``, ``mps``.
         precision: ``auto``, ``float32``, ``bfloat16`` or ``float16``.
+        on_bad_image: ``fail``: an image that cannot be read is an error; ``skip``: its row is NaN, and the logger
+            ``medssl`` warns.
         progress: Called with the number of images read and N.
 
     Returns:
         ``(N, F)`` float32, in the order of the images.
 
     Raises:
-        DataError: An image cannot be read, or is not an image.
+        DataError: An image does not exist, cannot be read, or is not an image.
         CheckpointError: See :func:`load_encoder`.
+        PluginError: The dataset cannot be loaded.
     """
     trained = encoder if isinstance(encoder, TrainedEncoder) else load_encoder(encoder)
     machine = Machine.choose(device, precision)
-    dataset = images if isinstance(images, Dataset) else _Given(images)
+    dataset = as_dataset(images, load_catalog(catalog), None if data_dir is None else Path(data_dir))
     samples = index(dataset).samples
     if not samples:
         return np.empty((0, trained.feature_dim), np.float32)
     choose_layout(machine.device).apply(trained, machine.device)
     with TemporaryDirectory(prefix="medssl-") as cache:
-        try:
-            store = open_store(dataset, samples, view_size=trained.image_size, cache=Path(cache), progress=progress)
-        except DataError as error:
-            raise _without_option(error) from error
+        store = open_store(
+            dataset,
+            samples,
+            view_size=trained.image_size,
+            cache=Path(cache),
+            on_bad_image=on_bad_image,
+            progress=progress,
+        )
         views = PlainViews(
             store,
             range(len(store)),
@@ -167,17 +171,21 @@ def embed(
             window=trained.window,
         )
         features: NDArray[np.float32] = extract(trained, views, len(store), precision=machine.precision).numpy()
-        _say_what_was_seen(trained.seen, dataset, samples, store, Path(cache))
-    return features
+        read = [sample for sample in samples if sample.id in set(store.ids)] if store.skipped else samples
+        _say_what_was_seen(trained.seen, dataset, read, store, Path(cache))
+    return _with_gaps(features, samples, store) if store.skipped else features
 
 
-def _without_option(error: DataError) -> DataError:
-    """Replace advice to use an option of `medssl run` that :func:`embed` does not have."""
-    lines = str(error).splitlines()
-    kept = [line for line in lines if "--on-bad-image" not in line]
-    if len(kept) == len(lines):
-        return error
-    return DataError("\n".join([*kept, "Replace these files, or leave them out of the list of images."]))
+def _with_gaps(features: NDArray[np.float32], samples: Sequence[Sample], store: Store) -> NDArray[np.float32]:
+    """Put a row of NaN in the place of each image that could not be read."""
+    for bad in store.skipped:
+        _log.warning("left out, cannot be read: %s", bad)
+    rows = {name: row for row, name in enumerate(store.ids)}
+    whole = np.full((len(samples), features.shape[1]), np.nan, np.float32)
+    for place, sample in enumerate(samples):
+        if sample.id in rows:
+            whole[place] = features[rows[sample.id]]
+    return whole
 
 
 def _say_what_was_seen(seen: Seen, dataset: Dataset, samples: Sequence[Sample], store: Store, cache: Path) -> None:
@@ -191,53 +199,3 @@ def _say_what_was_seen(seen: Seen, dataset: Dataset, samples: Sequence[Sample], 
         )
     if not seen.known:
         _log.warning("it is unknown which images the encoder, or its initial weights, were trained on.")
-
-
-def find_images(paths: Iterable[Path]) -> list[Path]:
-    """List image files: the given files, and those in the given folders, sorted within each folder.
-
-    Raises:
-        DataError: A file does not exist, or a folder contains no image.
-    """
-    found: list[Path] = []
-    for path in paths:
-        if path.is_file():
-            found.append(path)
-            continue
-        inside = sorted(file for file in path.rglob("*") if file.suffix.lower() in IMAGE_SUFFIXES)
-        if not inside:
-            what = "contains no image" if path.is_dir() else "does not exist"
-            raise DataError(f"{path} {what}. Give image files, or folders that contain some.")
-        found.extend(inside)
-    return found
-
-
-class _Given(Dataset):
-    """Images that the caller passes to :func:`embed`."""
-
-    def __init__(self, images: Sequence[ImageLike] | NDArray[Any]) -> None:
-        super().__init__(self.Config(), Path())
-        self._images = images
-
-    def index(self) -> Listing:
-        """Return one sample per image, in the given order; its id is its number and, for a file, its path."""
-        paths = (picture if isinstance(picture, str | Path) else "" for picture in self._images)
-        samples = [Sample(id=f"{i:09d} {path}".rstrip()) for i, path in enumerate(paths)]
-        return Listing(samples=samples, target=Classes(("any",)))  # none has a label
-
-    def read(self, sample: Sample) -> np.ndarray:
-        """Return ``(H, W, C)``."""
-        return self._read(sample, None)
-
-    def read_reduced(self, sample: Sample, short_side: int) -> np.ndarray:
-        """Return ``(H, W, C)``; a file is read at the reduced size that a run reads."""
-        return self._read(sample, short_side)
-
-    def _read(self, sample: Sample, short_side: int | None) -> np.ndarray:
-        picture = self._images[int(sample.id[:9])]
-        if isinstance(picture, str | Path):
-            return read_image(picture, short_side)
-        if isinstance(picture, Image.Image):
-            picture = np.asarray(picture if picture.mode in ("L", "I;16") else picture.convert("RGB"))
-        array = np.asarray(picture)
-        return array[:, :, None] if array.ndim == 2 else array

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
 import json
@@ -12,7 +13,7 @@ from typing import BinaryIO
 
 from medssl.errors import CheckpointError
 
-__all__ = ["checksum", "read_header", "write_atomic", "write_atomic_with"]
+__all__ = ["checksum", "read_header", "require_writable", "write_atomic", "write_atomic_with"]
 
 _LONGEST_HEADER = 2**26  # bytes; an encoder's header has about 10,000, and 120 for each image it was trained on
 
@@ -36,6 +37,27 @@ def read_header(path: Path) -> dict[str, str]:
         return {str(name): str(value) for name, value in entries.items()}
     except (OSError, ValueError, AttributeError, RecursionError):
         return {}
+
+
+def require_writable(path: Path) -> None:
+    """Make sure that a file can be written, before the work that it will hold; make its folder where it is missing.
+
+    Raises:
+        CheckpointError: It is a folder, its folder cannot be made, or nothing can be written there.
+    """
+    if path.is_dir():
+        raise CheckpointError(f"{path} cannot be written. It is a folder. Give the name of a file (--output).")
+    probe = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        probe.touch()
+    except OSError as error:
+        raise CheckpointError(
+            f"{path} cannot be written. {error.strerror or error}. Give a folder you may write to (--output)."
+        ) from error
+    finally:
+        with contextlib.suppress(OSError):
+            probe.unlink()
 
 
 def write_atomic(path: Path, content: bytes) -> None:

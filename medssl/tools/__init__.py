@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from medssl.tools.downloading import Source, download
-    from medssl.tools.images import IMAGE_SUFFIXES, SYMMETRIES, read_image, turn
+    from medssl.tools.images import IMAGE_SUFFIXES, SYMMETRIES, read_image, read_opened, turn
     from medssl.tools.measures import alignment, effective_rank, feature_std, uniformity
     from medssl.tools.queue import Queue
     from medssl.tools.teacher import Teacher, cosine_momentum
@@ -48,6 +48,7 @@ __all__ = [
     "loss_scaler",
     "parameter_groups",
     "read_image",
+    "read_opened",
     "seeded",
     "target_loss",
     "train",
@@ -59,7 +60,7 @@ __all__ = [
 
 _NAMES = {
     "downloading": ("Source", "download"),
-    "images": ("IMAGE_SUFFIXES", "SYMMETRIES", "read_image", "turn"),
+    "images": ("IMAGE_SUFFIXES", "SYMMETRIES", "read_image", "read_opened", "turn"),
     "measures": ("alignment", "effective_rank", "feature_std", "uniformity"),
     "queue": ("Queue",),
     "teacher": ("Teacher", "cosine_momentum"),

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor  # the name is in a type variable's text
 
-__all__ = ["IMAGE_SUFFIXES", "SYMMETRIES", "read_image", "turn"]
+__all__ = ["IMAGE_SUFFIXES", "SYMMETRIES", "read_image", "read_opened", "turn"]
 
 ArrayT = TypeVar("ArrayT", np.ndarray, "Tensor")
 
@@ -87,10 +87,57 @@ def read_image(path: str | Path, short_side: int | None = None) -> np.ndarray:
         raise DataError(f"{path} cannot be read as an image: {_cause(error)}.") from error
 
 
+def read_opened(image: Image.Image, short_side: int | None = None) -> np.ndarray:
+    """Turn an opened Pillow image into the array that :func:`read_image` returns for its file.
+
+    Where its pixels were loaded before, two cases differ: a large JPEG file, which :func:`read_image` decodes at a
+    fraction of its size, and a 16-bit TIFF file with an EXIF orientation, which Pillow does not turn.
+
+    Args:
+        image: Of any mode; an EXIF orientation is applied. Its current frame is read.
+        short_side: See :func:`read_image`.
+
+    Returns:
+        ``(H, W, C)``, see :func:`read_image`.
+
+    Raises:
+        DataError: The file behind the image is closed or damaged, or its values do not fit.
+    """
+    try:
+        if data := _unread(image):
+            return _decode(data, short_side)
+        image.load()
+        return _pixels(image)
+    except DataError as error:
+        raise DataError(f"the Pillow image cannot be used: {error}") from error
+    except Exception as error:  # as in read_image
+        raise DataError(
+            f"the Pillow image cannot be read: {_cause(error)}. Keep its file open, or call its load()."
+        ) from error
+
+
+def _unread(image: Image.Image) -> bytes:
+    """Return the content of the file behind an image whose first frame is not loaded yet; else nothing.
+
+    Pillow itself loads a 16-bit TIFF file on its side when it maps it into memory.
+    """
+    file = getattr(image, "fp", None)
+    if file is None or not getattr(image, "tile", None) or image.tell() or image.format not in _FORMATS:
+        return b""
+    place = file.tell()
+    file.seek(0)
+    data: bytes = file.read()
+    file.seek(place)
+    return data
+
+
 def _decode(data: bytes, short_side: int | None) -> np.ndarray:
     if not data:
         raise DataError("the file is empty")
-    image = _load(data, short_side)
+    return _pixels(_load(data, short_side))
+
+
+def _pixels(image: Image.Image) -> np.ndarray:
     deep = image.mode in _DEEP_MODES
     pixels = _to_uint16(np.asarray(image)) if deep else np.array(_convert(image, image.mode))
     if pixels.ndim == 2:

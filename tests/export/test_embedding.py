@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import csv
+import pickle
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,6 +17,7 @@ from medssl.errors import CheckpointError, DataError
 from medssl.settings import EncoderSettings
 from medssl.train.encoder.backbones import build_encoder
 from medssl.train.encoder.checkpoint import save_encoder
+from medssl_datasets.phantom import Phantom
 
 SIDE = 24
 
@@ -87,6 +90,62 @@ def test_transform_gives_what_the_encoder_takes(encoder_file, pictures):
     np.testing.assert_allclose(row, medssl.embed(encoder, pictures[1:2])[0], atol=2e-2)
 
 
+def test_the_transform_gives_what_embed_encodes(encoder_file, pictures):
+    encoder = medssl.load_encoder(encoder_file)
+    deep = np.random.default_rng(1).integers(0, 4096, (90, 70), dtype=np.uint16)  # large enough to be reduced first
+    for image in (*pictures, *map(opened, pictures), deep, Image.fromarray(deep)):
+        with torch.no_grad():
+            row = encoder(encoder.transform(image)[None])[0].numpy()
+        np.testing.assert_allclose(row, medssl.embed(encoder, [image], precision="float32")[0], atol=1e-5)
+    assert pickle.loads(pickle.dumps(encoder.transform)) == encoder.transform  # a loader's workers need it
+
+
+def test_one_path_or_folder_or_image_or_name_is_enough(encoder_file, pictures, tmp_path, monkeypatch):
+    expected = medssl.embed(encoder_file, pictures)
+    for given in (str(pictures[0]), pictures[0], opened(pictures[0])):
+        np.testing.assert_array_equal(medssl.embed(encoder_file, given), expected[:1])
+    for given in (str(pictures[0].parent), pictures[0].parent, [pictures[0].parent]):
+        np.testing.assert_array_equal(medssl.embed(encoder_file, given), expected)
+    grey = np.asarray(opened(pictures[1]))
+    np.testing.assert_array_equal(medssl.embed(encoder_file, grey), expected[1:2])
+    monkeypatch.chdir(tmp_path)
+    options = {"plugin": "phantom", "patients_per_class": 3, "images_per_patient": 1}
+    assert len(medssl.embed(encoder_file, options)) == len(
+        Phantom(Phantom.Config(patients_per_class=3, images_per_patient=1), tmp_path).index().samples
+    )
+    assert len(medssl.embed(encoder_file, "phantom")) > 12
+
+
+@pytest.mark.parametrize(
+    ("images", "words"),
+    [
+        ("nowhere", "no file or folder 'nowhere', and no dataset"),
+        (Path("nowhere"), "does not exist"),
+        (["nowhere.png"], "does not exist"),
+        (3, "a int does not hold images"),
+        ([3], "image 0 is a int"),
+        ([b"x"], "image 0 is a bytes"),
+        (np.zeros((20, 30, 3), np.uint8), "may be one colour image"),
+        (np.zeros(9, np.uint8), "does not hold images"),
+        (np.zeros((2, 9, 9, 4), np.uint8), "is not an image"),
+        ([np.zeros((9, 9))], "type float64 is not an image"),
+    ],
+)
+def test_what_holds_no_images_is_refused_in_words(encoder_file, tmp_path, monkeypatch, images, words):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(DataError, match=words):
+        medssl.embed(encoder_file, images)
+
+
+def test_an_image_that_cannot_be_read_is_a_row_of_nan_where_it_may_be_skipped(encoder_file, pictures, tmp_path, caplog):
+    bad = tmp_path / "bad.png"
+    bad.write_bytes(b"no image")
+    x = medssl.embed(encoder_file, [pictures[0], bad, pictures[1]], on_bad_image="skip")
+    assert np.isnan(x[1]).all()
+    np.testing.assert_array_equal(x[[0, 2]], medssl.embed(encoder_file, pictures[:2]))
+    assert "bad.png" in caplog.text
+
+
 def test_a_broken_image_is_named(encoder_file, tmp_path):
     (tmp_path / "bad.png").write_bytes(b"no image")
     with pytest.raises(DataError, match=r"bad\.png"):
@@ -117,7 +176,7 @@ def test_the_command_writes_paths_and_features(encoder_file, pictures, tmp_path,
 
 @pytest.mark.parametrize(
     ("words", "message"),
-    [(["nowhere"], "does not exist"), (["."], "contains no image"), ([".", "--output", "x.txt"], "an unknown suffix")],
+    [(["nowhere"], "does not exist"), (["."], "contains no image"), ([".", "--output", "x.txt"], "unknown suffix")],
 )
 def test_the_command_explains_bad_input(encoder_file, tmp_path, monkeypatch, words, message):
     empty = tmp_path / "empty"
@@ -128,21 +187,32 @@ def test_the_command_explains_bad_input(encoder_file, tmp_path, monkeypatch, wor
     assert message in outcome.output
 
 
-@pytest.mark.parametrize("broken", [1, 3])
-def test_unreadable_images_are_named_without_advice_that_cannot_be_followed(encoder_file, pictures, broken):
-    for path in pictures[:broken]:
-        path.write_bytes(b"nonsense")
-    with pytest.raises(DataError, match=rf"{broken} of 3 images cannot be read") as caught:
-        medssl.embed(encoder_file, pictures)
-    assert str(pictures[0]) in str(caught.value)
-    assert "--on-bad-image" not in str(caught.value)
-    assert str(caught.value).endswith("Replace these files, or leave them out of the list of images.")
+def test_the_command_leaves_out_what_it_may_skip(encoder_file, pictures, tmp_path):
+    (tmp_path / "pictures" / "bad.png").write_bytes(b"no image")
+    output = tmp_path / "f.npz"
+    words = ["embed", str(encoder_file), str(tmp_path / "pictures"), "--output", str(output)]
+    assert "--on-bad-image skip" in CliRunner().invoke(main, words).output
+    outcome = CliRunner().invoke(main, [*words, "--on-bad-image", "skip"])
+    assert outcome.exit_code == 0, outcome.output
+    with np.load(output) as file:
+        assert file["path"].tolist() == [str(path) for path in pictures]
+        assert len(file["x"]) == 3
 
 
-def test_an_error_without_advice_on_options_is_passed_on(encoder_file, monkeypatch):
-    def full(*_, **__):
-        raise DataError("there is no space left")
+def test_the_command_looks_at_its_output_before_it_reads_an_image(encoder_file, tmp_path):
+    bad = tmp_path / "bad.png"
+    bad.write_bytes(b"no image")
+    (tmp_path / "file").write_text("")
+    (tmp_path / "folder.npz").mkdir()
+    for output in (tmp_path / "file" / "f.npz", tmp_path / "folder.npz"):
+        outcome = CliRunner().invoke(main, ["embed", str(encoder_file), str(bad), "--output", str(output)])
+        assert outcome.exit_code == 1
+        assert f"{output} cannot be written" in outcome.output
+        assert "bad.png" not in outcome.output
 
-    monkeypatch.setattr("medssl.export.embedding.open_store", full)
-    with pytest.raises(DataError, match=r"there is no space left$"):
-        medssl.embed(encoder_file, np.zeros((2, 8, 8), np.uint8))
+
+def test_the_command_makes_the_folder_of_its_output(encoder_file, pictures, tmp_path):
+    output = tmp_path / "not" / "there" / "f.csv"
+    outcome = CliRunner().invoke(main, ["embed", str(encoder_file), str(pictures[0]), "--output", str(output)])
+    assert outcome.exit_code == 0, outcome.output
+    assert [file.name for file in output.parent.iterdir()] == ["f.csv"]

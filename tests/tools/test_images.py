@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from medssl.errors import DataError
-from medssl.tools.images import IMAGE_SUFFIXES, SYMMETRIES, read_image, turn
+from medssl.tools.images import IMAGE_SUFFIXES, SYMMETRIES, read_image, read_opened, turn
 
 HEIGHT, WIDTH = 5, 7
 
@@ -334,3 +334,84 @@ def test_a_jpeg_cut_short_is_refused_in_few_pixels_too(tmp_path):
     (tmp_path / "a.jpg").write_bytes(content[: len(content) // 2])
     with pytest.raises(DataError, match="truncated"):
         read_image(tmp_path / "a.jpg", 32)
+
+
+def rgba():
+    return Image.fromarray(np.dstack([colour(), grey()]))
+
+
+OPENED = {
+    "1": ("a.png", lambda: Image.fromarray(grey() > 127), {}),
+    "L": ("a.png", lambda: Image.fromarray(grey()), {}),
+    "LA": ("a.png", lambda: rgba().convert("LA"), {}),
+    "P": ("a.png", lambda: Image.fromarray(colour()).quantize(8), {}),
+    "P, transparent colour": ("a.png", lambda: Image.fromarray(colour()).quantize(8), {"transparency": 3}),
+    "P, alpha": ("a.png", lambda: Image.fromarray(colour()).quantize(8), {"transparency": bytes(range(200, 208))}),
+    "RGB": ("a.png", lambda: Image.fromarray(colour()), {}),
+    "RGBA": ("a.png", rgba, {}),
+    "CMYK": ("a.jpg", lambda: Image.fromarray(colour()).convert("CMYK"), {}),
+    "YCbCr": ("a.jpg", lambda: Image.fromarray(colour()).convert("YCbCr"), {}),
+    "16 bits": ("a.png", lambda: Image.fromarray(grey(np.uint16, 65535)), {}),
+    "16 bits, TIFF": ("a.tif", lambda: Image.fromarray(grey(np.uint16, 65535)), {}),
+    "32 bits": ("a.tif", lambda: Image.fromarray(grey(np.int32, 65535)), {}),
+    "floats": ("a.tif", lambda: Image.fromarray(grey(np.float32, 255)), {}),
+}
+
+
+@pytest.mark.parametrize("loaded", [False, True])
+@pytest.mark.parametrize("orientation", [None, 1, 3, 6, 7])
+@pytest.mark.parametrize(("name", "make", "options"), OPENED.values(), ids=OPENED.keys())
+def test_an_opened_image_equals_its_file(tmp_path, name, make, options, orientation, loaded):
+    exif = Image.Exif()
+    if orientation:
+        exif[0x0112] = orientation
+    make().save(tmp_path / name, **options, **({"exif": exif} if orientation else {}))
+    expected = read_image(tmp_path / name)
+    with Image.open(tmp_path / name) as image:
+        lost = name == "a.tif" and image.mode == "I;16" and orientation in (6, 7)  # by Pillow, once it is loaded
+        if loaded and not lost:
+            image.load()
+        pixels = read_opened(image)
+        assert pixels.dtype == expected.dtype
+        np.testing.assert_array_equal(pixels, expected)
+        np.testing.assert_array_equal(read_opened(image), expected)  # and is not used up
+        if not lost:
+            np.testing.assert_array_equal(read_opened(image.copy()), expected)
+
+
+def test_an_opened_jpeg_is_decoded_at_the_fraction_that_its_file_is(tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 256, (400, 300, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "a.jpg")
+    expected = read_image(tmp_path / "a.jpg", 32)
+    assert expected.shape[0] < 400
+    with Image.open(tmp_path / "a.jpg") as image:
+        np.testing.assert_array_equal(read_opened(image, 32), expected)
+        assert image.size == (300, 400)
+        np.testing.assert_array_equal(np.asarray(image), read_image(tmp_path / "a.jpg"))
+
+
+def test_the_current_frame_of_several_is_read(tmp_path):
+    first, second = Image.fromarray(grey()), Image.fromarray(255 - grey())
+    first.save(tmp_path / "a.tif", save_all=True, append_images=[second])
+    with Image.open(tmp_path / "a.tif") as image:
+        np.testing.assert_array_equal(read_opened(image), read_image(tmp_path / "a.tif"))
+        image.seek(1)
+        np.testing.assert_array_equal(read_opened(image), np.asarray(second)[:, :, None])
+
+
+def test_a_picture_that_never_was_a_file_is_read():
+    np.testing.assert_array_equal(read_opened(Image.fromarray(colour())), colour())
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.jpg"])
+def test_an_image_whose_file_was_closed_is_refused_in_words(tmp_path, name):
+    Image.fromarray(colour()).save(tmp_path / name)
+    with Image.open(tmp_path / name) as image:
+        pass
+    with pytest.raises(DataError, match=r"Pillow image cannot be read.*Keep its file open"):
+        read_opened(image)
+
+
+def test_an_opened_image_with_values_that_do_not_fit_is_refused():
+    with pytest.raises(DataError, match=r"the Pillow image cannot be used.*0 to 65535"):
+        read_opened(Image.fromarray(np.array([[0.5, 2]], np.float32)))

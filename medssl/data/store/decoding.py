@@ -23,7 +23,7 @@ from medssl.data.store.windows import own_window
 from medssl.data.views.resample import resize_into
 from medssl.errors import DataError, PluginError
 
-__all__ = ["Decoded", "Unreadable", "decode_all", "thread_count"]
+__all__ = ["Decoded", "Unreadable", "decode_all", "reduce_pixels", "thread_count"]
 
 _BUNDLE = 4  # images a thread takes at a time; handing them over one by one costs a tenth of decoding small ones
 _AHEAD = 2  # bundles per thread that may be decoded and wait for their turn: all the memory this takes
@@ -93,7 +93,16 @@ def _decode(dataset: Dataset, sample: Sample, limit: int) -> Decoded | Unreadabl
         ) from error
     except Exception as error:  # readers of other formats raise what they like, and the other files are to be tried too
         return Unreadable(sample.id, f"{type(error).__name__}: {error}")
-    pixels = _checked(pixels, dataset, sample)
+    return reduce_pixels(_checked(pixels, dataset, sample), limit)
+
+
+def reduce_pixels(pixels: np.ndarray, limit: int) -> Decoded:
+    """Bring one image to the least that holds it: a short side up to the limit, one channel where they are equal.
+
+    Args:
+        pixels: ``(H, W, C)``, C 1 or 3, uint8 or uint16.
+        limit: Longest short side, in pixels.
+    """
     height, width, channels = pixels.shape
     kept = 1 if channels == 3 and _channels_equal(pixels) else channels
     short = min(height, width)
