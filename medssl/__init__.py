@@ -9,21 +9,45 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from medssl.export.embedding import embed, load_encoder
-    from medssl.results.directory import RunResult
-    from medssl.runs.pipeline import Place, run
-    from medssl.study.schedule.running import bench
+    from medssl.export.embedding import TrainedEncoder as TrainedEncoder
+    from medssl.export.embedding import embed as embed
+    from medssl.export.embedding import load_encoder as load_encoder
+    from medssl.export.evaluating import evaluate as evaluate
+    from medssl.results.directory import RunResult as RunResult
+    from medssl.results.directory import load_run as load_run
+    from medssl.runs.pipeline import Place as Place
+    from medssl.runs.pipeline import run as run
+    from medssl.study.schedule.running import Study as Study
+    from medssl.study.schedule.running import bench as bench
 
-__all__ = ["Place", "RunResult", "__version__", "bench", "embed", "load_encoder", "run"]
+    __version__: str
 
 _HOMES = {
     "Place": "medssl.runs.pipeline",
     "RunResult": "medssl.results.directory",
+    "Study": "medssl.study.schedule.running",
+    "TrainedEncoder": "medssl.export.embedding",
     "bench": "medssl.study.schedule.running",
     "embed": "medssl.export.embedding",
+    "evaluate": "medssl.export.evaluating",
     "load_encoder": "medssl.export.embedding",
+    "load_run": "medssl.results.directory",
     "run": "medssl.runs.pipeline",
 }
+
+__all__ = [
+    "Place",
+    "RunResult",
+    "Study",
+    "TrainedEncoder",
+    "__version__",
+    "bench",
+    "embed",
+    "evaluate",
+    "load_encoder",
+    "load_run",
+    "run",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -72,7 +72,11 @@ class _LazyGroup(click.Group):
             raise click.ClickException(str(error)) from error
 
 
-@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=_LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="`python -m medssl` does the same where the command `medssl` is not on the path.",
+)
 @click.option("--traceback", is_flag=True, help="Show the Python traceback of an error.")
 @click.version_option(package_name="medssl", prog_name="medssl")
 def main(traceback: bool) -> None:

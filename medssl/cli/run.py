@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from medssl.results.directory import RunResult
     from medssl.runs.pipeline import Place
 
-__all__ = ["run"]
+__all__ = ["carry_out", "run"]
 
 
 @click.command(
@@ -36,11 +36,25 @@ __all__ = ["run"]
 @click.option("--force", is_flag=True, help="Start over even if the run folder is not empty.")
 @click.option("--json", "as_json", is_flag=True, help="Print only result.json to standard output.")
 @click.pass_context
-def run(ctx: click.Context, /, output: Path, force: bool, as_json: bool, **words: Any) -> None:
+def run(ctx: click.Context, /, **words: Any) -> None:
     """Pre-train an encoder on a dataset, evaluate it frozen, and write everything into a run folder."""
     layers = recipe_layers(words)
     catalog = load_catalog(words["catalog_file"])
     find_plugins(words, catalog)
+    carry_out(ctx, layers, catalog, words)
+
+
+def carry_out(
+    ctx: click.Context, layers: Sequence[Mapping[str, Any]], catalog: Catalog, words: Mapping[str, Any]
+) -> None:
+    """Carry out a recipe, in all its folds where none is chosen, and print the result.
+
+    Args:
+        ctx: Of the command.
+        layers: Recipe layers, weakest first.
+        catalog: Of plugins.
+        words: Values of the command's other options by name.
+    """
     from medssl.recipe import resolve
     from medssl.runs.pipeline import Place
     from medssl.study.grid import fold_layers
@@ -48,24 +62,25 @@ def run(ctx: click.Context, /, output: Path, force: bool, as_json: bool, **words
     recipe = resolve(catalog, layers)
     place = Place(
         data_dir=words["data_dir"],
-        output=output,
+        output=words["output"],
         device=words["device"],
-        force=force,
+        force=words["force"],
         on_bad_image=words["on_bad_image"],
     )
+    as_json = words["as_json"]
     folds = fold_layers(recipe, catalog, words["data_dir"])
     if not folds:
-        _print_one(_carry_out(ctx, recipe, catalog, place, quiet=as_json), as_json=as_json)
+        _print_one(_carry_out_one(ctx, recipe, catalog, place, quiet=as_json), as_json=as_json)
         return
     results = []
     for number, layer in enumerate(folds, start=1):
         if not as_json:
             click.echo(f"fold {number} of {len(folds)}", err=True)
-        results.append(_carry_out(ctx, resolve(catalog, [*layers, layer]), catalog, place, quiet=as_json))
+        results.append(_carry_out_one(ctx, resolve(catalog, [*layers, layer]), catalog, place, quiet=as_json))
     _print_folds(results, catalog, as_json=as_json)
 
 
-def _carry_out(ctx: click.Context, recipe: Recipe, catalog: Catalog, place: Place, *, quiet: bool) -> RunResult:
+def _carry_out_one(ctx: click.Context, recipe: Recipe, catalog: Catalog, place: Place, *, quiet: bool) -> RunResult:
     """Carry out one recipe and show its progress."""
     from medssl.cli.display import choose_display
     from medssl.runs.pipeline import collect_warnings, execute

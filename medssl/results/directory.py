@@ -40,7 +40,7 @@ from medssl.results.sections import (
 )
 from medssl.results.upgrade import SCHEMA, upgraded
 
-__all__ = ["SCHEMA", "RunDirectory", "RunResult", "read_arrays", "read_history"]
+__all__ = ["SCHEMA", "RunDirectory", "RunResult", "load_run", "read_arrays", "read_history"]
 
 _T = TypeVar("_T")
 
@@ -199,6 +199,18 @@ class RunResult:
     @property
     def _title(self) -> str:
         return f"{self.method} on {self.dataset}, {self.data.test} test images ({self.data.split} split)"
+
+
+def load_run(path: Path | str) -> RunResult:
+    """Read the result of a finished run.
+
+    Args:
+        path: The run's folder.
+
+    Raises:
+        CheckpointError: It holds no finished run, or ``result.json`` is damaged; the message names the entry.
+    """
+    return RunDirectory(Path(path)).load()
 
 
 class RunDirectory:

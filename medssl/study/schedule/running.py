@@ -19,7 +19,7 @@ from medssl.runs.pipeline import Place, require_origin
 from medssl.study.grid import Cell, expand
 from medssl.study.launch.crew import Crew
 from medssl.study.plan import Plan, read_plan
-from medssl.study.results.summary import Summary, summarise
+from medssl.study.results.summary import Comparison, Row, Summary, summarise
 from medssl.study.schedule.state import CellOutcome, StudyListener, write_state
 from medssl.study.schedule.timing import learn_folder
 
@@ -31,11 +31,13 @@ class Study:
     """A study after it was run, complete or not.
 
     Attributes:
+        path: Its folder.
         outcomes: Outcome of each cell.
         results: Results of the finished cells.
         catalog: Provides its baselines and published numbers.
     """
 
+    path: Path
     outcomes: Sequence[CellOutcome]
     results: Sequence[RunResult]
     catalog: Catalog
@@ -44,6 +46,16 @@ class Study:
     def summary(self) -> Summary:
         """Rows, tested differences and published numbers."""
         return summarise(self.results, self.catalog)
+
+    @property
+    def rows(self) -> Sequence[Row]:
+        """Runs that differ only in seed and fold, together: ``study.rows[0].scores["knn"]["accuracy"].value``."""
+        return self.summary.rows
+
+    @property
+    def comparisons(self) -> Sequence[Comparison]:
+        """Paired differences between rows of one dataset, tested."""
+        return self.summary.comparisons
 
     @property
     def failed(self) -> list[CellOutcome]:
@@ -126,7 +138,7 @@ def carry_out(
     outcomes = crew.run()
     write_state(place.output, plan, layers, outcomes)
     done = [RunDirectory(place.output / o.cell.recipe.slug) for o in outcomes if o.state == "done"]
-    return Study(outcomes, [directory.load() for directory in done], catalog)
+    return Study(place.output, outcomes, [directory.load() for directory in done], catalog)
 
 
 def _require_origins(cells: Sequence[Cell], catalog: Catalog, place: Place) -> None:
