@@ -8,7 +8,7 @@ import click
 
 from medssl.catalog import load_catalog
 from medssl.cli.options import find_plugins, recipe_layers
-from medssl.cli.run import carry_out, run
+from medssl.cli.run import run, run_layers
 from medssl.contracts.kinds import DATASET, EVALUATOR
 
 __all__ = ["evaluate"]
@@ -40,7 +40,7 @@ def _evaluate(ctx: click.Context, /, encoder: str, **words: Any) -> None:
     below, own = recipe_layers({"recipe": words.pop("recipe")})[:-1], recipe_layers(words)
     from medssl.export.evaluating import evaluation_layers
 
-    carry_out(ctx, evaluation_layers(encoder, own, words["data_dir"], below), catalog, words)
+    run_layers(ctx, evaluation_layers(encoder, own, words["data_dir"], below), catalog, words)
 
 
 #: Its options are defined in `run`.

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from medssl.results.directory import RunResult
     from medssl.runs.pipeline import Place
 
-__all__ = ["carry_out", "run"]
+__all__ = ["run", "run_layers"]
 
 
 @click.command(
@@ -41,10 +41,10 @@ def run(ctx: click.Context, /, **words: Any) -> None:
     layers = recipe_layers(words)
     catalog = load_catalog(words["catalog_file"])
     find_plugins(words, catalog)
-    carry_out(ctx, layers, catalog, words)
+    run_layers(ctx, layers, catalog, words)
 
 
-def carry_out(
+def run_layers(
     ctx: click.Context, layers: Sequence[Mapping[str, Any]], catalog: Catalog, words: Mapping[str, Any]
 ) -> None:
     """Carry out a recipe, in all its folds where none is chosen, and print the result.
