@@ -33,7 +33,7 @@ from benchmarks.pretraining import write_tiles
 from medssl.contracts import Features
 from medssl.contracts.targets import Classes
 from medssl.evaluation.scoring import score
-from medssl.settings import EvaluateSettings
+from medssl.recipe.settings import EvaluateSettings
 from medssl_evaluators._logistic import fit_logistic
 from medssl_evaluators._stacked import train_heads
 from medssl_evaluators.knn import KNN

@@ -49,7 +49,7 @@ def steps(path: Path, count: int) -> dict[str, object]:
     from benchmarks.pretraining import EnoughError
     from medssl.contracts import Augmentation, Classes, Task, ViewSpec
     from medssl.data.views import Views
-    from medssl.settings import EncoderSettings, TrainSettings
+    from medssl.recipe.settings import EncoderSettings, TrainSettings
     from medssl.train.encoder.backbones import build_encoder
     from medssl.train.loop.records import StepRecord
     from medssl.train.loop.trainer import Trainer

@@ -37,7 +37,7 @@ from medssl.contracts import Augmentation, Classes, Dataset, Listing, Sample, Ta
 from medssl.data.store.store import Store, open_store
 from medssl.data.views import Views
 from medssl.data.views.pixels import ImageStore
-from medssl.settings import EncoderSettings, TrainSettings
+from medssl.recipe.settings import EncoderSettings, TrainSettings
 from medssl.tools import read_image
 from medssl.train.encoder.backbones import build_encoder
 from medssl.train.loop.optim import build_optimizer

@@ -23,11 +23,11 @@ from typing import TYPE_CHECKING, Any
 import metric_tables
 import performance_tables
 
-from medssl import options, settings
 from medssl.catalog import load_catalog
 from medssl.cli import COMMANDS
 from medssl.contracts import Augmentation
 from medssl.contracts.kinds import KINDS, Kind
+from medssl.recipe import options, settings
 
 if TYPE_CHECKING:
     from sphinx.application import Sphinx

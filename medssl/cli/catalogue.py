@@ -141,8 +141,8 @@ def _show_run(path: Path, as_json: bool) -> None:
 
 
 def _show_plugin(kind: str, name: str, catalog: Catalog, as_json: bool) -> None:
-    from medssl import options
     from medssl.discovery import load_plugin
+    from medssl.recipe import options
 
     plugin, loaded = load_plugin(kind, name, catalog.packages(kind))
     described = options.describe(loaded.Config)

@@ -100,8 +100,8 @@ def _kind_of(name: str, given: str | None) -> Kind:
 
 def _config(kind: Kind, name: str, plugin: Any, settings: tuple[str, ...]) -> Any:
     """Build the plugin's options from ``--set``, written as for a run; ``None`` if nothing is set."""
-    from medssl import options
     from medssl.discovery import violations
+    from medssl.recipe import options
 
     if not settings or violations(kind.name, plugin):  # a broken contract is shown as the first finding
         return None

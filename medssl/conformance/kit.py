@@ -8,10 +8,10 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from medssl import options
 from medssl.conformance.running import Check, CheckResult, ContractError, Subject, require, results_of
 from medssl.contracts.kinds import kind_named
 from medssl.discovery import violations
+from medssl.recipe import options
 
 __all__ = [
     "check_plugin",

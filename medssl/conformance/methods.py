@@ -15,10 +15,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from medssl import options
 from medssl.conformance import toy
 from medssl.conformance.running import Check, NotBuiltError, Subject, require, without_global_draws
 from medssl.contracts import TARGETS, Augmentation, Batch, Method, Task, ViewSpec
+from medssl.recipe import options
 from medssl.train.loop.batchnorm import JointEncode
 from medssl.train.machine.device import Precision
 from medssl.train.machine.small_maps import protect

@@ -20,7 +20,7 @@ from medssl.errors import DataError, PluginError
 from medssl.evaluation.metrics import RankingMetric, ranking_metrics
 from medssl.evaluation.metrics.metric import Array
 from medssl.evaluation.scoring import draw_weights
-from medssl.settings import EvaluateSettings
+from medssl.recipe.settings import EvaluateSettings
 
 __all__ = ["score_ranking"]
 

@@ -27,7 +27,7 @@ from medssl.evaluation.metrics.classes import confusion
 from medssl.evaluation.metrics.findings import outcome_counts
 from medssl.evaluation.metrics.metric import Array
 from medssl.evaluation.reliability import reliability
-from medssl.settings import EvaluateSettings
+from medssl.recipe.settings import EvaluateSettings
 
 __all__ = ["chunk", "draw_weights", "majority", "measure", "score"]
 

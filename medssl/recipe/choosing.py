@@ -7,11 +7,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from medssl import options
 from medssl.catalog import Catalog
 from medssl.contracts.kinds import Kind
 from medssl.discovery import load_plugin
 from medssl.errors import OptionError, did_you_mean
+from medssl.recipe import options
 
 __all__ = ["Choice", "choose", "choose_many", "name_in", "plain"]
 

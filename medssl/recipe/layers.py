@@ -7,7 +7,7 @@ from typing import Any
 
 from medssl.contracts.kinds import KINDS
 from medssl.errors import OptionError, did_you_mean
-from medssl.settings import EncoderSettings, EvaluateSettings, SplitSettings, TrainSettings
+from medssl.recipe.settings import EncoderSettings, EvaluateSettings, SplitSettings, TrainSettings
 
 __all__ = ["SECTIONS", "lay_over", "normal_form", "stack"]
 

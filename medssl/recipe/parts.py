@@ -11,7 +11,14 @@ from typing import Any
 from medssl.contracts import Augmentation, ViewSpec
 from medssl.contracts.kinds import KINDS, Kind
 from medssl.recipe.choosing import Choice, plain
-from medssl.settings import EncoderSettings, EvaluateSettings, PrecisionName, SplitSettings, TrainSettings, ViewSettings
+from medssl.recipe.settings import (
+    EncoderSettings,
+    EvaluateSettings,
+    PrecisionName,
+    SplitSettings,
+    TrainSettings,
+    ViewSettings,
+)
 
 __all__ = ["DataRecipe", "EvaluateRecipe", "Recipe", "TrainRecipe"]
 

@@ -8,15 +8,15 @@ from typing import Annotated, Any
 
 from annotated_types import Ge, Lt
 
-from medssl import options
 from medssl.catalog import Catalog
 from medssl.contracts import Augmentation
 from medssl.contracts.kinds import DATASET, KINDS, METHOD, Kind
 from medssl.errors import OptionError, did_you_mean
+from medssl.recipe import options
 from medssl.recipe.choosing import Choice, choose, choose_many, name_in
 from medssl.recipe.layers import SECTIONS, lay_over, normal_form, stack
 from medssl.recipe.parts import DataRecipe, EvaluateRecipe, Recipe, TrainRecipe
-from medssl.settings import PrecisionName, ViewSettings
+from medssl.recipe.settings import PrecisionName, ViewSettings
 
 __all__ = ["resolve", "resolve_data"]
 

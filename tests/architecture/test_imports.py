@@ -17,7 +17,7 @@ CLI = "from medssl.cli import main; main({arguments!r}, standalone_mode=False)"
 STATEMENTS = {
     "import": "import medssl",
     "errors": (
-        "import medssl.errors, medssl.discovery, medssl.catalog, medssl.options, medssl.tools.downloading, "
+        "import medssl.errors, medssl.discovery, medssl.catalog, medssl.recipe.options, medssl.tools.downloading, "
         "medssl.tools.images, medssl.tools.unpacking"
     ),
     "help": CLI.format(arguments=["--help"]),

@@ -9,7 +9,7 @@ import pytest
 from medssl.catalog import Catalog, load_catalog
 from medssl.catalog import reading as module
 from medssl.errors import OptionError
-from medssl.options import build
+from medssl.recipe.options import build
 
 ROOT = Path(__file__).parents[2]
 DECLARED = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["entry-points"]
@@ -181,7 +181,7 @@ def test_a_base_that_cannot_be_is_named(lab, text, asked, problem):
 
 
 def settings_classes() -> dict[str, type]:
-    from medssl.settings import EncoderSettings, EvaluateSettings, SplitSettings, TrainSettings
+    from medssl.recipe.settings import EncoderSettings, EvaluateSettings, SplitSettings, TrainSettings
 
     return {"train": TrainSettings, "encoder": EncoderSettings, "split": SplitSettings, "evaluate": EvaluateSettings}
 
@@ -198,7 +198,7 @@ def view_settings(values) -> tuple[dict, dict]:
 @pytest.mark.parametrize("recipe", ["medssl", "paper"])
 def test_every_setting_and_option_in_a_recipe_exists_and_is_in_range(ours, recipe, method):
     from medssl.contracts import Augmentation
-    from medssl.settings import ViewSettings
+    from medssl.recipe.settings import ViewSettings
 
     for dataset in ours.names("dataset"):
         settings = ours.recipe(recipe, method, dataset)
@@ -216,7 +216,7 @@ def test_every_setting_and_option_in_a_recipe_exists_and_is_in_range(ours, recip
 
 
 def test_the_default_recipe_repeats_no_default(ours):
-    from medssl.settings import ViewSettings
+    from medssl.recipe.settings import ViewSettings
 
     classes = {**settings_classes(), "views": ViewSettings}
     found = []

@@ -9,8 +9,8 @@ import pytest
 from medssl.catalog import load_catalog
 from medssl.contracts import Augmentation
 from medssl.errors import OptionError
-from medssl.options import build
 from medssl.recipe import resolve
+from medssl.recipe.options import build
 
 RANGES = {
     "crop_scale": "0 < low <= high <= 1",

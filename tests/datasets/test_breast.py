@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from medssl import options
 from medssl.errors import DataError, OptionError
+from medssl.recipe import options
 from medssl_datasets.breast import Breast, case_and_magnification
 
 BENIGN = "benign/SOB/adenosis/SOB_B_A_14-22549AB/{m}X/SOB_B_A-14-22549AB-{m}-001.png"

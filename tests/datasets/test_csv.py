@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from medssl import options
 from medssl.errors import DataError
+from medssl.recipe import options
 from medssl_datasets.csv import Csv
 
 NAMES = [f"{number}.png" for number in range(1, 5)]

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from medssl import options
 from medssl.errors import DataError, OptionError
+from medssl.recipe import options
 from medssl_datasets.folder import Folder
 
 

@@ -12,10 +12,10 @@ from typing import get_args, get_type_hints
 import numpy as np
 import pytest
 
-from medssl import options
 from medssl.catalog import load_catalog
 from medssl.contracts import Findings, Grades
 from medssl.errors import DataError, OptionError
+from medssl.recipe import options
 from medssl_datasets import medmnist
 from medssl_datasets._medmnist import LABELS, MODALITY
 from medssl_datasets.medmnist import MedMNIST

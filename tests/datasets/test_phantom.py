@@ -10,9 +10,9 @@ import pytest
 from sklearn.model_selection import StratifiedKFold
 from sklearn.neighbors import KNeighborsClassifier
 
-from medssl import options
 from medssl.contracts import Sample
 from medssl.errors import DataError, OptionError
+from medssl.recipe import options
 from medssl_datasets._tissue import CLASSES, Layout, Stain, _nearness, _rank, _waves, draw
 from medssl_datasets.phantom import Phantom
 

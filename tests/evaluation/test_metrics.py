@@ -22,7 +22,7 @@ from medssl.evaluation.metrics import (
     ranking_metrics,
 )
 from medssl.evaluation.scoring import score
-from medssl.settings import EvaluateSettings
+from medssl.recipe.settings import EvaluateSettings
 
 NONE = EvaluateSettings(bootstrap=0)
 ROOMS = (Classes(("a", "b")), Grades(("low", "mid", "high")), Findings(("x", "y", "z")), Quantity("years"))

@@ -13,7 +13,7 @@ from medssl.contracts.targets import Classes
 from medssl.errors import DataError, PluginError
 from medssl.evaluation import ranking
 from medssl.evaluation.metrics.ranking import MeanAveragePrecision, RecallAt1, RecallAt5, RecallAt10
-from medssl.settings import EvaluateSettings
+from medssl.recipe.settings import EvaluateSettings
 
 NONE = EvaluateSettings(bootstrap=0)
 QUERIES, RANKED, CLASSES = 30, 40, 4

@@ -8,7 +8,7 @@ import pytest
 from medssl.contracts.targets import Classes
 from medssl.evaluation.reliability import reliability
 from medssl.evaluation.scoring import score
-from medssl.settings import EvaluateSettings
+from medssl.recipe.settings import EvaluateSettings
 
 
 @pytest.fixture

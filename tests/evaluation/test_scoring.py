@@ -14,7 +14,7 @@ from medssl.contracts.targets import Classes
 from medssl.errors import DataError, PluginError
 from medssl.evaluation import scoring
 from medssl.evaluation.metrics import prediction_metrics
-from medssl.settings import EvaluateSettings
+from medssl.recipe.settings import EvaluateSettings
 
 NONE = EvaluateSettings(bootstrap=0)
 METRICS = tuple(metric.name for metric in prediction_metrics(Classes(("a", "b"))))

@@ -14,7 +14,7 @@ from torchvision.transforms import v2
 import medssl
 from medssl.cli import main
 from medssl.errors import CheckpointError, DataError
-from medssl.settings import EncoderSettings
+from medssl.recipe.settings import EncoderSettings
 from medssl.train.encoder.backbones import build_encoder
 from medssl.train.encoder.checkpoint import save_encoder
 from medssl_datasets.phantom import Phantom

@@ -14,7 +14,7 @@ from timm.models.vision_transformer import VisionTransformer
 
 from medssl.conformance import toy
 from medssl.contracts import Task
-from medssl.settings import EncoderSettings, TrainSettings
+from medssl.recipe.settings import EncoderSettings, TrainSettings
 from medssl.train.encoder.backbones import Encoder, build_encoder
 from medssl.train.loop.trainer import Trainer
 from medssl.train.machine.device import Precision

@@ -9,8 +9,8 @@ import pytest
 from medssl.contracts.targets import Classes
 from medssl.evaluation.metrics import metric_facts
 from medssl.evaluation.scoring import score
+from medssl.recipe.settings import EvaluateSettings
 from medssl.results.directory import SCHEMA, RunDirectory
-from medssl.settings import EvaluateSettings
 
 CLASSES = 3
 TARGET = Classes(("a", "b", "c"))

@@ -14,7 +14,7 @@ import numpy as np
 from medssl.contracts import Sample
 from medssl.data.split.protocols import Words, assign, draw_parts, refuse_small_strata, rest_shares, units_of_strata
 from medssl.errors import DataError, OptionError
-from medssl.settings import SplitSettings
+from medssl.recipe.settings import SplitSettings
 
 __all__ = ["FOLDED", "check_fold", "count_folds", "draw_fold", "refuse_undivided"]
 

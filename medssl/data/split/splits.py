@@ -22,7 +22,7 @@ from medssl.contracts import Listing, Sample
 from medssl.data.split.folds import FOLDED, check_fold, count_folds, draw_fold, refuse_undivided
 from medssl.data.split.protocols import PARTS, Words, draw_parts, official, place_unlabelled, rest_shares
 from medssl.errors import DataError, OptionError, did_you_mean
-from medssl.settings import SplitSettings
+from medssl.recipe.settings import SplitSettings
 
 __all__ = ["FOLDED", "PROTOCOLS", "Drawn", "Split", "fold_count", "load_split", "make_split", "write_down"]
 

@@ -12,7 +12,7 @@ from timm.models.resnet import ResNet
 from torch import Tensor, nn
 
 from medssl.errors import OptionError, did_you_mean
-from medssl.settings import EncoderSettings
+from medssl.recipe.settings import EncoderSettings
 from medssl.train.encoder.weights import Weights, find_weights, has_small_stem, load_weights
 from medssl.train.machine.small_maps import protect
 

@@ -16,7 +16,7 @@ from safetensors.torch import save as format_safetensors
 
 from medssl.errors import CheckpointError, OptionError
 from medssl.io.files import write_atomic, write_atomic_with
-from medssl.settings import EncoderSettings
+from medssl.recipe.settings import EncoderSettings
 from medssl.train.encoder.backbones import Encoder, build_encoder
 from medssl.train.encoder.weights import load_weights
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from medssl.errors import CheckpointError
 from medssl.io.files import checksum
-from medssl.settings import EncoderSettings
+from medssl.recipe.settings import EncoderSettings
 from medssl.train.encoder.pretrained import fetch_pretrained
 
 __all__ = ["Weights", "find_weights", "has_small_stem", "load_weights", "read_weights"]

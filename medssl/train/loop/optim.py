@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import torch
 from torch import nn
 
-from medssl.settings import TrainSettings
+from medssl.recipe.settings import TrainSettings
 from medssl.tools.training import parameter_groups
 
 __all__ = ["build_optimizer", "peak_learning_rate"]

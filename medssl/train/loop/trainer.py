@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from medssl.contracts import Batch, Method
 from medssl.errors import CheckpointError, PluginError, TrainingError
 from medssl.io.files import write_atomic
-from medssl.settings import TrainSettings
+from medssl.recipe.settings import TrainSettings
 from medssl.tools.measures import effective_rank, feature_std
 from medssl.tools.training import warmup_cosine
 from medssl.train.encoder.checkpoint import load_state, save_state

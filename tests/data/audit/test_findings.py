@@ -18,7 +18,7 @@ from medssl.data.audit.findings import audit
 from medssl.data.split.splits import make_split
 from medssl.data.store.store import open_store
 from medssl.recipe import choose
-from medssl.settings import SplitSettings
+from medssl.recipe.settings import SplitSettings
 
 
 class Pictures(Dataset):

@@ -15,7 +15,7 @@ from sklearn.model_selection import LeaveOneGroupOut, StratifiedGroupKFold, Stra
 from medssl.contracts import Classes, Listing, Sample
 from medssl.data.split.splits import FOLDED, PROTOCOLS, fold_count, load_split, make_split
 from medssl.errors import DataError, OptionError
-from medssl.settings import SplitSettings
+from medssl.recipe.settings import SplitSettings
 
 PARTS = ("train", "val", "test")
 

@@ -17,7 +17,7 @@ from medssl.contracts import Classes, Listing, Sample
 from medssl.data.split.splits import load_split, make_split
 from medssl.data.split.stratify import shuffled, split_groups, split_items
 from medssl.errors import DataError, OptionError
-from medssl.settings import SplitSettings
+from medssl.recipe.settings import SplitSettings
 
 PARTS = ("train", "val", "test")
 

@@ -14,7 +14,7 @@ from medssl.data.split.labels import choose_labels
 from medssl.data.split.protocols import PARTS
 from medssl.data.split.splits import load_split, make_split
 from medssl.errors import DataError
-from medssl.settings import SplitSettings
+from medssl.recipe.settings import SplitSettings
 
 TARGET = Findings(("effusion", "mass", "hernia"))
 RATES = (0.4, 0.15, 0.04)

@@ -10,10 +10,10 @@ import pytest
 from medssl.contracts.targets import Findings, Grades, Quantity
 from medssl.evaluation.metrics import metric_facts, prediction_metrics
 from medssl.evaluation.scoring import score
+from medssl.recipe.settings import EvaluateSettings
 from medssl.report.sections import make_sections
 from medssl.report.words.answer import answer
 from medssl.results.directory import SCHEMA, RunDirectory
-from medssl.settings import EvaluateSettings
 from medssl.study.results.summary import summarise
 from medssl.study.results.table import best_baseline, lead, score_rows
 

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from medssl.errors import OptionError
-from medssl.settings import EncoderSettings
+from medssl.recipe.settings import EncoderSettings
 from medssl.train.encoder.backbones import build_encoder
 
 

@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import save
 
 from medssl.errors import CheckpointError, OptionError
-from medssl.settings import EncoderSettings
+from medssl.recipe.settings import EncoderSettings
 from medssl.train.encoder.backbones import build_encoder
 from medssl.train.encoder.pretrained import fetch_pretrained
 

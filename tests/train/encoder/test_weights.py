@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import save_file
 
 from medssl.errors import CheckpointError
-from medssl.settings import EncoderSettings
+from medssl.recipe.settings import EncoderSettings
 from medssl.train.encoder.backbones import build_encoder
 from medssl.train.encoder.checkpoint import read_encoder, save_encoder
 from medssl.train.encoder.weights import read_weights

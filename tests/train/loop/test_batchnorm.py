@@ -12,7 +12,7 @@ from torch import nn
 
 from medssl.conformance import toy
 from medssl.errors import TrainingError
-from medssl.settings import EncoderSettings
+from medssl.recipe.settings import EncoderSettings
 from medssl.train.encoder.backbones import build_encoder
 from medssl.train.loop.batchnorm import JointEncode, PerView
 from medssl.train.machine.device import Precision

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from medssl.settings import TrainSettings
+from medssl.recipe.settings import TrainSettings
 from medssl.train.loop.optim import build_optimizer, peak_learning_rate
 
 

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from medssl.contracts import Classes, Method, Task, ViewSpec
 from medssl.errors import CheckpointError, PluginError, TrainingError
-from medssl.settings import TrainSettings
+from medssl.recipe.settings import TrainSettings
 from medssl.train.loop import trainer as module
 from medssl.train.loop.trainer import Trainer
 from medssl.train.machine.device import Precision

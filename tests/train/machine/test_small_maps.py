@@ -17,7 +17,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from medssl.conformance import toy
-from medssl.settings import EncoderSettings
+from medssl.recipe.settings import EncoderSettings
 from medssl.train.encoder.backbones import build_encoder
 from medssl.train.loop.batchnorm import JointEncode, PerView
 from medssl.train.machine.device import Precision

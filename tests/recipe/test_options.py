@@ -11,7 +11,7 @@ import pytest
 from annotated_types import Ge, Gt, Le, Lt
 
 from medssl.errors import OptionError, PluginError
-from medssl.options import build, describe
+from medssl.recipe.options import build, describe
 
 if typing.TYPE_CHECKING:
     from decimal import Decimal
@@ -202,7 +202,7 @@ def test_an_annotation_that_exists_for_type_checkers_only_is_the_plugins_fault()
 
 
 def test_importing_options_leaves_pydantic_alone():
-    code = "import sys, medssl.options; print('pydantic' in sys.modules)"
+    code = "import sys, medssl.recipe.options; print('pydantic' in sys.modules)"
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert answer.stdout.strip() == "False"
 
