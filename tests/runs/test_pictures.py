@@ -45,7 +45,7 @@ def left(scene, features, proba, tmp_path_factory):
 
 
 def test_neighbours_are_those_of_scikit_learn(scene, features):
-    found = choose_neighbours(features["train"], features["test"], scene.data.classes)
+    found = choose_neighbours(features["train"], features["test"], scene.data.target.names)
     (train, x), (test, y) = features["train"], features["test"]
     search = NearestNeighbors(n_neighbors=5, metric="cosine").fit(x.double().numpy())
     assert len(found) == 4  # one of each class
@@ -58,7 +58,7 @@ def test_neighbours_are_those_of_scikit_learn(scene, features):
 
 
 def test_mistakes_are_the_most_confident_wrong_predictions(scene, features, proba):
-    test, classes = features["test"][0], scene.data.classes
+    test, classes = features["test"][0], scene.data.target.names
     found = choose_mistakes(test, proba, classes)
     wrong = [
         (-max(p), name)
@@ -73,8 +73,8 @@ def test_mistakes_are_the_most_confident_wrong_predictions(scene, features, prob
 
 def test_samples_are_training_images_of_every_class(scene, features):
     train = features["train"][0]
-    found = choose_samples(train, scene.data.classes)
-    assert sorted(card.label for card in found) == sorted(scene.data.classes)
+    found = choose_samples(train, scene.data.target.names)
+    assert sorted(card.label for card in found) == sorted(scene.data.target.names)
     assert {card.id for card in found} <= set(train.ids)
 
 
