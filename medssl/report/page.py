@@ -125,12 +125,13 @@ def _coded(text: str) -> Markup:
 
 
 def _baseline_words(catalog: Catalog) -> dict[str, str]:
-    """Say what each known baseline is: the first clause of its summary."""
+    """Say what each known baseline is: the first clause of its summary that says more than that it is one."""
     found = {}
     for name in catalog.names(METHOD.name):
         if catalog.entry(METHOD.name, name).get("baseline"):
-            clause = catalog.summary(METHOD.name, name).partition(";")[0].partition(",")[0].strip().rstrip(".")
-            found[name] = clause[:1].lower() + clause[1:]
+            clauses = [clause.strip() for clause in re.split("[;,.]", catalog.summary(METHOD.name, name))]
+            said = next((clause for clause in clauses if clause.lower() != "baseline"), "")
+            found[name] = said[:1].lower() + said[1:]
     return found
 
 

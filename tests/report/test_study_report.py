@@ -113,6 +113,11 @@ def test_every_part_is_there(page):
     assert "has failed" not in page  # that was on another dataset
 
 
+def test_a_baseline_is_named_with_what_it_is(page):
+    assert "random (the untrained encoder)" in page
+    assert "(baseline)" not in page
+
+
 def test_single_runs_are_shown_with_the_numbers_of_their_result(report, page):
     runs, _, _ = report
     values = json.loads((runs[-1].path / "result.json").read_text())
