@@ -216,11 +216,11 @@ def check_tells_toy_classes_apart(subject: Subject) -> None:
 
 def _share_right(kind: str, prediction: Tensor, label: Tensor) -> float:
     if kind == "findings":
-        present = toy.truth(kind, label) > 0
+        present = toy.toy_truth(kind, label) > 0
         right = (prediction > 0.5) == present
         return float((right[present].float().mean() + right[~present].float().mean()) / 2)
     if kind == "quantity":
-        y = toy.truth(kind, label)
+        y = toy.toy_truth(kind, label)
         return float(1 - (prediction[:, 0] - y).square().mean() / y.var(correction=0))
     return float((prediction.argmax(dim=1) == label).float().mean())
 

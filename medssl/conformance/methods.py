@@ -121,7 +121,7 @@ def make_batch(method: Method, images: Tensor, y: Tensor, index: Tensor, seed: i
 def one_batch(rig: Rig, n: int = 8, *, seed: int = 0, step: int = 0, scale: float = 1.0) -> Batch:
     """Draw a batch of n toy images, ``scale`` times the toy side."""
     images, label = toy.stripes(n, seed, side=round(scale * toy.SIDE))
-    return make_batch(rig.method, images, toy.truth(rig.kind, label), torch.arange(n), seed, step)
+    return make_batch(rig.method, images, toy.toy_truth(rig.kind, label), torch.arange(n), seed, step)
 
 
 def _step(rig: Rig, step: int) -> float:

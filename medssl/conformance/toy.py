@@ -37,7 +37,7 @@ __all__ = [
     "plant_unknown",
     "stripes",
     "target",
-    "truth",
+    "toy_truth",
 ]
 
 FEATURES, SIDE, CLASSES = 32, 16, 3
@@ -168,7 +168,7 @@ def target(kind: str) -> Target:
     return of_names
 
 
-def truth(kind: str, label: Tensor) -> Tensor:
+def toy_truth(kind: str, label: Tensor) -> Tensor:
     """Return what toys of some classes ``(n,)`` are labelled with, all of it known.
 
     Classes and grades are the class's number, a finding is present in toys of its class alone, and the quantity is the
@@ -207,7 +207,7 @@ def features(n: int, seed: int, present: int = CLASSES, kind: str = "classes") -
     label = torch.arange(n) % present
     x = torch.randn(n, FEATURES, generator=generator)
     x[torch.arange(n), label] += 3.0
-    return Features(x=x, y=plant_unknown(truth(kind, label)), target=target(kind))
+    return Features(x=x, y=plant_unknown(toy_truth(kind, label)), target=target(kind))
 
 
 def image_part(n: int, seed: int, present: int = CLASSES, kind: str = "classes") -> Images:
@@ -223,7 +223,7 @@ def image_part(n: int, seed: int, present: int = CLASSES, kind: str = "classes")
         return drawn[positions]
 
     return Images(
-        y=plant_unknown(truth(kind, label)),
+        y=plant_unknown(toy_truth(kind, label)),
         target=target(kind),
         plain=lambda positions: fixed[positions],
         augmented=augmented,

@@ -46,7 +46,7 @@ def _learn(subject: Subject, learning_rate: float) -> Iterator[dict[str, float]]
     """Train; yield the accuracies every few steps, the first before any."""
     rig = build_rig(subject, samples=_SAMPLES, batch_size=_BATCH)
     images, label = toy.stripes(_SAMPLES, seed=100)
-    y = toy.truth(rig.kind, label)
+    y = toy.toy_truth(rig.kind, label)
     weights = [w for w in (*rig.encoder.parameters(), *rig.method.parameters()) if w.requires_grad]
     optimizer = torch.optim.Adam(weights, lr=learning_rate)
     yield toy.accuracies(rig.encoder)

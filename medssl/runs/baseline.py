@@ -8,7 +8,7 @@ from typing import Any
 from medssl.data.loading import LoadedPart
 from medssl.runs.context import RunContext
 from medssl.runs.evaluation import Evaluated, evaluate_predictors
-from medssl.runs.features import PartFeatures, encode_parts
+from medssl.runs.features import EncodedParts, encode_parts
 from medssl.runs.pretraining import first_encoder
 from medssl.study.results.paired import paired_differences
 from medssl.study.results.predictions import Predictions, make_predictions
@@ -17,7 +17,7 @@ from medssl.train.machine.small_maps import find_small_maps
 __all__ = ["baseline_features", "describe_baseline"]
 
 
-def baseline_features(context: RunContext) -> PartFeatures | None:
+def baseline_features(context: RunContext) -> EncodedParts | None:
     """Encode every part with the encoder that pre-training starts from.
 
     Returns:
@@ -31,7 +31,7 @@ def baseline_features(context: RunContext) -> PartFeatures | None:
     return encode_parts(context, encoder)
 
 
-def describe_baseline(context: RunContext, features: PartFeatures | None, after: Evaluated) -> dict[str, Any] | None:
+def describe_baseline(context: RunContext, features: EncodedParts | None, after: Evaluated) -> dict[str, Any] | None:
     """Return the section ``baseline`` of the result; ``None`` without features.
 
     The evaluators of features are fitted on those from before training. Evaluators of images are left out: one that

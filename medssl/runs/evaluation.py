@@ -20,7 +20,7 @@ from medssl.io.files import write_atomic_with
 from medssl.recipe import Choice
 from medssl.runs.collapse import measure_features
 from medssl.runs.context import RunContext
-from medssl.runs.features import PartFeatures
+from medssl.runs.features import EncodedParts
 from medssl.train.encoder.backbones import Encoder
 
 __all__ = ["Evaluated", "evaluate", "evaluate_predictors"]
@@ -46,7 +46,7 @@ class Evaluated:
     arrays: dict[str, Any] = field(default_factory=dict)
 
 
-def evaluate(context: RunContext, encoder: Encoder, features: PartFeatures) -> Evaluated:
+def evaluate(context: RunContext, encoder: Encoder, features: EncodedParts) -> Evaluated:
     """Measure the features, fit every evaluator on training and validation part, and score it on the test part.
 
     Leaves ``predictions.npz``, and ``diagnostics.npz`` where observers made arrays.
@@ -74,7 +74,7 @@ def evaluate(context: RunContext, encoder: Encoder, features: PartFeatures) -> E
     return found
 
 
-def evaluate_predictors(context: RunContext, features: PartFeatures) -> Evaluated:
+def evaluate_predictors(context: RunContext, features: EncodedParts) -> Evaluated:
     """Fit the evaluators of features, and score what they predict; rankings and observations are left out.
 
     Raises:
@@ -99,7 +99,7 @@ def _outcomes(name: str, outcome: Outcome) -> Iterator[tuple[str, Outcome]]:
 class _Work:
     """What every evaluator of a run is given, and the test part that none of them sees."""
 
-    def __init__(self, context: RunContext, encoder: Encoder | None, features: PartFeatures) -> None:
+    def __init__(self, context: RunContext, encoder: Encoder | None, features: EncodedParts) -> None:
         self._context, self._encoder, self._features = context, encoder, features
         self._recipe, self._target = context.recipe, context.data.target
         self._test, self._x = features["test"]

@@ -15,10 +15,10 @@ from medssl.io.files import write_atomic_with
 from medssl.runs.context import RunContext
 from medssl.train.encoder.backbones import Encoder
 
-__all__ = ["PartFeatures", "encode_parts", "extract_features", "features_of"]
+__all__ = ["EncodedParts", "encode_parts", "extract_features", "features_of"]
 
 #: By part of the split: the part and its features ``(N, F)``.
-PartFeatures = Mapping[str, tuple[LoadedPart, Tensor]]
+EncodedParts = Mapping[str, tuple[LoadedPart, Tensor]]
 
 _PARTS: tuple[Part, ...] = ("train", "val", "test")
 
@@ -28,13 +28,13 @@ def features_of(context: RunContext, encoder: Encoder, part: LoadedPart) -> Tens
     return extract(encoder, context.plain(part), len(part), precision=context.machine.precision)
 
 
-def encode_parts(context: RunContext, encoder: Encoder) -> PartFeatures:
+def encode_parts(context: RunContext, encoder: Encoder) -> EncodedParts:
     """Encode the labelled images of every part."""
     parts = {name: context.data.part(name) for name in _PARTS}
     return {name: (part, features_of(context, encoder, part)) for name, part in parts.items()}
 
 
-def extract_features(context: RunContext, encoder: Encoder) -> PartFeatures:
+def extract_features(context: RunContext, encoder: Encoder) -> EncodedParts:
     """Compute features once per part and leave them in ``features.npz``."""
     found = encode_parts(context, encoder)
     arrays: dict[str, Any] = {}

@@ -17,7 +17,7 @@ from medssl.results.pictures import FeatureMap, Pictures, write_pictures
 from medssl.runs.context import RunContext
 from medssl.runs.evaluation import Evaluated
 from medssl.runs.feature_map import make_map
-from medssl.runs.features import PartFeatures
+from medssl.runs.features import EncodedParts
 from medssl.runs.pretraining import Trained
 from medssl.runs.shown import choose_mistakes, choose_neighbours, choose_samples, draw_samples
 from medssl.train.loop.method import view_spec
@@ -30,7 +30,7 @@ _COLUMNS = 25  # of that sheet
 _VIEWS = 4  # views shown of one image
 
 
-def leave_pictures(context: RunContext, trained: Trained, features: PartFeatures, findings: Evaluated) -> None:
+def leave_pictures(context: RunContext, trained: Trained, features: EncodedParts, findings: Evaluated) -> None:
     """Write ``pictures.npz``: the map of the test features, and every image that the run's page shows.
 
     Where there are no classes, nothing can be coloured, right or wrong: only samples with their views are shown.

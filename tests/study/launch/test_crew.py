@@ -20,6 +20,31 @@ from medssl.study.plan import Plan
 from medssl.study.schedule.state import StudyListener, write_state
 from medssl.study.schedule.timing import Clock
 
+# The least that a finished run's result.json holds.
+RESULT = {
+    "schema": SCHEMA,
+    "method": "random",
+    "dataset": "phantom",
+    "seed": 0,
+    "recipe": {},
+    "environment": {},
+    "data": {
+        "directory": "phantom",
+        "images": 1,
+        "train": 1,
+        "val": 0,
+        "test": 0,
+        "split": "grouped",
+        "target": {"kind": "classes", "names": ["a", "b"]},
+        "store": {"key": "k"},
+    },
+    "pretrain": {"epochs": 1, "seconds": 2.0},
+    "metrics": {},
+    "evaluations": {},
+    "diagnostics": {},
+    "seconds": 3.0,
+}
+
 # Reads a job as the worker does; what it does then is decided by the seed in the job's last layer.
 STAND_IN = f"""
 import json, os, signal, sys, time
@@ -41,7 +66,7 @@ elif seed == 6:
     time.sleep(60)
 else:
     time.sleep(0.2)
-    result = {{"schema": {SCHEMA}, "pretrain": {{"epochs": 1, "seconds": 2.0}}, "seconds": 3.0}}
+    result = {RESULT}
     with open(os.path.join(job["output"], job["slug"], "result.json"), "w") as file:
         json.dump(result, file)
     say(event="done")
@@ -194,7 +219,7 @@ def test_a_cell_that_another_process_works_on_is_waited_for(build, cells_of, tmp
         deadline = time.monotonic() + 20
         while ("wait", 0) not in recorder.heard and time.monotonic() < deadline:
             time.sleep(0.02)
-        values = {"schema": SCHEMA, "pretrain": {"epochs": 0, "seconds": 0.0}, "seconds": 1.0}
+        values = {**RESULT, "pretrain": {"epochs": 0, "seconds": 0.0}}
         directory.finish(values)
     thread.join(20)
     assert states(found) == {0: "done"}
