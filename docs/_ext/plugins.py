@@ -39,6 +39,7 @@ HEADINGS = {"f1_weighted": "weighted F1", "batch_size": "batch size", "test": "t
 DOORS = {  # public packages: headings of the page, each with a module and its first name
     "medssl.contracts": {
         **{kind.plural.capitalize(): tuple(kind.contract.split(":")) for kind in KINDS},
+        "Targets": ("medssl.contracts.targets", "Target"),
         "Views": ("medssl.contracts.views", "ViewSpec"),
         "Options": ("medssl.contracts.options", ""),
     },
@@ -238,7 +239,8 @@ def _door_page(name: str) -> str:
     for title, (module, first) in DOORS[name].items():
         home = import_module(module)
         source = inspect.getsource(home)
-        found = sorted(home.__all__, key=lambda each: (each != first, source.find(f"class {each}"), each))
+        listed = set(home.__all__) & set(import_module(name).__all__)
+        found = sorted(listed, key=lambda each: (each != first, source.find(f"class {each}"), each))
         parts += [_title(title, "-"), *(_documented(name, each) for each in found)]
     return "\n".join(parts)
 
@@ -257,10 +259,19 @@ def _text_below(name: str) -> str:
     for path in sorted((ROOT / "medssl").rglob("*.py")):
         body = ast.parse(path.read_text(encoding="utf-8")).body
         for assigned, below in pairwise(body):
-            named = isinstance(assigned, ast.Assign) and [ast.unparse(target) for target in assigned.targets] == [name]
-            if named and isinstance(below, ast.Expr) and isinstance(below.value, ast.Constant):
+            if (
+                _assigned_names(assigned) == [name]
+                and isinstance(below, ast.Expr)
+                and isinstance(below.value, ast.Constant)
+            ):
                 return inspect.cleandoc(str(below.value.value))
     raise LookupError(f"{name} has no text below its assignment. Write one.")
+
+
+def _assigned_names(statement: ast.stmt) -> list[str]:
+    if isinstance(statement, ast.AnnAssign):
+        return [ast.unparse(statement.target)]
+    return [ast.unparse(target) for target in statement.targets] if isinstance(statement, ast.Assign) else []
 
 
 def _module_list(names: Iterable[str]) -> str:
