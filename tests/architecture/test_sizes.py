@@ -13,6 +13,9 @@ PLUGINS = sorted((ROOT / "plugins").rglob("*.py"))
 HELPERS = [path for path in PLUGINS if path.name.startswith("_") and path.name != "__init__.py"]
 
 FILE, PLUGIN_FILE, FUNCTION = 350, 160, 60
+FOLDER = 12  # modules of a folder, without __init__.py
+CORE_TOTAL = 17_000  # lines of code, see docs/adr/0017-the-second-floor-plan.md
+CROWDED = {"medssl/cli": "one file per command"}
 
 
 def function_lengths(source: str) -> dict[str, int]:
@@ -35,6 +38,16 @@ def file_length(path: Path) -> int:
     documented = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
     nodes = [n for n in ast.walk(ast.parse(source)) if isinstance(n, documented) and ast.get_docstring(n, clean=False)]
     return len(source.splitlines()) - sum(height(node.body[0]) for node in nodes)
+
+
+def code_length(path: Path) -> int:
+    """Lines of a file without docstrings, comments and blank lines."""
+    source = path.read_text(encoding="utf-8")
+    documented = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+    nodes = [n for n in ast.walk(ast.parse(source)) if isinstance(n, documented) and ast.get_docstring(n, clean=False)]
+    left_out = {line for n in nodes for line in range(n.body[0].lineno, (n.body[0].end_lineno or 0) + 1)}
+    lines = enumerate(source.splitlines(), start=1)
+    return sum(1 for number, line in lines if number not in left_out and line.strip() and line.strip()[0] != "#")
 
 
 def relative(path: Path) -> str:
@@ -60,3 +73,18 @@ def test_functions_are_short(path: Path) -> None:
 def test_length_of_a_function_leaves_its_docstring_out() -> None:
     source = 'def f():\n    """One.\n\n    Two.\n    """\n    x = 1\n    return x\n'
     assert function_lengths(source) == {"f (line 1)": 3}
+
+
+def test_the_core_as_a_whole_is_small() -> None:
+    assert sum(code_length(path) for path in CORE) <= CORE_TOTAL
+
+
+@pytest.mark.parametrize("folder", sorted({path.parent for path in CORE}), ids=relative)
+def test_folder_holds_a_dozen_modules(folder: Path) -> None:
+    modules = [path for path in folder.glob("*.py") if path.name != "__init__.py"]
+    assert len(modules) <= FOLDER or relative(folder) in CROWDED
+
+
+def test_code_is_counted_without_docstrings_comments_and_blank_lines(tmp_path: Path) -> None:
+    (tmp_path / "x.py").write_text('"""One."""\n\n# two\nx = 1  # three\n\n\ndef f():\n    """Four."""\n    return x\n')
+    assert code_length(tmp_path / "x.py") == 3
