@@ -1,1 +1,1 @@
-"""What a reader of a result must know about the images."""
+"""Checks of the images: duplicates, leaks, and images that an encoder has already seen."""

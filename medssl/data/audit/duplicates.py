@@ -1,4 +1,4 @@
-"""Images that a store holds more than once, found once per store and remembered beside it."""
+"""Finds duplicate images in a store; the findings are cached per store."""
 
 from __future__ import annotations
 
@@ -19,18 +19,17 @@ from medssl.io.files import write_atomic
 
 __all__ = ["Duplicates", "find_duplicates", "join_copies"]
 
-_FORMAT = 1  # of the remembered file; another number after every change of what counts as equal or nearly so
-_MOST = 20_000  # images; twice as many take four times as long, and half a minute is what a start may cost
+_FORMAT = 1  # of the cached file; change it whenever the definition of equal or near-duplicate changes
+_MOST = 20_000  # images; the time grows with the square, and the search may take half a minute
 
 
 @dataclass(frozen=True)
 class Duplicates:
-    """What is in a store more than once, as positions in it.
+    """Duplicates in a store, as positions in it.
 
     Attributes:
-        equal: Sets of images with the same shape and pixels, each set and their list in ascending order.
-        near: Pairs that are nearly the same, without those that are equal; ``None`` where there are too many images to
-            look for them.
+        equal: Sets of images with the same shape and pixels. Each set, and the list of sets, is in ascending order.
+        near: Pairs of near-duplicates, without the equal ones; ``None`` if there are too many images to search.
     """
 
     equal: tuple[tuple[int, ...], ...]
@@ -38,11 +37,11 @@ class Duplicates:
 
 
 def find_duplicates(store: Store, cache: Path) -> Duplicates:
-    """Compare all images with each other, or read what an earlier call found.
+    """Compare all images with each other, or read the findings of an earlier call.
 
     Args:
-        store: The decoded images, as reduced as they are there.
-        cache: Folder of the store; findings are kept under its key.
+        store: The decoded images, at the size in which they are stored.
+        cache: Folder of the stores; findings are saved under the key of this store.
     """
     path = cache / "audits" / f"{store.key}.json"
     stamp = [_FORMAT, len(store), store.built_seconds]  # no two builds of a store take equally long
@@ -55,22 +54,22 @@ def find_duplicates(store: Store, cache: Path) -> Duplicates:
         pairs = near_pairs(thumbnails(store))
         near = tuple(pair for pair in pairs if twins.get(pair.first, -1) != twins.get(pair.second, -2))
     found = Duplicates(equal, near)
-    with contextlib.suppress(OSError, CheckpointError):  # a full disk costs time at the next start, no more
+    with contextlib.suppress(OSError, CheckpointError):  # on a full disk, the next start repeats the search
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomic(path, json.dumps({"stamp": stamp, "equal": equal, "near": near}).encode())
     return found
 
 
 def join_copies(samples: Sequence[Sample], duplicates: Duplicates) -> dict[str, str]:
-    """Put copies into one group, and with them the groups that they belong to.
+    """Put duplicates into one group, and merge the groups that they belong to.
 
     Args:
-        samples: In the order of the store.
-        duplicates: What was found in it.
+        samples: Samples in the order of the store.
+        duplicates: The duplicates found in it.
 
     Returns:
-        Group by id: a joined group has the first name among those it is made of, copies without one the id of the
-        first of them. An image without a group and without a copy is not in it.
+        Group by id. A merged group takes the alphabetically first name of its groups; duplicates without a group take
+        the first of their ids. An image without a group and without a duplicate is left out.
     """
     members: dict[str, list[int]] = defaultdict(list)
     for i, sample in enumerate(samples):
@@ -87,7 +86,7 @@ def join_copies(samples: Sequence[Sample], duplicates: Duplicates) -> dict[str, 
 
 
 def _connected(count: int, sets: Iterable[Sequence[int]]) -> Iterator[list[int]]:
-    """Yield the positions below ``count`` that the sets, each of one or more, hold together, in ascending order."""
+    """Yield the connected components of the sets, as positions below ``count`` in ascending order."""
     leader = list(range(count))
 
     def find(i: int) -> int:

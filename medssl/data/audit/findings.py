@@ -1,7 +1,7 @@
-"""The audit: what a reader of a result must know about the images before the first number.
+"""The audit: problems of the images and the split that affect how a result is read.
 
-Copies of an image on both sides of a split, images with two labels, groups in two parts, and how many of what there
-are. It knows what the split does, so the same copies are a remark under one split and a leak under another.
+It reports duplicates on both sides of a split, images with two labels, groups in two parts, and counts. It takes the
+split into account: the same duplicates are a remark under one split and a leak under another.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ from medssl.data.store.store import Store, default_cache
 
 __all__ = ["Audit", "audit"]
 
-_SEEN_BEFORE = {"test": ("train", "val"), "val": ("train",)}  # part -> where its images must not be too
+_SEEN_BEFORE = {"test": ("train", "val"), "val": ("train",)}  # part -> parts that must not contain its images
 
 
 def audit(listing: Listing, store: Store, split: Split, *, cache: Path | None = None) -> Audit:
-    """Look for copies, contradictions and leaks.
+    """Search for duplicates, contradicting labels and leaks.
 
     Args:
-        listing: Of the samples in the store.
-        store: Their images; decoded once, here they are only compared.
-        split: Which part each is in.
-        cache: Where findings that hold for every split are kept; ``None``: where stores are.
+        listing: Listing of the samples in the store.
+        store: Their decoded images.
+        split: The part of each sample.
+        cache: Folder for the findings that hold for every split; ``None``: the folder of the stores.
     """
     by_id = {sample.id: sample for sample in listing.samples}
     return Audit(
@@ -50,15 +50,15 @@ def audit(listing: Listing, store: Store, split: Split, *, cache: Path | None = 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Audit:
-    """What was found.
+    """The findings of an audit.
 
     Attributes:
-        samples: In the order of the store.
-        target: What they are labelled with.
-        group_kind: What a group is.
+        samples: Samples in the order of the store.
+        target: The target of the samples.
+        group_kind: The kind of group, for instance patient.
         store: The images.
-        split: Which part each is in.
-        duplicates: What is there more than once, whatever the split.
+        split: The part of each sample.
+        duplicates: Duplicates in the store; they do not depend on the split.
     """
 
     samples: tuple[Sample, ...]
@@ -70,12 +70,12 @@ class Audit:
 
     @cached_property
     def warnings(self) -> tuple[str, ...]:
-        """Sentences for the reader of a result. Shared groups are not among them: the split's own say that."""
+        """Warnings for the reader of a result. Shared groups are in the warnings of the split instead."""
         return tuple(self._warn())
 
     @cached_property
     def seen_before(self) -> Mapping[str, Mapping[str, int]]:
-        """Of the test and of the validation images: all, those that equal one seen before, nearly so, either."""
+        """Counts per part: all images, duplicates of an image seen before, near-duplicates, and either."""
         found = {}
         for part in _SEEN_BEFORE:
             equal, near = (self._seen_before(part, pairs) for pairs in (self._equal_pairs, self._near_pairs))
@@ -84,12 +84,12 @@ class Audit:
         return found
 
     def copies_of(self, part: str) -> frozenset[str]:
-        """Return the test or validation images that equal, or nearly so, one that was seen before them."""
+        """Return the test or validation images with a duplicate or near-duplicate that was seen before."""
         return frozenset().union(*(self._seen_before(part, pairs) for pairs in (self._equal_pairs, self._near_pairs)))
 
     @cached_property
     def joined_groups(self) -> Mapping[str, str]:
-        """Group by id, copies in one group: see :func:`medssl.data.audit.duplicates.join_copies`."""
+        """Group by id, with duplicates in one group: see :func:`medssl.data.audit.duplicates.join_copies`."""
         return join_copies(self.samples, self.duplicates)
 
     def to_dict(self) -> dict[str, Any]:
@@ -180,7 +180,7 @@ class Audit:
         return [pair for images in self.duplicates.equal for pair in combinations(images, 2)]
 
     def _seen_before(self, part: str, pairs: Iterable[tuple[int, int]]) -> dict[str, str]:
-        """Map images of a part to a copy that was trained on, or chosen with."""
+        """Map images of a part to a duplicate that was used for training or validation."""
         found = {}
         for pair in pairs:
             for i, j in (pair, pair[::-1]):
@@ -208,7 +208,7 @@ class Audit:
                 f"{self._example(contradicting[0])}"
             )
         if self.duplicates.near is None:
-            yield f"audit: nearly identical images were not looked for, because {len(self.samples)} images are too many"
+            yield f"audit: nearly identical images were not searched, because {len(self.samples)} images are too many"
 
     def _warn_of_equal_images(self) -> Iterator[str]:
         equal = self.duplicates.equal

@@ -1,4 +1,4 @@
-"""Images of a split that an encoder has seen before: the same, nearly the same, or of a group that it knows."""
+"""Images of a split that an encoder has seen: duplicates, near-duplicates, or images of a known group."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ __all__ = ["Overlap", "find_overlap"]
 
 @dataclass(frozen=True)
 class Overlap:
-    """Sample ids of a data set that an encoder has seen.
+    """Sample ids of a dataset that an encoder has seen.
 
     Attributes:
-        equal: The image itself, under whatever name.
-        near: Nearly the same image, and not itself; ``None``: there are too many images to look for them.
-        group: Another image of its group, and neither itself nor nearly itself.
-        named: An image whose group has the name of a group of the training, though no image is shared.
+        equal: The encoder has seen the image itself, under this or another name.
+        near: It has seen a near-duplicate, but not the image itself; ``None``: there are too many images to search.
+        group: It has seen another image of the group, but neither a duplicate nor a near-duplicate.
+        named: The group has the same name as a training group, but no image is shared.
     """
 
     equal: frozenset[str]
@@ -35,7 +35,7 @@ class Overlap:
 
     @property
     def either(self) -> frozenset[str]:
-        """What is seen by any of the first three."""
+        """Ids in any of the first three sets."""
         return self.equal | (self.near or frozenset()) | self.group
 
 
@@ -49,16 +49,16 @@ def find_overlap(
     parts: Sequence[str] = ("train", "val"),
     cache: Path | None = None,
 ) -> Overlap:
-    """Hold the samples of a store against what an encoder has seen.
+    """Compare the samples of a store with the images that an encoder has seen.
 
     Args:
-        seen: Of the encoder.
-        dataset: Where the samples are from.
+        seen: Record of the encoder.
+        dataset: Dataset of the samples.
         samples: All of them, in any order.
         store: Their images.
-        judged: Ids of those that an answer is wanted for. The others tell which groups are known.
-        parts: ``train``: what it was trained on; ``val``: what chose it.
-        cache: Folder that remembers the checksums of files; ``None``: where stores are.
+        judged: Ids of the samples to report on. The others only show which groups are known.
+        parts: ``train``: images that it was trained on; ``val``: images that selected the best epoch.
+        cache: Folder that caches the checksums of files; ``None``: the folder of the stores.
     """
     stages = [stage for stage in seen.stages if stage.part in parts]
     keys = content_keys(dataset, samples, store, cache or default_cache())
@@ -85,20 +85,20 @@ def _shares(stage: SeenImages, keys: Iterable[Iterable[bytes]]) -> bool:
 
 
 def _named_alike(samples: Sequence[Sample], stages: Sequence[SeenImages]) -> set[str]:
-    """Return the names of groups that one of the stages knows."""
+    """Return the names of groups that occur in one of the stages."""
     names = {sample.group for sample in samples if sample.group}
     return {name for name in names if any(stage.group_key(name) in stage.groups for stage in stages)}
 
 
 class _Alike:
-    """Finds images of a store by their looks."""
+    """Finds images of a store by their appearance."""
 
     def __init__(self, store: Store) -> None:
         self._row = {name: row for row, name in enumerate(store.ids)}
         self._store = store
 
     def to(self, stages: Sequence[SeenImages], names: Collection[str] | None) -> frozenset[str] | None:
-        """Return those of the samples that look like an image of the stages; ``None`` where there are too many."""
+        """Return the samples that look like an image of the stages; ``None`` if there are too many."""
         looks = [stage.looks for stage in stages if len(stage.looks)]
         if not looks or not names:
             return frozenset()

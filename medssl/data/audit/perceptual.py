@@ -1,15 +1,16 @@
-"""Images that are nearly the same: re-encoded, resized, rescaled in grey level, turned by a right angle or mirrored.
+"""Near-duplicates: images that were re-encoded, resized, rescaled in grey level, turned by a right angle or mirrored.
 
-Two measures, because one alone is not enough on medical images, which look alike. The first is a perceptual hash: the
-signs of 64 low frequencies of the discrete cosine transform, against their median (Zauner 2010, "Implementation and
+Two measures are used, because medical images look alike and one measure is not enough. The first is a perceptual hash:
+the signs of 64 low frequencies of the discrete cosine transform, against their median (Zauner 2010, "Implementation and
 benchmarking of perceptual image hash functions", section 3.2.1). Pairs that differ in at most 10 of the 64 bits are
-candidates (Krawetz 2011, "Looks like it": beyond 10, another image). On 5,856 chest radiographs these are 17,000 pairs
-of different children: chests have the same low frequencies. The second measure decides: the correlation of the details
-that are left when the mean of the surroundings is taken away.
+candidates (Krawetz 2011, "Looks like it": more than 10 means a different image). On 5,856 chest radiographs these are
+17,000 pairs of different children: chests have the same low frequencies. The second measure decides: the correlation of
+the details that remain after subtracting the mean of the surroundings.
 
 Its threshold was set on real images. Among candidates, the highest correlation of two different images was 0.72 on the
 radiographs, 0.82 on the same at 28 x 28 px and 0.83 on 3,998 blood cells of 200 patients; frames of one ultrasound
-recording and re-encoded copies reach 0.85 to 1. A copy that was turned by another angle, or cut, is not found.
+recording and re-encoded duplicates reach 0.85 to 1. A near-duplicate that was rotated by another angle, or cropped, is
+not found.
 
 N images, P pairs.
 """
@@ -31,8 +32,8 @@ __all__ = ["PLAIN", "THUMBNAIL", "NearPair", "details", "near_pairs", "thumbnail
 THUMBNAIL = 64  # of a thumbnail, in pixels
 _FEW_BITS = 10  # see above
 _ALIKE = 0.85  # see above
-_SURROUNDINGS = 9  # side of the square whose mean is taken away, in pixels of a thumbnail; odd, so it has a middle
-PLAIN = 1.0  #: deviation of the details, in grey levels of 255: below it there is only noise to compare
+_SURROUNDINGS = 9  # side of the square whose mean is subtracted, in pixels of a thumbnail; odd, so it has a centre
+PLAIN = 1.0  #: standard deviation of the details, in grey levels of 255; below it the details are only noise
 _BLOCK = 256  # images compared with all others at a time
 _PAIRS = 1024  # pairs correlated at a time: 32 MiB
 _GREY = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601
@@ -44,8 +45,8 @@ class NearPair(NamedTuple):
     """Two images that are nearly the same.
 
     Attributes:
-        first: Position of the one, the smaller.
-        second: Position of the other.
+        first: The smaller position.
+        second: The larger position.
         similarity: Correlation of their details, 0.85 to 1.
         turned: Whether one had to be turned by a right angle or mirrored.
     """
@@ -61,7 +62,7 @@ def thumbnails(store: Store, rows: Sequence[int] | None = None) -> Floats:
 
     Args:
         store: The images.
-        rows: Those to shrink, N of them; ``None``: all.
+        rows: The N images to shrink; ``None``: all.
 
     Returns:
         ``(N, THUMBNAIL, THUMBNAIL)``.
@@ -78,9 +79,9 @@ def thumbnails(store: Store, rows: Sequence[int] | None = None) -> Floats:
 
 
 def near_pairs(thumbs: Floats) -> list[NearPair]:
-    """Find every pair of thumbnails that shows nearly the same.
+    """Find every pair of near-duplicates among thumbnails.
 
-    Images without details (an empty slide) are like no other.
+    Images without details (an empty slide) have no near-duplicates.
 
     Args:
         thumbs: ``(N, THUMBNAIL, THUMBNAIL)``.
@@ -106,7 +107,7 @@ def near_pairs(thumbs: Floats) -> list[NearPair]:
 
 
 def details(thumbs: Floats) -> Floats:
-    """Take the mean of the square around each pixel away, edges repeated: ``(N, THUMBNAIL, THUMBNAIL)``."""
+    """Subtract the mean of the square around each pixel, edges repeated: ``(N, THUMBNAIL, THUMBNAIL)``."""
     found = np.empty_like(thumbs)
     reach = _SURROUNDINGS // 2
     for start in range(0, len(thumbs), _PAIRS):
@@ -141,7 +142,7 @@ def _candidates(x: Floats, y: Floats) -> Iterator[tuple[NDArray[np.int64], NDArr
     """Yield positions ``i < j`` of pairs whose hashes differ in few bits, some pairs at a time."""
     rows, columns = _signs(x), _signs(y)
     for start in range(0, len(rows), _BLOCK):
-        agreement = rows[start : start + _BLOCK] @ columns[start:].T  # 64 less twice the number of bits that differ
+        agreement = rows[start : start + _BLOCK] @ columns[start:].T  # 64 minus twice the number of bits that differ
         i, j = np.divmod(np.flatnonzero(agreement >= 64 - 2 * _FEW_BITS), max(1, agreement.shape[1]))
         once = i < j
         i, j = i[once] + start, j[once] + start

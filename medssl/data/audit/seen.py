@@ -1,17 +1,17 @@
-"""What an encoder has seen: keys of its training images and their groups, which lie in its file.
+"""Keys of the images and groups that an encoder was trained on, stored in the encoder's file.
 
-An encoder that is judged on an image that it was trained on shows what it remembers. The encoder's file is often all
-that is left of a training, so it carries the keys itself, as the entry ``seen`` of its safetensors header.
+If an encoder is tested on its own training images, the result measures memory. Often only the encoder's file is kept
+after training. So this file has the keys itself, in the entry ``seen`` of its safetensors header.
 
-An image has two or three keys: a hash of its pixels as the store holds them, a hash of its file's content where it lies
-in a file of its own (16 bytes each), and one of its looks (:mod:`medssl.data.audit.looks`, 32 bytes). The name of the
-file plays no part. A group has the hash of its name. Names of patients are few and can be guessed, so the hash is
-salted with the images themselves: a table of hashed names that was made once fits no file, and equal names in two data
-sets have different hashes. A key of the user's own would hide the names better, but the file would then tell nothing on
-another computer. So whoever holds the file and guesses a group's name can still test the guess.
+An image has two or three keys: a hash of its pixels in the store, a hash of its file's content if it has its own file
+(16 bytes each), and a key of its appearance (:mod:`medssl.data.audit.looks`, 32 bytes). The file name is not used.
+The key of a group is the hash of its name. Names of patients are few and can be guessed, so the hash is salted with
+the images themselves: a precomputed table of hashed names does not work, and equal names in two datasets have
+different hashes. A secret key of the user would hide the names better, but then the file would be useless on
+another computer. So a person who has the file and guesses a group's name can still check the guess.
 
-The name of a group means something within one collection of images only: "P01" is another patient in another
-hospital. Two data sets are taken for one collection where they share an image.
+The name of a group is only valid within one collection of images: "P01" is another patient in another hospital. Two
+datasets count as one collection if they share an image.
 """
 
 from __future__ import annotations
@@ -38,18 +38,18 @@ from medssl.io.files import read_header
 __all__ = ["Seen", "SeenImages", "content_keys", "file_key", "pixel_key", "read_seen"]
 
 _FORMAT = 1
-_SIZE = 16  # bytes of a hash: two images of a thousand million have one hash by chance once in 10^20
+_SIZE = 16  # bytes of a hash: for 10^9 images, a collision has a probability of about 10^-20
 
 
 @dataclass(frozen=True, eq=False)
 class SeenImages:
-    """Images that an encoder was trained on, or that chose it.
+    """Images that an encoder was trained on, or that selected its best epoch.
 
     Attributes:
-        part: ``train``: trained on; ``val``: the best epoch was chosen by them.
-        images: How many.
+        part: ``train``: used for training; ``val``: used to select the best epoch.
+        images: Number of images.
         contents: Keys of pixels and files.
-        looks: ``(M, 32)``, keys of what shows details.
+        looks: ``(M, 32)``, keys of the appearance of images with details.
         groups: Keys of the names of groups, see :meth:`group_key`.
     """
 
@@ -66,7 +66,7 @@ class SeenImages:
         rows = [row_of[sample.id] for sample in samples]
         contents = frozenset().union(*content_keys(dataset, samples, store, cache).values())
         looks = look_keys(thumbnails(store, rows))
-        looks = np.unique(looks[looks.any(axis=1)], axis=0)  # sorted: their order tells nothing
+        looks = np.unique(looks[looks.any(axis=1)], axis=0)  # sorted, so that the order reveals nothing
         named = cls(part, len(samples), contents, looks)
         groups = frozenset(named.group_key(sample.group) for sample in samples if sample.group)
         return cls(part, len(samples), contents, looks, groups)
@@ -87,7 +87,7 @@ class SeenImages:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> SeenImages:
-        """Read what :meth:`to_dict` gave.
+        """Read the output of :meth:`to_dict`.
 
         Raises:
             ValueError, KeyError, TypeError: It is something else.
@@ -99,11 +99,11 @@ class SeenImages:
 
 @dataclass(frozen=True, eq=False)
 class Seen:
-    """Everything that went into an encoder.
+    """All images that an encoder has seen.
 
     Attributes:
-        stages: Of its trainings, the first one first.
-        known: ``False``: it started from weights of which nobody wrote down what they have seen.
+        stages: Its trainings, in order.
+        known: ``False``: it started from weights without a record of their training images.
     """
 
     stages: tuple[SeenImages, ...] = ()
@@ -111,7 +111,7 @@ class Seen:
 
     def to_text(self) -> str:
         """Return it as the entry of a header."""
-        stages = dict.fromkeys(json.dumps(stage.to_dict()) for stage in self.stages)  # two trainings on one set: once
+        stages = dict.fromkeys(json.dumps(stage.to_dict()) for stage in self.stages)  # lists one set once
         return json.dumps(
             {"format": _FORMAT, "known": self.known, "stages": [json.loads(stage) for stage in stages]},
             separators=(",", ":"),
@@ -119,7 +119,7 @@ class Seen:
 
     @classmethod
     def from_text(cls, text: str) -> Seen:
-        """Read what :meth:`to_text` gave.
+        """Read the output of :meth:`to_text`.
 
         Raises:
             ValueError, KeyError, TypeError: It is something else.
@@ -131,10 +131,10 @@ class Seen:
 
 
 def read_seen(path: Path) -> Seen:
-    """Read what the encoder in a file has seen; unknown for a file without such keys.
+    """Read the record of training images from an encoder file; "unknown" for a file without it.
 
     Raises:
-        CheckpointError: The keys are damaged, or of a later version.
+        CheckpointError: The keys are damaged, or from a later version.
     """
     text = read_header(path).get("seen")
     if text is None:
@@ -143,15 +143,15 @@ def read_seen(path: Path) -> Seen:
         return Seen.from_text(text)
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise CheckpointError(
-            f"{path} does not say in a readable way what it was trained on ({type(error).__name__}: {error}). It is "
-            "damaged or from a later version of medssl. Take the file that the run wrote."
+            f"the record of training images in {path} cannot be read ({type(error).__name__}: {error}). The file is "
+            "damaged or from a later version of medssl. Use the original file from the run."
         ) from error
 
 
 def content_keys(
     dataset: Dataset, samples: Iterable[Sample], store: Store, cache: Path
 ) -> dict[str, tuple[bytes, ...]]:
-    """Return the keys of each sample's pixels and file by its id."""
+    """Return the keys of each sample's pixels and file, by sample id."""
     samples = list(samples)
     row_of = {name: row for row, name in enumerate(store.ids)}
     files = file_keys(dataset, samples, cache)
@@ -168,9 +168,10 @@ def file_key(sha256: bytes) -> bytes:
 
 
 def pixel_key(image: np.ndarray) -> bytes:
-    """Hash an image ``(H, W, C)``: grey is the same in one channel or three, 8 bits the same in 16.
+    """Hash an image ``(H, W, C)``; the hash does not depend on how channels and depth are stored.
 
-    What else lies in its store decides over channels and depth there, and must not decide over the key.
+    The other images of a store determine its channels and depth. So grey gives the same key in one channel or three,
+    and 8 bits the same key in 16.
     """
     if image.shape[2] == 3 and (image == image[..., :1]).all():
         image = image[..., :1]
@@ -180,7 +181,7 @@ def pixel_key(image: np.ndarray) -> bytes:
 
 
 def _hash(*parts: bytes | memoryview) -> bytes:
-    """Hash parts, each after its length, so that no two lists of parts read alike."""
+    """Hash parts, each preceded by its length, so that two different lists never give the same bytes."""
     found = hashlib.sha256()
     for part in parts:
         found.update(len(part).to_bytes(8, "little") if isinstance(part, bytes) else part.nbytes.to_bytes(8, "little"))
@@ -190,5 +191,5 @@ def _hash(*parts: bytes | memoryview) -> bytes:
 
 def _cut(content: bytes) -> frozenset[bytes]:
     if len(content) % _SIZE:
-        raise ValueError(f"{len(content)} bytes are no whole number of keys")
+        raise ValueError(f"{len(content)} bytes are not a whole number of keys")
     return frozenset(content[start : start + _SIZE] for start in range(0, len(content), _SIZE))

@@ -233,7 +233,7 @@ def test_among_too_many_images_only_equal_ones_are_looked_for(pictures, check, m
     pictures.add("test/0/copy", pictures.arrays["train/0/3"], 0, "test")
     pictures.add("test/0/near", nearly(pictures.arrays["train/0/4"]), 0, "test")
     found = check(pictures)
-    assert found.warnings[-1] == "audit: nearly identical images were not looked for, because 38 images are too many"
+    assert found.warnings[-1] == "audit: nearly identical images were not searched, because 38 images are too many"
     assert found.warnings[0] == "audit: 1 set of identical images (2 images)"
     assert found.to_dict()["near_searched"] is False
 
