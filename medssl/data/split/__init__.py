@@ -1,1 +1,1 @@
-"""Which images are trained on, chosen with, and tested on."""
+"""Splits: which images are used for training, validation and testing."""

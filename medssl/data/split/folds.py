@@ -1,8 +1,8 @@
-"""Split protocols that take several runs: every image is tested on in exactly one of them.
+"""Split protocols with several runs: every image is a test image in exactly one run.
 
-``kfold`` divides the images into folds, ``grouped-kfold`` whole groups, and ``loso`` makes a fold of each group. The
-test part of a run is one fold, its validation part is drawn from the others. Nothing here depends on the order of the
-samples it is given.
+``kfold`` divides images into folds, ``grouped-kfold`` divides whole groups, and ``loso`` makes each group a fold. The
+test part of a run is one fold, and its validation part is drawn from the others. The result does not depend on the
+order of the samples.
 """
 
 from __future__ import annotations
@@ -22,42 +22,42 @@ FOLDED = frozenset({"kfold", "grouped-kfold", "loso"})
 
 
 def count_folds(labelled: Sequence[Sample], settings: SplitSettings, protocol: str) -> int:
-    """Count the runs that a folded protocol takes."""
+    """Return the number of runs of a protocol with folds."""
     return len({sample.group for sample in labelled}) if protocol == "loso" else settings.folds
 
 
 def check_fold(labelled: Sequence[Sample], settings: SplitSettings, protocol: str) -> None:
-    """Make sure that the settings name one fold where there are several, and none where there is one split.
+    """Check that the settings name a fold exactly when the protocol has folds.
 
     Raises:
-        OptionError: They do not.
+        OptionError: The fold is missing, unknown, or not allowed.
     """
     if protocol not in FOLDED:
         if settings.fold is not None:
             raise OptionError(
-                f"split.fold is {settings.fold}, but the split protocol '{protocol}' makes no folds. Leave it out, or "
+                f"split.fold is {settings.fold}, but the split protocol '{protocol}' has no folds. Leave it out, or "
                 f"choose one of --split {', '.join(sorted(FOLDED))}."
             )
         return
     count = count_folds(labelled, settings, protocol)
     if settings.fold is None:
         raise OptionError(
-            f"the split protocol '{protocol}' makes {count} folds here, and one run is tested on one of them. "
+            f"the split protocol '{protocol}' has {count} folds here, and each run tests on one of them. "
             f"Choose it with --set split.fold=N, N from 0 to {count - 1}, and repeat for each."
         )
     if settings.fold >= count:
         raise OptionError(
-            f"there is no fold {settings.fold}. The split protocol '{protocol}' makes {count} here. "
+            f"fold {settings.fold} does not exist. The split protocol '{protocol}' has {count} folds here. "
             f"Give split.fold from 0 to {count - 1}."
         )
 
 
 def refuse_undivided(labelled: Sequence[Sample], settings: SplitSettings, protocol: str, words: Words) -> None:
-    """Make sure that every fold can be carried out.
+    """Check that every fold can be made.
 
     Raises:
-        DataError: There are too few images (or groups), in all or of a class, or the groups that the protocol needs
-            are not known.
+        DataError: There are too few images (or groups) in total or in a class, or the protocol needs groups and the
+            dataset has none.
     """
     if protocol == "loso":
         _refuse_loso(labelled, words)
@@ -65,10 +65,10 @@ def refuse_undivided(labelled: Sequence[Sample], settings: SplitSettings, protoc
     grouped = protocol == "grouped-kfold"
     if grouped and not any(sample.group for sample in labelled):
         raise DataError(
-            "the split protocol 'grouped-kfold' keeps groups together, and this dataset knows none. "
+            "the split protocol 'grouped-kfold' keeps groups together, but this dataset has no groups. "
             "Choose --split kfold, or tell the dataset where its groups are."
         )
-    least = settings.folds if settings.folds > 2 else 4  # what one of two folds leaves must fill two parts
+    least = settings.folds if settings.folds > 2 else 4  # with two folds, the rest of one fold must fill two parts
     wants = f"{settings.folds} folds need {least} of each class."
     refuse_small_strata(labelled, least, wants, words, grouped=grouped)
 
@@ -76,19 +76,19 @@ def refuse_undivided(labelled: Sequence[Sample], settings: SplitSettings, protoc
 def draw_fold(
     labelled: Sequence[Sample], settings: SplitSettings, protocol: str, words: Words
 ) -> tuple[dict[str, str], list[str]]:
-    """Draw the part of each labelled sample in one fold.
+    """Assign a part to each labelled sample, for one fold.
 
     Args:
-        labelled: Samples with a label, that :func:`refuse_undivided` has passed.
-        settings: With a fold that :func:`check_fold` has passed.
+        labelled: Samples with a label, checked by :func:`refuse_undivided`.
+        settings: Settings whose fold was checked by :func:`check_fold`.
         protocol: One of :data:`FOLDED`.
-        words: For messages.
+        words: Words for messages.
 
     Returns:
-        Parts by sample id, and sentences that the reader of a result must see.
+        Parts by sample id, and warnings for the reader of the result.
 
     Raises:
-        DataError: What the fold leaves of a class are too few groups for a training and a validation part.
+        DataError: Outside the fold, a class has too few groups for a training and a validation part.
     """
     seed, shares = f"{settings.seed}/{settings.fold}", rest_shares(settings.fractions)
     if protocol == "loso":
@@ -103,7 +103,7 @@ def draw_fold(
 def _leave_one_out(
     labelled: Sequence[Sample], settings: SplitSettings, seed: str, words: Words
 ) -> tuple[dict[str, str], list[str]]:
-    """Test on the fold's group; validate on whole groups where every class keeps images to train on, else on images."""
+    """Test on the fold's group; validate on whole groups if possible, else on single images."""
     left_out = sorted({sample.group for sample in labelled if sample.group})[settings.fold or 0]
     rest = [sample for sample in labelled if sample.group != left_out]
     shares = rest_shares(settings.fractions)
@@ -118,14 +118,14 @@ def _leave_one_out(
 
 
 def _lacks_stratum(train: Sequence[Sample], rest: Sequence[Sample], words: Words) -> bool:
-    """Whether a stratum that there must be has samples, but none to train on."""
+    """Whether a required stratum has samples, but no training samples."""
     if not words.target.every_stratum:
         return False
     return bool((words.strata(rest).any(axis=0) & ~words.strata(train).any(axis=0)).any())
 
 
 def _by_image(rest: Sequence[Sample], shares: Sequence[float], seed: str, words: Words) -> dict[str, int]:
-    """Divide single images; one that is alone in a stratum is trained on."""
+    """Divide single images; the only image of a stratum is used for training."""
     strata = words.strata(rest)
     alone = np.asarray((strata[:, strata.sum(axis=0) == 1] > 0).any(axis=1))
     divided = [sample for sample, lone in zip(rest, alone.tolist(), strict=True) if not lone]
@@ -138,8 +138,8 @@ def _refuse_loso(labelled: Sequence[Sample], words: Words) -> None:
     lacking = sorted(sample.id for sample in labelled if not sample.group)
     if lacking:
         raise DataError(
-            f"{len(lacking)} labelled images have no {kind}, '{lacking[0]}' among them. The split protocol 'loso' "
-            f"leaves out one {kind} at a time and needs one for each. Tell the dataset where its groups are, or "
+            f"{len(lacking)} labelled images have no {kind}, for example '{lacking[0]}'. The split protocol 'loso' "
+            f"leaves out one {kind} at a time, so each image needs one. Tell the dataset where its groups are, or "
             "choose --split kfold."
         )
     lone = [
@@ -148,9 +148,9 @@ def _refuse_loso(labelled: Sequence[Sample], words: Words) -> None:
         if count < 2 and words.target.every_stratum
     ]
     if not lone and len({sample.group for sample in labelled}) < 2:
-        lone = [f"there is one {kind}"]
+        lone = [f"there is only one {kind}"]
     if lone:
         raise DataError(
-            f"{'; '.join(lone)}. Leaving out one {kind} at a time takes two of each {words.target.stratum}: one to "
-            f"learn from, one to test on. Leave the {words.target.stratum} out, or choose another --split protocol."
+            f"{'; '.join(lone)}. Leaving out one {kind} at a time needs two for each {words.target.stratum}: one to "
+            f"train on, one to test on. Leave the {words.target.stratum} out, or choose another --split protocol."
         )

@@ -1,11 +1,11 @@
-"""A share of the labels: which images keep theirs when only some are to be used.
+"""Label fraction: which images keep their labels when only a part of the labels is used.
 
-The choice is stratified, has an image of every class (not of every finding), and is nested: for one seed the labels of
-5 % are among those of 10 %, so that a curve over shares differs by what was added and not by what was drawn. Where a
-split keeps groups together, whole groups keep their labels: who labels, labels a patient.
+The choice is stratified and has an image of every class (not of every finding). It is nested: for one seed, the labels
+of 5 % are among those of 10 %, so a curve over fractions shows the effect of additional labels only. If a split keeps
+groups together, whole groups keep their labels, because in practice a person labels a whole patient.
 
-The same share is taken of the training and of the validation labels. Choosing settings with more labels than one trains
-on is not what someone with few labels can do (Oliver et al. 2018, arXiv 1804.09170, sec. 4.6).
+The same fraction applies to the training and the validation labels. A user with few labels cannot choose settings with
+more labels than they train on (Oliver et al. 2018, arXiv 1804.09170, sec. 4.6).
 """
 
 from __future__ import annotations
@@ -28,18 +28,18 @@ def choose_labels(
 ) -> frozenset[str]:
     """Choose the images whose labels are used.
 
-    Of single images each class keeps its share, rounded, and one at least. Of whole groups, and of images with several
-    findings, the choice comes as near to the share of all labels as groups allow.
+    For single images, each class keeps its fraction, rounded, and at least one image. For whole groups, and for images
+    with several findings, the choice is as close to the fraction as the groups allow.
 
     Args:
-        samples: Samples of one part; those without a label are passed over.
-        target: What they are labelled with.
-        fraction: Share of the labels, above 0 and up to 1.
-        seed: Another seed, other images.
+        samples: Samples of one part; samples without a label are ignored.
+        target: The target of the samples.
+        fraction: Fraction of the labels, above 0 and up to 1.
+        seed: Seed of the draw.
         grouped: Whether a group's labels are used together; a sample without a group is a group of its own.
 
     Returns:
-        Ids. Does not depend on the order of the samples, and contains the choice for any smaller fraction.
+        Ids. They do not depend on the order of the samples, and contain the ids for every smaller fraction.
     """
     labelled = [sample for sample in samples if sample.y is not None]
     if not labelled:
@@ -74,34 +74,37 @@ def _whole_units(
         strata: ``(N, S)``.
         fraction: See :func:`choose_labels`.
         seed: Likewise.
-        every: Whether every stratum must be among the chosen ones.
+        every: Whether every stratum must be chosen at least once.
     """
     counts = {unit: Counter(np.nonzero(strata[places])[1].tolist()) for unit, places in members.items()}
     order = _balanced_order(counts, seed)
     sizes = np.cumsum([len(members[unit]) for unit in order])
     missing, needed = set(np.flatnonzero(strata.any(axis=0)).tolist()) if every else set(), 0
-    while missing:  # the first units hold every class, in whatever share
+    while missing:  # the first units contain every class, in any proportion
         missing -= set(counts[order[needed]])
         needed += 1
-    nearest = int(np.abs(sizes - fraction * len(strata)).argmin()) + 1  # the smaller one of two that are as near
+    nearest = int(np.abs(sizes - fraction * len(strata)).argmin()) + 1  # the smaller one if two are equally close
     return [at for unit in order[: max(needed, nearest)] for at in members[unit]]
 
 
 def _balanced_order(counts: Mapping[str, Counter[int]], seed: int) -> list[str]:
-    """Order units at random, but so that every beginning holds about the same share of each stratum.
+    """Order units at random, so that the first k units have about the same share of each stratum, for every k.
 
-    The next unit is always one of the stratum that lags behind, of several the smallest: the first at random among
-    those which that stratum is the largest part of, measured against its size, else among those that have any of it.
+    The next unit always comes from the stratum that is furthest behind its share (the smallest one in a tie). It is
+    drawn from the units in which this stratum is the largest part, relative to its size, else from all units that have
+    this stratum.
     """
     total = sum(counts.values(), Counter())
     have: Counter[int] = Counter()
     waiting = shuffled(counts, seed)
     first_of: dict[int, list[str]] = {stratum: [] for stratum in total}
-    for unit in reversed(waiting):  # reversed, so that the first at random is the last of its list
+    for unit in reversed(waiting):  # reversed: the first unit of the random order is the last of its list
         for stratum in counts[unit]:
             first_of[stratum].append(unit)
     for stratum, queue in first_of.items():
-        queue.sort(key=lambda unit: _is_mostly(counts[unit], stratum, total))  # stable: those that are mostly it, last
+        queue.sort(
+            key=lambda unit: _is_mostly(counts[unit], stratum, total)
+        )  # stable: units with mostly this stratum last
     order: list[str] = []
     left = dict(total)
     done: set[str] = set()

@@ -1,6 +1,6 @@
-"""The split protocols that make one split: from samples to the part of each.
+"""Split protocols with a single split: they assign a part to each sample.
 
-Nothing here depends on the order of the samples it is given.
+The result does not depend on the order of the samples.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ PARTS = ("train", "val", "test")
 
 @dataclass(frozen=True)
 class Words:
-    """What is balanced, and what groups and strata are called in messages."""
+    """The target to balance, and the words for groups and strata in messages."""
 
     group_kind: str
     target: Target
@@ -49,12 +49,12 @@ class Words:
 
 
 def group_key(sample: Sample) -> str:
-    """Return the sample's group; one of its own, that no dataset can name, where it has none."""
+    """Return the sample's group; a sample without a group gets a unique one that no dataset can use as a name."""
     return sample.group or f"\0{sample.id}"
 
 
 def rest_shares(fractions: Sequence[float]) -> tuple[float, float]:
-    """How training and validation part divide what the test part leaves."""
+    """Shares of the training and the validation part in the samples outside the test part."""
     whole = fractions[0] + fractions[1]
     return fractions[0] / whole, fractions[1] / whole
 
@@ -68,15 +68,15 @@ def draw_parts(
     *,
     grouped: bool,
 ) -> dict[str, str]:
-    """Draw the part of each labelled sample, stratified; whole groups if asked.
+    """Assign a part to each labelled sample, stratified; by whole groups if requested.
 
     Raises:
-        DataError: Groups are asked for and none is known, or a class has fewer images (or groups) than there are parts,
-            or there are fewer in all.
+        DataError: Groups are requested but not known, or there are fewer images (or groups) than parts, in total or in
+            a class.
     """
     if grouped and not any(sample.group for sample in samples):
         raise DataError(
-            "the split protocol 'grouped' keeps groups together, and this dataset knows none. Choose --split random, "
+            "the split protocol 'grouped' keeps groups together, but this dataset has none. Choose --split random, "
             "or tell the dataset where its groups are."
         )
     wants = f"The {len(parts)} parts ({', '.join(parts)}) need one each."
@@ -88,7 +88,7 @@ def draw_parts(
 def assign(
     samples: Sequence[Sample], fractions: Sequence[float], seed: int | str, words: Words, *, grouped: bool
 ) -> dict[str, int]:
-    """Give each labelled sample the number of a part, stratified; whole groups if asked."""
+    """Assign the number of a part to each labelled sample, stratified; by whole groups if requested."""
     by_id = {sample.id: sample for sample in samples}
     order = [by_id[name] for name in shuffled(by_id, seed)]
     strata = words.strata(order)
@@ -104,7 +104,7 @@ def assign(
 
 
 def units_of_strata(samples: Sequence[Sample], words: Words, *, grouped: bool) -> list[int]:
-    """Count what can be dealt out of each stratum: its groups, a sample without one being its own, or its images."""
+    """Count the units of each stratum: images, or groups (a sample without a group is a group of its own)."""
     found: list[set[str]] = [set() for _ in words.target.strata_names]
     labelled = [sample for sample in samples if sample.y is not None]
     if labelled:
@@ -114,17 +114,17 @@ def units_of_strata(samples: Sequence[Sample], words: Words, *, grouped: bool) -
 
 
 def refuse_small_strata(samples: Sequence[Sample], least: int, wants: str, words: Words, *, grouped: bool) -> None:
-    """Every part or fold needs an image, and one of every class; in whole groups, a group of its own with such one.
+    """Check that there are enough images (or groups), in total and in each class, for all parts or folds.
 
     Args:
-        samples: Labelled ones.
-        least: Images (or groups) that there must be, and of each stratum where the target wants every one in each part.
-        wants: The sentence that says what needs them.
-        words: For the message.
-        grouped: Whether groups count, not images.
+        samples: Labelled samples.
+        least: Minimum number of images (or groups), in total and, if every part needs each stratum, in each stratum.
+        wants: A sentence that explains this minimum.
+        words: Words for the message.
+        grouped: Whether to count groups instead of images.
 
     Raises:
-        DataError: There are fewer.
+        DataError: There are fewer than ``least``.
     """
     unit_kind = f"{words.group_kind}s" if grouped else "images"
     small = [
@@ -137,7 +137,7 @@ def refuse_small_strata(samples: Sequence[Sample], least: int, wants: str, words
         small = [f"there are {units} {unit_kind} with a label"]
     if small and grouped and can_leave_one_out(samples, words):
         raise DataError(
-            f"{'; '.join(small)}. {wants} So this dataset cannot be divided by {words.group_kind} in this way. Choose "
+            f"{'; '.join(small)}. {wants} So this dataset cannot be split by {words.group_kind} in this way. Choose "
             f"--split loso: it leaves out one {words.group_kind} at a time and pools the predictions."
         )
     if small:
@@ -146,7 +146,7 @@ def refuse_small_strata(samples: Sequence[Sample], least: int, wants: str, words
 
 
 def can_leave_one_out(samples: Sequence[Sample], words: Words) -> bool:
-    """Whether every image has a group, and each can be left out: every class has two of them, or there are two."""
+    """Whether ``loso`` is possible: every image has a group, and every class (or the dataset) has two groups."""
     if not all(sample.group for sample in samples):
         return False
     if not words.target.every_stratum:
@@ -155,20 +155,23 @@ def can_leave_one_out(samples: Sequence[Sample], words: Words) -> bool:
 
 
 def official(samples: Sequence[Sample], fractions: Sequence[float], seed: int, words: Words) -> dict[str, str]:
-    """Take the makers' part of each labelled sample; draw a validation part out of training when they made none.
+    """Use the official part of each labelled sample; draw a validation part from the training part if there is none.
 
     Raises:
-        DataError: The dataset has no parts, or labelled images without one, or no training or no test images.
+        DataError: The dataset has no official parts, a labelled image has no part, or there are no training or test
+            images.
     """
     part_of: dict[str, str] = {sample.id: sample.part for sample in samples if sample.part}
     sizes = {part: list(part_of.values()).count(part) for part in PARTS}
     if not part_of:
-        raise DataError("this dataset has no official parts. Choose --split random, or grouped where groups are known.")
+        raise DataError(
+            "this dataset has no official parts. Choose --split random, or --split grouped if it has groups."
+        )
     if len(part_of) < len(samples):
         lacking = sorted(sample.id for sample in samples if not sample.part)
         raise DataError(
-            f"{len(lacking)} labelled images have no official part, '{lacking[0]}' among them. The protocol 'official' "
-            "needs one for each. Give them one, or choose another --split protocol."
+            f"{len(lacking)} labelled images have no official part, for example '{lacking[0]}'. The protocol "
+            "'official' needs a part for each. Add the missing parts, or choose another --split protocol."
         )
     for part in ("train", "test"):
         if not sizes[part]:
@@ -181,7 +184,7 @@ def official(samples: Sequence[Sample], fractions: Sequence[float], seed: int, w
 
 
 def place_unlabelled(samples: Sequence[Sample], part_of: Mapping[str, str], *, by_makers: bool) -> dict[str, str]:
-    """Give every sample without a label to ``train``, or to ``unused`` when it belongs with validation or test images.
+    """Assign samples without a label to ``train``, or to ``unused`` if they belong to validation or test images.
 
     Args:
         samples: All samples.

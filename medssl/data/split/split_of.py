@@ -1,7 +1,7 @@
-"""The split of an earlier run, carried on: its images keep their parts, and images that are new find theirs.
+"""Reuse of the split of an earlier run: its images keep their parts, and new images are assigned.
 
-A grouped split that is drawn anew after patients were added is another split, and tests on images that the earlier run
-was trained on. So what is known stays where it is, and only the rest is drawn.
+If patients were added and a grouped split is drawn again, the test part contains training images of the earlier run. So
+known images keep their parts, and only new images are drawn.
 """
 
 from __future__ import annotations
@@ -22,22 +22,22 @@ _WHOLE = ("grouped", "grouped-kfold", "loso")  # protocols that keep groups toge
 
 
 def continue_split(dataset: Dataset, listing: Listing, run: Path, cache: Path) -> Split:
-    """Divide samples as an earlier run did.
+    """Split samples in the same way as an earlier run.
 
-    An image that the run knew, by its id, keeps its part. A renamed file that the run's encoder was trained on is a
-    training image. Where the protocol keeps groups together, a new image follows its group: into the training part
-    where any image of the group is there, or where the encoder was trained on a group of that name. What is left is
-    drawn by the protocol of the run, with its shares and its seed; under ``official`` the makers' part counts, and
-    under ``loso`` the test part stays the one group that it is.
+    An image with an id of the earlier run keeps its part. A renamed file that the run's encoder was trained on is a
+    training image. If the protocol keeps groups together, a new image follows its group: it goes to the training part
+    if any image of the group is there, or if the encoder was trained on a group of that name. The remaining images are
+    drawn by the protocol of the run, with its fractions and its seed. Under ``official``, the official part is used.
+    Under ``loso``, the test part remains the same group.
 
     Args:
-        dataset: Whose files are looked at.
-        listing: What it lists.
+        dataset: The dataset, to compare its files.
+        listing: Its listing.
         run: Folder of the run, or its ``splits.json``.
-        cache: Folder that remembers the checksums of files.
+        cache: Folder that caches the checksums of files.
 
     Raises:
-        DataError: There is no split, or a class has no image to train on, or no image to test on is left.
+        DataError: There is no split, a class has no training image, or no test image is left.
     """
     samples = listing.samples
     words = Words(listing.group_kind or "group", listing.target)
@@ -64,7 +64,7 @@ def continue_split(dataset: Dataset, listing: Listing, run: Path, cache: Path) -
     placed |= _draw([sample for sample in labelled if sample.id not in placed], old, words, whole=whole)
     if "test" not in placed.values():
         raise DataError(
-            f"no test image of the split {run} is left. Its images are not those of this dataset. Give a run on this "
+            f"this dataset has no test image of the split {run}. The split belongs to other images. Give a run on this "
             "dataset with --split-of, or leave the option out."
         )
     notes = []
@@ -77,19 +77,19 @@ def continue_split(dataset: Dataset, listing: Listing, run: Path, cache: Path) -
 
 
 def _trained_on(seen: Seen, dataset: Dataset, new: Sequence[Sample], cache: Path) -> set[str]:
-    """Return the new samples whose files the encoder has seen under other names."""
+    """Return the new samples whose files were in the encoder's training under other names."""
     contents = frozenset().union(*(stage.contents for stage in seen.stages))
     return {name for name, sha256 in file_keys(dataset, new, cache).items() if file_key(sha256) in contents}
 
 
 def _homes(seen: Seen, samples: Sequence[Sample], part_of: Mapping[str, str], related: bool) -> dict[str, str]:
-    """Return the part of each group that has one: training before validation before test."""
+    """Return the part of each group; training has priority over validation, and validation over test."""
     home: dict[str, str] = {}
     for sample in samples:
         part = part_of.get(sample.id)
         if sample.group and part and PARTS.index(part) <= PARTS.index(home.get(sample.group, "test")):
             home[sample.group] = part
-    if related:  # names mean the same groups only where the images are the same collection
+    if related:  # equal names mean equal groups only within one collection of images
         names = {sample.group for sample in samples if sample.group}
         known = {name for name in names if any(stage.group_key(name) in stage.groups for stage in seen.stages)}
         home |= dict.fromkeys(known, "train")

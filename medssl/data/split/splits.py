@@ -1,8 +1,9 @@
-"""Splits: which images are trained on, chosen with, and tested on; seeded, stratified, written down.
+"""Splits: which images are used for training, validation and testing; seeded, stratified and saved to a file.
 
-Three protocols make one split. ``random`` draws single images. ``grouped`` keeps the images of a patient, slide or
-source together, so that no test image has a sibling in training. ``official`` takes the parts that the dataset's makers
-published. Three more take several runs, each tested on another part of the images: see :mod:`medssl.data.split.folds`.
+Three protocols make a single split. ``random`` draws single images. ``grouped`` keeps the images of a patient, slide or
+source together, so that no group has both test and training images. ``official`` uses the parts that the authors of the
+dataset published. Three more protocols need several runs, each with another test part: see
+:mod:`medssl.data.split.folds`.
 """
 
 from __future__ import annotations
@@ -28,28 +29,27 @@ __all__ = ["FOLDED", "PROTOCOLS", "Drawn", "Split", "fold_count", "load_split", 
 
 PROTOCOLS = ("random", "grouped", "official", "kfold", "grouped-kfold", "loso")
 _Counts = dict[str, dict[str, int]]
-_TOLERANCE = 0.02  # a part that misses its share by more than this is worth a warning
+_TOLERANCE = 0.02  # a larger deviation of a part from its share gives a warning
 
 
 @dataclass(frozen=True, kw_only=True)
 class Split:
-    """Sample ids per part, sorted, and what a reader needs to judge them.
+    """Sorted sample ids per part, and the facts that a reader needs to judge the split.
 
     Attributes:
         protocol: One of :data:`PROTOCOLS`.
-        seed: What the draw was seeded with.
-        fractions: Wanted shares of the three parts; under ``official`` only those of a validation part that had to be
-            made.
-        fold: Which fold the test part is, from 0; ``None`` where the protocol makes none.
-        folds: How many there are; ``None`` likewise.
-        train: Ids to train on, those without a label included.
-        val: Ids to choose with; all have labels.
-        test: Ids to report on; all have labels.
-        unused: Ids without a label that belong with validation or test images.
+        seed: Seed of the draw.
+        fractions: Requested shares of the three parts; under ``official`` only used to draw a missing validation part.
+        fold: The fold that is the test part, from 0; ``None`` if the protocol has no folds.
+        folds: Number of folds; ``None`` if the protocol has no folds.
+        train: Ids for training, including samples without a label.
+        val: Ids for validation; all have labels.
+        test: Ids for testing; all have labels.
+        unused: Ids without a label that belong to the group or official part of validation or test images.
         groups: Group of each id that has one.
         labelled: Labelled images per part.
-        stratum_count: The same per part and stratum: class, grade, finding or range of values.
-        warnings: Sentences that the reader of a result must see.
+        stratum_count: Labelled images per part and stratum (class, grade, finding or range of values).
+        warnings: Warnings for the reader of a result.
     """
 
     protocol: str
@@ -74,7 +74,7 @@ class Split:
 
     @cached_property
     def group_count(self) -> dict[str, int]:
-        """Groups per part; an image without a group is one of its own."""
+        """Groups per part; an image without a group counts as one group."""
         return {part: len(groups) for part, groups in self._groups_of_parts.items()}
 
     @cached_property
@@ -84,7 +84,7 @@ class Split:
 
     @cached_property
     def shared(self) -> dict[str, int]:
-        """Test and validation images of a group that an image to train on belongs to too."""
+        """Test and validation images whose group also has training images."""
         known = {self.groups[name] for name in self.train if name in self.groups}
         return {part: sum(self.groups.get(name) in known for name in getattr(self, part)) for part in ("test", "val")}
 
@@ -94,7 +94,7 @@ class Split:
 
     @property
     def described_fold(self) -> dict[str, int | str | None] | None:
-        """Number, count and left-out group of the fold, for the result; ``None`` where the protocol makes none."""
+        """Number, count and left-out group of the fold, for the result; ``None`` if the protocol has no folds."""
         if self.fold is None:
             return None
         left_out = self.groups[self.test[0]] if self.protocol == "loso" else None
@@ -102,12 +102,12 @@ class Split:
 
     @property
     def shares(self) -> tuple[float, ...]:
-        """What the three parts hold of all labelled images in use."""
+        """Shares of the three parts in the labelled images that are used."""
         sizes = [self.labelled[part] for part in PARTS]
         return tuple(size / sum(sizes) for size in sizes)
 
     def save(self, path: str | Path) -> None:
-        """Write it as JSON, whole or not at all."""
+        """Write the split as JSON, atomically."""
         path = Path(path)
         values = {
             "protocol": self.protocol,
@@ -130,10 +130,10 @@ class Split:
 
 
 def load_split(path: str | Path) -> Split:
-    """Read what :meth:`Split.save` wrote.
+    """Read the file of :meth:`Split.save`.
 
     Raises:
-        DataError: There is no such file, it is no split, or its ids are not those it was saved with.
+        DataError: The file does not exist or is not a split, or its ids were changed.
     """
     try:
         values = json.loads(Path(path).read_text(encoding="utf-8"))
@@ -141,7 +141,7 @@ def load_split(path: str | Path) -> Split:
             protocol=values["protocol"],
             seed=values["seed"],
             fractions=tuple(values["fractions"]),
-            fold=values.get("fold"),  # as is the next, not in splits that were made before there were folds
+            fold=values.get("fold"),  # older splits have neither ``fold`` nor ``folds``
             folds=values.get("folds"),
             groups=values["groups"],
             **_counts(values),
@@ -150,9 +150,11 @@ def load_split(path: str | Path) -> Split:
         )
         recorded = values["sha256"]
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{path} cannot be read as a split ({type(error).__name__}: {error}). Make it anew.") from error
+        raise DataError(
+            f"{path} cannot be read as a split ({type(error).__name__}: {error}). Create it again."
+        ) from error
     if split.sha256 != recorded:
-        raise DataError(f"the split {path} was changed: its ids do not match its sha256. Make it anew.")
+        raise DataError(f"the split {path} was changed: its ids do not match its sha256. Create it again.")
     return split
 
 
@@ -161,7 +163,7 @@ def _parts(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _counts(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Read how many images there are; splits that were made before there were findings count classes."""
+    """Read the image counts; older splits, from before there were findings, count classes."""
     if "stratum_count" in values:
         return {"labelled": values["labelled"], "stratum_count": values["stratum_count"]}
     counts = values["class_count"]
@@ -169,15 +171,15 @@ def _counts(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def fold_count(listing: Listing, settings: SplitSettings, protocol: str) -> int:
-    """Count the runs that test on every image once; 1 for a protocol that makes one split.
+    """Return the number of runs after which every image was tested once; 1 for a protocol without folds.
 
     Args:
-        listing: Of a dataset; one without samples will do where the settings alone say how many folds there are.
-        settings: ``settings.fold`` is not read.
+        listing: Listing of a dataset; it may be empty if the settings alone determine the number of folds.
+        settings: Settings; ``settings.fold`` is not used.
         protocol: One of :data:`PROTOCOLS`.
 
     Raises:
-        DataError: The folds cannot be made: too few images or groups of a class, no groups.
+        DataError: The folds cannot be made: a class has too few images or groups, or there are no groups.
         OptionError: The protocol is unknown.
     """
     _check_protocol(protocol)
@@ -190,30 +192,30 @@ def fold_count(listing: Listing, settings: SplitSettings, protocol: str) -> int:
 
 
 def make_split(listing: Listing, settings: SplitSettings, protocol: str) -> Split:
-    """Divide samples into training, validation and test part.
+    """Divide samples into a training, a validation and a test part.
 
-    The result depends on the samples and the settings, not on the samples' order. The target's strata (classes, grades,
-    findings, ranges of a quantity) keep their proportions in each part: under ``random`` within one image, of findings
-    as nearly as images with several of them allow; under ``grouped`` as nearly as whole groups allow
-    (:mod:`medssl.data.split.stratify`), where a sample without a group is a group of its own. ``official`` keeps the
-    makers' parts; when they made no validation part, one is drawn from their training part, in whole groups where
-    groups are known. ``kfold`` and ``grouped-kfold`` deal images or whole groups to folds in the same way, ``loso``
-    makes each group a fold; the fold of the settings is the test part, and the validation part is drawn from the
-    others.
+    The result depends on the samples and the settings, but not on the order of the samples. The target's strata
+    (classes, grades, findings, ranges of a quantity) keep their proportions in each part. Under ``random`` the
+    deviation is at most one image; for findings it is as small as images with several findings allow. Under ``grouped``
+    it is as small as whole groups allow (:mod:`medssl.data.split.stratify`); a sample without a group is a group of its
+    own. ``official`` keeps the official parts. If there is no official validation part, one is drawn from the training
+    part, by whole groups if groups are known. ``kfold`` and ``grouped-kfold`` distribute images or whole groups to
+    folds in the same way, and ``loso`` makes each group a fold. The fold of the settings is the test part, and the
+    validation part is drawn from the other folds.
 
-    Samples without a label are trained on, unless their group or official part is a validation or test part's: then
-    nobody uses them.
+    Samples without a label are used for training, unless their group or official part belongs to validation or testing.
+    Then they are not used.
 
     Args:
-        listing: Of a dataset. A class or grade without any image is an error; a finding without one is not.
-        settings: Fractions, seed and fold; ``settings.protocol`` is not read.
+        listing: Listing of a dataset. A class or grade without images is an error; a finding without images is not.
+        settings: Fractions, seed and fold; ``settings.protocol`` is not used.
         protocol: One of :data:`PROTOCOLS`.
 
     Raises:
-        DataError: There are no samples, two have one id, all labels are equal, a class has too few images or groups for
-            the parts, or the dataset has no groups or official parts.
+        DataError: There are no samples, two samples have the same id, all labels are equal, a class has too few images
+            or groups for the parts, or the dataset lacks the groups or official parts that the protocol needs.
         OptionError: The protocol is unknown, the fractions are not three positive numbers that sum to one, or the fold
-            is missing, too large, or set where there are none.
+            is missing, too large, or set for a protocol without folds.
     """
     _check(listing.samples, settings, protocol)
     samples = sorted(listing.samples, key=lambda sample: sample.id)
@@ -231,18 +233,18 @@ def make_split(listing: Listing, settings: SplitSettings, protocol: str) -> Spli
     else:
         grouped = protocol == "grouped"
         part_of = draw_parts(labelled, PARTS, settings.fractions, settings.seed, words, grouped=grouped)
-    _count_strata(labelled, part_of, words)  # refuses what nothing could be learnt about
+    _count_strata(labelled, part_of, words)  # fails if a class has no training image
     wanted = _wanted(settings, protocol, Counter(part_of.values()))
     folds = count_folds(labelled, settings, protocol) if protocol in FOLDED else None
     drawn = Drawn(protocol, settings.seed, wanted, settings.fold, folds)
     if protocol in FOLDED and any(sample.part for sample in labelled):
-        notes.append(f"the dataset's official parts are not kept by the split protocol '{protocol}'")
+        notes.append(f"the split protocol '{protocol}' does not keep the dataset's official parts")
     return write_down(samples, part_of, drawn, words, notes)
 
 
 @dataclass(frozen=True)
 class Drawn:
-    """How the parts of a split came to be; see :class:`Split`."""
+    """How the parts of a split were drawn; see :class:`Split`."""
 
     protocol: str
     seed: int
@@ -254,17 +256,17 @@ class Drawn:
 def write_down(
     samples: Sequence[Sample], part_of: Mapping[str, str], drawn: Drawn, words: Words, notes: Iterable[str]
 ) -> Split:
-    """Make a split of the part of each labelled sample; those without a label find their place by themselves.
+    """Build a split from the parts of the labelled samples, and assign the samples without a label.
 
     Args:
         samples: All samples.
         part_of: Part of each labelled one.
-        drawn: How.
-        words: For messages.
-        notes: Warnings beside the usual ones.
+        drawn: How the parts were drawn.
+        words: Words for messages.
+        notes: Additional warnings.
 
     Raises:
-        DataError: A class has no image to train on.
+        DataError: A class has no training image.
     """
     samples = sorted(samples, key=lambda sample: sample.id)
     labelled = [sample for sample in samples if sample.y is not None]
@@ -287,7 +289,7 @@ def write_down(
 
 
 def _wanted(settings: SplitSettings, protocol: str, sizes: Mapping[str, int]) -> tuple[float, float, float]:
-    """Return the shares that the parts should have: as set, but of what a fold leaves where it is the test part."""
+    """Return the requested shares of the parts; with folds, the test share is that of the fold."""
     if protocol not in FOLDED:
         return settings.fractions
     test = sizes["test"] / sum(sizes.values()) if protocol == "loso" else 1 / settings.folds
@@ -299,7 +301,7 @@ def _check_protocol(protocol: str) -> None:
     if protocol not in PROTOCOLS:
         known = ", ".join(PROTOCOLS)
         raise OptionError(
-            f"there is no split protocol '{protocol}'.{did_you_mean(protocol, PROTOCOLS)} Known: {known}."
+            f"the split protocol '{protocol}' does not exist.{did_you_mean(protocol, PROTOCOLS)} Known: {known}."
         )
 
 
@@ -312,16 +314,16 @@ def _check(samples: Sequence[Sample], settings: SplitSettings, protocol: str) ->
             "positive share, and the shares must sum to 1. Change split.fractions."
         )
     if not samples:
-        raise DataError("there is nothing to split. The dataset lists no sample. Check the data folder.")
+        raise DataError("the dataset has no samples, so it cannot be split. Check the data folder.")
     twice = [name for name, count in Counter(sample.id for sample in samples).items() if count > 1]
     if twice:
-        raise DataError(f"{len(twice)} ids name several samples, '{twice[0]}' among them. Correct the dataset's list.")
+        raise DataError(f"{len(twice)} ids occur more than once, for example '{twice[0]}'. Make the ids unique.")
 
 
 def _refuse_one_value(labelled: Sequence[Sample], words: Words) -> None:
     if not labelled:
         raise DataError(
-            "no image has a label. Nothing could be evaluated. Check the data folder or the labels' column."
+            "no image has a label, so an evaluation is not possible. Check the data folder or the label column."
         )
     values = {sample.y for sample in labelled if sample.y is not None}
     if len(values) == 1:
@@ -337,7 +339,7 @@ def _count_strata(labelled: Sequence[Sample], part_of: Mapping[str, str], words:
     """Count labelled images per part and stratum.
 
     Raises:
-        DataError: A class has no image to train on.
+        DataError: A class has no training image.
     """
     strata, names = words.strata(labelled), words.target.strata_names
     parts = np.array([part_of[sample.id] for sample in labelled])
@@ -345,14 +347,14 @@ def _count_strata(labelled: Sequence[Sample], part_of: Mapping[str, str], words:
     for stratum in range(len(names)):
         if words.target.every_stratum and not count["train"][stratum]:
             raise DataError(
-                f"{words.of(stratum)} has no image in the training part. Nothing could be learnt about it. "
+                f"{words.of(stratum)} has no image in the training part, so it cannot be learnt. "
                 "Choose another --split protocol or seed, or add images."
             )
     return {part: dict(zip(names, count[part], strict=True)) for part in PARTS}
 
 
 def _warnings(split: Split, words: Words) -> Iterator[str]:
-    """Say what a reader of the result must know about the split."""
+    """Yield the warnings about the split for the reader of the result."""
     kind, noun = words.group_kind, words.target.stratum
     means = {
         "random": "image-level split",
@@ -369,10 +371,10 @@ def _warnings(split: Split, words: Words) -> Iterator[str]:
             yield f"{means}: {shared} of {count} {adjective} images share a {kind} with a training image"
         for name, count in split.stratum_count[part].items():
             if not count and name in anywhere:
-                yield f"{means}: there is no image of {noun} '{name}' in the {adjective} part"
+                yield f"{means}: the {adjective} part has no image of {noun} '{name}'"
     whole_groups = split.protocol in ("grouped", "grouped-kfold")
     if whole_groups and max(map(abs, np.subtract(split.shares, split.fractions))) > _TOLERANCE:
         got, wanted = (" / ".join(f"{share:.1%}" for share in shares) for shares in (split.shares, split.fractions))
-        yield f"{means}: whole {kind}s make parts of {got} of the labelled images instead of {wanted}"
+        yield f"{means}: because {kind}s stay together, the parts have {got} of the labelled images instead of {wanted}"
     if split.unused:
-        yield f"{len(split.unused)} images without a label belong with validation or test images and are not used"
+        yield f"{len(split.unused)} images without a label belong to validation or test groups and are not used"

@@ -1,4 +1,4 @@
-"""Dividing labelled items into parts of given sizes, with the strata in the same proportions in each.
+"""Divides labelled items into parts of given sizes, with the same proportions of the strata in each part.
 
 A stratum is a class, a finding or a range of values; see :meth:`medssl.contracts.Target.strata`.
 
@@ -14,16 +14,16 @@ import numpy as np
 
 __all__ = ["shuffled", "split_groups", "split_items"]
 
-_TOLERANCE = 0.02  # of a stratum; two images in a hundred
+_TOLERANCE = 0.02  # share of a stratum: two images in a hundred
 _ORDERS = 20
-_MANY = 2000  # groups; so many always come out right in the first order
+_MANY = 2000  # groups; with this many, the first order is always good enough
 
 
 def shuffled(names: Iterable[str], seed: int | str) -> list[str]:
     """Order names by a hash of the seed and the name.
 
-    That order depends on nothing else: not on the order they come in, not on the version of a random number generator,
-    and hardly on one another, so that adding an image moves few others.
+    The order depends neither on the input order nor on the version of a random number generator. Names hardly influence
+    each other, so adding an image moves few others.
     """
 
     def rank(name: str) -> tuple[bytes, str]:
@@ -33,21 +33,21 @@ def shuffled(names: Iterable[str], seed: int | str) -> list[str]:
 
 
 def split_items(labels: np.ndarray, fractions: Sequence[float]) -> np.ndarray:
-    """Give every item a part, class by class, the first items of a class to the first part and so on.
+    """Assign a part to every item, class by class: the first items of a class go to the first part, and so on.
 
-    Each class has its exact share in each part, rounded up or down, and at least one item in each; which shares are
-    rounded up is chosen so that the parts as a whole come out right too.
+    Each class has its exact share in each part, rounded up or down, and at least one item in each part. The rounding is
+    chosen so that the total sizes of the parts are also right.
 
     Args:
-        labels: ``(N,)`` class numbers, of items in random order.
-        fractions: P shares, positive, that sum to one. A class of fewer than P items leaves the last parts without.
+        labels: ``(N,)`` class numbers; the items are in random order.
+        fractions: P shares, positive, that sum to one. A class with fewer than P items is missing in the last parts.
 
     Returns:
         ``(N,)`` int64, parts.
     """
     shares = np.asarray(fractions)
     parts = np.empty(len(labels), np.int64)
-    owed = np.zeros(len(shares))  # what each part should have had more of so far
+    owed = np.zeros(len(shares))  # items that each part still lacks so far
     for label in np.unique(labels):
         items = np.flatnonzero(labels == label)
         exact = shares * len(items)
@@ -64,18 +64,20 @@ def split_items(labels: np.ndarray, fractions: Sequence[float]) -> np.ndarray:
 
 
 def split_groups(strata: np.ndarray, groups: np.ndarray, fractions: Sequence[float]) -> np.ndarray:
-    """Give every group a part, so that strata and sizes come as near to the fractions as whole groups allow.
+    """Assign a part to every group, so that strata and sizes are as close to the fractions as whole groups allow.
 
-    No fast exact method exists (it contains bin packing). Three steps come near enough:
+    No fast exact method exists (the problem contains bin packing). Three steps give a good approximation:
 
-    1. One after the other, groups go where they lower the cost most: the large ones first, by powers of two, at random
-       within a power (strictly by size, every seed would give the same parts). The cost is the sum over parts and
-       strata of (have - want)^2 / (want * stratum's size); the division fills small parts as evenly as large ones.
-    2. A stratum that is missing in a part gets the cheapest group that its own part can spare.
-    3. Single groups move while that lowers the cost and takes no stratum from a part.
+    1. Groups are placed one after the other where they lower the cost most. Large groups come first, by powers of two,
+    in random order within a power (with a strict order by size, every seed would give the same parts). The cost is the
+    sum over parts and
+       strata of (have - want)^2 / (want * stratum's size). Because of the division, small parts are filled as evenly as
+       large ones.
+    2. If a stratum is missing in a part, the cheapest group that another part can spare moves there.
+    3. Single groups move as long as this lowers the cost and no part loses a stratum.
 
-    With few groups the outcome hangs on the order, so other orders are tried until every stratum is within 2 % of its
-    share in every part, and the best is taken.
+    With few groups, the result depends on the order. So other orders are tried until every stratum is within 2 % of its
+    share in every part, and the best result is used.
 
     Args:
         strata: ``(N, S)`` of 0 and 1: the strata that each item counts in.
@@ -101,7 +103,7 @@ def split_groups(strata: np.ndarray, groups: np.ndarray, fractions: Sequence[flo
 
 
 class _Plan:
-    """Which part each group is in, and the counts per part and stratum that follow from it."""
+    """The part of each group, and the resulting counts per part and stratum."""
 
     def __init__(self, counts: np.ndarray, fractions: np.ndarray) -> None:
         sizes = counts.sum(axis=0)
@@ -113,7 +115,7 @@ class _Plan:
 
     @property
     def gaps(self) -> int:
-        """How often a stratum is missing in a part."""
+        """Number of cases in which a stratum is missing in a part."""
         return int((self._have == 0).sum())
 
     @property
@@ -138,12 +140,12 @@ class _Plan:
         self.part[group] = part
 
     def cost_of_adding(self, group: int) -> np.ndarray:
-        """What each part's cost would rise by: ``(P,)``."""
+        """Increase of the cost if the group is added to each part: ``(P,)``."""
         more = self.counts[group]
         return np.asarray((more * (2 * (self._have - self._want) + more) / self._scale).sum(axis=1))
 
     def _cost_of_moving(self, group: int) -> np.ndarray:
-        """The same for a group that is placed: ``(P,)``, zero where it is, infinite where it cannot be spared."""
+        """Increase of the cost if a placed group moves: ``(P,)``; 0 for its part, infinite if it cannot be spared."""
         less, source = self.counts[group], self.part[group]
         left = self._have[source] - less
         saved = (less * (2 * (left - self._want[source]) + less) / self._scale[source]).sum()

@@ -172,7 +172,7 @@ def test_a_class_of_two_groups_is_still_trained_on_when_one_is_left_out():
     splits = folds_of(samples, "loso", group_kind="slide", classes=("tissue", "empty"))
     assert all(split.stratum_count["train"]["empty"] for split in splits)
     assert [split.stratum_count["test"]["empty"] for split in splits] == [10, 10] + [0] * 8
-    assert splits[4].warnings == ("one slide left out: there is no image of class 'empty' in the test part",)
+    assert splits[4].warnings == ("one slide left out: the test part has no image of class 'empty'",)
 
 
 def test_groups_are_shared_with_validation_only_when_whole_ones_would_empty_a_class_and_that_is_said():
@@ -206,9 +206,9 @@ def test_a_fold_must_be_chosen_and_exist(protocol):
     samples = patients(0, classes=2, count=10)
     count = fold_count(listed(samples), SplitSettings(folds=4), protocol)
     assert count == (10 if protocol == "loso" else 4)
-    with pytest.raises(OptionError, match=rf"makes {count} folds here.*--set split.fold=N, N from 0 to {count - 1}"):
+    with pytest.raises(OptionError, match=rf"has {count} folds here.*--set split.fold=N, N from 0 to {count - 1}"):
         make_split(listed(samples), SplitSettings(folds=4), protocol)
-    with pytest.raises(OptionError, match=f"there is no fold {count}"):
+    with pytest.raises(OptionError, match=f"fold {count} does not exist"):
         make_split(listed(samples), SplitSettings(folds=4, fold=count), protocol)
 
 
@@ -216,7 +216,7 @@ def test_a_fold_must_be_chosen_and_exist(protocol):
 def test_a_fold_of_a_protocol_without_folds_is_refused(protocol):
     samples = images([20, 20], group=lambda label, i: f"{label}-{i // 2}", part=lambda label, i: PARTS[i % 3])
     assert fold_count(listed(samples), SplitSettings(), protocol) == 1
-    with pytest.raises(OptionError, match=f"split.fold is 1, but the split protocol '{protocol}' makes no folds"):
+    with pytest.raises(OptionError, match=f"split.fold is 1, but the split protocol '{protocol}' has no folds"):
         make_split(listed(samples), SplitSettings(fold=1), protocol)
 
 
@@ -224,7 +224,7 @@ def test_a_fold_of_a_protocol_without_folds_is_refused(protocol):
 def test_official_parts_that_are_not_kept_are_told(protocol):
     samples = images([40, 40], group=lambda label, i: f"{label}-{i // 4}", part=lambda label, i: PARTS[i % 3])
     warnings = folds_of(samples, protocol)[0].warnings
-    assert f"the dataset's official parts are not kept by the split protocol '{protocol}'" in warnings
+    assert f"the split protocol '{protocol}' does not keep the dataset's official parts" in warnings
 
 
 SLIDES = {"group_kind": "slide", "classes": ("a", "b", "c")}
@@ -234,12 +234,12 @@ SLIDES = {"group_kind": "slide", "classes": ("a", "b", "c")}
     ("samples", "protocol", "message"),
     [
         (images([9, 9, 4]), "kfold", r"class 'c' has 4 images\. 5 folds need 5 of each class\. Add images or leave"),
-        (images([9, 9, 9]), "grouped-kfold", "this dataset knows none. Choose --split kfold"),
-        (images([9, 9, 9]), "loso", "27 labelled images have no slide, '0/0000.png' among them"),
+        (images([9, 9, 9]), "grouped-kfold", "this dataset has no groups. Choose --split kfold"),
+        (images([9, 9, 9]), "loso", "27 labelled images have no slide, for example '0/0000.png'"),
         (
             images([9, 9, 9], group=lambda label, i: f"s{label if label == 2 else i}"),
             "loso",
-            "class 'c' has 1 slides. Leaving out one slide at a time takes two of each class",
+            "class 'c' has 1 slides. Leaving out one slide at a time needs two for each class",
         ),
         (
             images([90, 90, 9], group=lambda label, i: f"s{i % 2 if label == 2 else i % 9}"),

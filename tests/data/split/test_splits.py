@@ -251,7 +251,7 @@ def test_official_parts_that_share_groups_are_kept_with_a_warning():
 def test_a_class_missing_from_an_official_part_is_a_warning_and_from_training_an_error():
     samples = images([30, 30], part=lambda label, i: "val" if label == 0 and i < 5 else "test" if i < 10 else "train")
     assert split_of(samples, "official", classes=("cat", "dog")).warnings == (
-        "official split: there is no image of class 'dog' in the validation part",
+        "official split: the validation part has no image of class 'dog'",
     )
     samples = [replace(s, part="test") if s.y == 1 else s for s in samples]
     with pytest.raises(DataError, match="class 'dog' has no image in the training part"):
@@ -264,7 +264,10 @@ def test_a_class_missing_from_an_official_part_is_a_warning_and_from_training_an
         (lambda label, i: None, "no official parts. Choose --split random"),
         (lambda label, i: "train", "official test part has no labelled image"),
         (lambda label, i: "test", "official train part has no labelled image"),
-        (lambda label, i: None if i == 3 else "test", "2 labelled images have no official part, '0/0003.png'"),
+        (
+            lambda label, i: None if i == 3 else "test",
+            "2 labelled images have no official part, for example '0/0003.png'",
+        ),
     ],
 )
 def test_official_parts_that_cannot_be_used_are_named(part, message):
@@ -300,7 +303,7 @@ def test_parts_that_miss_their_share_are_told():
     split = split_of(samples, "grouped", group_kind="slide")
     assert split.shares == (0.5, 0.25, 0.25)
     assert split.warnings == (
-        "grouped split: whole slides make parts of 50.0% / 25.0% / 25.0% of the labelled images "
+        "grouped split: because slides stay together, the parts have 50.0% / 25.0% / 25.0% of the labelled images "
         "instead of 70.0% / 10.0% / 20.0%",
     )
 
@@ -315,7 +318,7 @@ def test_unlabelled_images_follow_their_group_and_are_never_tested_on():
         assert part[f"x/{sample.id}"] == ("train" if part[sample.id] == "train" else "unused")
     assert {"x/new patient", "x/no patient"} <= set(split.train)
     assert split.grouped
-    assert f"{len(split.unused)} images without a label belong with validation or test images" in split.warnings[0]
+    assert f"{len(split.unused)} images without a label belong to validation or test groups" in split.warnings[0]
     assert sum(sum(counts.values()) for counts in split.stratum_count.values()) == 120
 
 
@@ -339,15 +342,15 @@ def test_an_unlabelled_image_of_an_official_test_part_is_not_used():
 @pytest.mark.parametrize(
     ("samples", "protocol", "message"),
     [
-        ([], "random", "nothing to split"),
+        ([], "random", "cannot be split"),
         (images([9, 9, 2]), "random", r"class 'c' has 2 images\. The 3 parts \(train, val, test\) need one each"),
         (images([9, 9]), "random", "class 'c' has 0 images"),
         (images([9, 1, 2]), "random", "class 'b' has 1 images; class 'c' has 2 images"),
         (images([9]), "random", "all 9 labelled images are of class 'a'"),
         ([Sample(id="a"), Sample(id="b")], "random", "no image has a label"),
-        (images([9, 9]), "grouped", "knows none. Choose --split random"),
+        (images([9, 9]), "grouped", "has none. Choose --split random"),
         (images([9, 9, 9], group=lambda label, i: f"{i % (label + 2)}"), "grouped", "class 'a' has 2 patients"),
-        ([*images([9, 9, 9]), Sample(id="0/0001.png", y=1)], "random", "'0/0001.png' among them"),
+        ([*images([9, 9, 9]), Sample(id="0/0001.png", y=1)], "random", "for example '0/0001.png'"),
     ],
 )
 def test_what_cannot_be_split_is_said_plainly(samples, protocol, message):
@@ -356,7 +359,7 @@ def test_what_cannot_be_split_is_said_plainly(samples, protocol, message):
 
 
 def test_an_unknown_protocol_gets_the_closest_one():
-    with pytest.raises(OptionError, match=r"no split protocol 'offical'\. Did you mean 'official'\?"):
+    with pytest.raises(OptionError, match=r"split protocol 'offical' does not exist\. Did you mean 'official'\?"):
         split_of(images([9, 9]), "offical")
 
 
