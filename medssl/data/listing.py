@@ -1,6 +1,6 @@
-"""What a dataset lists, checked against its contract before anything is decoded or trained.
+"""Checks the listing of a dataset against its contract before anything is decoded or trained.
 
-A value that the target does not know would otherwise be found after the pre-training, hours later.
+Without this check, a value that the target does not know would be found hours later, after the pre-training.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from medssl.errors import DataError, PluginError
 __all__ = ["DEFAULT_SPLITS", "index", "read_listing", "samples_key"]
 
 DEFAULT_SPLITS = ("random", "grouped", "official")
-"""What a dataset may name as its default split: a protocol that makes one split."""
+"""The default splits that a dataset may name: protocols without folds."""
 
 _SHOWN = 3
 
 
 def index(dataset: Dataset) -> Listing:
-    """Call :meth:`~medssl.contracts.Dataset.index`; tell a plugin of the first edition what a sample is now.
+    """Call :meth:`~medssl.contracts.Dataset.index`; tell an old plugin how to create a sample now.
 
     Raises:
-        PluginError: The plugin makes a sample with a label.
-        DataError: The dataset says what is wrong with its files.
+        PluginError: The plugin creates a sample with ``label``, as in the first version.
+        DataError: The dataset reports a problem with its files.
     """
     try:
         return dataset.index()
@@ -40,26 +40,26 @@ def index(dataset: Dataset) -> Listing:
 
 
 def read_listing(dataset: Dataset, name: str) -> Listing:
-    """Return what the dataset lists, with ``y`` ``None`` for each sample of which nothing is known.
+    """Return the dataset's listing, with ``y`` ``None`` for each sample with an unknown value.
 
     Args:
-        dataset: Over its folder.
+        dataset: The dataset.
         name: The user's name for it.
 
     Raises:
-        DataError: There is no sample, or the dataset says what is wrong with its files.
-        PluginError: The listing is not what the contract says.
+        DataError: There is no sample, or the dataset reports a problem with its files.
+        PluginError: The listing breaks the contract.
     """
     listing = index(dataset)
     if wrong := _wrong(listing):
         raise PluginError(
             f"dataset '{name}' breaks its contract: {wrong}. Its class is {type(dataset).__name__}. "
-            f"Correct it there; `medssl check {name}` shows the rest."
+            f"Correct it there; `medssl check {name}` shows all problems."
         )
     if not listing.samples:
         raise DataError(
-            f"dataset '{name}' lists no image. It looked in {dataset.root}. "
-            "Name the folder that holds its files with --data-dir."
+            f"dataset '{name}' found no images in {dataset.root}. "
+            "Give the folder that contains its files with --data-dir."
         )
     known = listing.target.known(listing.target.encode([sample.y for sample in listing.samples]))
     samples = [
@@ -70,13 +70,13 @@ def read_listing(dataset: Dataset, name: str) -> Listing:
 
 
 def samples_key(samples: Sequence[Sample]) -> str:
-    """Hash what a dataset lists: every id with its value, group, part and, where known, site, whatever their order."""
+    """Hash a listing: every id with its value, group, part and, if known, site; the order does not matter."""
     rows = [json.dumps([s.id, _plain(s.y), s.group, s.part, *([s.site] if s.site else [])]) for s in samples]
     return hashlib.sha256("\n".join(sorted(rows)).encode()).hexdigest()
 
 
 def _plain(y: Value | None) -> Any:
-    """Write a value as JSON can hold it, alike for Python's and NumPy's numbers."""
+    """Convert a value for JSON; Python's and NumPy's numbers give the same result."""
     if isinstance(y, tuple | list):
         return [None if each is None else int(each) for each in y]
     return y.item() if isinstance(y, np.generic) else y
@@ -107,7 +107,7 @@ def _wrong_samples(samples: Sequence[Any], target: Target) -> str | None:
 
 
 def _describe(samples: Sequence[Sample], field: str, wanted: str, is_right: Callable[[Any], bool]) -> str | None:
-    """Say which samples have something else than wanted in a field."""
+    """Describe the samples with a wrong value in a field."""
     values = [(sample.id, getattr(sample, field)) for sample in samples]
     bad = [f"{value!r} of '{name}'" for name, value in values if value is not None and not is_right(value)]
     if not bad:

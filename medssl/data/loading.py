@@ -1,4 +1,4 @@
-"""The recipe's dataset, listed, split, decoded and audited: what every later stage takes its images from."""
+"""Loads the recipe's dataset: lists, splits, decodes and audits the images for all later stages."""
 
 from __future__ import annotations
 
@@ -30,36 +30,36 @@ from medssl.results.sections import RunData
 __all__ = ["Data", "DataOrigin", "LoadedPart", "base_folder", "data_folder", "fingerprint", "load_data", "open_dataset"]
 
 OnBadImage = Literal["fail", "skip"]
-_NOTABLE = 0.1  # a share of labels that is missed by more of itself is worth a sentence
+_NOTABLE = 0.1  # relative deviation from the label fraction that gives a warning
 
 
 def base_folder(data_dir: Path | None) -> Path:
-    """Return the folder of all datasets: as given, else the environment variable ``MEDSSL_DATA``, else here."""
+    """Return the folder of all datasets: the argument, else ``MEDSSL_DATA``, else the current folder."""
     return data_dir or Path(os.environ.get("MEDSSL_DATA", "."))
 
 
 def data_folder(dataset: str, data_dir: Path | None) -> Path:
-    """Choose ``<data-dir>/<dataset>`` where it exists, else ``<data-dir>`` itself.
+    """Return ``<data-dir>/<dataset>`` if it exists, else ``<data-dir>`` itself.
 
     Args:
         dataset: Name of the dataset plugin.
         data_dir: ``None``: the environment variable ``MEDSSL_DATA``, else the current folder.
 
     Raises:
-        DataError: The folder that was named does not exist.
+        DataError: The given folder does not exist.
     """
     base = base_folder(data_dir)
     if not base.is_dir():
         raise DataError(
             f"the data folder {base} does not exist. It was given with {'--data-dir' if data_dir else 'MEDSSL_DATA'}. "
-            "Give the folder that holds the dataset's folder, or the dataset itself."
+            "Give the folder that contains the dataset's folder, or the dataset folder itself."
         )
     own = base / dataset.rpartition(":")[2]
     return (own if own.is_dir() else base).resolve()
 
 
 def open_dataset(choice: Choice, catalog: Catalog, data_dir: Path | None) -> Dataset:
-    """Build the dataset over its folder; no file is touched yet."""
+    """Create the dataset for its folder, without reading files."""
     facts = catalog.entry(choice.kind, choice.name)
     dataset: Dataset = choice.plugin(choice.config, data_folder(choice.name, data_dir), facts)
     return dataset
@@ -67,12 +67,12 @@ def open_dataset(choice: Choice, catalog: Catalog, data_dir: Path | None) -> Dat
 
 @dataclass(frozen=True)
 class DataOrigin:
-    """What a dataset's folder holds today, to hold a result against.
+    """The current state of a dataset's folder, to compare it with a result.
 
     Attributes:
-        folder: Where it lies.
-        listed: Checksum of what the dataset lists.
-        content: Checksum of the files' contents; ``None``: the dataset names none.
+        folder: The folder.
+        listed: Checksum of the listing.
+        content: Checksum of the files' contents; ``None``: the dataset gives no files.
     """
 
     folder: str
@@ -81,7 +81,7 @@ class DataOrigin:
 
     @classmethod
     def of(cls, choice: Choice, catalog: Catalog, data_dir: Path | None) -> DataOrigin:
-        """Look at a recipe's dataset.
+        """Read the current state of a recipe's dataset.
 
         Raises:
             DataError: The images cannot be listed.
@@ -91,20 +91,20 @@ class DataOrigin:
         return cls(str(dataset.root), samples_key(samples), content_key(dataset, samples, default_cache()))
 
     def change_since(self, made_from: RunData) -> str | None:
-        """Say in a sentence what is no longer as it was; ``None``: nothing that can be seen.
+        """Describe what has changed since a result was made; ``None`` if no change is found.
 
         Args:
             made_from: The ``data`` section of a result.
         """
         if str(made_from.directory) != self.folder:
-            return f"They lay in {made_from.directory}, not in {self.folder}."
-        if made_from.samples_sha256 not in (None, self.listed):  # earlier versions left none
+            return f"They were in {made_from.directory}, not in {self.folder}."
+        if made_from.samples_sha256 not in (None, self.listed):  # earlier versions did not save it
             return (
-                f"Since then images were added, taken away or renamed in {self.folder}, or have other labels, groups "
-                "or parts."
+                f"Since then, images in {self.folder} were added, removed or renamed, or their labels, groups or parts "
+                "were changed."
             )
         if self.content is not None and not is_of(str(made_from.store.get("key", "")), self.content):
-            return f"Since then files in {self.folder} have been changed."
+            return f"Since then, files in {self.folder} were changed."
         return None
 
 
@@ -116,14 +116,14 @@ def load_data(
     check: Callable[[Target], None] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Data:
-    """List, split, decode and audit.
+    """List, split, decode and audit a dataset.
 
     Args:
-        recipe: Names the split and the size of a view.
-        dataset: Where the images come from.
-        on_bad_image: Whether images that cannot be read stop the run, or are left out of split and store.
-        check: Called with the target before anything is decoded; raises if this run cannot have it.
-        progress: Called with images read and images in all.
+        recipe: The recipe, with the split and the size of a view.
+        dataset: The dataset of the images.
+        on_bad_image: Whether images that cannot be read stop the run or are left out.
+        check: Called with the target before anything is decoded; raises if the run does not support the target.
+        progress: Called with the number of images read and the total number.
 
     Raises:
         DataError: Images or labels are missing, unreadable, or too few for the split.
@@ -132,7 +132,7 @@ def load_data(
     listed = samples_key(listing.samples)
     if check is not None:
         check(listing.target)
-    split = _split(recipe, dataset, listing)  # before the images are read: what cannot be split fails at once
+    split = _split(recipe, dataset, listing)  # before the images are read, so that an impossible split fails at once
     store = open_store(
         dataset,
         listing.samples,
@@ -161,9 +161,9 @@ class LoadedPart:
 
     Attributes:
         ids: N sample ids.
-        rows: ``(N,)`` int64, where they lie in the store.
-        y: What they are labelled with, as the target encodes it; -1 or NaN for what is not known.
-        groups: ``(N,)`` int64, equal within a group; a sample without a group has a number of its own.
+        rows: ``(N,)`` int64, their rows in the store.
+        y: Values as encoded by the target; -1 or NaN if unknown.
+        groups: ``(N,)`` int64, equal within a group; a sample without a group has a unique number.
         grouped: Whether any group is known.
     """
 
@@ -189,14 +189,14 @@ class LoadedPart:
 
 
 class Data:
-    """A split dataset whose images lie in the store.
+    """A split dataset with its images in the store.
 
     Attributes:
-        listing: What the dataset lists, without images that cannot be read.
-        target: What the samples are labelled with.
-        pretrained_on: Ids of the images to pre-train on: the training part, unless the recipe lets others leak in.
-        audit: What was found out about the images.
-        listed: Checksum of what the dataset listed, see :func:`medssl.data.listing.samples_key`.
+        listing: The listing, without images that cannot be read.
+        target: The target of the samples.
+        pretrained_on: Ids of the images for pre-training: the training part, unless the recipe allows a leak.
+        audit: The audit of the images.
+        listed: Checksum of the listing, see :func:`medssl.data.listing.samples_key`.
     """
 
     def __init__(
@@ -224,21 +224,21 @@ class Data:
         self._hidden = self._hide_labels()
 
     def part(self, name: Literal["train", "val", "test"], *, labelled: bool = True) -> LoadedPart:
-        """Gather one part.
+        """Return one part.
 
         Args:
-            name: Which.
-            labelled: Leave out the samples of which nothing is known, and those whose label the recipe's label fraction
-                hides. Otherwise they are there, with -1 or NaN in its place.
+            name: Name of the part.
+            labelled: Leave out the samples with an unknown value, and those whose label is hidden by the recipe's label
+                fraction. Otherwise they are included, with -1 or NaN as their value.
         """
         return self._gather(getattr(self.split, name), labelled=labelled)
 
     def pretraining_part(self) -> LoadedPart:
-        """Gather what to pre-train on, with -1 or NaN for a label that is missing or hidden."""
+        """Return the images for pre-training, with -1 or NaN for a missing or hidden label."""
         return self._gather(self.pretrained_on, labelled=False)
 
     def rows(self, names: Iterable[str]) -> np.ndarray:
-        """Return where the images with these ids lie in the store, int64."""
+        """Return the rows of the images with these ids in the store, int64."""
         return np.array([self._rows[name] for name in names], dtype=np.int64)
 
     def samples(self, names: Iterable[str]) -> list[Sample]:
@@ -246,7 +246,7 @@ class Data:
         return [self._samples[name] for name in names]
 
     def siblings_of(self, part: Literal["val", "test"]) -> frozenset[str]:
-        """Return the images of a part that share a group with an image to train on."""
+        """Return the images of a part that share a group with a training image."""
         groups, known = self.split.groups, {self.split.groups.get(name) for name in self.split.train} - {None}
         return frozenset(name for name in getattr(self.split, part) if groups.get(name) in known)
 
@@ -269,7 +269,7 @@ class Data:
         return replace(sample, y=None) if name in self._hidden else sample
 
     def _hide_labels(self) -> frozenset[str]:
-        """Choose the training and validation samples whose labels nobody sees."""
+        """Choose the training and validation samples whose labels are hidden."""
         hidden: set[str] = set()
         for part in (self.split.train, self.split.val):
             samples = [self._samples[name] for name in part if self._samples[name].y is not None]
@@ -281,7 +281,7 @@ class Data:
     def describe(self) -> Mapping[str, Any]:
         """Return the ``data`` section of ``result.json``."""
         split, listing, settings = self.split, self.listing, self._settings
-        skipped = [f"left out, cannot be read: {bad}" for bad in self.store.skipped]
+        skipped = [f"left out because it cannot be read: {bad}" for bad in self.store.skipped]
         return {
             "directory": str(self.dataset.root),
             "images": len(self.store),
@@ -318,24 +318,24 @@ class Data:
 
     def _split_reason(self) -> str:
         if (run := self._settings.of) is not None:
-            return f"taken over from {(run.parent if run.suffix else run).name}"
+            return f"taken from the run {(run.parent if run.suffix else run).name}"
         by_default = self.split.protocol == self.listing.default_split
         return self.listing.split_reason if by_default else "chosen by the user"
 
     def _warn_of_leak(self) -> Iterator[str]:
         if leaked := set(self.pretrained_on).intersection(self.split.test):
             yield (
-                f"leak: {len(leaked)} of {len(self.split.test)} test images were pre-trained on, as "
-                "split.pretrain_seed asks for"
+                f"leak: {len(leaked)} of {len(self.split.test)} test images were used for pre-training, as "
+                "requested with split.pretrain_seed"
             )
 
     def _warn_of_labels(self) -> Iterator[str]:
-        """Say where whole groups, or an image of each class, made the share of the labels another than asked for."""
+        """Warn if the fraction of used labels differs from the request, because of whole groups or small classes."""
         fraction = self._settings.label_fraction
         why = (
-            f"whole {self.listing.group_kind or 'group'}s are labelled"
+            f"labels are chosen for whole {self.listing.group_kind or 'group'}s"
             if self.split.grouped
-            else f"each {self.target.stratum} has one"
+            else f"each {self.target.stratum} keeps at least one"
         )
         for used, part, adjective in (
             (len(self.part("train")), "train", "training"),
@@ -350,7 +350,7 @@ class Data:
 
 
 def fingerprint(recipe: Recipe, data: Data) -> str:
-    """Return what changes when anything that decides the encoder does: a setting, the split, a pixel, first weights."""
-    weights = recipe.encoder.weights  # its path says nothing of what the file holds today
+    """Return a checksum of everything that determines the encoder: settings, split, pixels and initial weights."""
+    weights = recipe.encoder.weights  # the path does not identify the current content of the file
     content = f":{checksum(weights)}" if isinstance(weights, Path) and weights.is_file() else ""
     return f"{recipe.pretraining_hash}:{data.split.sha256}:{data.store.key}{content}"

@@ -49,7 +49,7 @@ def test_what_breaks_the_contract_is_named(samples, classes, message):
 
 
 def test_a_dataset_without_images_says_where_it_looked():
-    with pytest.raises(DataError, match=r"dataset 'own' lists no image. It looked in /images. .*--data-dir"):
+    with pytest.raises(DataError, match=r"dataset 'own' found no images in /images. .*--data-dir"):
         read_listing(dataset([]), "own")
 
 

@@ -59,9 +59,9 @@ def test_a_split_of_its_own_for_pre_training_leaks_and_the_result_says_so(load):
     assert leaking.pretraining_part().ids == load(seed=1).split.train
     leaked = set(leaking.pretrained_on) & set(honest.split.test)
     assert leaked
-    expected = f"leak: {len(leaked)} of {len(honest.split.test)} test images were pre-trained on"
+    expected = f"leak: {len(leaked)} of {len(honest.split.test)} test images were used for pre-training"
     assert [w for w in leaking.describe()["warnings"] if w.startswith("leak")] == [
-        f"{expected}, as split.pretrain_seed asks for"
+        f"{expected}, as requested with split.pretrain_seed"
     ]
     assert not any(w.startswith("leak") for w in honest.describe()["warnings"])
 
@@ -121,8 +121,8 @@ def test_the_result_says_which_labels_were_used(load):
     described = load(label_fraction=0.1, label_seed=3).describe()
     assert described["labels"] == {"fraction": 0.1, "seed": 3, "train": 7, "val": 2}
     assert [text for text in load(label_fraction=0.01).describe()["warnings"] if "label" in text] == [
-        "label fraction: 2 of 70 training labels are used (2.9% instead of 1.0%), because each class has one",
-        "label fraction: 2 of 10 validation labels are used (20.0% instead of 1.0%), because each class has one",
+        "label fraction: 2 of 70 training labels are used (2.9% instead of 1.0%), because each class keeps at least one",
+        "label fraction: 2 of 10 validation labels are used (20.0% instead of 1.0%), because each class keeps at least one",
     ]
     assert load().describe()["labels"] == {"fraction": 1.0, "seed": 0, "train": 70, "val": 10}
     assert not any("label fraction" in warning for warning in load().describe()["warnings"])

@@ -1,1 +1,1 @@
-"""Every image of a dataset, decoded once, in one memory-mapped file."""
+"""The store: every image of a dataset, decoded once into one memory-mapped file."""

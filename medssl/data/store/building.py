@@ -1,9 +1,9 @@
-"""Writing a store: one pass over the images, then a name.
+"""Writes a store in one pass over the images, then renames it.
 
-Sizes, channels and depth are not known before an image is decoded, and decoding twice would double the cost. So images
-are appended in order, each in its own narrowest form; only when they turn out to be of several forms (some grey, some
-colour; some of 16 bits) is the file copied once into the widest one. Plain writes, not stores through a memory map: a
-full disk is then an error that can be reported, and not a signal that kills the process.
+Sizes, channels and depth are only known after decoding, and decoding twice would double the cost. So images are
+appended in order, each in the smallest form that holds it. If there are several forms (some grey, some colour; some
+with 16 bits), the file is copied once into the largest form. The file is written without a memory map: then a full disk
+is an error that can be reported, and not a signal that kills the process.
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ from medssl.errors import DataError
 __all__ = ["FORMAT", "build_store", "is_of", "store_name"]
 
 FORMAT = 1
-_LISTED = 20  # unreadable images named in one message
+_LISTED = 20  # unreadable images listed in one message
 _ABANDONED_SECONDS = 24 * 3600
 
 
 def store_name(content: str, reader: str, limit: int | str) -> str:
-    """Name the folder of a store; ``*`` as the limit makes it a pattern for every limit."""
+    """Return the name of a store's folder; with ``*`` as the limit it is a pattern for every limit."""
     return f"{content[:32]}-{reader[:8]}-{limit}"
 
 
 def is_of(key: str, content: str) -> bool:
-    """Whether a store's key says that it was made of this content, reduced or not."""
+    """Whether a store's key belongs to this content, reduced or not."""
     return key.partition("-")[0] == content[:32]
 
 
@@ -55,17 +55,17 @@ def build_store(
 ) -> Path:
     """Decode the samples into a new store and return its folder.
 
-    It is written into a hidden folder and renamed when complete, so that an interrupted build leaves no broken store,
-    and of two processes that build the same one the later replaces the earlier's equal files.
+    The store is written to a hidden folder and renamed when it is complete, so an interrupted build leaves no broken
+    store. If two processes build the same store, the later one replaces the equal files of the earlier one.
 
     Args:
-        dataset: Where the images come from.
+        dataset: The dataset of the images.
         samples: What to store, in this order.
         stores: Folder of all stores.
-        content: Checksum of what the pixels depend on; ``None``: of the decoded pixels themselves.
-        reader: Checksum of the code that reads.
-        limit: Longest short side in pixels.
-        skip: Whether to leave out images that cannot be read, instead of an error that lists them.
+        content: Checksum of everything that determines the pixels; ``None``: use the decoded pixels themselves.
+        reader: Checksum of the code that reads the images.
+        limit: Largest short side in pixels.
+        skip: Whether to leave out images that cannot be read, instead of raising an error that lists them.
         progress: Called with (images done, N).
     """
     started = time.perf_counter()
@@ -94,9 +94,7 @@ def build_store(
         (folder / "header.json").write_text(json.dumps(header), encoding="utf-8")
         target = stores / store_name(content, reader, limit)
         _publish(folder, target, Path(hidden))
-    for old in stores.glob(
-        f"{content[:32]}-*"
-    ):  # the same images as an earlier version of the dataset's code read them
+    for old in stores.glob(f"{content[:32]}-*"):  # the same images, read by an earlier version of the dataset's code
         if not old.name.startswith(store_name(content, reader, "")):
             shutil.rmtree(old, ignore_errors=True)
     return target
@@ -104,7 +102,7 @@ def build_store(
 
 @dataclass
 class _Images:
-    """What has been written so far: N ids, shapes ``(H, W, C)`` and types."""
+    """The images written so far: N ids, shapes ``(H, W, C)`` and types."""
 
     ids: list[str] = field(default_factory=list)
     shapes: list[tuple[int, ...]] = field(default_factory=list)
@@ -123,7 +121,7 @@ class _Images:
 
     @property
     def levels(self) -> list[tuple[float, float]] | None:
-        """Grey levels to show as black and white; an 8-bit image among finer ones keeps its whole range."""
+        """Grey levels to show as black and white; an 8-bit image among 16-bit ones keeps its whole range."""
         if self.dtype == np.uint8:
             return None
         return [window or (0.0, 65535.0) for window in self.windows]
@@ -136,7 +134,7 @@ class _Images:
         self.reduced = self.reduced or image.reduced
 
     def unify(self, path: Path) -> None:
-        """Give every image the same channels and type: grey repeated, 8 bits times 257 (255 becomes 65535)."""
+        """Convert all images to the same channels and type: grey repeated, 8 bits times 257 (255 becomes 65535)."""
         channels, dtype = self.channels, self.dtype
         if all(shape[2] == channels for shape in self.shapes) and all(each == dtype for each in self.dtypes):
             return
@@ -161,7 +159,7 @@ def _write(
     skip: bool,
     progress: Callable[[int, int], None] | None,
 ) -> _Images:
-    """Append every image to the file; after one that is an error, only look for more of them."""
+    """Append every image to the file; after the first unreadable image, only search for more of them."""
     images = _Images()
     try:
         with path.open("wb") as file:
@@ -187,7 +185,7 @@ def _no_space(stores: Path, images: _Images, total: int) -> DataError:
     needed = written * total // max(1, len(images.ids))
     return DataError(
         f"there is no space left in the cache folder {stores}. About {needed:,} bytes are needed for the decoded "
-        "images. Free some, or choose another folder with the environment variable MEDSSL_CACHE."
+        "images. Free some space, or choose another folder with the environment variable MEDSSL_CACHE."
     )
 
 
@@ -203,14 +201,14 @@ def _unreadable(bad: Sequence[Unreadable], total: int) -> DataError:
 
 
 def _digest(path: Path, images: _Images) -> str:
-    """Checksum of the decoded images themselves, for datasets that have no other."""
+    """Checksum of the decoded images, for datasets without another checksum."""
     facts = json.dumps([images.ids, images.shapes, [dtype.name for dtype in images.dtypes]])
     with path.open("rb") as file:
         return hashlib.sha256(facts.encode() + hashlib.file_digest(file, "sha256").digest()).hexdigest()
 
 
 def _publish(folder: Path, target: Path, hidden: Path) -> None:
-    """Rename; where the name is taken (another process was first, or it is damaged), move that aside."""
+    """Rename a store; if the name exists (from another process, or a damaged store), move the existing one away."""
     for attempt in range(10):
         try:
             folder.rename(target)
@@ -224,7 +222,7 @@ def _publish(folder: Path, target: Path, hidden: Path) -> None:
 
 
 def _sweep(stores: Path) -> None:
-    """Delete what builds that were killed left behind a day ago or earlier."""
+    """Delete the remains of builds that were killed at least a day ago."""
     for folder in stores.glob(".building-*"):
         with contextlib.suppress(OSError):
             if time.time() - folder.stat().st_mtime > _ABANDONED_SECONDS:

@@ -1,8 +1,8 @@
-"""What the pixels of a dataset depend on, as one checksum: the store is filed under it.
+"""One checksum of everything that determines the pixels of a dataset; it names the store.
 
-Contents count, not times or places: a copied folder finds the store of the original, and an image that was painted over
-does not. Reading every file at every start would be slow, so the checksum of a file is remembered together with its
-size and time of change.
+The checksum depends on contents, not on times or paths: a copied folder uses the store of the original, but an edited
+image does not. Reading every file at every start would be slow, so the checksum of a file is cached together with its
+size and modification time.
 """
 
 from __future__ import annotations
@@ -24,23 +24,23 @@ from medssl.data.store.decoding import thread_count
 
 __all__ = ["content_key", "file_keys", "reader_key"]
 
-#: A file changed less than this long before it was read may change again without a trace in its time of change.
+#: A file modified less than this time before it was read may change again with the same modification time.
 _SETTLED_NS = 2_000_000_000
-_BUNDLE = 32  # files a thread takes at a time
-_SMALL = 1 << 20  # bytes that are hashed at once, in half the time
+_BUNDLE = 32  # files per thread at a time
+_SMALL = 1 << 20  # bytes; smaller files are hashed in one read, in half the time
 
 
 def content_key(dataset: Dataset, samples: Sequence[Sample], cache: Path) -> str | None:
-    """Hash what determines the decoded images: the dataset's class and options, the ids in order, the files' contents.
+    """Hash everything that determines the decoded images: class and options of the dataset, ids in order, contents.
 
     Args:
         dataset: Asked for :meth:`~medssl.contracts.Dataset.path` and :meth:`~medssl.contracts.Dataset.fingerprint`.
         samples: In the order of the store.
-        cache: Folder that remembers the checksums of files.
+        cache: Folder that caches the checksums of files.
 
     Returns:
-        64 hexadecimal digits; ``None`` when the dataset names neither files nor a fingerprint, so that only the decoded
-        pixels themselves can tell.
+        64 hexadecimal digits; ``None`` if the dataset gives neither files nor a fingerprint; then the decoded pixels
+        are needed.
     """
     fingerprint = dataset.fingerprint()
     paths = [None if path is None else str(path.absolute()) for path in map(dataset.path, samples)]
@@ -55,12 +55,12 @@ def content_key(dataset: Dataset, samples: Sequence[Sample], cache: Path) -> str
 
 
 def file_keys(dataset: Dataset, samples: Sequence[Sample], cache: Path) -> dict[str, bytes]:
-    """Return the sha256 of each sample's file, 32 bytes, by the sample's id; samples without a file are not in it.
+    """Return the sha256 of each sample's file, 32 bytes, by the sample's id; samples without a file are left out.
 
     Args:
         dataset: Asked for :meth:`~medssl.contracts.Dataset.path`.
         samples: Of the dataset.
-        cache: Folder that remembers the checksums of files.
+        cache: Folder that caches the checksums of files.
     """
     paths = {s.id: str(path.absolute()) for s in samples if (path := dataset.path(s)) is not None}
     hashes = _file_hashes(set(paths.values()), dataset, cache)
@@ -68,7 +68,7 @@ def file_keys(dataset: Dataset, samples: Sequence[Sample], cache: Path) -> dict[
 
 
 def reader_key(dataset: Dataset) -> str:
-    """Hash the source files that read: one that was edited must not meet the pixels of the old one."""
+    """Hash the source files of the reading code: after an edit, the old pixels must not be used."""
     kind = type(dataset)
     readers: set[Callable[..., Any]] = {kind.read}
     if kind.read_reduced is not Dataset.read_reduced:
@@ -76,7 +76,7 @@ def reader_key(dataset: Dataset) -> str:
     try:
         files = dict.fromkeys(inspect.getfile(each) for each in sorted(readers, key=lambda each: each.__name__))
         source = b"".join(Path(file).read_bytes() for file in files)
-    except (OSError, TypeError):  # typed into an interpreter
+    except (OSError, TypeError):  # the class was defined in an interpreter
         source = b""
     return hashlib.sha256(source).hexdigest()
 
@@ -86,7 +86,7 @@ def _class_name(dataset: Dataset) -> str:
 
 
 def _file_hashes(paths: set[str], dataset: Dataset, cache: Path) -> dict[str, str]:
-    """Return the sha256 of each file (empty where it cannot be read), from memory where size and time are the same."""
+    """Return the sha256 of each file (empty if it cannot be read), from the cache if size and time are unchanged."""
     place = hashlib.sha256(f"{_class_name(dataset)} {dataset.root.absolute()}".encode()).hexdigest()[:16]
     index = cache / "contents" / f"{place}.json"
     known = _load(index)
@@ -119,7 +119,7 @@ def _hash(path: str) -> str:
             if os.fstat(file.fileno()).st_size < _SMALL:
                 return hashlib.sha256(file.read()).hexdigest()
             return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError:  # decoding it will fail too, and name it
+    except OSError:  # decoding will also fail and name the file
         return ""
 
 
@@ -132,7 +132,7 @@ def _load(index: Path) -> dict[str, list[Any]]:
 
 
 def _save(index: Path, known: dict[str, list[Any]]) -> None:
-    """Write it whole or not at all; a folder that cannot be written costs time at the next start, no more."""
+    """Write the cache atomically; if the folder cannot be written, the next start is only slower."""
     with contextlib.suppress(OSError):
         index.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile("w", dir=index.parent, delete=False, encoding="utf-8") as file:

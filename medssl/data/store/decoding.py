@@ -1,7 +1,7 @@
-"""Decoding a dataset's images on all cores, in order, each brought to the least that holds it.
+"""Decodes a dataset's images on all cores, in order, each in the smallest form that holds it.
 
-A colour file whose three channels are equal becomes one channel, a much too large one is reduced. Threads suffice:
-Pillow lets go of Python's lock while it decodes and resizes.
+A colour image with three equal channels becomes one channel, and an image that is much too large is reduced. Threads
+are sufficient, because Pillow releases Python's lock while it decodes and resizes.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from medssl.errors import DataError, PluginError
 
 __all__ = ["Decoded", "Unreadable", "decode_all", "reduce_pixels", "thread_count"]
 
-_BUNDLE = 4  # images a thread takes at a time; handing them over one by one costs a tenth of decoding small ones
-_AHEAD = 2  # bundles per thread that may be decoded and wait for their turn: all the memory this takes
+_BUNDLE = 4  # images per thread at a time; for small images, one by one would add a tenth of the decoding time
+_AHEAD = 2  # decoded bundles per thread that may wait; they are all the memory needed
 
 
 class Unreadable(NamedTuple):
@@ -54,15 +54,15 @@ def thread_count() -> int:
 
 
 def decode_all(dataset: Dataset, samples: Sequence[Sample], limit: int) -> Generator[Decoded | Unreadable]:
-    """Decode every sample, several at a time, and yield them in their order.
+    """Decode all samples, several at a time, and yield the images in order.
 
     Args:
         dataset: Its ``read_reduced`` is called from several threads.
-        samples: What to decode.
-        limit: Longest short side, in pixels; larger images are reduced to it.
+        samples: The samples to decode.
+        limit: Largest short side, in pixels; larger images are reduced to it.
 
     Raises:
-        DataError: It returned something else than an image; that is a mistake in the dataset, not a bad file.
+        DataError: The dataset returned something other than an image; this is a fault of the dataset, not of the file.
     """
     workers = thread_count()
     bundles = (samples[start : start + _BUNDLE] for start in range(0, len(samples), _BUNDLE))
@@ -86,12 +86,12 @@ def _decode(dataset: Dataset, sample: Sample, limit: int) -> Decoded | Unreadabl
         pixels = dataset.read_reduced(sample, limit)
     except DataError as error:
         return Unreadable(sample.id, str(error))
-    except (AttributeError, ImportError, NameError, TypeError) as error:  # no image file is to blame for these
+    except (AttributeError, ImportError, NameError, TypeError) as error:  # these are not caused by an image file
         raise PluginError(
             f"{type(dataset).__name__}.read() failed on '{sample.id}'. {type(error).__name__}: {error}. "
-            "That is a fault of the dataset plugin, not of the image; --traceback shows where."
+            "This is a fault of the dataset plugin, not of the image. --traceback shows where."
         ) from error
-    except Exception as error:  # readers of other formats raise what they like, and the other files are to be tried too
+    except Exception as error:  # readers of other formats may raise anything, and the other files must still be tried
         return Unreadable(sample.id, f"{type(error).__name__}: {error}")
     return reduce_pixels(_checked(pixels, dataset, sample), limit)
 
@@ -106,14 +106,14 @@ def reduce_pixels(pixels: np.ndarray, limit: int) -> Decoded:
     height, width, channels = pixels.shape
     kept = 1 if channels == 3 and _channels_equal(pixels) else channels
     short = min(height, width)
-    if short > limit:  # before channels are left out: there is a vectorised way for three, and none for one
+    if short > limit:  # before channels are removed, because resizing is vectorised for three channels only
         pixels = _resize(pixels, round(height * limit / short), round(width * limit / short))
     pixels = np.ascontiguousarray(pixels[:, :, :kept])
     return Decoded(pixels, reduced=short > limit, window=own_window(pixels))
 
 
 def _checked(pixels: np.ndarray, dataset: Dataset, sample: Sample) -> np.ndarray:
-    """Hold what ``read`` returned against the contract."""
+    """Check the result of ``read`` against the contract."""
     if isinstance(pixels, np.ndarray):
         native = pixels.astype(pixels.dtype.newbyteorder("="), copy=False)
         if native.dtype in (np.uint8, np.uint16) and native.ndim == 3 and native.shape[2] in (1, 3) and native.size:
@@ -128,10 +128,10 @@ def _checked(pixels: np.ndarray, dataset: Dataset, sample: Sample) -> np.ndarray
 
 
 def _channels_equal(pixels: np.ndarray) -> bool:
-    """Compare the channels of ``(H, W, 3)``; a coarse grid first, which settles nearly every colour image.
+    """Whether the channels of ``(H, W, 3)`` are equal; a coarse grid comes first and is mostly enough.
 
-    Neighbours in memory are compared, which is three times as fast as comparing every third value with every third; of
-    these, blue beside the red of the next pixel does not count.
+    Neighbours in memory are compared, which is three times as fast as a comparison with a stride of three. The pairs of
+    blue and the red of the next pixel are ignored.
     """
     for part in (pixels[::16, ::16], pixels):
         flat = part.reshape(-1)
@@ -145,8 +145,8 @@ def _channels_equal(pixels: np.ndarray) -> bool:
 def _resize(pixels: np.ndarray, height: int, width: int) -> np.ndarray:
     """Shrink with Pillow's antialiased bilinear filter.
 
-    It neither rings nor overshoots, as Lanczos does at the edges of a radiograph, and it is the filter that the views
-    are made with. PyTorch's form of it gives the same within one grey level, in a fifth of the time for three channels.
+    Unlike Lanczos at the edges of a radiograph, it neither rings nor overshoots, and the views use the same filter.
+    PyTorch's version gives the same result within one grey level, in a fifth of the time for three channels.
     """
     size = (width, height)
     if pixels.dtype == np.uint8 and pixels.shape[2] == 3:

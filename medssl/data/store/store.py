@@ -1,8 +1,8 @@
 """The store: every image of a dataset, decoded once, in one memory-mapped file.
 
-Decoding and resizing a small dataset again in each epoch is most of the cost of training on it; here it happens once
-per dataset and computer. A store is a folder of two files, ``pixels`` (the images one after the other, nothing between
-them) and ``header.json`` (shapes, ids, how it was made), filed under a checksum of the contents.
+If a small dataset is decoded and resized in each epoch, this is most of the training cost. With a store it happens once
+per dataset and computer. A store is a folder with two files, ``pixels`` (the images one after the other, without gaps)
+and ``header.json`` (shapes, ids, how it was made). Its name is a checksum of the contents.
 
 N images, each H x W pixels and C channels.
 """
@@ -35,18 +35,18 @@ class Store:
     """Decoded images, in the order in which the samples were given.
 
     Attributes:
-        ids: Sample ids, N of them.
+        ids: N sample ids.
         skipped: Samples that could not be read, with the reason.
-        key: Checksum of what the pixels depend on; the same on every computer.
-        dtype: uint8, or uint16 when any image has 16 bits; 8-bit images are then scaled by 257, white to white.
+        key: Checksum of everything that determines the pixels; the same on every computer.
+        dtype: uint8, or uint16 if any image has 16 bits; 8-bit images are then multiplied by 257, so white stays white.
         channels: 1 when every image is grey or has three equal channels, else 3; grey images then have equal channels.
         shapes: ``(N, 2)`` int32, heights and widths.
         levels: ``(N, 2)`` float64, grey levels to show as black and white (:mod:`medssl.data.store.windows`); ``None``
             for uint8, where they are 0 and 255.
-        limit: An image is reduced so that its short side is at most this many pixels.
-        reduced: Whether any image was.
-        built_seconds: How long it took to build, whenever that was.
-        reused: Whether it was there already.
+        limit: Largest short side in pixels; larger images are reduced.
+        reduced: Whether any image was reduced.
+        built_seconds: Time to build the store, in this run or an earlier one.
+        reused: Whether the store existed before.
         pixels: All images one after the other, flat, read-only, mapped from the file.
     """
 
@@ -68,20 +68,20 @@ class Store:
         return len(self.ids)
 
     def image(self, i: int) -> np.ndarray:
-        """Return image ``i``, ``(H, W, C)``: a read-only view on the file."""
+        """Return image ``i``, ``(H, W, C)``: a read-only view of the file."""
         height, width = self.shapes[i]
         return self.pixels[self._offsets[i] : self._offsets[i + 1]].reshape(height, width, self.channels)
 
     @property
     def uniform(self) -> bool:
-        """Whether all images have one size."""
+        """Whether all images have the same size."""
         return bool((self.shapes == self.shapes[0]).all())
 
     @property
     def array(self) -> np.ndarray:
-        """All images as one read-only array ``(N, H, W, C)``; only where they are :attr:`uniform`."""
+        """All images as one read-only array ``(N, H, W, C)``; only if they are :attr:`uniform`."""
         if not self.uniform:
-            raise ValueError("images of several sizes are no one array; ask for them one by one")
+            raise ValueError("images of several sizes are not one array; use image(i) for each")
         return self.pixels.reshape(len(self), *self.shapes[0], self.channels)
 
     @property
@@ -109,28 +109,28 @@ def open_store(
     on_bad_image: Literal["fail", "skip"] = "fail",
     progress: Callable[[int, int], None] | None = None,
 ) -> Store:
-    """Open the store of these samples; build it first when it is not there.
+    """Open the store of these samples; build it first if it does not exist.
 
-    An image whose short side is more than twice ``view_size`` is reduced to that, antialiased, keeping its aspect
-    ratio. A store in which nothing had to be reduced serves every larger view size too. It is found again as long as
-    the ids, the contents of the files, the dataset's options and the source file of its ``read`` stay the same. One
-    that names neither files nor a fingerprint is decoded at each call.
+    If the short side of an image is more than twice ``view_size``, it is reduced to that size, antialiased, with its
+    aspect ratio. A store without reduced images also serves every larger view size. A store is reused as long as the
+    ids, the contents of the files, the dataset's options and the source file of its ``read`` stay the same. A dataset
+    that gives neither files nor a fingerprint is decoded at each call.
 
     Args:
-        dataset: Where the images come from.
+        dataset: The dataset of the images.
         samples: What to store, in this order.
-        view_size: Side of the views to be made, in pixels.
-        cache: Folder for stores; made when missing. Safe to delete, and to be used by several processes.
-        on_bad_image: ``fail``: an image that cannot be read is an error, which lists all of them; ``skip``: it is left
-            out and listed in :attr:`Store.skipped`.
+        view_size: Side of the views in pixels.
+        cache: Folder for stores; created if missing. It is safe to delete, and several processes may use it.
+        on_bad_image: ``fail``: images that cannot be read give an error that lists them; ``skip``: they are left out
+            and listed in :attr:`Store.skipped`.
         progress: Called with (images done, N) while building.
 
     Raises:
-        DataError: There are no samples, two have one id, images cannot be read, the dataset breaks its contract, or
-            the cache folder cannot be written or is full.
+        DataError: There are no samples, two samples have the same id, images cannot be read, the dataset breaks its
+            contract, or the cache folder cannot be written or is full.
     """
     if not samples:
-        raise DataError("there are no images to store. The dataset lists no sample. Check the data folder.")
+        raise DataError("the dataset has no samples, so there are no images to store. Check the data folder.")
     _refuse_duplicates(samples)
     limit, skip, stores = 2 * view_size, on_bad_image == "skip", cache / "stores"
     content, reader = content_key(dataset, samples, cache), reader_key(dataset)
@@ -143,12 +143,14 @@ def open_store(
         )
     except OSError as error:
         raise DataError(
-            f"nothing can be written to the cache folder {cache}: {error.strerror or error}. Images are decoded into "
-            "it. Choose another one with the environment variable MEDSSL_CACHE."
+            f"the cache folder {cache} for decoded images cannot be written: {error.strerror or error}. Choose "
+            "another one with the environment variable MEDSSL_CACHE."
         ) from error
     store = _open(folder, reused=False)
     if store is None:
-        raise DataError(f"the store {folder} was changed or deleted while it was opened. Run the same command again.")
+        raise DataError(
+            f"the store {folder} was changed or deleted while it was being opened. Run the same command again."
+        )
     return store
 
 
@@ -156,8 +158,8 @@ def _refuse_duplicates(samples: Sequence[Sample]) -> None:
     twice = [name for name, count in Counter(sample.id for sample in samples).items() if count > 1]
     if twice:
         raise DataError(
-            f"{len(twice)} sample ids occur more than once, '{twice[0]}' among them. An id must name one image, or "
-            "labels and splits mix them up. Correct the dataset's list."
+            f"{len(twice)} sample ids occur more than once, for example '{twice[0]}'. With such ids, labels and splits "
+            "would be assigned to the wrong images. Make the ids unique in the dataset."
         )
 
 
@@ -165,7 +167,7 @@ def _refuse_duplicates(samples: Sequence[Sample]) -> None:
 
 
 def _find(stores: Path, content: str, reader: str, limit: int, *, skip: bool) -> Store | None:
-    """Open a store that fits, if there is one; one with gaps fits only those who would leave the images out too."""
+    """Open a suitable store, if it exists; a store with skipped images is only suitable if skipping is allowed."""
     for folder in sorted(stores.glob(store_name(content, reader, "*"))):
         store = _open(folder, reused=True)
         if store is None or (store.skipped and not skip):
@@ -176,7 +178,7 @@ def _find(stores: Path, content: str, reader: str, limit: int, *, skip: bool) ->
 
 
 def _open(folder: Path, *, reused: bool) -> Store | None:
-    """Map a store; ``None`` when it is damaged or of another format, which makes it be built again."""
+    """Map a store; ``None`` if it is damaged or has another format, so that it is built again."""
     try:
         header = json.loads((folder / "header.json").read_text(encoding="utf-8"))
         if header["format"] != FORMAT:

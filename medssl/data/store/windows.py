@@ -1,7 +1,7 @@
-"""Which grey levels of an image become black and white.
+"""The window of an image: the grey levels that become black and white.
 
-A detector of 12 bits writes files of 16: of 65,536 grey levels such an image takes the lowest 4,096, and against the
-whole range of the type it is nearly black. So images of more than 8 bits are shown in a window of their own.
+A 12-bit detector writes 16-bit files: such an image uses only the lowest 4,096 of 65,536 grey levels and looks nearly
+black in the whole range of the type. So every image with more than 8 bits gets its own window.
 """
 
 from __future__ import annotations
@@ -15,10 +15,11 @@ _BEYOND = 0.5  # per cent of the pixels at either end that are cut off (nnU-Net:
 
 
 def own_window(pixels: NDArray[np.uint8] | NDArray[np.uint16]) -> tuple[float, float] | None:
-    """Return the grey levels to show as black and as white; ``None`` for 8 bits, which are made to be looked at.
+    """Return the grey levels to show as black and as white; ``None`` for 8-bit images, which are ready to display.
 
-    It is the range without the darkest and the brightest 0.5 % of the pixels: one dead pixel, or the lead letter on a
-    radiograph, must not decide the contrast. Where nearly all pixels are equal it is the whole range they take.
+    The window is the range without the darkest and the brightest 0.5 % of the pixels, because one dead pixel, or the
+    lead letter on a radiograph, must not determine the contrast. If nearly all pixels are equal, the window is their
+    whole range.
 
     Args:
         pixels: ``(H, W, C)``; the channels share one window.

@@ -485,7 +485,7 @@ def test_no_samples_and_equal_ids_are_errors(tmp_path):
     dataset = Arrays({"a": noise(4, 4, 1), "b": noise(4, 4, 1)})
     with pytest.raises(DataError, match="no images to store"):
         open_store(dataset, [], view_size=64, cache=tmp_path)
-    with pytest.raises(DataError, match="1 sample ids occur more than once, 'b' among them"):
+    with pytest.raises(DataError, match="1 sample ids occur more than once, for example 'b'"):
         open_store(dataset, [*dataset.index().samples, Sample(id="b")], view_size=64, cache=tmp_path)
 
 
