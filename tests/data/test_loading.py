@@ -120,9 +120,10 @@ def test_whole_groups_keep_their_labels_where_the_split_is_grouped(load):
 def test_the_result_says_which_labels_were_used(load):
     described = load(label_fraction=0.1, label_seed=3).describe()
     assert described["labels"] == {"fraction": 0.1, "seed": 3, "train": 7, "val": 2}
+    why = "each class keeps at least one"
     assert [text for text in load(label_fraction=0.01).describe()["warnings"] if "label" in text] == [
-        "label fraction: 2 of 70 training labels are used (2.9% instead of 1.0%), because each class keeps at least one",
-        "label fraction: 2 of 10 validation labels are used (20.0% instead of 1.0%), because each class keeps at least one",
+        f"label fraction: 2 of 70 training labels are used (2.9% instead of 1.0%), because {why}",
+        f"label fraction: 2 of 10 validation labels are used (20.0% instead of 1.0%), because {why}",
     ]
     assert load().describe()["labels"] == {"fraction": 1.0, "seed": 0, "train": 70, "val": 10}
     assert not any("label fraction" in warning for warning in load().describe()["warnings"])

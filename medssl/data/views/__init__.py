@@ -1,4 +1,4 @@
-"""Views of images: random ones to train on, plain ones to evaluate."""
+"""Views of images: random views for training, plain views for evaluation."""
 
 from medssl.data.views.engine import PlainViews, Views
 

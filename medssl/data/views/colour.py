@@ -1,8 +1,8 @@
-"""Mixes of an image with its mean brightness and its grey self: what several operations on colour are made of.
+"""Mixes of an image with its mean brightness and its grey version, used by several colour operations.
 
-Images are ``(M, C, H, W)`` float32 in [0, 1], C 1 or 3, in any memory layout; fastest where each channel of the whole
-batch lies in one piece (``C, M, H, W`` in memory). Functions whose name ends in ``_`` change the images in place, as
-torch writes it. No operation reads a value back from the device, and none depends on the rest of the batch.
+Images are ``(M, C, H, W)`` float32 in [0, 1], C 1 or 3, in any memory layout. They are fastest if each channel of the
+whole batch is contiguous (``C, M, H, W`` in memory). Functions whose name ends in ``_`` change the images in place, as
+in torch. No operation reads a value back from the device or depends on the rest of the batch.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _LUMA = 0.299, 0.587, 0.114  # ITU-R BT.601, as PIL's mode L
 
 
 def luma(x: Tensor) -> Tensor:
-    """Return the brightness as the eye sees it, a new tensor ``(M, H, W)``; of a grey image, the image."""
+    """Return the perceived brightness, a new tensor ``(M, H, W)``; for a grey image, the image itself."""
     if x.shape[1] == 1:
         return x[:, 0].clone()
     red, green, blue = x.unbind(1)
@@ -25,7 +25,7 @@ def luma(x: Tensor) -> Tensor:
 
 def mean_over_pixels(grey: Tensor) -> Tensor:
     """Return the mean of each image ``(M, H, W)``, as ``(M, 1, 1)``."""
-    # Summed in parts first: torch cuts a sum among threads if it is the only one, and the last bits of a lone image
+    # Summed in parts first: torch splits a single sum among threads, and the last bits of a single image
     # would then differ from those of the same image in a batch.
     pixels = grey[0].numel()
     parts = grey.reshape(len(grey), 2 if pixels % 2 == 0 else grey.shape[1], -1)
@@ -33,16 +33,16 @@ def mean_over_pixels(grey: Tensor) -> Tensor:
 
 
 def mix_(x: Tensor, own: Tensor, of_mean: Tensor | None = None, of_luma: Tensor | None = None) -> Tensor:
-    """Mix each image with its mean brightness and with its grey self, then clip to [0, 1].
+    """Mix each image with its mean brightness and with its grey version, then clip to [0, 1].
 
     Brightness by a factor f is the mix (f, 0, 0), contrast (f, 1 - f, 0), saturation (f, 0, 1 - f), greyscale
-    (0, 0, 1); (1, 0, 0) changes nothing. So a batch whose samples want different operations is one operation.
+    (0, 0, 1); (1, 0, 0) changes nothing. So one call handles a batch whose samples need different operations.
 
     Args:
         x: Images.
         own: ``(M,)`` weight of the image itself.
-        of_mean: ``(M,)`` weight of the mean of its brightness; ``None``: none wants it.
-        of_luma: ``(M,)`` weight of its brightness, pixel by pixel; ``None``: none wants it.
+        of_mean: ``(M,)`` weight of the mean of its brightness; ``None``: not used.
+        of_luma: ``(M,)`` weight of its brightness, pixel by pixel; ``None``: not used.
     """
     if of_mean is None and of_luma is None:
         return x.mul_(own.view(-1, 1, 1, 1)).clamp_(0, 1)
@@ -53,5 +53,5 @@ def mix_(x: Tensor, own: Tensor, of_mean: Tensor | None = None, of_luma: Tensor 
         other = other if mean is None else other.add_(mean)
     elif mean is not None:
         other.copy_(mean)
-    # one fused step, whatever is mixed: so a view has the same last bits in whatever company it comes
+    # always one fused step, so the last bits of a view do not depend on the rest of the batch
     return torch.addcmul(other.unsqueeze(1), x, own.view(-1, 1, 1, 1), out=x).clamp_(0, 1)

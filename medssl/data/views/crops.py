@@ -1,7 +1,7 @@
-"""The part of each image that a view shows, resampled to the view's size: image after image, or a whole batch at once.
+"""Resamples the part of each image that a view shows: image by image, or a whole batch at once.
 
-A box is what a crop shows; a region is the rectangle of pixels that is read for it, as large as the box or larger. The
-word window is for grey levels.
+A box is the area that a crop shows. A region is the rectangle of pixels that is read for it; it contains the box. The
+word window is only used for grey levels.
 
 Shapes in this file: M views, C channels, S side of a view in pixels.
 """
@@ -18,7 +18,7 @@ from medssl.data.views.resample import Span, filter_weights, resample, resize_in
 
 __all__ = ["centres_at_once", "centres_one_by_one", "crops_at_once", "crops_one_by_one", "planes"]
 
-_REGION_STEP = 32  # regions grow in such steps, so that memory is used again from batch to batch
+_REGION_STEP = 32  # region sizes are multiples of this, so that memory can be reused between batches
 _MOST = 2**27  # numbers in the regions of one batched step: half a gigabyte
 
 
@@ -26,12 +26,12 @@ _MOST = 2**27  # numbers in the regions of one batched step: half a gigabyte
 
 
 def crops_one_by_one(pixels: Pixels, places: Ints, parameters: Parameters, size: int) -> Tensor:
-    """Resample crops in the host's memory; they are not turned or mirrored yet.
+    """Resample crops in the host's memory, without turning or mirroring.
 
     Args:
         pixels: The part's images.
-        places: ``(M,)`` which image each view shows.
-        parameters: What it shows of it.
+        places: ``(M,)`` the image of each view.
+        parameters: The crop of each view.
         size: S.
 
     Returns:
@@ -50,7 +50,7 @@ def crops_one_by_one(pixels: Pixels, places: Ints, parameters: Parameters, size:
 def crops_at_once(pixels: Pixels, places: Ints, parameters: Parameters, size: int) -> Tensor:
     """Resample crops on the device, a batch at once, and turn and mirror them: ``(M, C, S, S)`` float32 grey levels."""
     top, left, height, width = _boxes(parameters)
-    if pixels.uniform:  # whole images: they are copied in one piece, and the largest crop is nearly as large anyway
+    if pixels.uniform:  # whole images are copied in one piece, and the largest crop is nearly as large
         first_row = first_column = np.zeros_like(top)
         region = pixels.largest
     else:
@@ -60,14 +60,14 @@ def crops_at_once(pixels: Pixels, places: Ints, parameters: Parameters, size: in
     tall = _span(top - first_row, height, parameters["upend"])
     wide = _span(left - first_column, width, parameters["mirror"])
     crops = _resample(pixels, places, first_row, first_column, tall, wide, size, region)
-    if not parameters["transpose"].any():  # known on the host: nothing is read back
+    if not parameters["transpose"].any():  # known on the host, so nothing is read back
         return crops
     swap = to_device(parameters["transpose"], pixels.device)[:, None, None, None]
     return torch.where(swap, crops.transpose(2, 3), crops)
 
 
 def planes(crops: Tensor) -> Tensor:
-    """Copy crops ``(M, C, S, S)`` in grey levels to float32, each channel of the batch in one piece."""
+    """Copy crops ``(M, C, S, S)`` in grey levels to float32, with each channel of the batch contiguous."""
     copied = crops.transpose(0, 1).to(torch.float32, memory_format=torch.contiguous_format, copy=True)
     return copied.transpose(0, 1)
 
@@ -77,7 +77,7 @@ def _boxes(parameters: Parameters) -> tuple[Ints, Ints, Ints, Ints]:
 
 
 def _span(start: Ints, length: Ints, backwards: Bools) -> Floats:
-    """Return ``(5, M)`` rows of a :class:`Span` whose filter sees the crop alone."""
+    """Return ``(5, M)`` rows of a :class:`Span` whose filter uses only pixels of the crop."""
     return np.stack([start, length, start, start + length, backwards]).astype(np.float64)
 
 
@@ -98,7 +98,7 @@ def centres_one_by_one(pixels: Pixels, places: Ints, size: int) -> Tensor:
 
 
 def centres_at_once(pixels: Pixels, places: Ints, size: int) -> Tensor:
-    """Do on the device what :func:`centres_one_by_one` does: ``(M, C, S, S)`` float32 grey levels."""
+    """Same as :func:`centres_one_by_one`, on the device: ``(M, C, S, S)`` float32 grey levels."""
     shapes = pixels.shapes[places]
     resized = _resized(shapes, size)
     scale = shapes / resized
@@ -109,7 +109,7 @@ def centres_at_once(pixels: Pixels, places: Ints, size: int) -> Tensor:
 
 
 def _resized(shapes: Ints, size: int) -> Ints:
-    """Return ``(M, 2)`` heights and widths once the short side is S; the long side is cut to whole pixels."""
+    """Return ``(M, 2)`` heights and widths after the short side is resized to S; the long side is rounded down."""
     resized: Ints = size * shapes // shapes.min(1, keepdims=True)
     return resized
 
@@ -139,7 +139,7 @@ def _resize(pixels: Pixels, corner: int, pitch: int, height: int, width: int, ou
         pitch: Width of the image it lies in.
         height: Rows of the box.
         width: Its columns.
-        out: Where to.
+        out: Destination.
     """
     channels = pixels.channels
     strides = 1, 1, pitch * channels, channels
@@ -150,7 +150,7 @@ def _resize(pixels: Pixels, corner: int, pitch: int, height: int, width: int, ou
 def _resample(
     pixels: Pixels, places: Ints, top: Ints, left: Ints, tall: Floats, wide: Floats, size: int, region: tuple[int, int]
 ) -> Tensor:
-    """Resample spans ``(5, M)`` over regions that begin at a corner of each view's own.
+    """Resample spans ``(5, M)`` over regions; each view has its own corner.
 
     Grey levels are rounded as PIL and torch's uint8 kernel round them, if the store holds uint8.
     """

@@ -1,8 +1,8 @@
-"""Random numbers that are looked up, not drawn in turn: the table behind every view.
+"""Counter-based random numbers: a table of uniform numbers from which all views are drawn.
 
 The table has one row of uniforms per (seed, epoch, view, sample) and is never stored. Philox maps a counter and a key
-to random bits without any state, so any row can be computed alone: a view depends on neither batch, order, device,
-worker nor resume, and a set of a million images costs no more memory than a small one.
+to random bits without any state, so any row can be computed alone. A view does not depend on batch, order, device,
+worker or resume, and a dataset of a million images needs no more memory than a small one.
 
 Source: Salmon et al. 2011, Parallel random numbers: as easy as 1, 2, 3 (Philox4x32-10).
 """
@@ -16,7 +16,7 @@ __all__ = ["philox", "uniforms"]
 
 _ROUNDS = 10
 _MULTIPLIERS = np.uint64(0xD2511F53), np.uint64(0xCD9E8D57)
-_KEY_STEPS = 0x9E3779B9, 0xBB67AE85  # golden ratio and square root of three, as the paper has them
+_KEY_STEPS = 0x9E3779B9, 0xBB67AE85  # golden ratio and square root of three, as in the paper
 _LOW = np.uint64(0xFFFFFFFF)
 _HALF = np.uint64(32)
 
@@ -50,7 +50,7 @@ def uniforms(
         epoch: From 0, below 2**32.
         views: ``(V,)`` numbers of the views.
         samples: ``(n,)`` numbers of the samples, below 2**32.
-        columns: P, how many numbers each view needs.
+        columns: P, the number of uniform numbers per view.
 
     Returns:
         ``(V, n, P)`` in ``[0, 1)``, multiples of 2**-24 (a float32 holds them exactly).

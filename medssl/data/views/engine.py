@@ -1,7 +1,7 @@
-"""Batches of views, random ones to train on and plain ones to evaluate, made in memory without worker processes.
+"""Batches of random views for training and plain views for evaluation, made in memory without worker processes.
 
-:class:`Views` is the loop's source of training data: give it positions in the training part, get V batches of views.
-Everything random is decided on the host, from numbers that depend on nothing but seed, epoch, sample and view
+:class:`Views` supplies the training loop: it maps positions in the training part to V batches of views. All random
+decisions are made on the host, from numbers that depend only on seed, epoch, sample and view
 (:mod:`medssl.data.views.draws`). Pixels are resampled (:mod:`medssl.data.views.crops`) and go through the operations
 (:mod:`medssl.data.views.ops`) on the device; nothing is read back from it.
 
@@ -37,13 +37,13 @@ class Views:
 
     Calling it with positions ``(n,)`` int64 (on the CPU, from 0, in any order) returns a tuple of V tensors
     ``(n, 3, S, S)``, normalised, channels last in memory, on the device, in the order of the specification. The views
-    of a group lie one after the other in one tensor.
+    of a group are one after the other in one tensor.
 
     Args:
         store: The decoded images, uint8 or uint16, grey or RGB, of one size or of many.
         indices: ``(N,)`` the part's images, as rows of the store.
         spec: Groups of views.
-        augmentation: The recipe; a group's ``augment`` is laid over it.
+        augmentation: The recipe; a group's ``augment`` overrides its fields.
         image_size: Side of a full-size view in pixels.
         seed: Of the run.
         device: Where views are made and returned.
@@ -52,7 +52,7 @@ class Views:
         resident: See :class:`medssl.data.views.pixels.Pixels`.
 
     Raises:
-        PluginError: A group replaces what is no field of an augmentation, or has views of no pixel.
+        PluginError: A group sets an unknown augmentation field, or its views have less than one pixel.
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class Views:
         return len(self.pixels)
 
     def start_epoch(self, epoch: int) -> None:
-        """Turn to the random numbers of this epoch, counted from 0."""
+        """Use the random numbers of this epoch, counted from 0."""
         self._epoch = epoch
 
     def __call__(self, positions: Tensor) -> tuple[Tensor, ...]:
@@ -90,11 +90,11 @@ class Views:
         return tuple(view for group in self._groups for view in self._make(group, samples))
 
     def geometry(self, positions: Tensor) -> tuple[Tensor, ...] | None:
-        """Say where in its image each view of these samples was taken.
+        """Return the position of each view in its image.
 
         Returns:
-            V tensors ``(n, 2, 3)`` float32 on the device, see :attr:`medssl.contracts.Batch.geometry`; ``None`` where
-            the specification does not ask for them.
+            V tensors ``(n, 2, 3)`` float32 on the device, see :attr:`medssl.contracts.Batch.geometry`; ``None`` if the
+            specification does not request them.
         """
         if not self._geometry:
             return None
@@ -124,10 +124,10 @@ class Views:
 
 
 class PlainViews:
-    """A part's images without any randomness: short side resized to S (antialiased), centre cut out.
+    """A part's images without randomness: short side resized to S (antialiased), then a centre crop.
 
     Calling it with positions ``(n,)`` int64 (on the CPU) returns ``(n, 3, S, S)``, normalised, channels last in memory,
-    on the device. What torchvision's Resize and CenterCrop give.
+    on the device, equal to torchvision's Resize and CenterCrop.
 
     Args:
         store: The decoded images.
@@ -135,7 +135,7 @@ class PlainViews:
         image_size: S.
         device: Where views are made and returned.
         normalisation: ``imagenet`` or ``half``.
-        window: The augmentation's, see :attr:`medssl.contracts.Augmentation.window`.
+        window: Window of the augmentation, see :attr:`medssl.contracts.Augmentation.window`.
         dtype: Of the views.
     """
 
@@ -183,7 +183,7 @@ def fill_at_once(
     group: Group,
     statistics: tuple[Tensor, Tensor],
 ) -> None:
-    """Make views ``(M, 3, S, S)`` in one go, every view through every operation that can occur."""
+    """Make views ``(M, 3, S, S)`` at once: every view passes every possible operation."""
     x = planes(crops_at_once(pixels, places, parameters, group.size))
     weights = to_device(group.table(parameters), pixels.device)
     views.copy_(normalise(group.render(x, parameters, weights, group.possible, oriented=True), *statistics))

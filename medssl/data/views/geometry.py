@@ -1,8 +1,8 @@
-"""Where in its image each view was taken, as affine maps between coordinates.
+"""Positions of views in their images, as affine maps between coordinates.
 
-Coordinates (x, y) run from -1 at the left and upper edge to 1 at the right and lower one, of a view, a crop or an image
-alike; edges, not centres of pixels. A view's place is found in three steps: it is a turned or mirrored crop
-(:func:`~medssl.data.views.ops.symmetry.symmetries`), the crop may have been rotated
+Coordinates (x, y) run from -1 at the left and upper edge to 1 at the right and lower edge of a view, a crop or an
+image. They refer to the edges of pixels, not to the centres. A view's place is found in three steps: it is a turned or
+mirrored crop (:func:`~medssl.data.views.ops.symmetry.symmetries`), the crop may have been rotated
 (:func:`~medssl.data.views.ops.rotation.rotations`), and it is a box of the image
 (:func:`~medssl.data.views.ops.crop.placement`).
 

@@ -1,4 +1,4 @@
-"""The groups of views that a method asks for, resolved for one set of images: sizes, operations, tables of weights.
+"""Resolves the groups of views of a method for one set of images: sizes, operations, tables of weights.
 
 N images, V views of a group, M views of a batch, C channels, S side of a view, P uniform numbers for each view, R rows
 of the table of weights.
@@ -30,9 +30,9 @@ class Group:
     """Views of one size and one augmentation.
 
     Attributes:
-        numbers: ``(V,)`` of these views among all of a sample.
+        numbers: ``(V,)`` numbers of these views among all views of a sample.
         size: S.
-        operations: What can change a pixel of them, in the order of its application.
+        operations: The operations that can change their pixels, in the order of application.
     """
 
     numbers: Ints
@@ -41,14 +41,14 @@ class Group:
 
     @cached_property
     def columns(self) -> int:
-        """P: how many uniform numbers a view needs; the last columns serve rare operations alone."""
+        """P: number of uniform numbers per view; only rare operations use the last columns."""
         return max(operation.last_column() for operation in self.operations)
 
     def draw(self, uniforms: Floats, places: Ints) -> Parameters:
         """Turn uniform numbers into the parameters of views.
 
-        This happens in numpy on the host, for a whole batch at once. It takes microseconds, and no later stage has to
-        read anything back from a device.
+        This runs in numpy on the host, for a whole batch at once. It takes microseconds, and later stages never read
+        from a device.
 
         Args:
             uniforms: ``(M, P)`` in [0, 1).
@@ -67,7 +67,7 @@ class Group:
 
     @cached_property
     def possible(self) -> Bools:
-        """``(R,)``: which weights can be anything but neutral."""
+        """``(R,)``: which weights can differ from neutral."""
         return np.concatenate([operation.possible() for operation in self.operations])
 
     @cached_property
@@ -80,13 +80,13 @@ class Group:
         return np.concatenate([operation.table(parameters) for operation in self.operations], dtype=np.float32)
 
     def render(self, x: Tensor, parameters: Parameters, table: Tensor, busy: Bools, *, oriented: bool) -> Tensor:
-        """Turn crops into views: all operations between the resampling and the normalisation.
+        """Turn crops into views: apply all operations between resampling and normalisation.
 
         Args:
             x: ``(M, C, S, S)`` float32 in grey levels, see :func:`medssl.data.views.crops.planes`; changed in place.
             parameters: Of these M views.
-            table: ``(R, M)`` their weights, on the device.
-            busy: ``(R,)`` which rows are more than neutral.
+            table: ``(R, M)`` the weights of the views, on the device.
+            busy: ``(R,)`` which rows differ from neutral.
             oriented: Whether the crops have been turned and mirrored already.
 
         Returns:
@@ -106,7 +106,7 @@ def resolve_groups(
     """Resolve the groups of a specification.
 
     Raises:
-        PluginError: A group replaces what is no field of an augmentation, or has views of no pixel.
+        PluginError: A group sets an unknown augmentation field, or its views have less than one pixel.
     """
     first, shared = 0, dict[str, Tensor]()
     largest = max((round(image_size * group.scale) for group in spec.groups), default=0)
@@ -115,19 +115,19 @@ def resolve_groups(
         for name in group.augment:
             if name not in known:
                 raise PluginError(
-                    f"a group of views replaces {name!r}, which no augmentation has.{did_you_mean(name, known)} "
-                    f"The method's views say so. An augmentation has: {', '.join(known)}."
+                    f"the method sets an unknown augmentation field {name!r} in its views.{did_you_mean(name, known)} "
+                    f"Correct the method's `views`. Fields of an augmentation: {', '.join(known)}."
                 )
         size = round(image_size * group.scale)
         if size < 2 or group.count < 1:
             raise PluginError(
-                f"a group of views has {group.count} views of {size} pixels. The method asks for {group.scale} of the "
-                f"image size {image_size}. Take a larger image size or another method."
+                f"a group of views has {group.count} views of {size} pixels. The method requests {group.scale} of the "
+                f"image size {image_size}. Use a larger image size or another method."
             )
         try:
             own = dataclasses.replace(augmentation, **group.augment)
         except ValueError as error:
-            raise PluginError(f"a group of views cannot be drawn. {error} The method's views say so.") from error
+            raise PluginError(f"a group of views cannot be drawn. {error} Correct the method's `views`.") from error
         operations = operations_of(own, Scene(pixels, size, largest, seed, shared))
         yield Group(np.arange(first, first + group.count), size, operations)
         first += group.count

@@ -1,4 +1,4 @@
-"""Views of stored images as a recipe asks for them: the one place where a recipe becomes views."""
+"""Makes views of stored images according to a recipe; no other module turns a recipe into views."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ class ViewMaker:
 
     Attributes:
         store: The decoded images.
-        augmentation: What random views are drawn with.
+        augmentation: Augmentation of random views.
         image_size: Side of a full-size view in pixels.
         normalisation: ``imagenet`` or ``half``.
-        seed: Of random views.
+        seed: Seed of random views.
         device: Where views are made and returned.
     """
 
@@ -42,7 +42,7 @@ class ViewMaker:
 
     @classmethod
     def of(cls, recipe: DataRecipe, store: ImageStore, device: torch.device | str) -> ViewMaker:
-        """Take everything from a recipe's data part."""
+        """Create it from the data part of a recipe."""
         return cls(
             store=store,
             augmentation=recipe.augmentation,
@@ -53,7 +53,7 @@ class ViewMaker:
         )
 
     def plain(self, rows: Rows) -> PlainViews:
-        """Return the views that an encoder is evaluated on: no augmentation but the window of grey levels."""
+        """Return the views for evaluation: only the window of grey levels is applied, no other augmentation."""
         return PlainViews(
             self.store,
             rows,
@@ -64,7 +64,7 @@ class ViewMaker:
         )
 
     def random(self, rows: Rows, spec: ViewSpec) -> Views:
-        """Return random views in the groups that ``spec`` asks for."""
+        """Return random views in the groups of ``spec``."""
         return Views(
             self.store,
             rows,

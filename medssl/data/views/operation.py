@@ -1,7 +1,8 @@
-"""What an operation on views is: a class that knows its fields of a recipe, its random draws and its change of pixels.
+"""The base class of operations on views: it has the recipe fields, the random draws and the change of pixels.
 
 An operation is one file in :mod:`medssl.data.views.ops` and one line in its list. The engine asks each operation what
-it needs. It knows only three by what they draw: crop, rotation and symmetry decide where a view's pixels come from.
+it needs. It only uses the draws of three operations directly, because crop, rotation and symmetry determine the source
+of a view's pixels.
 
 Shapes in this file: M views, C channels, S side of a view, P uniform numbers for each view, R rows of a table of
 weights.
@@ -27,7 +28,7 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 
-#: What was drawn for M views, by name: arrays with M rows. An operation that cannot occur has no entry.
+#: The parameters drawn for M views, by name: arrays with M rows. An operation that cannot occur has no entry.
 Parameters = Mapping[str, NDArray[Any]]
 
 
@@ -45,7 +46,7 @@ class Scene:
         size: S.
         largest: The largest S of all groups.
         seed: Of the run.
-        shared: What operations make once for all groups, by the name of the operation.
+        shared: Values that operations make once for all groups, by the name of the operation.
     """
 
     pixels: Pixels
@@ -57,10 +58,10 @@ class Scene:
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """What :meth:`Operation.apply` knows about M views.
+    """The input of :meth:`Operation.apply` for M views.
 
     Attributes:
-        parameters: All that was drawn for them, on the host.
+        parameters: All parameters drawn for them, on the host.
         table: ``(R, M)`` float32 the operation's own weights, on the device.
         busy: ``(R,)`` which of these rows are not neutral for every view, on the host.
         oriented: Whether the views have been turned and mirrored already.
@@ -73,21 +74,20 @@ class Piece:
 
 
 class Operation(ABC):
-    """One operation as one recipe sets it, for one group of views.
+    """One operation with the settings of one recipe, for one group of views.
 
     There are two ways to give each view of a batch its own strength. In the first, the operation changes only the views
-    that drew it (:func:`change_some`). In the second, all views go through it, each with its own weights from a table;
-    neutral weights leave a view as it is, and ``apply`` skips the work where a whole piece of a batch is neutral.
-
-    Nothing may be read back from the device: the host knows which views an operation changes.
+    that drew it (:func:`change_some`). In the second, all views go through it, each with its own weights from a table.
+    Neutral weights leave a view unchanged, and ``apply`` skips pieces of a batch that are entirely neutral. Nothing may
+    be read back from the device, because the host knows which views an operation changes.
 
     Attributes:
-        fields: Its fields of :class:`medssl.contracts.Augmentation`, in their order there.
-        switch: The field that turns the operation off when it is zero; the fields after it mean nothing then. ``None``:
+        fields: Its fields of :class:`medssl.contracts.Augmentation`, in the order of that class.
+        switch: The field that turns the operation off if it is zero; the fields after it then have no effect. ``None``:
             there is no such field.
         columns: Its columns of the table of uniform numbers. Never change them: every published number depends on them.
             A new operation takes the next free ones.
-        coloured: Whether it needs three channels; grey images go without it.
+        coloured: Whether it needs three channels; it is not applied to grey images.
     """
 
     fields: ClassVar[tuple[str, ...]]
@@ -98,11 +98,11 @@ class Operation(ABC):
     @classmethod
     @abstractmethod
     def of(cls, augmentation: Augmentation, scene: Scene) -> Self | None:
-        """Read the operation from a recipe; ``None`` where it cannot change a pixel."""
+        """Create the operation from a recipe; ``None`` if it cannot change any pixel."""
 
     @abstractmethod
     def draw(self, u: Floats, places: Ints) -> Parameters:
-        """Turn uniform numbers into parameters; neutral ones for the views that do not draw the operation.
+        """Turn uniform numbers into parameters; views without the operation get neutral parameters.
 
         Args:
             u: ``(P, M)`` in [0, 1): the operation's own columns.
@@ -110,9 +110,9 @@ class Operation(ABC):
         """
 
     def apply(self, x: Tensor, piece: Piece) -> Tensor:
-        """Change views ``(M, C, S, S)`` float32, each channel of the batch in one piece; may change them in place.
+        """Change views ``(M, C, S, S)`` float32, possibly in place; each channel of the batch is contiguous.
 
-        All operations work in [0, 1]; only the window is given grey levels.
+        All operations work in [0, 1]; only the window gets grey levels.
         """
         del piece
         return x
@@ -126,13 +126,13 @@ class Operation(ABC):
         return np.empty(0)
 
     def possible(self) -> Bools:
-        """Return ``(R,)``: which weights can be anything but neutral."""
+        """Return ``(R,)``: which weights can differ from neutral."""
         return np.ones(len(self.neutral()), dtype=bool)
 
     def needed(self, parameters: Parameters) -> Bools | None:
-        """Return ``(M,)``: which views need the operation, so that the others are put into pieces of their own.
+        """Return ``(M,)``: which views need the operation; the other views go into separate pieces.
 
-        ``None``: one piece may hold both.
+        ``None``: a piece may contain both.
         """
         del parameters
         return None
@@ -143,12 +143,12 @@ class Operation(ABC):
         return ()
 
     def last_column(self) -> int:
-        """Return how many columns of the table of uniform numbers must be looked up."""
+        """Return the required number of columns of the table of uniform numbers."""
         return int(self.columns.stop)
 
     @classmethod
     def described(cls, augmentation: Augmentation) -> dict[str, Any]:
-        """Return the fields that say what the operation does in this recipe, and their values; none if it is off."""
+        """Return the fields that describe the operation in this recipe, with their values; empty if it is off."""
         values = {name: getattr(augmentation, name) for name in cls.fields}
         if cls.switch is not None and not values[cls.switch]:
             values = {name: values[name] for name in cls.fields[: cls.fields.index(cls.switch)]}
@@ -160,8 +160,9 @@ def change_some(x: Tensor, wanted: Bools, change: Callable[[Tensor, Ints], Tenso
 
     Args:
         x: ``(M, C, S, S)``; changed in place.
-        wanted: ``(M,)`` which views.
-        change: Given a copy ``(m, C, S, S)`` of these views and their numbers ``(m,)``, returns the new views.
+        wanted: ``(M,)`` which views to change.
+        change: Function that gets a copy ``(m, C, S, S)`` of these views and their numbers ``(m,)`` and returns the new
+            views.
 
     Returns:
         ``x``.
@@ -174,5 +175,5 @@ def change_some(x: Tensor, wanted: Bools, change: Callable[[Tensor, Ints], Tenso
 
 
 def send(values: Floats, like: Tensor) -> Tensor:
-    """Send numbers of the host as float32 to where a tensor is."""
+    """Copy numbers from the host, as float32, to the device of a tensor."""
     return to_device(values.astype(np.float32), like.device)

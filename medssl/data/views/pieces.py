@@ -1,4 +1,4 @@
-"""Views on a CPU: in pieces that fit its cache, sorted by what they need, side by side where that pays.
+"""Makes views on a CPU in pieces that fit its cache, sorted by operations, and in parallel if this is faster.
 
 Shapes in this file: M views, C channels, S side of a view.
 """
@@ -27,9 +27,9 @@ from medssl.tools.images import turn
 __all__ = ["fill_in_pieces", "processing_order"]
 
 _PIECE = 2**19  # numbers in a piece of a batch on a CPU: 2 MB, measured best from 28 to 224 px
-_WORKERS = 8  # most threads that make pieces: more would wait for Python's lock
-_LARGE = 128**2  # pixels of a view from which pieces side by side pay: of 64 px they took 1.05 to 1.3 times as long
-_TINY = 32**2  # pixels of an image and of a view up to which a CPU too makes a batch at once
+_WORKERS = 8  # maximum number of threads; more would wait for Python's lock
+_LARGE = 128**2  # pixels of a view from which parallel pieces are faster; at 64 px they took 1.05 to 1.3 times as long
+_TINY = 32**2  # pixels of an image and of a view up to which a CPU also makes a whole batch at once
 
 
 def fill_in_pieces(
@@ -40,14 +40,14 @@ def fill_in_pieces(
     group: Group,
     statistics: tuple[Tensor, Tensor],
 ) -> None:
-    """Make views ``(M, 3, S, S)`` in pieces that fit a CPU's cache, sorted by what they need.
+    """Make views ``(M, 3, S, S)`` in pieces that fit a CPU's cache, sorted by operations.
 
     Args:
-        views: Where to.
+        views: Destination.
         pixels: The part's images.
         places: ``(M,)`` which image each view shows.
-        parameters: What was drawn for them.
-        group: What they belong to.
+        parameters: The parameters drawn for them.
+        group: Their group.
         statistics: See :func:`medssl.data.views.normalisation.statistics`.
     """
     size = group.size
@@ -75,7 +75,7 @@ def fill_in_pieces(
     with _threads_of_their_own(workers) as run:
         if tiny:
             turned = crops_at_once(pixels, places, parameters, size)
-            made = torch.cat(list(run(make_tiny, pieces)))  # cheaper to put in order together
+            made = torch.cat(list(run(make_tiny, pieces)))  # cheaper to reorder together
             views.copy_(made.index_select(0, torch.from_numpy(np.argsort(order))).permute(0, 3, 1, 2))
         else:
             list(run(make, pieces))
@@ -84,16 +84,16 @@ def fill_in_pieces(
 def processing_order(parameters: Parameters, operations: Sequence[Operation], limit: int) -> tuple[Ints, list[slice]]:
     """Sort views so that neighbours need the same operations, and cut them into pieces.
 
-    Where an operation asks for it (see its method ``needed``), a piece holds only views that need the operation or only
-    views that do not. The others skip it, and a view has the same bits in every batch.
+    If an operation requests it (see its method ``needed``), a piece contains only views that need the operation, or
+    only views that do not. The latter skip it, and a view has the same bits in every batch.
 
     Args:
         parameters: Of M views.
-        operations: That can change them.
-        limit: Most views in a piece.
+        operations: Operations that can change them.
+        limit: Maximum number of views in a piece.
 
     Returns:
-        ``(M,)`` the views in their new order; the pieces of that order.
+        ``(M,)`` the views in their new order, and the pieces of that order.
     """
     needed = [needed for each in operations if (needed := each.needed(parameters)) is not None]
     kind = sum((bits << i for i, bits in enumerate(needed)), start=np.zeros(len(parameters["mirror"]), np.int64))
@@ -109,10 +109,11 @@ def processing_order(parameters: Parameters, operations: Sequence[Operation], li
 
 @contextmanager
 def _threads_of_their_own(workers: int) -> Iterator[Callable[..., Iterable[Any]]]:
-    """Yield a ``map`` that makes pieces in threads, while torch keeps each operation in one thread.
+    """Yield a ``map`` that makes pieces in threads, while torch uses one thread per operation.
 
-    Threads that share every one of a thousand small operations wait for each other, and far longer on a busy computer;
-    threads with a piece of their own wait for Python's lock between two operations, which pays where these are long.
+    If threads share each of a thousand small operations, they wait for each other, and much longer on a busy computer.
+    If each thread has its own piece, it only waits for Python's lock between two operations; this is faster if the
+    operations are long.
     """
     if workers == 1:
         yield map
@@ -133,7 +134,7 @@ def _in_mode(inference: bool, work: Callable[[Any], Any], piece: Any) -> Any:
 
 
 def _put(targets: Sequence[Tensor], x: Tensor, where: Ints, parameters: Parameters) -> None:
-    """Copy some views to where they belong, turned and mirrored as their parameters say."""
+    """Copy some views to their destination, turned and mirrored according to their parameters."""
     symmetries = (parameters[name].tolist() for name in ("mirror", "upend", "transpose"))
     for view, (place, *symmetry) in zip(x.unbind(), zip(where.tolist(), *symmetries, strict=True), strict=True):
         targets[place].copy_(turn(view, *symmetry))

@@ -1,7 +1,7 @@
-"""Where views take their pixels from: the store's memory map, or a copy of one part of it on the device.
+"""The source of the pixels of views: the store's memory map, or one part of it copied to the device.
 
-A set of a few thousand images fits a GPU many times over: then its pixels move there once, as the small integers they
-are. Otherwise the images of each batch are gathered from the memory map and sent along.
+A dataset of a few thousand images easily fits on a GPU. Then its pixels are copied there once, as small integers.
+Otherwise the images of each batch are collected from the memory map and sent to the device.
 
 Shapes in this file: M views, C channels, A pixels in a pool of images.
 """
@@ -20,13 +20,13 @@ from medssl.data.views.resample import cut_regions
 
 __all__ = ["ImageStore", "Pixels", "grey_levels", "to_device"]
 
-_SHARE = 0.25  # of the device's free memory that resident pixels may take unasked
+_SHARE = 0.25  # largest share of the device's free memory for resident pixels by default
 
 Ints = NDArray[np.int64]
 
 
 class ImageStore(Protocol):
-    """What views need of a store; see :class:`medssl.data.store.store.Store`."""
+    """The parts of a store that views need; see :class:`medssl.data.store.store.Store`."""
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -50,28 +50,29 @@ class ImageStore(Protocol):
 
 
 class Pixels:
-    """The images of one part, by their positions in it.
+    """The images of one part, accessed by position.
 
     Args:
         store: The decoded images.
         indices: ``(n,)`` the part's images, as rows of the store.
         device: Where views are made.
-        resident: Copy the part's pixels there once; ``None``: to a GPU if they take less than a quarter of its free
-            memory. On a CPU, ``None`` leaves them in the memory map, which the operating system keeps in memory.
+        resident: Whether to copy the part's pixels to the device once; ``None``: only to a GPU, if they need less than
+            a quarter of its free memory. On a CPU, ``None`` leaves them in the memory map, which the operating system
+            keeps in memory.
 
     Attributes:
         shapes: ``(n, 2)`` int64 heights and widths.
         largest: The largest height and the largest width.
         uniform: Whether all images of the store have one size.
         channels: C, 1 or 3.
-        fine: Whether the store holds uint16: such pixels are int16 tensors here, of the same bits, since torch computes
-            little with uint16; see :func:`grey_levels`.
-        white: The largest value a pixel can have: 255, or 65535 for uint16 (however few of its bits a camera used).
+        fine: Whether the store holds uint16: such pixels are stored as int16 tensors with the same bits, because torch
+            supports few operations on uint16; see :func:`grey_levels`.
+        white: The largest possible pixel value: 255, or 65535 for uint16 (even if a camera used fewer bits).
         levels: ``(n, 2)`` grey levels of each image to show as black and white; ``None``: 0 and ``white``.
         resident: Whether the part's pixels were copied once.
         streamed: Whether the images of each batch are sent to the device.
         pool: ``(A, C)`` the memory map, or the copy on the device.
-        first: ``(n,)`` int64 position in it of each image's first pixel.
+        first: ``(n,)`` int64 position of each image's first pixel in the pool.
     """
 
     def __init__(
@@ -98,17 +99,17 @@ class Pixels:
             self.pool = everything.to(device)
 
     def __len__(self) -> int:
-        """How many images."""
+        """The number of images."""
         return len(self.shapes)
 
     def regions(self, positions: Ints, top: Ints, left: Ints, shape: tuple[int, int]) -> Tensor:
         """Cut regions of one shape out of images, on the device.
 
         Args:
-            positions: ``(M,)`` which images, in any order, some perhaps more than once.
+            positions: ``(M,)`` the images, in any order, possibly with repetitions.
             top: ``(M,)`` row of the image at the region's upper edge.
             left: ``(M,)`` column at its left edge.
-            shape: Height and width; what reaches beyond an image is undefined.
+            shape: Height and width; pixels outside the image are undefined.
 
         Returns:
             ``(M, height, C, width)`` float32, in grey levels.
@@ -127,7 +128,7 @@ class Pixels:
         return grey_levels(cut_regions(pool, corner, stride, shape).transpose(2, 3))
 
     def _gather(self, positions: Ints, *, pin: bool = False) -> tuple[Tensor, Ints]:
-        """Copy images one after the other into ``(A, C)`` in the host's memory, and say where each begins."""
+        """Copy images one after the other into ``(A, C)`` in the host's memory, and return the start of each."""
         areas = self.shapes[positions].prod(1)
         pool = torch.empty((int(areas.sum()), self.channels), dtype=self.pool.dtype, pin_memory=pin)
         start = np.cumsum(areas) - areas
@@ -144,18 +145,18 @@ def grey_levels(pixels: Tensor) -> Tensor:
 
 
 def to_device(array: NDArray[Any], device: torch.device) -> Tensor:
-    """Send a host array along without waiting for it to arrive."""
+    """Copy a host array to the device without waiting."""
     tensor = torch.from_numpy(array)
     return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
 
 
 def _fits(size: int, device: torch.device) -> bool:
-    """Whether so many bytes may lie on the device unasked."""
+    """Whether this number of bytes may be stored on the device by default."""
     return device.type == "cuda" and size < _SHARE * torch.cuda.mem_get_info(device)[0]
 
 
 def _tensor(array: NDArray[Any]) -> Tensor:
-    """Return the same memory, row after row, as a tensor.
+    """Return the same memory as a tensor, row by row.
 
     torch warns of every read-only array although nothing here writes to one; a copy would double the memory.
     """
@@ -164,7 +165,7 @@ def _tensor(array: NDArray[Any]) -> Tensor:
 
 
 class _Writable:
-    """Says that an array's memory may be written to; keeps it alive."""
+    """Declares an array's memory as writable, and keeps it alive."""
 
     def __init__(self, array: NDArray[Any]) -> None:
         interface = array.__array_interface__

@@ -1,8 +1,9 @@
 """Crops of images, resized with an antialiased triangle filter: PIL's bilinear, torchvision's with ``antialias=True``.
 
-Two ways to one result. :func:`resize_into` takes one image after the other through torch's vectorised kernel, which
-is the fastest on a CPU for all but tiny images. :func:`resample` takes a whole batch, each view with a box of its own,
-as two batched matrix products: the way for a GPU, where a call per image costs more than its work, and for tiny images.
+Two functions give the same result. :func:`resize_into` resizes image by image with torch's vectorised kernel, which is
+fastest on a CPU except for tiny images. :func:`resample` processes a whole batch, each view with its own box, as two
+batched matrix products. It is faster on a GPU, where one call per image costs more than the computation, and for tiny
+images.
 
 Shapes in this file: M views, C channels, S side of a view, A pixels in a pool of images.
 """
@@ -17,7 +18,7 @@ from torch import Tensor
 
 __all__ = ["Span", "cut_regions", "filter_weights", "resample", "resize_into"]
 
-#: What torch.nn.functional.interpolate calls, which cannot write into a given tensor: half the time for small images.
+#: The kernel of torch.nn.functional.interpolate, which can write into a given tensor: half the time for small images.
 _resize: Any = torch._C._nn._upsample_bilinear2d_aa
 
 
@@ -33,13 +34,13 @@ def resize_into(image: Tensor, out: Tensor) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """What M views take of one axis of their images, in source pixels; each ``(M,)`` float32.
+    """The range of M views along one axis of their images, in source pixels; each ``(M,)`` float32.
 
     Attributes:
-        start: Where the view begins; may lie between two pixels.
-        extent: How far it reaches.
-        low: First pixel that the filter may see.
-        high: One after the last pixel that the filter may see.
+        start: Start of the view; may be between two pixels.
+        extent: Length of the view.
+        low: First pixel that the filter may use.
+        high: One after the last pixel that the filter may use.
         backwards: 1 where the axis is reversed, else 0.
     """
 
@@ -53,8 +54,8 @@ class Span:
 def filter_weights(span: Span, size: int, region: int) -> Tensor:
     """Return the triangle filter of each output pixel over a region of source pixels.
 
-    The filter is one source pixel wide on either side when enlarging, one output pixel when shrinking; weights sum to
-    one over the pixels it may see.
+    On either side, the filter is one source pixel wide for enlarging and one output pixel wide for shrinking. The
+    weights sum to one over the pixels that it may use.
 
     Args:
         span: The part of the source axis, counted from the region's first pixel.
@@ -78,11 +79,11 @@ def filter_weights(span: Span, size: int, region: int) -> Tensor:
 
 
 def resample(regions: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
-    """Resample a batch of regions, each with filters of its own.
+    """Resample a batch of regions, each with its own filters.
 
     Args:
         regions: ``(M, h, C, w)`` float32.
-        rows: ``(M, S, h)`` filter weights; what a view does not see has weight zero.
+        rows: ``(M, S, h)`` filter weights; pixels outside the view have weight zero.
         columns: ``(M, S, w)`` likewise.
 
     Returns:
@@ -101,7 +102,7 @@ def cut_regions(pool: Tensor, first: Tensor, stride: Tensor, shape: tuple[int, i
         pool: ``(A, C)`` pixels: images row after row, one after the other.
         first: ``(M,)`` int64 position of the pixel at each region's upper left corner.
         stride: ``(M,)`` int64 width of the image it lies in.
-        shape: Height and width; where a region reaches beyond its image, it shows whatever lies there.
+        shape: Height and width; outside its image, a region contains arbitrary pixels.
 
     Returns:
         ``(M, height, width, C)``.

@@ -473,7 +473,9 @@ def test_normalisation_subtracts_the_mean_and_divides_by_the_deviation(normalisa
 
 
 def test_an_augmentation_field_nobody_knows_is_refused_with_the_closest():
-    with pytest.raises(PluginError, match=r"'solarize', which no augmentation has\. Did you mean 'solarise'"):
+    with pytest.raises(
+        PluginError, match=r"unknown augmentation field 'solarize' in its views\. Did you mean 'solarise'"
+    ):
         make_views(EVEN, spec=ViewSpec((ViewGroup(augment={"solarize": 0.2}),)))
 
 

@@ -1,4 +1,4 @@
-"""The operations that make a random view of an image, one file each, in the order of their application."""
+"""The operations that make a random view of an image, one file each, in the order of application."""
 
 from medssl.contracts import Augmentation
 from medssl.data.views.operation import Operation, Scene

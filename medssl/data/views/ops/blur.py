@@ -1,4 +1,4 @@
-"""Gaussian blur of batches of views, each with a width of its own: a separable convolution, reflected at the border.
+"""Gaussian blur of batches of views, each with its own width: a separable convolution with reflection at the border.
 
 Source of the operation: Chen et al. 2020, SimCLR, arXiv 2002.05709, appendix A.
 
@@ -21,8 +21,8 @@ from medssl.data.views.operation import Bools, Floats, Ints, Operation, Paramete
 
 __all__ = ["Blur", "blur", "blur_range", "kernels", "radius"]
 
-_REFERENCE_SIDE = 224  # pixels of the view that Augmentation.blur_sigma speaks of
-_CUT = 4.29  # standard deviations within which a kernel lies: what is beyond weighs less than 1e-4 of the centre
+_REFERENCE_SIDE = 224  # side in pixels of the view for which Augmentation.blur_sigma is given
+_CUT = 4.29  # half width of a kernel in standard deviations; beyond it, weights are below 1e-4 of the centre
 
 
 @dataclass(frozen=True)
@@ -68,12 +68,12 @@ class Blur(Operation):
         return kernel
 
     def needed(self, parameters: Parameters) -> Bools:
-        """A view without blur must not go through a convolution."""
+        """Return which views are blurred, so that the others skip the convolution."""
         needed: Bools = parameters["sigma"] > 0
         return needed
 
     def apply(self, x: Tensor, piece: Piece) -> Tensor:
-        """Blur with the part of the kernels that is not zero for all."""
+        """Blur with the part of the kernels that is not zero for all views."""
         steps = np.flatnonzero(piece.busy)
         return blur(x, piece.table[int(steps[0]) : int(steps[-1]) + 1].T) if len(steps) > 1 else x
 
@@ -97,7 +97,7 @@ def kernels(sigma: NDArray[np.float64], reach: int) -> NDArray[np.float32]:
         reach: R.
 
     Returns:
-        ``(M, 2 R + 1)``; each kernel sums to one, and is zero beyond its own radius, whatever R.
+        ``(M, 2 R + 1)``; each kernel sums to one, and is zero beyond its own radius, for every R.
     """
     steps = np.abs(np.arange(-reach, reach + 1))
     spread = np.maximum(sigma, 1e-3)[:, None]
@@ -118,20 +118,20 @@ def blur(x: Tensor, weights: Tensor) -> Tensor:
     """
     pass_along = _sum_of_shifts if x.device.type == "cpu" else _convolution
     reach = weights.shape[1] // 2
-    planes = x.transpose(0, 1)  # (C, M, H, W): contiguous as the renderer keeps them
+    planes = x.transpose(0, 1)  # (C, M, H, W): contiguous, as the engine stores them
     down = pass_along(F.pad(planes, (0, 0, reach, reach), mode="reflect"), weights, 2)
     return pass_along(F.pad(down, (reach, reach, 0, 0), mode="reflect"), weights, 3).transpose(0, 1)
 
 
 def _convolution(padded: Tensor, weights: Tensor, axis: int) -> Tensor:
-    """Convolve padded planes ``(C, M, h, w)`` along one axis, every plane as a group of its own."""
+    """Convolve padded planes ``(C, M, h, w)`` along one axis, every plane as a separate group."""
     kernel = weights.repeat(len(padded), 1)[:, None, None].movedim(3, axis)  # (C M, 1, 2 R + 1, 1) or (.., 1, 2 R + 1)
     out = F.conv2d(padded.flatten(0, 1)[None], kernel, groups=len(kernel))
     return out.view(*padded.shape[:2], *out.shape[2:])
 
 
 def _sum_of_shifts(padded: Tensor, weights: Tensor, axis: int) -> Tensor:
-    """Do the same as a sum of shifted copies: on a CPU faster for such small kernels, and without a start-up cost."""
+    """Do the same as a sum of shifted images: faster on a CPU for such small kernels, without a start-up cost."""
     reach = weights.shape[1] // 2
     size = padded.shape[axis] - 2 * reach
     half = weights[:, reach:, None, None]  # (M, R + 1, 1, 1)

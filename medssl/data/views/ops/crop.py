@@ -16,7 +16,7 @@ from medssl.data.views.operation import Floats, Ints, Operation, Parameters, Sce
 
 __all__ = ["Crop", "crop_boxes", "placement"]
 
-_TRIES = 10  # as torchvision's RandomResizedCrop, which draws them one by one
+_TRIES = 10  # as in torchvision's RandomResizedCrop, which draws them one by one
 _AREA, _RATIO = slice(0, _TRIES), slice(_TRIES, 2 * _TRIES)
 _TOP, _LEFT = range(2 * _TRIES, 2 * _TRIES + 2)
 
@@ -54,8 +54,9 @@ class Crop(Operation):
 def crop_boxes(uniforms: Floats, shapes: Ints, scale: Sequence[float], ratio: Sequence[float]) -> Parameters:
     """Draw random crops by torchvision's rule, without a loop.
 
-    Ten pairs of area (uniform) and aspect ratio (log-uniform) are drawn at once; the first that fits into the image is
-    taken. Where none fits: the largest centred crop whose ratio is in the range. A crop always lies inside.
+    Ten pairs of area (uniform) and aspect ratio (log-uniform) are drawn at once. The first pair that fits into the
+    image is used. If none fits, the crop is the largest centred one whose ratio is in the range. A crop is always
+    inside the image.
 
     Args:
         uniforms: ``(M, P)`` in [0, 1).
@@ -64,7 +65,7 @@ def crop_boxes(uniforms: Floats, shapes: Ints, scale: Sequence[float], ratio: Se
         ratio: Range of the crop's width over its height.
 
     Returns:
-        What :class:`Crop` draws.
+        The parameters of :class:`Crop`.
     """
     height, width = shapes.T
     area = (height * width)[:, None] * (scale[0] + uniforms[:, _AREA] * (scale[1] - scale[0]))  # (M, tries)

@@ -51,7 +51,7 @@ class Gamma(Operation):
         return {"gamma": np.where(u[0] < self.probability, drawn, 1.0)}
 
     def apply(self, x: Tensor, piece: Piece) -> Tensor:
-        """Raise each view to its own power; by logarithms, which torch computes several at a time."""
+        """Raise each view to its own power, with logarithms, which torch vectorises."""
         exponent = piece.parameters["gamma"]
 
         def power(some: Tensor, rows: Ints) -> Tensor:

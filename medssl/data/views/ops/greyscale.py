@@ -1,4 +1,4 @@
-"""Greyscale: colour is taken away.
+"""Greyscale: colour is removed.
 
 Source: Chen et al. 2020, SimCLR, arXiv 2002.05709, appendix A.
 
@@ -23,10 +23,10 @@ __all__ = ["Greyscale"]
 
 @dataclass(frozen=True)
 class Greyscale(Operation):
-    """Draws ``grey``: whether colour is taken away, ``(M,)`` bool. Weights: of the colours, and of the brightness.
+    """Draws ``grey``: whether colour is removed, ``(M,)`` bool. Weights: colours and brightness.
 
     Attributes:
-        probability: Of that.
+        probability: Probability of greyscale.
     """
 
     fields = ("greyscale",)
@@ -53,11 +53,11 @@ class Greyscale(Operation):
         return np.stack([1.0 - grey, grey])
 
     def neutral(self) -> Floats:
-        """All of the view."""
+        """Return the weights that keep the view unchanged."""
         return np.array([1.0, 0.0])
 
     def likeness(self, parameters: Parameters) -> tuple[NDArray[Any], ...]:
-        """A piece without a grey view skips it."""
+        """Sort grey views together, so that pieces without them skip the operation."""
         return (parameters["grey"],)
 
     def apply(self, x: Tensor, piece: Piece) -> Tensor:

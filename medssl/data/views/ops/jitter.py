@@ -1,13 +1,13 @@
-"""The colour jitter: brightness, contrast, saturation and hue, in an order of each view's own (torchvision's).
+"""The colour jitter of torchvision: brightness, contrast, saturation and hue, in a random order for each view.
 
 Brightness, contrast and saturation are one operation with different weights (:func:`medssl.data.views.colour.mix_`);
-only the hue is of another kind. So a batch runs through slots: up to three mixes, the hue once, up to three mixes. A
-view is active in the slots that give its own order, and neutral in the others, where it stays as it is.
+only the hue is different. So a batch passes through slots: up to three mixes, the hue once, up to three mixes. A view
+is active in the slots that match its own order. In the other slots it is neutral and does not change.
 
 On a GPU every slot runs over the whole batch: few launches, shapes that never change. On a CPU the batch is sorted by
 what its views need and handled in pieces that fit the cache; a slot that is neutral for a whole piece is skipped.
-(One call for each run of views that want the same operation next was measured too: it does less work, but the calls
-cost more than they save below 224 px.)
+(Another variant was also measured: one call for each series of views with the same next operation. It does less work,
+but below 224 px the calls cost more than they save.)
 
 Source: Chen et al. 2020, SimCLR, arXiv 2002.05709, appendix A.
 
@@ -31,7 +31,7 @@ from medssl.data.views.operation import Bools, Floats, Ints, Operation, Paramete
 
 __all__ = ["BRIGHTNESS", "CONTRAST", "HUE", "SATURATION", "Jitter", "hue_"]
 
-#: Numbers of the four operations in the order that a view draws, as torchvision's ColorJitter counts them.
+#: Numbers of the four operations, as in torchvision's ColorJitter; a view draws an order of them.
 BRIGHTNESS, CONTRAST, SATURATION, HUE = range(4)
 
 _ORDERS = np.array(list(itertools.permutations(range(4))))
@@ -40,7 +40,7 @@ _NEUTRAL = np.array([1.0, 1.0, 1.0, 0.0])  # factors and a shift
 
 @dataclass(frozen=True)
 class Jitter(Operation):
-    """Four operations of colour, drawn together.
+    """Four colour operations that are drawn together.
 
     Draws ``jitter``: whether they are applied, ``(M,)`` bool; ``order``: ``(M, 4)`` their numbers in the order of their
     application; ``factors``: ``(M, 4)`` three factors (1: unchanged) and the hue's shift in turns (0: unchanged).
@@ -77,7 +77,7 @@ class Jitter(Operation):
         return cls(a.jitter, strengths, mixes, bool(changing[HUE]))
 
     def draw(self, u: Floats, places: Ints) -> Parameters:
-        """Draw whether, in which order and how strongly."""
+        """Draw whether, in which order and how strongly the operations are applied."""
         del places
         jitter = u[0] < self.probability
         low = np.where(_NEUTRAL > 0, np.maximum(0.0, 1.0 - self.strengths), -self.strengths)
@@ -114,17 +114,17 @@ class Jitter(Operation):
         return np.array([*mixes, self.hue, *(self.hue and busy for busy in mixes)])
 
     def needed(self, parameters: Parameters) -> Bools:
-        """A view without jitter goes through none of the slots."""
+        """Return which views are jittered; the others skip all slots."""
         needed: Bools = parameters["jitter"]
         return needed
 
     def likeness(self, parameters: Parameters) -> tuple[NDArray[Any], ...]:
-        """Views whose hue comes at the same place share slots, and more of them if the whole order is the same."""
+        """Sort by the position of the hue, then by the whole order, so that neighbours share slots."""
         order, jitter = parameters["order"], parameters["jitter"]
         return np.argmax(order == HUE, 1) * jitter, order @ np.array([64, 16, 4, 1]) * jitter
 
     def apply(self, x: Tensor, piece: Piece) -> Tensor:
-        """Run through the slots that are busy."""
+        """Apply the slots that are not neutral."""
         table, busy = piece.table, piece.busy
         hue = 3 * len(self.mixes)
         for row in (*range(0, hue, 3), hue, *range(hue + 1, 2 * hue + 1, 3)):
@@ -137,12 +137,13 @@ class Jitter(Operation):
 
 
 def hue_(x: Tensor, shift: Tensor) -> Tensor:
-    """Turn the colour circle of HSV, keeping value and saturation; a grey image stays as it is.
+    """Rotate the hue in HSV and keep value and saturation; a grey image does not change.
 
-    Without a branch. With ``C = max - min`` and channels scaled to ``c' = (c - min) / C``, walk the circle in sixths
-    of a turn from red through green to cyan: ``g' + b' - r'`` rises from -1 to 2 at unit speed; through blue it does
-    the same, mirrored. So the signed distance from cyan is ``t = 2 - (g' + b' - r')`` with the sign of ``b - g``, and
-    a channel is full up to one sixth from its own colour, and falls to nothing at two sixths.
+    The computation has no branches. With ``C = max - min`` and channels scaled to ``c' = (c - min) / C``, walk the
+    circle in sixths of a turn from red through green to cyan: ``g' + b' - r'`` rises from -1 to 2 at unit speed;
+    through blue it does the same, mirrored. So the signed distance from cyan is ``t = 2 - (g' + b' - r')`` with the
+    sign of ``b - g``, and a channel has its maximum up to one sixth of a turn from its own colour, and falls to zero at
+    two sixths.
 
     Args:
         x: ``(M, C, H, W)`` in [0, 1]; changed in place.

@@ -1,7 +1,7 @@
 """Gaussian noise, independent in each pixel.
 
-A view takes its noise as a row of one list of normal numbers, from a place of its own. That costs a copy, two views
-hardly ever take the same numbers, and nothing depends on the device.
+A view takes its noise from one shared list of normal numbers, from its own start position. This only costs a copy, two
+views hardly ever get the same numbers, and the noise does not depend on the device.
 
 Shapes in this file: M views, C channels, S side of a view.
 """
@@ -22,12 +22,12 @@ from medssl.data.views.pixels import to_device
 
 __all__ = ["Noise", "list_of_noise"]
 
-_STARTS = 2**20  # places in the list where the noise of a view may begin
+_STARTS = 2**20  # possible start positions in the list
 
 
 @dataclass(frozen=True)
 class Noise(Operation):
-    """Draws ``noise``: ``(M,)`` standard deviations, 0 for none; ``noise_start``: where in the list its numbers begin.
+    """Draws ``noise``: ``(M,)`` standard deviations, 0 for none; ``noise_start``: the start position in the list.
 
     Attributes:
         probability: Of noise.
@@ -55,19 +55,19 @@ class Noise(Operation):
         return cls(augmentation.noise, *augmentation.noise_sigma, scene.shared["noise"])
 
     def draw(self, u: Floats, places: Ints) -> Parameters:
-        """Draw deviations and where the numbers begin."""
+        """Draw standard deviations and start positions."""
         del places
         sigma = np.where(u[0] < self.probability, self.low + u[1] * (self.high - self.low), 0.0)
         return {"noise": sigma, "noise_start": (u[2] * _STARTS).astype(np.int64)}
 
     def apply(self, x: Tensor, piece: Piece) -> Tensor:
-        """Add noise and cut off what leaves [0, 1]."""
+        """Add noise and clip to [0, 1]."""
         sigma, start = piece.parameters["noise"], piece.parameters["noise_start"]
 
         def add(some: Tensor, rows: Ints) -> Tensor:
             begin = to_device(start[rows], x.device)
             chosen = self.numbers.unfold(0, some[0].numel(), 1).index_select(0, begin).view(some.shape)
-            if piece.oriented:  # the noise of a view is one picture, whenever it is turned
+            if piece.oriented:  # the noise is turned like the view, so the order of the steps does not matter
                 chosen = turn_each(chosen, take(piece.parameters, rows))
             return some.addcmul_(chosen, send(sigma[rows, None, None, None], some)).clamp_(0, 1)
 
@@ -75,7 +75,7 @@ class Noise(Operation):
 
 
 def list_of_noise(seed: int, side: int, device: torch.device) -> Tensor:
-    """Draw the standard normal numbers that the noise of every view is a part of.
+    """Draw the list of standard normal numbers for the noise of all views.
 
     Args:
         seed: Of the run.

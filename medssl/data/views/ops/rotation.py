@@ -57,8 +57,8 @@ class Rotation(Operation):
 def rotations(parameters: Parameters) -> Floats:
     """Return the maps ``(M, 2, 2)`` from a rotated crop to the crop itself.
 
-    The rotated crop shows the largest box of the crop's own shape that fits into it at that angle, so that no corner
-    is empty. The angle is one of the image: a circle there is rotated, whatever the crop's ratio.
+    The rotated crop shows the largest box with the crop's shape that fits into it at that angle, so no corner is empty.
+    The angle is measured in the image, so a circle stays a circle for every aspect ratio of the crop.
     """
     height, width = (parameters[side].astype(np.float64) for side in ("height", "width"))
     if "angle" not in parameters:
@@ -72,12 +72,12 @@ def rotations(parameters: Parameters) -> Floats:
 
 
 def rotate(x: Tensor, maps: Tensor) -> Tensor:
-    """Show each image through a linear map of its coordinates, bilinearly.
+    """Resample each image through a linear map of its coordinates, bilinearly.
 
     Args:
         x: ``(M, C, S, S)`` floating point.
         maps: ``(M, 2, 2)`` from coordinates (x, y) in the result to those in the image, both from -1 to 1 between
-            edges; they must not lead out of it.
+            edges. They must stay inside the image.
 
     Returns:
         A new tensor ``(M, C, S, S)``.

@@ -19,7 +19,7 @@ from medssl.data.views.operation import Floats, Ints, Operation, Parameters, Pie
 
 __all__ = ["Solarise", "solarise_"]
 
-_NEVER = 2.0  # a threshold that no pixel reaches
+_NEVER = 2.0  # a threshold above every pixel value
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Solarise(Operation):
     """Draws ``solarise``: ``(M,)`` the threshold at and above which pixels are inverted; 2: none are.
 
     Attributes:
-        probability: Of it.
+        probability: Probability of solarisation.
         threshold: Fraction of the full range.
     """
 
@@ -55,7 +55,7 @@ class Solarise(Operation):
         return parameters["solarise"][None]
 
     def neutral(self) -> Floats:
-        """Beyond every pixel."""
+        """Return a threshold above every pixel value."""
         return np.array([_NEVER])
 
     def apply(self, x: Tensor, piece: Piece) -> Tensor:
@@ -68,7 +68,7 @@ def solarise_(x: Tensor, threshold: Tensor) -> Tensor:
 
     Args:
         x: ``(M, C, H, W)`` in [0, 1].
-        threshold: ``(M,)``; one above 1 leaves all as they are.
+        threshold: ``(M,)``; a value above 1 changes nothing.
     """
     above = x.clone().ge_(threshold.view(-1, 1, 1, 1))  # 0 or 1, so that |above - x| is x or 1 - x
     return x.sub_(above).abs_()

@@ -1,4 +1,4 @@
-"""Stains of histology: a colour image as amounts of dyes, and these amounts changed.
+"""Stain augmentation for histology: converts a colour image to amounts of dyes and changes these amounts.
 
 A dye absorbs each colour in proportion to its amount, so in optical density (minus the natural logarithm of the
 transmitted light) amounts add up, and a matrix of the dyes' colours takes amounts to densities and back. The change of
@@ -27,18 +27,18 @@ __all__ = ["HED", "Stain", "mixing", "restain"]
 #: Optical density of red, green and blue for a unit of haematoxylin, eosin and DAB (Ruifrok & Johnston, table 1).
 HED = np.array([[0.65, 0.70, 0.29], [0.07, 0.99, 0.11], [0.27, 0.57, 0.78]])
 
-_DARKEST = 1 / 255  # an 8-bit image knows nothing between this and black, whose density would be infinite
+_DARKEST = 1 / 255  # the darkest level above black in 8 bits; the density of black would be infinite
 _NEUTRAL = np.array([[1.0], [0.0]])
 
 
 @dataclass(frozen=True)
 class Stain(Operation):
-    """Draws ``stain``: ``(M, 2, 3)`` factors on the three stains (1: unchanged) and what is added (0: nothing).
+    """Draws ``stain``: ``(M, 2, 3)`` factors on the three stains (1: unchanged) and added amounts (0: nothing).
 
     Attributes:
         probability: Of a change.
         scale: Largest difference of a factor from 1.
-        shift: Most that is added, as optical density.
+        shift: Largest added amount, as optical density.
     """
 
     fields = ("stain", "stain_scale", "stain_shift")
@@ -75,10 +75,10 @@ def mixing(changes: Floats) -> Floats:
     """Turn changes of amounts into maps of densities.
 
     Args:
-        changes: ``(M, 2, 3)`` factors on haematoxylin, eosin and DAB, and what is added to them.
+        changes: ``(M, 2, 3)`` factors on haematoxylin, eosin and DAB, and the amounts added to them.
 
     Returns:
-        ``(M, 4, 3)``: three rows for the densities of red, green and blue before, and one that is added.
+        ``(M, 4, 3)``: three rows for the original densities of red, green and blue, and one row that is added.
     """
     factor, shift = changes[:, :1], changes[:, 1:]
     return np.concatenate([np.linalg.inv(HED) * factor @ HED, shift @ HED], axis=1)

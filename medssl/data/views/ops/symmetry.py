@@ -22,14 +22,14 @@ __all__ = ["Symmetry", "symmetries", "turn_each"]
 
 @dataclass(frozen=True)
 class Symmetry(Operation):
-    """Flips and quarter turns, as what :func:`medssl.tools.images.turn` does.
+    """Flips and quarter turns, applied with :func:`medssl.tools.images.turn`.
 
-    Draws ``mirror``, ``upend`` and ``transpose``, each ``(M,)`` bool. Pixels are moved where it costs least: with the
-    resampling, or when a finished view is copied to its place.
+    Draws ``mirror``, ``upend`` and ``transpose``, each ``(M,)`` bool. Pixels are moved in the cheapest step: during
+    resampling, or when a finished view is copied to its destination.
 
     Attributes:
-        horizontal: Probability that left and right change places.
-        vertical: Probability that above and below do.
+        horizontal: Probability of a horizontal flip (left and right).
+        vertical: Probability of a vertical flip (top and bottom).
         quarters: Probability of one, two or three quarter turns.
     """
 
@@ -47,9 +47,9 @@ class Symmetry(Operation):
         return cls(augmentation.horizontal_flip, augmentation.vertical_flip, augmentation.rotate90)
 
     def draw(self, u: Floats, places: Ints) -> Parameters:
-        """Draw two flips and a number of quarter turns, and say them as one symmetry."""
+        """Draw two flips and a number of quarter turns, and combine them into one symmetry."""
         del places
-        turns = np.where(u[2] < self.quarters, 1 + np.floor(u[3] * 3), 0)  # against the clock
+        turns = np.where(u[2] < self.quarters, 1 + np.floor(u[3] * 3), 0)  # counterclockwise
         return {
             # A quarter turn reverses columns, then swaps rows and columns; three turns reverse rows instead.
             "mirror": (u[0] < self.horizontal) ^ (turns == 1) ^ (turns == 2),
@@ -74,7 +74,7 @@ def symmetries(parameters: Parameters) -> Floats:
 
 
 def _map(mirror: bool, upend: bool, transpose: bool) -> Floats:
-    """Return ``(2, 2)``: what a symmetry does to coordinates, read off a picture of 2 x 2 pixels that shows them."""
+    """Return the map ``(2, 2)`` of coordinates under a symmetry, measured on an image of 2 x 2 pixels."""
     pixels = turn(np.stack(np.meshgrid([-1.0, 1.0], [-1.0, 1.0])), mirror, upend, transpose)  # (x or y, row, column)
     step: Floats = np.stack([pixels[:, 0, 1] - pixels[:, 0, 0], pixels[:, 1, 0] - pixels[:, 0, 0]], axis=1) / 2
     return step

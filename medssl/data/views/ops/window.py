@@ -1,4 +1,4 @@
-"""The window: the range of grey levels that becomes black to white, for each image its own or one for all.
+"""The window: the range of grey levels from black to white, per image or the same for all images.
 
 Shapes in this file: M views, N images, C channels, S side of a view.
 """
@@ -20,13 +20,13 @@ __all__ = ["Window", "show_window", "windows_of"]
 
 @dataclass(frozen=True)
 class Window(Operation):
-    """Grey levels are brought to [0, 1]; the window may be moved and resized from view to view.
+    """Maps grey levels to [0, 1]; the window may be moved and resized for each view.
 
-    Draws ``window``: ``(M, 2)`` grey levels that become black and white; nothing where every image takes the whole
-    range of its type.
+    Draws ``window``: ``(M, 2)`` grey levels that become black and white; nothing if every image uses the whole range of
+    its type.
 
     Attributes:
-        windows: ``(N, 2)`` of the images, before any jitter; ``None``: each takes the whole range of its type.
+        windows: ``(N, 2)`` of the images, before any jitter; ``None``: each uses the whole range of its type.
         white: The type's largest grey level.
         jitter: Probability that the window is moved and resized.
         level: Largest move, as a fraction of the window's width.
@@ -51,11 +51,11 @@ class Window(Operation):
         return cls(windows, scene.pixels.white, a.window_jitter, a.window_level, a.window_width)
 
     def last_column(self) -> int:
-        """A window that is not jittered draws nothing."""
+        """Return the required number of columns; without jitter none are needed."""
         return super().last_column() if self.jitter > 0 else 0
 
     def draw(self, u: Floats, places: Ints) -> Parameters:
-        """Take each image's window, moved and resized where that is drawn."""
+        """Return each image's window, moved and resized for the views that drew the jitter."""
         if self.windows is None:
             return {}
         windows = self.windows[places]
@@ -68,7 +68,7 @@ class Window(Operation):
         return {"window": np.stack([middle - half, middle + half], 1)}
 
     def apply(self, x: Tensor, piece: Piece) -> Tensor:
-        """Bring grey levels to [0, 1]."""
+        """Map grey levels to [0, 1]."""
         return show_window(x, piece.parameters.get("window"), self.white)
 
 
@@ -77,11 +77,11 @@ def windows_of(pixels: Pixels, window: tuple[float, float] | None, *, jitter: bo
 
     Args:
         pixels: The images.
-        window: The recipe's, for all of them alike; ``None``: each image's own.
-        jitter: Whether a window is needed even where it is the whole range.
+        window: The recipe's window for all images; ``None``: each image has its own.
+        jitter: Whether a window is needed even if it is the whole range.
 
     Returns:
-        ``None`` where every image takes the whole range of its type.
+        ``None`` if every image uses the whole range of its type.
     """
     if window is not None:
         return np.tile(np.array(window, dtype=np.float64), (len(pixels), 1))
@@ -91,7 +91,7 @@ def windows_of(pixels: Pixels, window: tuple[float, float] | None, *, jitter: bo
 
 
 def show_window(x: Tensor, windows: Floats | None, white: float) -> Tensor:
-    """Bring grey levels to [0, 1], cutting off what is beyond the window.
+    """Map grey levels to [0, 1] and clip values outside the window.
 
     Args:
         x: ``(M, C, S, S)`` float32; changed in place.
