@@ -1,1 +1,1 @@
-"""What views look like before anything is trained."""
+"""Previews: shows views before anything is trained."""

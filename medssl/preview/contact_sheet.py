@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 __all__ = ["SheetRow", "contact_sheet"]
 
-_CELL = 128  # pixels that a picture is enlarged to at least, by whole numbers
+_CELL = 128  # minimum size in pixels after enlarging by a whole factor
 _MARGIN, _GAP, _BREAK = 24, 8, 20  # around everything, between pictures, after the first column
 _LABEL = 170  # width of the column of labels
 _TITLE, _TEXT, _SMALL = 22, 15, 13  # sizes of letters
@@ -42,7 +42,7 @@ def contact_sheet(title: str, headings: Sequence[str], rows: Sequence[SheetRow],
     """Draw rows of pictures, the first column set apart, with notes below.
 
     Args:
-        title: Above everything.
+        title: Title at the top.
         headings: One for each column; may have two lines.
         rows: Samples.
         notes: Paragraphs; they are wrapped, but not at hard spaces.
@@ -74,7 +74,7 @@ def contact_sheet(title: str, headings: Sequence[str], rows: Sequence[SheetRow],
 
 
 def _describe(draw: ImageDraw.ImageDraw, row: SheetRow, top: int, cell: int) -> None:
-    """Write what a row shows beside it, as far as there is room."""
+    """Write the label and the name beside a row, as far as there is space."""
     room = _LABEL - _BREAK
     label = _wrapped(row.label, room, _TEXT, "_-/")[: max(1, cell // 2 // _height(_TEXT))]
     _write(draw, _MARGIN, top, label, _TEXT, _INK)
@@ -84,7 +84,7 @@ def _describe(draw: ImageDraw.ImageDraw, row: SheetRow, top: int, cell: int) -> 
 
 
 def _paste(sheet: Image.Image, picture: Picture, zoom: int, left: int, top: int) -> None:
-    """Draw a picture, enlarged pixel by pixel, in a thin frame: some are as white as the paper."""
+    """Draw a picture, enlarged pixel by pixel, in a thin frame, because some pictures are white at the border."""
     side = picture.shape[0] * zoom
     sheet.paste(Image.fromarray(picture).resize((side, side), Image.Resampling.NEAREST), (left, top))
     ImageDraw.Draw(sheet).rectangle((left - 1, top - 1, left + side, top + side), outline=_FRAME)
@@ -108,10 +108,10 @@ def _wrapped(text: str, room: int, size: int, after: str = "") -> list[str]:
     """Break a text into lines of at most ``room`` pixels.
 
     Args:
-        text: Words with spaces between them; a hard space holds two together.
+        text: Words with spaces between them; a non-breaking space keeps two words together.
         room: Width of a line in pixels.
         size: Of the letters.
-        after: Letters after which a line may end although no space follows; a word that is too long ends anywhere.
+        after: Characters after which a line may break without a space; a word that is too long breaks anywhere.
     """
     font = ImageFont.load_default(size)
     stops = re.escape(after)

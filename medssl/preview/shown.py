@@ -1,4 +1,4 @@
-"""Views as a person sees them: pixels instead of normalised numbers, and the augmentation in words.
+"""Converts views for display: pixels instead of normalised numbers, and the augmentation in words.
 
 n images, S side of a picture in pixels.
 """
@@ -24,7 +24,7 @@ Pixels = NDArray[np.uint8]
 
 
 class Shown:
-    """Pictures of what an encoder is given.
+    """Pictures of the encoder's input.
 
     Args:
         maker: Makes the views; its device and normalisation are not used here.
@@ -63,7 +63,7 @@ def describe_augmentation(augmentation: Augmentation) -> str:
 
 
 def list_values(values: Mapping[str, Any]) -> str:
-    """Write fields with their values; a hard space holds a field and its value together."""
+    """Write fields with their values; a non-breaking space keeps a field and its value together."""
 
     def words(value: Any) -> str:
         return " to ".join(f"{v:.3g}" for v in value) if isinstance(value, list | tuple) else f"{value:.3g}"

@@ -1,4 +1,4 @@
-"""What a run's views look like, before anything is trained: a few samples, plain and as the method would see them."""
+"""Draws the views of a run before training: a few samples, plain and with the method's random views."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ _ROWS, _COLUMNS = 12, 6
 def view_sheet(
     recipe: DataRecipe, catalog: Catalog, data_dir: Path | None, *, trained: Recipe | None = None
 ) -> Image.Image:
-    """Draw one or two samples of each class as they are evaluated, and random views of them.
+    """Draw one or two samples of each class as in evaluation, and random views of them.
 
     Args:
-        recipe: Names the dataset, the augmentation and the size.
-        catalog: Knows facts about the dataset.
+        recipe: Has the dataset, the augmentation and the size.
+        catalog: Has facts about the dataset.
         data_dir: See :func:`medssl.data.loading.data_folder`.
-        trained: The whole recipe, to draw the views that its method wants, from as many epochs as fill a row; ``None``,
-            or a method that trains nothing: six of the plain augmentation.
+        trained: The whole recipe, to draw the views of its method from enough epochs to fill a row. ``None``, or a
+            method that trains nothing: six views of the plain augmentation.
 
     Raises:
         DataError: There are no images, or they cannot be read.
@@ -55,7 +55,7 @@ def view_sheet(
 
 
 def _group_notes(spec: ViewSpec) -> list[str]:
-    """Say what each group of views changes, where the method asks for a change."""
+    """Describe the changes of the augmentation that the method requests for each group of views."""
     notes, first = [], 1
     for group in spec.groups:
         if group.augment:
@@ -67,14 +67,14 @@ def _group_notes(spec: ViewSpec) -> list[str]:
 
 
 def _choose(listing: Listing, seed: int) -> list[Sample]:
-    """Draw two samples of each stratum, one where there are many; of the makers' training part if there is one."""
+    """Draw one or two samples of each stratum, from the official training part if there is one."""
     open_to_all = [s for s in listing.samples if s.part in (None, "train")]
     members: dict[int, list[Sample]] = {}
     for sample in open_to_all or listing.samples:
         stratum = -1 if sample.y is None else int(listing.target.strata([sample.y]).argmax())
         members.setdefault(stratum, []).append(sample)
     if len(members) > 1:
-        members.pop(-1, None)  # samples without a label say little where others have one
+        members.pop(-1, None)  # samples without a label are not useful if others have one
     each = 2 if 2 * len(members) <= _ROWS else 1
     rng = np.random.default_rng(seed)
     chosen = []
@@ -91,7 +91,7 @@ def _label(target: Target, sample: Sample) -> str:
 def _pictures(
     recipe: DataRecipe, dataset: Dataset, chosen: Sequence[Sample], spec: ViewSpec
 ) -> tuple[list[str], list[Pixels]]:
-    """Make every column: its heading, and its pictures ``(n, S, S, 3)``."""
+    """Return every column: its heading, and its pictures ``(n, S, S, 3)``."""
     rows = np.arange(len(chosen))
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as cache:
         store = open_store(dataset, chosen, view_size=recipe.views.image_size, cache=Path(cache))

@@ -1,1 +1,1 @@
-"""One run, stage by stage; :mod:`medssl.runs.pipeline` says in which order."""
+"""One run, stage by stage; :mod:`medssl.runs.pipeline` has the order."""

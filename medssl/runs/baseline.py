@@ -1,4 +1,4 @@
-"""The encoder before training, evaluated too: what pre-training has added, with a test on the same images."""
+"""The baseline: evaluates the encoder before training, to measure the effect of pre-training on the same images."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ __all__ = ["baseline_features", "describe_baseline"]
 
 
 def baseline_features(context: RunContext) -> EncodedParts | None:
-    """Encode every part with the encoder that pre-training starts from.
+    """Encode every part with the initial encoder of the pre-training.
 
     Returns:
-        Features by part; ``None`` where nothing is trained, or the recipe wants no baseline.
+        Features by part; ``None`` if nothing is trained, or the recipe has no baseline.
     """
     recipe = context.recipe
     if not recipe.method.plugin.trains or not recipe.evaluate.baseline:
@@ -34,13 +34,13 @@ def baseline_features(context: RunContext) -> EncodedParts | None:
 def describe_baseline(context: RunContext, features: EncodedParts | None, after: Evaluated) -> dict[str, Any] | None:
     """Return the section ``baseline`` of the result; ``None`` without features.
 
-    The evaluators of features are fitted on those from before training. Evaluators of images are left out: one that
-    trains the encoder further would take as long again.
+    The evaluators of features are fitted on the features before training. Evaluators of images are left out, because an
+    evaluator that trains the encoder would double the time.
 
     Args:
         context: The run.
-        features: Of the encoder before training.
-        after: What the evaluators came to on the trained encoder.
+        features: Features of the encoder before training.
+        after: Findings of the evaluators on the trained encoder.
     """
     if features is None:
         return None

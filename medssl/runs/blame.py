@@ -1,4 +1,4 @@
-"""Which plugin an unexpected error came from: its author can put it right, given a sentence instead of a traceback."""
+"""Finds the plugin that caused an unexpected error, and reports it in a sentence instead of a traceback."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from medssl.recipe import Choice, Recipe
 __all__ = ["naming_the_plugin"]
 
 _CORE = Path(__file__).parents[1]
-_TOOLS = _CORE / "tools"  # called by plugins: what goes wrong there comes from what they gave
+_TOOLS = _CORE / "tools"  # called by plugins: errors there come from the plugin's arguments
 
 
 @contextlib.contextmanager
 def naming_the_plugin(recipe: Recipe) -> Iterator[None]:
-    """Turn what goes wrong in a plugin's own code into an error that names plugin, function, file and line.
+    """Turn an exception in a plugin's own code into an error that names plugin, function, file and line.
 
-    What goes wrong in the core stays as it is, also where a plugin had called it.
+    Exceptions in the core are not changed, even if a plugin called the core.
 
     Raises:
-        PluginError: See above; its cause is the error itself.
+        PluginError: The exception came from a plugin; it is the cause of this error.
     """
     try:
         yield
@@ -41,14 +41,14 @@ def naming_the_plugin(recipe: Recipe) -> Iterator[None]:
         raise PluginError(
             f"{choice.kind} '{choice.name}' ({choice.distribution} {choice.version}) failed in {frame.name}(): "
             f"{type(error).__name__}: {said}. It happened at {Path(frame.filename).name}:{frame.lineno}. "
-            f"`medssl check {choice.name}` looks at the plugin alone; --traceback shows the whole path."
+            f"`medssl check {choice.name}` checks only this plugin; --traceback shows the full traceback."
         ) from error
 
 
 def _culprit(error: Exception, recipe: Recipe) -> tuple[Choice, traceback.FrameSummary] | None:
-    """Return the plugin whose file is the last in the traceback, unless it had called back into the core."""
+    """Return the plugin whose file is the last in the traceback, unless it called the core."""
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
-        return None  # whoever asked last is not who took it
+        return None  # the last caller did not cause the error
     files = {file: choice for choice in recipe.choices for file in _files(choice.plugin)}
     for frame in reversed(traceback.extract_tb(error.__traceback__)):
         if frame.filename in files:
@@ -60,7 +60,7 @@ def _culprit(error: Exception, recipe: Recipe) -> tuple[Choice, traceback.FrameS
 
 
 def _files(plugin: type) -> Iterator[str]:
-    """Return where a plugin is written, and what it inherits from outside PyTorch, Python and the core."""
+    """Return the files of a plugin and of its base classes outside PyTorch, Python and the core."""
     for parent in plugin.__mro__:
         if parent.__module__.partition(".")[0] not in ("abc", "builtins", "medssl", "torch", "typing"):
             yield getattr(sys.modules.get(parent.__module__), "__file__", None) or ""

@@ -1,4 +1,4 @@
-"""Is the encoder collapsing? Watched while it trains, measured when it is done, called by name with what to try."""
+"""Detects a collapse of the encoder: during training, and after it, with advice in the warning."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ from medssl.train.loop.records import EpochRecord
 
 __all__ = ["CollapseWatch", "measure_features"]
 
-_IMAGES = 1000  # measured; a larger share of a small set changes little, and two views of each have to be encoded
+_IMAGES = 1000  # measured: more images change little, and two views of each must be encoded
 
-# Until then nothing is called a collapse: the weights are near their start, and BatchNorm's running statistics behind
-# them. A sound contrastive run at a high learning rate had a spread of 0.02 for nine steps, and 0.4 in the end.
+# No collapse is reported before this step: the weights are near their start, and BatchNorm's running statistics lag
+# behind. A healthy contrastive run at a high learning rate had a spread of 0.02 for nine steps, and 0.4 in the end.
 _SETTLED = 100  # optimizer steps
 
 _ADVICE = "try a method with negative pairs or a variance term, a lower --learning-rate, or a larger --batch-size"
 
 
 class CollapseWatch:
-    """Passes epochs on to a listener, and calls a collapse, once, when two validations in a row show it.
+    """Passes epochs on to a listener, and reports a collapse once, if two validations in a row show it.
 
     Args:
-        context: What is being trained; its listener hears the epochs, and the call.
-        steps: Optimizer steps of an epoch.
+        context: The run; its listener gets the epochs and the report.
+        steps: Optimizer steps per epoch.
     """
 
     def __init__(self, context: RunContext, steps: int) -> None:
@@ -45,12 +45,12 @@ class CollapseWatch:
         self._seen: tuple[float, float] | None = None
 
     def look(self, x: Tensor) -> None:
-        """Measure training images' features ``(N, F)`` of the encoder in evaluation mode; the epoch comes after."""
+        """Measure training images' features ``(N, F)`` of the encoder in evaluation mode, before the epoch's report."""
         if not self._called and len(x) > 1:
             self._seen = feature_std(x), effective_rank(x)
 
     def epoch(self, record: EpochRecord) -> None:
-        """Pass one epoch on, with what was seen of it."""
+        """Pass one epoch on, with its measures."""
         self._listener.epoch(record)
         if self._seen is None:
             return
@@ -62,10 +62,10 @@ class CollapseWatch:
 
 
 def measure_features(context: RunContext, encoder: Encoder, train: tuple[LoadedPart, Tensor]) -> dict[str, Any]:
-    """Measure the features of up to 1,000 training images; warn of a collapse.
+    """Measure the features of up to 1,000 training images; warn if they have collapsed.
 
     Args:
-        context: The run; what was trained for less than 100 steps, or not at all, is never called collapsed.
+        context: The run; after less than 100 training steps, a collapse is never reported.
         encoder: The trained encoder.
         train: The training part and its features.
 
@@ -99,11 +99,11 @@ def measure_features(context: RunContext, encoder: Encoder, train: tuple[LoadedP
 
 
 def _name(recipe: Recipe, classes: int, steps: int, spread: float, rank: float) -> Collapse | None:
-    """Call a collapse by name where something was trained long enough."""
+    """Return the kind of collapse, if the training was long enough."""
     plugin = recipe.method.plugin
     if not plugin.trains or steps < _SETTLED:
         return None
-    # features that know the classes and nothing else are what a method with labels learns
+    # a method with labels may learn features of the classes only
     return call_collapse(spread, float("inf") if plugin.uses_labels else rank, classes)
 
 

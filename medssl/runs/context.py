@@ -1,4 +1,4 @@
-"""What every stage of a run works with, as one frozen value."""
+"""The context of a run: a frozen value that every stage receives."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ class RunContext:
         recipe: Every setting.
         data: The images, split and decoded.
         machine: Device and precision.
-        directory: Where the run's files go.
-        listener: Hears what is going on.
+        directory: The run's directory.
+        listener: Receives progress events.
     """
 
     recipe: Recipe
@@ -39,15 +39,15 @@ class RunContext:
 
     @property
     def view_maker(self) -> ViewMaker:
-        """What makes the views of this run's images on its device."""
+        """The maker of views of this run's images, on its device."""
         return ViewMaker.of(self.recipe.data, self.data.store, self.machine.device)
 
     def plain(self, part: LoadedPart) -> PlainViews:
-        """Return a part's images as they are evaluated, without augmentation."""
+        """Return a part's images for evaluation, without augmentation."""
         return self.view_maker.plain(part.rows)
 
     def views(self, part: LoadedPart, spec: ViewSpec) -> Views:
-        """Return a part's random views for pre-training, in the groups that a method asks for."""
+        """Return a part's random views for pre-training, in the groups of the method."""
         return self.view_maker.random(part.rows, spec)
 
     def augmented(self, part: LoadedPart) -> RandomViews:

@@ -1,4 +1,4 @@
-"""What ``result.json`` holds of a run, put together from what its stages returned."""
+"""Builds the content of ``result.json`` from the values that the stages of a run returned."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ __all__ = ["Remarks", "describe_run"]
 
 @dataclass(frozen=True)
 class Remarks:
-    """What the reader of a result must know beside its numbers.
+    """Facts that the reader of a result must know, in addition to its numbers.
 
     Attributes:
-        seen: Which validation and test images the encoder had seen before this run.
-        warnings: What medssl and its plugins logged as warnings.
-        baseline: What the evaluators came to before training; ``None`` where that was not measured.
+        seen: The validation and test images that the encoder had seen before this run.
+        warnings: Warnings that medssl and its plugins logged.
+        baseline: Findings of the evaluators before training; ``None`` if not measured.
     """
 
     seen: Judged
@@ -40,9 +40,9 @@ def describe_run(
 
     Args:
         context: The run.
-        trained: Its encoder, and how it was trained.
+        trained: The encoder, and how it was trained.
         findings: Scores by evaluator.
-        remarks: What the reader must know.
+        remarks: Facts that the reader must know.
         seconds: Wall time of this call.
     """
     recipe = context.recipe
@@ -83,7 +83,7 @@ def _data(context: RunContext, remarks: Remarks) -> dict[str, Any]:
 
 
 def _training(context: RunContext, trained: Trained) -> dict[str, Any]:
-    """Say what came of the pre-training, the epochs of an interrupted call included."""
+    """Describe the pre-training, including the epochs of interrupted calls."""
     history = trained.history
     seconds = sum(record.seconds for record in history)
     seen = sum(record.images for record in history)

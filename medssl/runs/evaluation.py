@@ -1,4 +1,4 @@
-"""Evaluators on a frozen encoder; only here do test labels meet predictions."""
+"""Runs evaluators on a frozen encoder; only this module compares predictions with test labels."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ from medssl.train.encoder.backbones import Encoder
 
 __all__ = ["Evaluated", "evaluate", "evaluate_predictors"]
 
-_BATCH = 256  # test images that an evaluator of images is given at a time
+_BATCH = 256  # test images per call of an evaluator of images
 
 
 @dataclass
 class Evaluated:
-    """What evaluators came to.
+    """Scores and diagnostics by evaluator.
 
     Attributes:
         evaluations: Scores of predictions by evaluator, for the result.
-        diagnostics: Scores of rankings, and what observers saw, by evaluator, for the result; of the features
-            themselves, as ``features``; and of classes the accuracy of the most frequent one, as ``majority``.
+        diagnostics: Scores of rankings and measurements of observers by evaluator, for the result. ``features`` has
+            measures of the features, and ``majority`` has the accuracy of predicting the most frequent class.
         predictions: Predictions ``(n, O)`` by evaluator.
-        arrays: Observers' arrays, n rows each, by ``<evaluator>_<name>``.
+        arrays: Arrays of the observers, n rows each, by ``<evaluator>_<name>``.
     """
 
     evaluations: dict[str, Any] = field(default_factory=dict)
@@ -49,10 +49,10 @@ class Evaluated:
 def evaluate(context: RunContext, encoder: Encoder, features: EncodedParts) -> Evaluated:
     """Measure the features, fit every evaluator on training and validation part, and score it on the test part.
 
-    Leaves ``predictions.npz``, and ``diagnostics.npz`` where observers made arrays.
+    Writes ``predictions.npz``, and ``diagnostics.npz`` if observers returned arrays.
 
     Raises:
-        MedsslError: An evaluator cannot work with these images, or breaks its contract.
+        MedsslError: An evaluator cannot use these images, or breaks its contract.
     """
     work = _Work(context, encoder, features)
     recipe, directory = context.recipe, context.directory
@@ -64,7 +64,7 @@ def evaluate(context: RunContext, encoder: Encoder, features: EncodedParts) -> E
         evaluator: Evaluator = choice.plugin(choice.config, recipe.seed)
         for name, outcome in _outcomes(choice.name, evaluator.fit(*work.parts(evaluator.needs))):
             if name in {**found.evaluations, **found.diagnostics}:
-                raise PluginError(f"two outcomes of this run's evaluators are called '{name}'. Leave one of them out.")
+                raise PluginError(f"two evaluator outcomes of this run are called '{name}'. Leave one of them out.")
             work.judge(choice, name, outcome, found)
     part, _ = features["test"]
     known: dict[str, Any] = {"id": np.array(part.ids), "y": part.y.numpy()}
@@ -75,7 +75,7 @@ def evaluate(context: RunContext, encoder: Encoder, features: EncodedParts) -> E
 
 
 def evaluate_predictors(context: RunContext, features: EncodedParts) -> Evaluated:
-    """Fit the evaluators of features, and score what they predict; rankings and observations are left out.
+    """Fit the evaluators of features and score their predictions; rankings and observations are left out.
 
     Raises:
         MedsslError: An evaluator breaks its contract.
@@ -97,7 +97,7 @@ def _outcomes(name: str, outcome: Outcome) -> Iterator[tuple[str, Outcome]]:
 
 
 class _Work:
-    """What every evaluator of a run is given, and the test part that none of them sees."""
+    """The input of every evaluator of a run, and the test part that is hidden from them."""
 
     def __init__(self, context: RunContext, encoder: Encoder | None, features: EncodedParts) -> None:
         self._context, self._encoder, self._features = context, encoder, features
@@ -109,12 +109,12 @@ class _Work:
     def parts(self, needs: str) -> tuple[Features, Features] | tuple[Images, Images]:
         """Return the training and the validation part in the form that an evaluator needs."""
         if needs == "images" and self._encoder is not None:
-            encoder = copy.deepcopy(self._encoder)  # one for both: the evaluator may do with it what it likes
+            encoder = copy.deepcopy(self._encoder)  # one copy for both parts: the evaluator may change it
             return self._images("train", encoder), self._images("val", encoder)
         return self._known("train"), self._known("val")
 
     def _majority(self) -> dict[str, Any] | None:
-        """Return what predicting the most frequent class reaches; ``None`` where there are no classes."""
+        """Return the accuracy of predicting the most frequent class; ``None`` if there are no classes."""
         if not isinstance(self._target, Classes):
             return None
         frequent, accuracy = majority(self._features["train"][0].y.numpy(), self._test.y.numpy())
@@ -137,10 +137,10 @@ class _Work:
         )
 
     def judge(self, choice: Choice, name: str, outcome: Outcome, found: Evaluated) -> None:
-        """Hold one outcome against the test part.
+        """Score one outcome on the test part.
 
         Raises:
-            PluginError: It is no outcome, or one of images that is no predictor.
+            PluginError: It is not an outcome, or an evaluator of images returned no predictor.
         """
         if isinstance(outcome, Predictor):
             proba = self._predict(outcome, choice.plugin.needs).numpy()
@@ -153,8 +153,8 @@ class _Work:
             found.predictions[name] = proba
         elif choice.plugin.needs == "images":
             raise PluginError(
-                f"evaluator '{choice.name}' gives a {type(outcome).__name__} and works on images. Only predictors do. "
-                "Rankings and observations are of features."
+                f"evaluator '{choice.name}' works on images but returns a {type(outcome).__name__}. It must return a "
+                "Predictor; rankings and observations are for features only."
             )
         elif isinstance(outcome, Ranker):
             found.diagnostics[name] = {**self._rank(outcome), **_remarks(outcome)}
@@ -164,8 +164,8 @@ class _Work:
             found.arrays |= {f"{name}_{key}": array for key, array in seen.arrays.items()}
         else:
             raise PluginError(
-                f"evaluator '{choice.name}' gives a {type(outcome).__name__}. fit() must return a Predictor, a Ranker "
-                "or an Observer of medssl.contracts."
+                f"evaluator '{choice.name}' returns a {type(outcome).__name__}. fit() must return a Predictor, a "
+                "Ranker or an Observer of medssl.contracts."
             )
 
     def _below_majority(self, accuracy: float) -> list[str]:
@@ -173,8 +173,8 @@ class _Work:
         if frequent is None or accuracy >= frequent["accuracy"]:
             return []
         return [
-            f"Its accuracy of {accuracy:.3f} is below {frequent['accuracy']:.3f}, which predicting the most frequent "
-            f"training class ('{frequent['class']}') for every image reaches."
+            f"Its accuracy of {accuracy:.3f} is below {frequent['accuracy']:.3f}, the accuracy of predicting the "
+            f"most frequent training class ('{frequent['class']}')."
         ]
 
     def _predict(self, predictor: Predictor, needs: str) -> Tensor:
@@ -201,12 +201,12 @@ def _checked(name: str, seen: Observation, n: int) -> Observation:
     for key, array in seen.arrays.items():
         if len(array) != n:
             raise PluginError(
-                f"the observer '{name}' gives the array '{key}' with {len(array)} rows. One row per test image is "
-                f"wanted, and there are {n}. Check observe()."
+                f"the observer '{name}' returns the array '{key}' with {len(array)} rows. It must have one row per "
+                f"test image, that is {n}. Check observe()."
             )
     return seen
 
 
 def _plain(value: float) -> float | None:
-    """Write a number as JSON can hold it."""
+    """Convert a number for JSON."""
     return float(value) if math.isfinite(value) else None

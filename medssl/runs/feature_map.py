@@ -1,4 +1,4 @@
-"""The map of a run's test features in two dimensions: an evaluator's, or t-SNE; figure 4 of the ICIP 2023 paper.
+"""A two-dimensional map of a run's test features, from an evaluator or t-SNE, as in figure 4 of the ICIP 2023 paper.
 
 n test images, F features.
 """
@@ -17,8 +17,8 @@ from medssl.results.pictures import FeatureMap, read_pictures
 
 __all__ = ["make_map"]
 
-_POINTS = 500  # t-SNE of as many takes 3 s on one core of 2026, and the page keeps a small picture of each
-_FEWEST = 10  # images that a map is made of
+_POINTS = 500  # t-SNE of 500 images takes 3 s on one core of 2026, and the page has a small picture of each
+_FEWEST = 10  # minimum number of images for a map
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -26,12 +26,13 @@ Array = np.ndarray[Any, np.dtype[Any]]
 def make_map(
     test: tuple[LoadedPart, Tensor], arrays: Mapping[str, Array], adopted: RunDirectory | None = None
 ) -> FeatureMap | None:
-    """Return a map of up to 500 test images; ``None`` where there are too few, or their features are all equal.
+    """Return a map of up to 500 test images; ``None`` if there are too few, or all features are equal.
 
     Args:
         test: The test part and its features ``(n, F)``.
-        arrays: What the evaluators left for each test image. An array ``(n, 2)`` whose name ends in ``_xy`` is a map.
-        adopted: The run whose encoder this one has: its map is taken over where the features are equal.
+        arrays: Arrays of the evaluators, one row per test image. An array ``(n, 2)`` whose name ends in ``_xy`` is a
+            map.
+        adopted: The run whose encoder this run reuses; its map is reused if the features are equal.
     """
     part, x = test
     chosen = np.sort(np.random.default_rng(0).permutation(len(part))[:_POINTS])
@@ -63,7 +64,7 @@ def _map(part: LoadedPart, chosen: Array, how: str, xy: Array) -> FeatureMap:
 
 
 def _of_equal_features(adopted: RunDirectory, part: LoadedPart, x: Array) -> FeatureMap | None:
-    """Return the t-SNE map of another run if it is of the same features."""
+    """Return the t-SNE map of another run if it has the same features."""
     theirs = read_arrays(adopted.features)
     pictures = read_pictures(adopted.pictures)
     if pictures is None or pictures.map is None or pictures.map.how != "t-SNE":
@@ -73,7 +74,7 @@ def _of_equal_features(adopted: RunDirectory, part: LoadedPart, x: Array) -> Fea
 
 
 def _tsne(x: Array) -> Array | None:
-    """Lay features ``(n, F)`` out in a plane by their directions; ``None`` where they are all equal."""
+    """Map features ``(n, F)`` to a plane by their directions; ``None`` if all are equal."""
     from sklearn import decomposition, manifold  # noqa: PLC0415  (a second that a run with a map of its own saves)
 
     x = x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12)

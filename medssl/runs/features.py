@@ -35,7 +35,7 @@ def encode_parts(context: RunContext, encoder: Encoder) -> EncodedParts:
 
 
 def extract_features(context: RunContext, encoder: Encoder) -> EncodedParts:
-    """Compute features once per part and leave them in ``features.npz``."""
+    """Compute the features of each part once and write them to ``features.npz``."""
     found = encode_parts(context, encoder)
     arrays: dict[str, Any] = {}
     for name, (part, x) in found.items():

@@ -1,4 +1,4 @@
-"""Who hears what a run is doing."""
+"""The interface for progress events of a run."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ __all__ = ["Listener"]
 
 
 class Listener:
-    """Hears what a run is doing; the command line's display is one. Every method may be left as it is."""
+    """Receives progress events of a run, for example to display them. No method has to be overridden."""
 
     def stage(self, title: str) -> None:
         """A stage begins."""
 
     def note(self, text: str) -> None:
-        """Something the user should know."""
+        """A message for the user."""
 
     def progress(self, done: int, total: int) -> None:
         """Images read so far, while the store is built."""

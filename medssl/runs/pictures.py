@@ -1,4 +1,4 @@
-"""The small pictures that a run leaves for its page: ``pictures.npz``.
+"""Writes the small pictures for the page of a run: ``pictures.npz``.
 
 N images, S side of a picture in pixels.
 """
@@ -24,16 +24,16 @@ from medssl.train.loop.method import view_spec
 
 __all__ = ["leave_pictures"]
 
-_SIDE = 112  # of a picture in a gallery
-_SMALL = 64  # of one in the sheet behind the map
-_COLUMNS = 25  # of that sheet
-_VIEWS = 4  # views shown of one image
+_SIDE = 112  # side of a picture in a gallery
+_SMALL = 64  # side of a picture in the sheet of the map
+_COLUMNS = 25  # columns of that sheet
+_VIEWS = 4  # views shown per image
 
 
 def leave_pictures(context: RunContext, trained: Trained, features: EncodedParts, findings: Evaluated) -> None:
     """Write ``pictures.npz``: the map of the test features, and every image that the run's page shows.
 
-    Where there are no classes, nothing can be coloured, right or wrong: only samples with their views are shown.
+    Without classes there are no colours, correct or wrong predictions, so only samples and their views are shown.
     """
     target, (train, test) = context.data.target, (features["train"], features["test"])
     if isinstance(target, Classes):
@@ -71,17 +71,17 @@ class _Gallery:
         self._shown = Shown(context.view_maker)
 
     def plain(self, ids: Sequence[str]) -> dict[str, bytes]:
-        """Return each image as it is evaluated."""
+        """Return each image as in evaluation."""
         names = list(dict.fromkeys(ids))
         pictures = self._shown.plain(self._context.data.rows(names), _SIDE) if names else ()
         return {name: _jpeg(picture, 82) for name, picture in zip(names, pictures, strict=True)}
 
     def views(self, ids: Sequence[str], spec: ViewSpec | None) -> tuple[tuple[bytes, ...], ...]:
-        """Return up to four random views of each image: those of the method, plain ones where it trains nothing."""
+        """Return up to four random views of each image: those of the method, or plain ones if nothing is trained."""
         if not ids:
             return ()
         recipe, data = self._context.recipe, self._context.data
-        if spec is None:  # an adopted encoder was trained elsewhere, but on the views of this method
+        if spec is None:  # a reused encoder was trained in another run, but on the views of this method
             spec = view_spec(recipe, num_samples=len(data.pretrained_on), target=data.target)
         spec = spec or ViewSpec((ViewGroup(count=_VIEWS),))
         columns: list[Pixels] = []
@@ -105,7 +105,7 @@ def _jpeg(picture: Pixels, quality: int) -> bytes:
     image = Image.fromarray(picture)
     grey = image.convert("L")
     if np.array_equal(np.asarray(grey.convert("RGB")), picture):
-        image = grey  # a third of the bytes
+        image = grey  # grey: a third of the bytes
     file = io.BytesIO()
     image.save(file, "JPEG", quality=quality)
     return file.getvalue()

@@ -1,7 +1,7 @@
-"""One run, from a recipe to ``result.json``: the table of contents of the whole program.
+"""One run, from a recipe to ``result.json``: the list of all stages.
 
-:func:`execute` reads top to bottom, one line per stage. Each stage takes the run's context and what the stages before
-it returned, and returns a value of its own; none calls back.
+:func:`execute` has one line per stage, in order. Each stage takes the run's context and the values of previous stages,
+and returns its own value; there are no callbacks.
 """
 
 from __future__ import annotations
@@ -45,13 +45,14 @@ __all__ = ["Place", "collect_warnings", "execute", "fetch_dataset", "require_ori
 
 @dataclass(frozen=True, kw_only=True)
 class Place:
-    """Where a run reads and writes; nothing here changes what is computed.
+    """Where a run reads and writes; these settings do not change the results.
 
     Attributes:
-        data_dir: Folder that holds one folder per dataset, or the dataset itself; ``None``: ``MEDSSL_DATA``, else here.
+        data_dir: Folder with one folder per dataset, or the dataset folder itself; ``None``: ``MEDSSL_DATA``, else the
+            current folder.
         output: Folder for run directories.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
-        force: Start over although the run directory holds something.
+        force: Start over even if the run directory has files.
         on_bad_image: ``fail``: an image that cannot be read stops the run; ``skip``: it is left out and reported.
     """
 
@@ -78,23 +79,23 @@ def run(
     listener: Listener | None = None,
     **settings: Any,
 ) -> RunResult:
-    """Resolve a recipe and run it; what ``medssl run`` does.
+    """Resolve a recipe and run it, like ``medssl run``.
 
     Args:
         method: The method: its name, or a mapping of ``plugin`` (the name) and options.
-        dataset: The dataset, likewise.
+        dataset: The dataset, in the same form.
         place: Where to read and write.
-        catalog: A catalogue file of the user's own, merged over medssl's.
-        listener: Hears what is going on.
-        **settings: Sections of a recipe, for instance ``train={"epochs": 30}``. Here too a plugin is a name or a
-            mapping, and its options go over those above: ``run("dcl", "phantom", method={"temperature": 0.2})``.
-            ``evaluators`` is a list of either, one of either, or a mapping of options by name.
+        catalog: A catalogue file of the user; its entries override those of medssl.
+        listener: Receives progress events.
+        **settings: Sections of a recipe, for instance ``train={"epochs": 30}``. A plugin is again a name or a
+            mapping, and its options override those above: ``run("dcl", "phantom", method={"temperature": 0.2})``.
+            ``evaluators`` is a list of names and mappings, a single one, or a mapping of options by name.
 
     Returns:
         The result, as in ``result.json``.
 
     Raises:
-        MedsslError: Something the user can put right.
+        MedsslError: A problem that the user can correct.
     """
     known = load_catalog(catalog)
     recipe = resolve(known, [{METHOD.section: method, DATASET.section: dataset}, settings])
@@ -103,10 +104,10 @@ def run(
 
 @kept_memory()
 def execute(recipe: Recipe, *, catalog: Catalog, place: Place, listener: Listener) -> RunResult:
-    """Carry out a recipe, or return the result that an earlier call left.
+    """Run a recipe, or return its result if it is already finished.
 
     Raises:
-        MedsslError: Something the user can put right.
+        MedsslError: A problem that the user can correct.
     """
     _require_weights(recipe)
     with _open_directory(recipe, place) as directory, naming_the_plugin(recipe):
@@ -147,8 +148,8 @@ def execute(recipe: Recipe, *, catalog: Catalog, place: Place, listener: Listene
 def _require_weights(recipe: Recipe) -> None:
     if recipe.method.plugin.needs_weights and recipe.encoder.weights is None:
         raise OptionError(
-            f"the method '{recipe.method.name}' needs an encoder with weights. This recipe starts from random ones. "
-            "Give --init FILE, or --init pretrained for timm's own."
+            f"the method '{recipe.method.name}' needs an encoder with weights, but this recipe has random ones. "
+            "Give --init FILE, or --init pretrained for the weights that timm provides."
         )
 
 
@@ -161,17 +162,17 @@ def _with_page(result: RunResult, catalog: Catalog) -> RunResult:
 
 
 def _train(context: RunContext, *, anew: bool) -> Trained:
-    """Take the encoder of another run, or train one."""
+    """Reuse the encoder of another run, or train one."""
     source = None if anew else find_pretrained(context.directory, fingerprint(context.recipe, context.data))
     if source is None:
         return pretrain(context)
-    context.listener.note(f"the encoder of {source.path.name}: only the evaluation differs")
+    context.listener.note(f"reusing the encoder of {source.path.name}, because only the evaluation differs")
     return adopt(context, source)
 
 
 @contextlib.contextmanager
 def _open_directory(recipe: Recipe, place: Place) -> Iterator[RunDirectory]:
-    """Make the run's directory this recipe's, keep other processes out of it, and leave none without content."""
+    """Reserve the run's directory for this recipe and lock it; remove it afterwards if it is empty."""
     directory = RunDirectory(place.output / recipe.slug)
     directory.make()
     with hold(directory.path):
@@ -186,35 +187,35 @@ def _open_directory(recipe: Recipe, place: Place) -> Iterator[RunDirectory]:
 
 
 def require_origin(result: RunResult, recipe: Recipe, source: DataOrigin) -> RunResult:
-    """Return a finished run if it was made from the images and the weights that there are today.
+    """Return a finished run if it was made from the current images and weights.
 
     Raises:
-        CheckpointError: It was made from others.
+        CheckpointError: It was made from other images or weights.
     """
     way_out = "Give another --output, or --force to start over here."
     if change := source.change_since(result.data):
-        raise CheckpointError(f"{result.path} holds this recipe's result for other images. {change} {way_out}")
+        raise CheckpointError(f"{result.path} has a result of this recipe for other images. {change} {way_out}")
     weights, init = recipe.encoder.weights, result.training.init
     if isinstance(weights, Path) and weights.is_file() and init and init.sha256 != checksum(weights):
         raise CheckpointError(
-            f"{result.path} holds this recipe's result for other weights. {weights} was another file then. {way_out}"
+            f"{result.path} has a result of this recipe for other weights. {weights} has changed since then. {way_out}"
         )
     return result
 
 
 def fetch_dataset(name: str, options: Mapping[str, Any], catalog: Catalog, data_dir: Path | None) -> Path:
-    """Bring a dataset's files to ``<data-dir>/<name>``; what ``medssl fetch`` does.
+    """Download a dataset's files to ``<data-dir>/<name>``, like ``medssl fetch``.
 
     Returns:
-        The folder that holds them.
+        The folder with the files.
 
     Raises:
-        DataError: They cannot be had from here; the message says which file to put where.
+        DataError: They cannot be downloaded; the message says which file to put where.
     """
     choice = choose(DATASET.name, name, options, catalog)
     if choice.plugin.fetch is Dataset.fetch:
         dataset = open_dataset(choice, catalog, data_dir)
-        index(dataset)  # it brings nothing: what is missing, it says here
+        index(dataset)  # a dataset without a download reports missing files here
         return dataset.root
     folder = (base_folder(data_dir) / name.rpartition(":")[2]).resolve()
     dataset = choice.plugin(choice.config, folder, catalog.entry(DATASET.name, name))
@@ -224,7 +225,7 @@ def fetch_dataset(name: str, options: Mapping[str, Any], catalog: Catalog, data_
 
 @contextlib.contextmanager
 def collect_warnings() -> Iterator[list[str]]:
-    """Gather what medssl and its plugins log as a warning, for the result's reader."""
+    """Collect the warnings that medssl and its plugins log, for the reader of the result."""
     found: list[str] = []
 
     class Collector(logging.Handler):

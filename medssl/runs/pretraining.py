@@ -1,4 +1,4 @@
-"""Pre-training on the training part, and the encoder it leaves."""
+"""Pre-trains an encoder on the training part."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ from medssl.train.machine.small_maps import REASON, find_small_maps
 
 __all__ = ["Trained", "first_encoder", "pretrain", "save"]
 
-_ONLINE_BANK = 1000  # training images that the online validation compares with: keeps it under 3 % of an epoch
+_ONLINE_BANK = 1000  # training images for the online validation, so that it takes less than 3 % of an epoch
 
 
 @dataclass(frozen=True)
 class Trained:
-    """What pre-training leaves to the later stages.
+    """The output of pre-training for the later stages.
 
     Attributes:
-        encoder: On the run's device.
-        history: One record per epoch, those of an interrupted call included; none where nothing was trained.
-        views: The views it was trained on; ``None``: nothing was trained in this run.
-        source: The run whose encoder was taken over; ``None``: this run's own.
+        encoder: The encoder, on the run's device.
+        history: One record per epoch, including those of interrupted calls; empty if nothing was trained.
+        views: The views used for training; ``None``: nothing was trained in this run.
+        source: The run whose encoder is reused; ``None``: the encoder belongs to this run.
     """
 
     encoder: Encoder
@@ -48,7 +48,7 @@ class Trained:
 
 
 def pretrain(context: RunContext) -> Trained:
-    """Train an encoder on the training part, or go on from where an earlier call stopped.
+    """Train an encoder on the training part, or continue an interrupted training.
 
     Raises:
         TrainingError: The loss is no longer finite, or a batch is larger than the training part.
@@ -58,7 +58,7 @@ def pretrain(context: RunContext) -> Trained:
     encoder = first_encoder(context)
     if not recipe.method.plugin.trains:
         encoder.float32_layers = find_small_maps(encoder.network, [full], machine.precision)
-        listener.note(f"{recipe.method.name} trains nothing: the encoder is evaluated as it is")
+        listener.note(f"{recipe.method.name} trains nothing: the encoder is evaluated without training")
         return Trained(encoder)
     part = data.pretraining_part()
     method = build_method(recipe, encoder, num_samples=len(part), target=data.target)
@@ -87,7 +87,7 @@ def pretrain(context: RunContext) -> Trained:
 
 
 def first_encoder(context: RunContext) -> Encoder:
-    """Build the encoder that pre-training starts from, on the run's device."""
+    """Build the initial encoder of the pre-training, on the run's device."""
     recipe = context.recipe
     encoder = build_encoder(recipe.encoder, recipe.views.image_size, recipe.seed)
     return encoder.to(context.machine.device)
@@ -111,7 +111,7 @@ def save(context: RunContext, encoder: Encoder) -> None:
 
 
 def _validation_score(target: Target, y: Tensor, prediction: Tensor) -> float:
-    """Return the accuracy of classes and grades, else the first metric of the target of which more is better."""
+    """Return the accuracy for classes and grades, else the first metric of the target for which higher is better."""
     if isinstance(target, Classes):
         return float((prediction.argmax(1) == y).float().mean())
     metric = next(metric for metric in prediction_metrics(target) if metric.higher_is_better)
@@ -123,9 +123,9 @@ def _online_validation(
 ) -> Callable[[], Mapping[str, float]] | None:
     """Score the first quick evaluator on the validation part, against a fixed sample of the training part.
 
-    It is fitted with the options of the final one, so it chooses its settings by the same score. What is shown is the
-    accuracy of its choice on the validation part, of findings the AUROC: ``selected.val_accuracy`` of the final one,
-    where the training part holds no more images than the sample.
+    It is fitted with the options of the final evaluator, so it chooses its settings by the same score. The displayed
+    value is the accuracy of its choice on the validation part, or the AUROC for findings. It equals
+    ``selected.val_accuracy`` of the final evaluator if the training part has no more images than the sample.
     """
     recipe, data = context.recipe, context.data
     quick = next((c for c in recipe.evaluators if c.plugin.online and c.plugin.needs == "features"), None)
@@ -145,8 +145,8 @@ def _online_validation(
         predictor = evaluator.fit(*known)
         if not isinstance(predictor, Predictor):
             raise PluginError(
-                f"evaluator '{quick.name}' is online and gives a {type(predictor).__name__}. Only predictors can watch "
-                "the validation part. Set its `online` to False."
+                f"evaluator '{quick.name}' is online but returns a {type(predictor).__name__}. Only a predictor can "
+                "monitor the validation part. Set its `online` to False."
             )
         score = _validation_score(data.target, val.y, predictor.predict(x[1]))
         return {} if math.isnan(score) else {f"val_{quick.name}": score}

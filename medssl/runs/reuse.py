@@ -1,4 +1,4 @@
-"""An encoder that another run has trained: runs that differ in their evaluation alone share their pre-training."""
+"""Reuses the encoder of another run: runs that differ only in their evaluation share their pre-training."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ __all__ = ["adopt", "find_pretrained"]
 
 
 def find_pretrained(directory: RunDirectory, fingerprint: str) -> RunDirectory | None:
-    """Look beside a run's directory for a run that trained the same encoder to its end.
+    """Search the neighbouring run directories for a run that finished training the same encoder.
 
     Args:
-        directory: Of the run that needs the encoder.
-        fingerprint: Of everything that decides the encoder: settings, split, pixels.
+        directory: Directory of the run that needs the encoder.
+        fingerprint: Key of everything that determines the encoder: settings, split, pixels.
     """
     for path in sorted(directory.path.parent.glob("*/encoder.safetensors")):
         other = RunDirectory(path.parent)
@@ -32,7 +32,7 @@ def find_pretrained(directory: RunDirectory, fingerprint: str) -> RunDirectory |
 
 
 def adopt(context: RunContext, source: RunDirectory) -> Trained:
-    """Take over encoder and history of another run.
+    """Copy encoder and history of another run.
 
     Raises:
         CheckpointError: The other run's files are damaged.

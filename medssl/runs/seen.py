@@ -1,4 +1,4 @@
-"""What the encoder has seen, held against the images that it is about to be judged on."""
+"""Compares the images that the encoder has seen with the validation and test images."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ _ADJECTIVES: Mapping[_Name, str] = {"test": "test", "val": "validation"}
 
 @dataclass(frozen=True)
 class Judged:
-    """What came of the comparison, for the result.
+    """The outcome of the comparison, for the result.
 
     Attributes:
         values: The entry ``encoder_seen`` of the section ``data``; ``None``: the encoder starts from random weights.
-        warnings: What the reader must know, the gravest first.
+        warnings: Warnings for the reader, the most serious first.
     """
 
     values: Mapping[str, Any] | None = None
@@ -34,7 +34,7 @@ class Judged:
 
 
 def seen_by(recipe: Recipe, data: Data) -> Seen:
-    """Gather what the encoder of a run has seen at its end, for its file."""
+    """Return the record of all images that the encoder has seen after the run, for its file."""
     before = _before(recipe) or Seen()
     if not recipe.method.plugin.trains:
         return before
@@ -45,10 +45,10 @@ def seen_by(recipe: Recipe, data: Data) -> Seen:
 
 
 def hold_against(recipe: Recipe, data: Data) -> Judged:
-    """Hold what the weights to start from have seen against the validation and the test part.
+    """Compare the images that the initial weights have seen with the validation and the test part.
 
-    An image that this run's own training part holds a copy or a sibling of is no error here: the split is to blame,
-    whatever the encoder, and the split's own warnings say so.
+    An image is not an error here if this run's own training part has a duplicate of it, or an image of its group. Then
+    the split is the cause, independently of the encoder, and the warnings of the split say so.
 
     Raises:
         DataError: A test or a validation image was seen, and the recipe does not allow it.
@@ -61,8 +61,8 @@ def hold_against(recipe: Recipe, data: Data) -> Judged:
     if not recipe.evaluate.allow_seen and any(part.blamed for part in parts.values()):
         found = "; ".join(part.sentence for part in parts.values() if part.blamed)
         raise DataError(
-            f"{found}. Such an image measures what the encoder remembers. Take the split of the run that trained it "
-            "with --split-of RUN, or other images, or give --allow-seen; the result then says so."
+            f"{found}. Results on such images are too good. Use the split of the run that trained it "
+            "with --split-of RUN, or other images, or give --allow-seen; the result then has a warning."
         )
     values = {
         "known": seen.known,
@@ -74,7 +74,7 @@ def hold_against(recipe: Recipe, data: Data) -> Judged:
 
 
 def _before(recipe: Recipe) -> Seen | None:
-    """Read what the weights to start from have seen; ``None``: they are random."""
+    """Read the record of the initial weights; ``None``: they are random."""
     weights = recipe.encoder.weights
     if weights is None:
         return None
@@ -87,14 +87,14 @@ def _keys(part: str, data: Data, names: Sequence[str]) -> SeenImages:
 
 @dataclass(frozen=True)
 class _Part:
-    """One part of the split, and what of it was seen.
+    """One part of the split, and which of its images were seen.
 
     Attributes:
         name: ``test`` or ``val``.
-        images: How many it has.
-        kind: What a group is.
-        overlap: What was seen.
-        blamed: Ids among it that the split itself does not put on both sides.
+        images: Number of images.
+        kind: The kind of group, for instance patient.
+        overlap: The images that were seen.
+        blamed: Ids in the overlap that are not explained by the split itself.
     """
 
     name: _Name
@@ -106,7 +106,7 @@ class _Part:
     @classmethod
     def of(cls, name: _Name, seen: Seen, data: Data) -> _Part:
         judged = data.part(name).ids
-        parts = ("train", "val") if name == "test" else ("train",)  # what chose the encoder may choose again
+        parts = ("train", "val") if name == "test" else ("train",)  # validation images may be reused
         samples = data.samples(data.store.ids)
         overlap = find_overlap(seen, data.dataset, samples, data.store, judged=frozenset(judged), parts=parts)
         by_split = data.audit.copies_of(name) | data.siblings_of(name)
@@ -129,10 +129,8 @@ class _Part:
     @property
     def sentence(self) -> str:
         equal, near, group = len(self.overlap.equal), len(self.overlap.near or ()), len(self.overlap.group)
-        how = [
-            f"{equal} that it was trained on or chosen by" if self.name == "test" else f"{equal} that it was trained on"
-        ]
-        how += [f"{near} nearly the same as such an image"] if near else []
+        how = [f"{equal} used for training or to select it" if self.name == "test" else f"{equal} used for training"]
+        how += [f"{near} nearly identical to such an image"] if near else []
         how += [f"{group} of the same {self.kind} as such an image"] if group else []
         count = len(self.overlap.either)
         verb = "is" if count == 1 else "are"
@@ -147,22 +145,22 @@ def _warn(seen: Seen, recipe: Recipe, parts: Sequence[_Part]) -> Iterator[str]:
         if part.blamed:
             yield f"leak: {part.sentence} (--allow-seen)"
         elif part.overlap.either:
-            yield f"{part.sentence}. The split puts copies or one {part.kind}'s images on both sides"
+            yield f"{part.sentence}. The split has duplicates, or images of one {part.kind}, on both sides"
         if part.overlap.near is None:
             yield (
-                f"{_ADJECTIVES[part.name]} images that are nearly the same as one that the encoder was trained on were "
-                "not looked for, because there are too many"
+                f"{_ADJECTIVES[part.name]} images that are nearly identical to a training image of the encoder were "
+                "not searched, because there are too many"
             )
         if part.overlap.named:
             yield (
                 f"{len(part.overlap.named)} of {part.images} {_ADJECTIVES[part.name]} images belong to a {part.kind} "
-                f"with the name of one that the encoder was trained on, though no image is shared. Make sure that it "
+                f"with the same name as one in the encoder's training, but no image is shared. Check that it "
                 f"is another {part.kind}"
             )
     if not seen.known:
         weights = recipe.encoder.weights
         what = weights.name if isinstance(weights, Path) else f"timm's {recipe.encoder.backbone}"
         yield (
-            f"what the weights to start from ({what}) have seen is not known: they carry no record of their training "
+            f"what the initial weights ({what}) have seen is not known: they have no record of their training "
             "images, and test images may have been among them"
         )

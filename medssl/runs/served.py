@@ -1,4 +1,4 @@
-"""Whether the method and the evaluators of a run can work with the target of its dataset."""
+"""Checks that the method and the evaluators of a run support the target of its dataset."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ __all__ = ["require_served"]
 
 
 def require_served(recipe: Recipe, target: Target) -> None:
-    """Refuse a run before anything is trained where its method or an evaluator does not serve the target.
+    """Raise an error before training if the method or an evaluator does not support the target.
 
     Raises:
-        OptionError: It names the first plugin that does not serve it, and those of its kind that do.
+        OptionError: It names the first plugin that does not support the target, and the plugins of its kind that do.
     """
     for choice in recipe.choices:
         served = getattr(choice.plugin, "targets", (target.kind,))
         if target.kind not in served:
-            able = ", ".join(_serving(choice.kind, target)) or "none that is installed"
+            able = ", ".join(_serving(choice.kind, target)) or "none is installed"
             raise OptionError(
-                f"the {choice.kind} '{choice.name}' does not serve targets of the kind '{target.kind}', which the "
-                f"dataset '{recipe.dataset.name}' has. It serves: {', '.join(served)}. Give --{choice.kind} with one "
-                f"that serves {target.kind}: {able}."
+                f"the {choice.kind} '{choice.name}' does not support targets of the kind '{target.kind}', which the "
+                f"dataset '{recipe.dataset.name}' has. It supports: {', '.join(served)}. Give another --{choice.kind} "
+                f"that supports {target.kind}: {able}."
             )
 
 
 def _serving(kind: str, target: Target) -> Iterator[str]:
-    """Yield the names of installed plugins that serve a target; a broken one is passed over."""
+    """Yield the names of installed plugins that support a target; broken plugins are skipped."""
     for plugin in discover(kind):
         try:
             _, loaded = load_plugin(kind, plugin.name)

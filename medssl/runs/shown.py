@@ -1,4 +1,4 @@
-"""Which images a run's page shows: samples of each class, nearest neighbours, confident mistakes.
+"""Selects the images for the page of a run: samples of each class, nearest neighbours, confident mistakes.
 
 n test samples, M training samples, F features, K classes.
 """
@@ -25,14 +25,14 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 
 def choose_samples(train: LoadedPart, classes: Sequence[str]) -> tuple[Card, ...]:
-    """Draw training images: as many of each class as make six in all, at least one of each of six classes."""
+    """Draw six training images with equally many per class, and at least one for each of up to six classes."""
     labels = train.y.numpy()
     drawn = _draw_by_class(labels, max(1, _SAMPLES // len(classes)), seed=0)[:_SAMPLES]
     return tuple(Card(id=train.ids[i], label=classes[labels[i]]) for i in drawn)
 
 
 def draw_samples(data: Data) -> tuple[Card, ...]:
-    """Draw training images whatever they are labelled with: what a target without classes shows."""
+    """Draw training images independently of their labels, for a target without classes."""
     ids = data.part("train").ids
     drawn = np.random.default_rng(0).permutation(len(ids))[:_SAMPLES].tolist()
     samples = data.samples([ids[i] for i in drawn])
@@ -64,11 +64,11 @@ def _neighbour(train: LoadedPart, place: int, cosine: float, label: int, classes
 
 
 def choose_mistakes(test: LoadedPart, proba: Array, classes: Sequence[str]) -> tuple[Card, ...]:
-    """Take the test images on which an evaluator was wrong and most confident, the most confident first.
+    """Return the test images with wrong predictions of an evaluator, the most confident first.
 
     Args:
         test: The test part.
-        proba: ``(n, K)`` of the evaluator.
+        proba: ``(n, K)`` predictions of the evaluator.
         classes: K names.
     """
     label, said, confidence = test.y.numpy(), proba.argmax(axis=1), proba.max(axis=1)

@@ -176,7 +176,7 @@ def test_reencoded_copies_are_recognised(trained, run, tmp_path):
         target.parent.mkdir(parents=True, exist_ok=True)
         Image.open(file).save(target, quality=80)
     said = evaluate(run, tmp_path / "jpeg", tmp_path / "out", "--set", "split.seed=5", code=1)
-    assert "nearly the same" in said
+    assert "nearly identical" in said
 
 
 def test_another_plugin_over_the_same_files_is_recognised(trained, run, tmp_path):

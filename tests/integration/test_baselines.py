@@ -84,7 +84,7 @@ def test_other_weights_under_the_same_name_give_neither_the_old_result_nor_the_o
     save_file({name: value * 1.5 for name, value in load_file(file).items()}, copy)
     outcome = call(*words)
     assert outcome.exit_code == 1
-    assert "holds this recipe's result for other weights" in outcome.output
+    assert "has a result of this recipe for other weights" in outcome.output
     assert call(*words, "--set", "evaluate.bootstrap=21").exit_code == 0  # another recipe with the same pre-training
     (other,) = (path for path in Path("runs").iterdir() if path.name != directory.name)
     second = json.loads((other / "result.json").read_text())

@@ -154,7 +154,7 @@ def test_a_study_does_not_take_results_of_other_images_for_its_own(folder, cache
     assert call("--data-dir", "A").exit_code == 0
     other = call("--data-dir", "B")
     assert other.exit_code == 1
-    assert "holds this recipe's result for other images" in other.output
+    assert "has a result of this recipe for other images" in other.output
     assert "--force" in other.output
     (folder / "A" / "ill" / "0.png").rename(folder / "A" / "well" / "moved.png")
     assert "have other labels" in call("--data-dir", "A").output

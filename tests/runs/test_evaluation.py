@@ -136,8 +136,8 @@ def test_the_most_frequent_training_class_is_scored_and_what_is_below_it_is_said
     assert found.evaluations["always"]["accuracy"]["value"] == accuracy
     assert found.evaluations["always"]["notes"] == []
     assert found.evaluations["wrong"]["notes"] == [
-        f"Its accuracy of 0.000 is below {accuracy:.3f}, which predicting the most frequent training class "
-        f"('{scene.data.target.names[frequent]}') for every image reaches."
+        f"Its accuracy of 0.000 is below {accuracy:.3f}, the accuracy of predicting the most frequent training "
+        f"class ('{scene.data.target.names[frequent]}')."
     ]
 
 
@@ -251,9 +251,9 @@ class Shorter(Evaluator):
 
 def test_broken_contracts_are_said(run):
     for plugin, words in {
-        Nothing: "gives a object.*must return a Predictor, a Ranker or an Observer",
-        SeesImages: "gives a Count and works on images. Only predictors do",
-        Shorter: "gives the array 'xy' with 3 rows",
+        Nothing: "returns a object.*must return a Predictor, a Ranker or an Observer",
+        SeesImages: "works on images but returns a Count. It must return a Predictor",
+        Shorter: "returns the array 'xy' with 3 rows",
     }.items():
         with pytest.raises(PluginError, match=words):
             run(plugin)
@@ -264,5 +264,5 @@ def test_two_outcomes_of_one_name_are_refused(run):
         def fit(self, train, val):
             return Guess()
 
-    with pytest.raises(PluginError, match="two outcomes of this run's evaluators are called 'plain_twin'"):
+    with pytest.raises(PluginError, match="two evaluator outcomes of this run are called 'plain_twin'"):
         run(Plain, Plain_Twin)
