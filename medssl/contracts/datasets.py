@@ -1,4 +1,4 @@
-"""What a dataset is."""
+"""The contract of a dataset."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ class Sample:
         id: Unique in the dataset and the same on every machine; the path relative to the dataset's root, with forward
             slashes, where there are files.
         y: The target's value, see :mod:`medssl.contracts.targets`: a class or grade by its number, a tuple of findings,
-            or a number. ``None`` for an image of which nothing is known, which is pre-trained on only.
+            or a number. ``None`` for an image with an unknown value; it is only used for pre-training.
         group: What must never be on both sides of a split (patient, slide, source image); ``None`` where not known.
         site: Where it was acquired (hospital, scanner); ``None`` where not known.
-        part: The part that the dataset's makers put it in; ``None`` where they made no parts.
-        facts: What else is known of it, by name: sex, age, acquisition.
+        part: The official part; ``None`` if the dataset has no official parts.
+        facts: Other known facts, by name: sex, age, acquisition.
     """
 
     id: str
@@ -43,17 +43,17 @@ class Sample:
 
 @dataclass(frozen=True, kw_only=True)
 class Listing:
-    """The samples of a dataset, and what is known about all of them.
+    """The samples of a dataset, and the facts that apply to all of them.
 
     Attributes:
-        samples: Every sample, in an order that does not depend on the disk's.
-        target: What the samples are labelled with.
-        group_kind: What a group is ("patient", "slide", "source tile"); ``None`` when no sample has a group.
-        site_kind: What a site is ("hospital", "scanner"); ``None`` when no sample has a site.
-        default_split: Split protocol used when the user names none: ``random``, ``grouped`` or ``official``.
-        split_reason: One sentence: why that protocol is the default.
-        channels: Channels of every image; ``None`` where not known before the images are read.
-        depth: Bits of every channel, 8 or 16; ``None`` likewise.
+        samples: All samples, in an order that does not depend on the disk.
+        target: The target of the samples.
+        group_kind: The kind of group ("patient", "slide", "source tile"); ``None`` if no sample has a group.
+        site_kind: The kind of site ("hospital", "scanner"); ``None`` if no sample has a site.
+        default_split: Split protocol if the user gives none: ``random``, ``grouped`` or ``official``.
+        split_reason: The reason for this default, in one sentence.
+        channels: Channels of every image; ``None`` if not known before the images are read.
+        depth: Bits of every channel, 8 or 16; ``None`` if not known before the images are read.
     """
 
     samples: Sequence[Sample]
@@ -70,7 +70,7 @@ class Listing:
 
 
 class Dataset(ABC):
-    """A set of labelled images that lies in one folder.
+    """A set of labelled images in one folder.
 
     The core calls, in this order: :meth:`augmentation_for`, the constructor (cheap, touches no file), :meth:`index`,
     :meth:`read_reduced` once per sample (from several threads at once). ``medssl fetch`` calls :meth:`fetch`.
@@ -81,9 +81,9 @@ class Dataset(ABC):
 
     Args:
         config: The options.
-        root: Folder that holds the files in their official layout; it need not exist before :meth:`fetch`.
-        facts: What the catalogue (``registry.yaml``, with the user's own file laid over it) says about this name:
-            ``sources``, ``licence``, ``counts`` and so on. Empty for a dataset that no catalogue knows.
+        root: Folder with the files in their official layout; it need not exist before :meth:`fetch`.
+        facts: The facts in the catalogue (``registry.yaml``, overridden by the user's own file) about this name:
+            ``sources``, ``licence``, ``counts`` and so on. Empty for a dataset that is not in a catalogue.
     """
 
     @dataclass(frozen=True, kw_only=True)
@@ -96,7 +96,7 @@ class Dataset(ABC):
     def augmentation_for(cls, config: Any) -> str:  # noqa: ARG003  (for datasets whose modality depends on options)
         """Return the augmentation's name for these options, :attr:`augmentation` unless overridden.
 
-        It is asked before any file is looked at.
+        This method is called before any file is read.
         """
         return cls.augmentation
 
@@ -106,19 +106,18 @@ class Dataset(ABC):
         self.facts: Mapping[str, Any] = facts or {}
 
     def fetch(self) -> None:
-        """Bring the files to ``root``, verified; do nothing when they are there.
+        """Download the files to ``root`` and verify them; do nothing if they exist.
 
         Raises:
-            DataError: The files cannot be had from here; the message says which file (name, size, checksum) to put
-                where.
+            DataError: The files cannot be downloaded; the message says which file (name, size, checksum) to put where.
         """
 
     @abstractmethod
     def index(self) -> Listing:
-        """List every sample, with the target and what else is known about them; change nothing of the dataset itself.
+        """List all samples with the target and other known facts; the dataset itself must not change.
 
         Raises:
-            DataError: The folder is missing or holds something else; the message says what was expected where.
+            DataError: The folder is missing or has other content; the message says what was expected where.
         """
 
     @abstractmethod
@@ -126,32 +125,32 @@ class Dataset(ABC):
         """Decode one image: ``(H, W, C)``, C 1 or 3, uint8 or uint16. Must be safe to call from several threads."""
 
     def read_reduced(self, sample: Sample, short_side: int) -> np.ndarray:
-        """Decode one image that will be reduced to a short side of this many pixels; :meth:`read` unless overridden.
+        """Decode one image that will be reduced to this short side in pixels; same as :meth:`read` unless overridden.
 
-        A dataset whose files can be decoded at a fraction of their size, as JPEG can, saves half of the time or more on
-        large images here: ``return read_image(path, short_side)``. What :meth:`read` cuts out or changes must be the
-        same here.
+        If the files can be decoded at a fraction of their size, as JPEG can, this saves half of the time or more for
+        large images: ``return read_image(path, short_side)``. It must crop or change the image in the same way as
+        :meth:`read`.
 
         Args:
             sample: Which image.
-            short_side: The core shrinks the short side of what comes to this many pixels, if it has more.
+            short_side: The core reduces the short side of the returned image to this many pixels, if it has more.
 
         Returns:
-            What :meth:`read` returns, or the same image in fewer pixels; its short side has at least ``short_side`` of
-            them, where it had so many.
+            The result of :meth:`read`, or the same image with fewer pixels. Its short side must still have at least
+            ``short_side`` pixels, if the original has that many.
         """
         return self.read(sample)
 
     def path(self, sample: Sample) -> Path | None:
-        """Return the file that holds this one image, or ``None`` when images do not lie in files of their own.
+        """Return the file of this image, or ``None`` if images do not have separate files.
 
-        The store keys its cache by these files' contents. Where this is ``None``, see :meth:`fingerprint`.
+        The key of the store depends on the contents of these files. If this is ``None``, see :meth:`fingerprint`.
         """
         return None
 
     def fingerprint(self) -> str | None:
-        """Return a text that changes whenever any pixel would, for datasets without a file per image.
+        """Return a text that changes whenever any pixel changes, for datasets without a file per image.
 
-        ``None`` (with :meth:`path` ``None`` too) makes the store decode every image again at each start.
+        If this and :meth:`path` return ``None``, the store decodes all images again at each start.
         """
         return None

@@ -1,7 +1,7 @@
-"""What an evaluator is, and what it makes of a frozen encoder.
+"""The contract of an evaluator: it turns a frozen encoder into predictions, rankings or measurements.
 
-An evaluator learns from the training part and chooses on the validation part. What it returns then meets the test part,
-without its labels: the core alone holds those, and computes every metric.
+An evaluator learns from the training part and chooses settings on the validation part. The returned object is then
+applied to the test part, without labels. Only the core has the test labels and computes the metrics.
 
 N samples of a part, F features, O outputs of the target, S side of an image in pixels.
 """
@@ -29,10 +29,10 @@ class Features:
 
     Attributes:
         x: ``(N, F)`` float32.
-        y: What the samples are labelled with, as the target encodes it (see :mod:`medssl.contracts.targets`):
+        y: Values of the samples, as encoded by the target (see :mod:`medssl.contracts.targets`):
             ``(N,)`` int64 of classes and grades, all of them known; ``(N, O)`` float32 of findings, NaN where one is
             unknown; ``(N,)`` float32 of a quantity.
-        target: Of the whole dataset: some classes may have no sample here.
+        target: Target of the whole dataset; some classes may have no sample here.
     """
 
     x: Tensor
@@ -46,20 +46,21 @@ class Features:
     if not TYPE_CHECKING:
 
         def __getattr__(self, name: str) -> NoReturn:
-            """Say the new name of what was renamed."""
+            """Name the replacement of a renamed attribute."""
             refuse_renamed("Features", name)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Images:
-    """Images of one part, with labels and the pre-trained encoder: what an evaluator with ``needs = "images"`` gets.
+    """Images of one part, with labels and the pre-trained encoder, for an evaluator with ``needs = "images"``.
 
     Attributes:
-        y: What the samples are labelled with, as in :class:`Features`.
-        target: Of the whole dataset.
-        plain: Maps positions ``(n,)`` int64 on the CPU to images ``(n, 3, S, S)`` on the device, as at evaluation.
+        y: Values of the samples, as in :class:`Features`.
+        target: Target of the whole dataset.
+        plain: Maps positions ``(n,)`` int64 on the CPU to images ``(n, 3, S, S)`` on the device, as in evaluation.
         augmented: Maps an epoch (from 0) and positions to one random view each, ``(n, 3, S, S)``.
-        encoder: A copy of the pre-trained encoder on its device, ``(n, 3, S, S)`` to ``(n, F)``; free to be trained.
+        encoder: A copy of the pre-trained encoder on its device, ``(n, 3, S, S)`` to ``(n, F)``; the evaluator may
+            train it.
         feature_dim: F.
         autocast: Opens a context in which the encoder computes in the run's precision.
     """
@@ -79,7 +80,7 @@ class Images:
     if not TYPE_CHECKING:
 
         def __getattr__(self, name: str) -> NoReturn:
-            """Say the new name of what was renamed."""
+            """Name the replacement of a renamed attribute."""
             refuse_renamed("Images", name)
 
 
@@ -87,9 +88,9 @@ class Outcome:
     """What :meth:`Evaluator.fit` returns: a :class:`Predictor`, a :class:`Ranker` or an :class:`Observer`.
 
     Attributes:
-        selected: What was chosen on the validation part, and what came of it there: plain numbers and texts.
-        also: Further outcomes to score beside this one, by a short suffix: what ``{"k200": ...}`` holds is reported
-            under the evaluator's name, ``_`` and ``k200``.
+        selected: Settings chosen on the validation part, and their scores there: plain numbers and texts.
+        also: Further outcomes to score, by a short suffix: ``{"k200": ...}`` is reported under the evaluator's name,
+            followed by ``_k200``.
         notes: Sentences the reader of the result must see ("k=200 is larger than the training part ...").
     """
 
@@ -109,8 +110,8 @@ class Predictor(Outcome, ABC):
     def predict(self, x: Tensor) -> Tensor:
         """Map features ``(N, F)`` float32 to predictions ``(N, O)`` float32.
 
-        Of classes and grades: probabilities, rows sum to one. Of findings: the probability of each, whatever the
-        others. Of a quantity: one number in its unit.
+        For classes and grades: probabilities, rows sum to one. For findings: the independent probability of each. For a
+        quantity: one number in its unit.
 
         For an evaluator with ``needs = "images"``, ``x`` is a batch of images ``(N, 3, S, S)`` on the device.
         """
@@ -126,7 +127,7 @@ class Ranker(Outcome, ABC):
 
 @dataclass(frozen=True, kw_only=True)
 class Observation:
-    """What an observer saw.
+    """The measurements of an observer.
 
     Attributes:
         values: Plain numbers for ``diagnostics`` of the result.
@@ -138,11 +139,11 @@ class Observation:
 
 
 class Observer(Outcome, ABC):
-    """Measures something of the features themselves: effective rank, a two-dimensional map."""
+    """Measures properties of the features themselves: effective rank, a two-dimensional map."""
 
     @abstractmethod
     def observe(self, x: Tensor) -> Observation:
-        """Look at the test part's features ``(N, F)``."""
+        """Measure the test part's features ``(N, F)``."""
 
 
 class Evaluator(ABC):
@@ -150,10 +151,10 @@ class Evaluator(ABC):
 
     Attributes:
         Config: A frozen, keyword-only dataclass of this evaluator's options.
-        targets: The kinds of targets it serves, of those in :data:`medssl.contracts.targets.TARGETS`. A run with
-            another target refuses it before anything is trained.
+        targets: The supported kinds of targets, out of :data:`medssl.contracts.targets.TARGETS`. For another target,
+            the run fails before anything is trained.
         needs: ``features``: :meth:`fit` gets :class:`Features`; ``images``: it gets :class:`Images`.
-        online: Whether it takes seconds at most, so that it can watch the validation part during pre-training.
+        online: Whether it takes at most seconds, so it can monitor the validation part during pre-training.
 
     Args:
         config: The options.

@@ -1,4 +1,4 @@
-"""What the contracts were called in their first edition: an old plugin is told what to write instead."""
+"""Names of the first version of the contracts: an error tells old plugins what to write instead."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ _SAMPLES = (
     "target=Classes(names))`, with group_kind, default_split and split_reason in the Listing instead of on the class"
 )
 _PREDICT = (
-    "predict_proba() is now predict(): rename it. It returns (N, target.outputs), and the evaluator's class says in "
-    "`targets` which kinds of targets it serves"
+    "predict_proba() is now predict(): rename it. It returns (N, target.outputs), and the evaluator's class lists in "
+    "`targets` the kinds of targets that it supports"
 )
 
 
 class RenamedError(PluginError, AttributeError):
-    """A plugin asks for a name of the first edition."""
+    """A plugin uses a name of the first version of the contracts."""
 
 
 def refuse_renamed(owner: str, name: str) -> NoReturn:
-    """Raise for an attribute that does not exist; say its new name where it had another one.
+    """Raise an error for an attribute that does not exist; name its replacement if it was renamed.
 
     Raises:
         RenamedError: It was renamed.
@@ -44,26 +44,26 @@ def refuse_renamed(owner: str, name: str) -> NoReturn:
 
 
 def refuse_old_predictor(plugin: type) -> None:
-    """Refuse a predictor that can predict class probabilities only.
+    """Raise an error for a predictor of the first version, which only has ``predict_proba``.
 
     Raises:
-        PluginError: It is of the first edition.
+        PluginError: It uses the first version of the contract.
     """
     if "predict_proba" in vars(plugin) and "predict" not in vars(plugin):
         raise PluginError(f"{plugin.__name__}.{_PREDICT}.")
 
 
 def old_words(plugin: type) -> str | None:
-    """Say in a phrase what is new for a dataset of the first edition; ``None`` for any other plugin."""
+    """Describe what to change in a dataset of the first version; ``None`` for any other plugin."""
     old = hasattr(plugin, "samples") and "index" in getattr(plugin, "__abstractmethods__", ())
     return _SAMPLES if old else None
 
 
 def refuse_old_sample(error: TypeError) -> None:
-    """Refuse a sample that was made with a label.
+    """Raise an error for a sample that was created with ``label``.
 
     Raises:
-        PluginError: The error is that of such a call.
+        PluginError: ``error`` comes from such a call.
     """
     if "unexpected keyword argument 'label'" in str(error):
         raise PluginError(

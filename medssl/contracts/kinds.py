@@ -1,8 +1,8 @@
-"""The table of kinds: what sorts of plugins there are, and what each place needs to know about one.
+"""The table of all kinds of plugins, with the facts that other modules need about each kind.
 
 Discovery, catalogue, recipe, command line, studies, conformance kit, scaffold and documentation loop over
-:data:`KINDS`; none of them knows a kind by its name. A new kind is a file with its contract, a file with its checks,
-and one entry here. Importing this module imports no contract, and so no torch.
+:data:`KINDS`; none of them contains the name of a kind. A new kind is a file with its contract, a file with its checks,
+and one entry here. Importing this module does not import any contract or torch.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from medssl.errors import OptionError, did_you_mean
 __all__ = ["DATASET", "EVALUATOR", "KINDS", "METHOD", "NONE", "Kind", "kind_named", "kind_words"]
 
 
-#: The name that says that there is no plugin of a kind, where the kind has a stand-in.
+#: The name for "no plugin of this kind", if the kind has a stand-in.
 NONE = "none"
 
 
@@ -29,14 +29,14 @@ class Kind:
         plural: The word for several: the section of the catalogue, ``medssl list PLURAL``, the key of a plan.
         group: Its entry-point group.
         contract: The class that its plugins extend, as ``module:Class``; imported when it is needed.
-        checks: Modules with its checks, each with a tuple ``CHECKS`` and, where they are not for every plugin of the
+        checks: Modules with its checks. Each has a tuple ``CHECKS`` and, if they do not apply to every plugin of the
             kind, a function ``applies(plugin) -> bool``.
-        part: The part of a recipe that its choice belongs to; ``run``: to none, the recipe keeps it in ``others``.
-        many: Whether a run takes several. A recipe holds a list of them under the plural, else one under the name.
+        part: The part of a recipe with its choice; ``run``: no part, the recipe has it in ``others``.
+        many: Whether a run can have several. A recipe has a list of them under the plural, else one under the name.
         required: Whether a run needs one.
-        reads_files: Whether its plugins read the user's files: they are checked over a folder, with the facts of the
+        reads_files: Whether its plugins read the user's files; then they are checked on a folder, with the facts of the
             catalogue.
-        stand_in: The class that is meant where a recipe says ``none``, as ``module:Class``; empty: ``none`` is no name.
+        stand_in: The class for ``none`` in a recipe, as ``module:Class``; empty: ``none`` is not allowed.
     """
 
     name: str
@@ -61,7 +61,7 @@ class Kind:
         return f"{'an' if self.name[0] in 'aeiou' else 'a'} {self.name}"
 
     def place_of_options(self, plugin: str) -> tuple[str, ...]:
-        """Return where the options of a plugin are in a recipe: ``("method",)``, ``("evaluators", "linear")``."""
+        """Return the position of a plugin's options in a recipe: ``("method",)``, ``("evaluators", "linear")``."""
         return (self.section, plugin) if self.many else (self.section,)
 
     def load_contract(self) -> type[Any]:
@@ -101,7 +101,7 @@ KINDS: tuple[Kind, ...] = (
     ),
 )
 
-#: The kinds that the stages of a run are about.
+#: The kinds that the stages of a run use.
 METHOD, DATASET, EVALUATOR = KINDS[:3]
 
 
@@ -109,17 +109,19 @@ def kind_named(name: str) -> Kind:
     """Return a kind by its name.
 
     Raises:
-        OptionError: There is no such kind.
+        OptionError: The kind does not exist.
     """
     for kind in KINDS:
         if kind.name == name:
             return kind
     names = [kind.name for kind in KINDS]
-    raise OptionError(f"there is no kind of plugin '{name}'.{did_you_mean(name, names)} Kinds: {', '.join(names)}.")
+    raise OptionError(
+        f"the kind of plugin '{name}' does not exist.{did_you_mean(name, names)} Kinds: {', '.join(names)}."
+    )
 
 
 def kind_words(*more: str) -> dict[str, str]:
-    """Map every plural to its name, in the order of the table; ``more`` are the names of what is listed beside plugins.
+    """Map every plural to its name, in the order of the table; ``more`` are further names in listings.
 
     For instance ``{"methods": "method", ...}``.
     """

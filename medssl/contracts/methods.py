@@ -1,4 +1,4 @@
-"""What a method is: heads, a loss, and the views it wants.
+"""The contract of a method: heads, a loss, and the views it needs.
 
 N samples in a batch, V views of each, C channels, H x W pixels, F features.
 """
@@ -23,12 +23,12 @@ __all__ = ["Batch", "Encode", "Method", "Task"]
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """What a method may know about the work ahead when it builds its heads.
+    """The facts that a method may use to build its heads.
 
     Attributes:
         feature_dim: F, the width of the encoder's output.
         num_samples: Images in the training part.
-        target: What the samples are labelled with.
+        target: The target of the samples.
         image_size: Side of a full-size view in pixels.
         batch_size: N.
         total_steps: Optimizer steps of the whole run.
@@ -55,8 +55,8 @@ class Batch:
     Attributes:
         views: V tensors ``(N, C, H, W)``, normalised floating point, channels-last in memory.
         index: ``(N,)`` int64, position in the training part (``0 .. Task.num_samples - 1``).
-        group: ``(N,)`` int64, equal for samples of one group; a sample without a group has a number of its own.
-        y: What the samples are labelled with, as ``Task.target`` encodes it, with -1 or NaN where it is not known (see
+        group: ``(N,)`` int64, equal for samples of one group; a sample without a group has a unique number.
+        y: Values of the samples, as encoded by ``Task.target``, with -1 or NaN if unknown (see
             :mod:`medssl.contracts.targets`); ``None`` unless ``Method.uses_labels``.
         generator: Seeded by (seed, step): the only source of random numbers a loss may use.
         step: Number of this optimizer step, from 0.
@@ -81,7 +81,7 @@ class Batch:
 
 
 class Encode(Protocol):
-    """The encoder as a loss sees it: views of a size in one forward, each with BatchNorm statistics of its own."""
+    """The encoder for a loss: one forward pass per view size, with separate BatchNorm statistics per view."""
 
     def __call__(
         self, views: Sequence[Tensor], encoder: nn.Module | None = None, *, dense: bool = False
@@ -91,33 +91,34 @@ class Encode(Protocol):
         Args:
             views: Views to encode; they may differ in size.
             encoder: Another encoder of the same kind (a momentum teacher); ``None`` is the one in training. Wrap the
-                call in ``torch.no_grad()`` for a teacher. Any module around the encoder will do that gives one row per
-                image: its output comes back as float32.
-            dense: Return feature maps ``(N, F, h, w)`` instead. Their mean over h and w are the pooled features where
-                the encoder pools by a plain average, as ResNets do; transformers with a class token do not.
+                call in ``torch.no_grad()`` for a teacher. Any module around the encoder is allowed if it returns one
+                row per image; its output is returned as float32.
+            dense: Return feature maps ``(N, F, h, w)`` instead. Their mean over h and w equals the pooled features if
+                the encoder uses average pooling, like ResNets, but not transformers with a class token.
 
         Raises:
-            OptionError: The encoder has no feature maps of its pooled width.
+            OptionError: The encoder has no feature maps with the width of its pooled features.
         """
 
 
 class Method(nn.Module, ABC):
-    """A self-supervised method: heads, a loss, and the views it wants. No loop, device, logging or checkpoint code.
+    """A self-supervised method: heads, a loss and views, without loop, device, logging or checkpoint code.
 
-    Everything stateful must be a parameter, a buffer or a submodule: that is what a resumed run restores.
-    Submodules are moved to the device and trained together with the encoder; what must not be trained has
-    ``requires_grad`` off. The loss is called with autocast disabled and float32 features.
+    All state must be in parameters, buffers or submodules, because only these are restored in a resumed run. Submodules
+    are moved to the device and trained together with the encoder; set ``requires_grad`` to ``False`` for parameters
+    that must not be trained. The loss is called with autocast disabled and float32 features.
 
     Attributes:
         Config: A frozen, keyword-only dataclass of this method's options; a comment beside each default names its
             source.
-        uses_labels: Whether training labels arrive in the batch; the report says so.
+        uses_labels: Whether the batch has training labels; the report states this.
         targets: The kinds of targets it can train on, of those in :data:`medssl.contracts.targets.TARGETS`.
-        trains: Whether there is anything to train; a baseline that takes the encoder as it is sets this to ``False``.
+        trains: Whether anything is trained; ``False`` for a baseline that uses the encoder without training.
         transformer_only: Whether it works on timm's vision transformers only; the conformance kit then checks it on a
             small one.
-        needs_weights: Whether the encoder must start from given weights: random ones would make its name a lie.
-        views: The views this method wants; may be set in the constructor from the options.
+        needs_weights: Whether the encoder must start from given weights, because random weights would make the method's
+            name wrong.
+        views: The views this method needs; the constructor may set them from the options.
 
     Args:
         config: The options.
@@ -154,15 +155,15 @@ class Method(nn.Module, ABC):
 
 
 class AsGiven(Method):
-    """What a recipe means by the method ``none``: nothing is trained, the encoder stays at the weights it is given."""
+    """The method ``none`` of a recipe: nothing is trained, and the encoder keeps its given weights."""
 
     trains: ClassVar[bool] = False
     needs_weights: ClassVar[bool] = True
 
     def loss(self, batch: Batch, encode: Encode) -> Tensor:
-        """Refuse: there is nothing to train.
+        """Raise an error, because there is nothing to train.
 
         Raises:
             TrainingError: Always.
         """
-        raise TrainingError("the method 'none' trains nothing. It stands for an encoder as it is given. Name another.")
+        raise TrainingError("the method 'none' trains nothing. It keeps the encoder as it is. Choose another.")

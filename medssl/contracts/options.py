@@ -1,4 +1,4 @@
-"""Types for a plugin's options: a wrong value is refused before anything is downloaded or trained."""
+"""Types for a plugin's options: a wrong value gives an error before anything is downloaded or trained."""
 
 from __future__ import annotations
 

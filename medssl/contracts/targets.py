@@ -1,7 +1,8 @@
 """What is to be predicted: the four kinds of targets.
 
-A target knows how a table's cell becomes a value, how values become the array ``y`` that evaluators and methods learn
-from, how wide a prediction is and what makes it valid, and what a split balances. Nothing else asks which kind it is.
+A target converts a table's cell to a value, and values to the array ``y`` from which evaluators and methods learn. It
+has the width of a prediction, checks predictions, and has the strata that a split balances. No other code depends on
+the kind of a target.
 
 ==========  ============================  ===========================  =================================
 kind        value of one sample           ``y`` of N samples           prediction
@@ -12,7 +13,7 @@ findings    ``K`` of ``0, 1, None``       ``(N, K)`` float32, NaN      ``(N, K)`
 quantity    ``float``                     ``(N,)`` float32, NaN        ``(N, 1)``, in the unit
 ==========  ============================  ===========================  =================================
 
-Unknown is a value of its own everywhere and never counts as negative: ``None`` for a sample, -1 or NaN in ``y``.
+Unknown is a separate value everywhere and never counts as negative: ``None`` for a sample, -1 or NaN in ``y``.
 """
 
 from __future__ import annotations
@@ -34,18 +35,18 @@ Value = int | float | tuple[int | None, ...]
 
 Array = NDArray[Any]
 
-_SUM = 1e-3  # how far from one the probabilities of a row may sum: float32 over some hundred classes
-_BINS = 5  # quantity: fifths hold enough of a small part to be balanced
+_SUM = 1e-3  # tolerance for the sum of the probabilities in a row: float32 with some hundred classes
+_BINS = 5  # quantity: fifths have enough samples for balancing in a small part
 _UNKNOWN = frozenset({"", "na", "n/a", "nan", "none", "null", "unknown", "?"})
 
 
 class Target(ABC):
-    """What a dataset's samples are labelled with.
+    """The target of a dataset: what is to be predicted for each sample.
 
     Attributes:
         kind: ``classes``, ``grades``, ``findings`` or ``quantity``.
-        stratum: What a stratum is called in a sentence.
-        every_stratum: Whether each part of a split must hold a sample of each stratum.
+        stratum: The word for a stratum in a sentence.
+        every_stratum: Whether each part of a split must have a sample of each stratum.
     """
 
     kind: ClassVar[str]
@@ -65,31 +66,31 @@ class Target(ABC):
     @property
     @abstractmethod
     def strata_names(self) -> tuple[str, ...]:
-        """S names of what a split balances."""
+        """S names of the strata that a split balances."""
 
     @abstractmethod
     def parse(self, cell: str) -> Value | None:
-        """Read a value from the text of a table's cell; ``None`` where it is unknown.
+        """Read a value from the text of a table's cell; ``None`` if it is unknown.
 
         Raises:
-            ValueError: The text is no value; the message says what is expected.
+            ValueError: The text is not a value; the message says what is expected.
         """
 
     @abstractmethod
     def text(self, value: Value) -> str:
-        """Write a known value as a person would, so that :meth:`parse` reads it back where it is known as a whole."""
+        """Write a known value as text for people; :meth:`parse` can read it back if no part of it is unknown."""
 
     @abstractmethod
     def violation(self, value: object) -> str | None:
-        """Say what a known value must be, if this is none; ``None`` where it is one."""
+        """Describe the valid values if this value is not valid; ``None`` if it is valid."""
 
     @abstractmethod
     def encode(self, values: Sequence[Value | None]) -> Array:
-        """Return ``y`` of N values; see the table above for shape, dtype and what unknown becomes."""
+        """Return ``y`` of N values; see the table above for shape, dtype and unknown values."""
 
     @abstractmethod
     def known(self, y: Array) -> NDArray[np.bool_]:
-        """Return ``(N,)``: whether anything is known about a sample."""
+        """Return ``(N,)``: whether any value of a sample is known."""
 
     @abstractmethod
     def strata(self, values: Sequence[Value]) -> NDArray[np.int64]:
@@ -97,7 +98,7 @@ class Target(ABC):
 
     @abstractmethod
     def prediction_error(self, prediction: Array) -> str | None:
-        """Say what is wrong with the values of a prediction ``(n, O)``; ``None`` where nothing is."""
+        """Describe what is wrong with the values of a prediction ``(n, O)``; ``None`` if they are valid."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values from which :func:`target_from_dict` builds an equal target."""
@@ -109,7 +110,7 @@ class Classes(Target):
     """One of K classes.
 
     Attributes:
-        names: K names in their fixed order; a value counts into them.
+        names: K names in a fixed order; a value is an index into them.
     """
 
     names: tuple[str, ...]
@@ -183,7 +184,7 @@ class Grades(Classes):
     """One of K ordered classes, from the lowest to the highest.
 
     Attributes:
-        names: K names, ascending; a value counts into them.
+        names: K names, ascending; a value is an index into them.
     """
 
     kind: ClassVar[str] = "grades"
@@ -224,9 +225,9 @@ class Findings(Target):
         return (*self.names, "no finding")
 
     def parse(self, cell: str) -> tuple[int | None, ...] | None:
-        """Read the findings that are present, joined by a bar; a word that is no finding and stands alone means none.
+        """Read the findings that are present, joined by a bar; ``No Finding`` or ``Normal`` alone means none.
 
-        ChestX-ray14 writes ``Effusion|Infiltration`` and ``No Finding``.
+        For example, ChestX-ray14 has ``Effusion|Infiltration`` and ``No Finding``.
         """
         text = cell.strip()
         if text.lower() in _UNKNOWN:
@@ -259,7 +260,7 @@ class Findings(Target):
         return np.asarray(~np.isnan(y).all(axis=1))
 
     def strata(self, values: Sequence[Value]) -> NDArray[np.int64]:
-        """Return ``(N, K + 1)``: the findings that are present; the last column where none is."""
+        """Return ``(N, K + 1)``: the findings that are present; the last column means that none is present."""
         present = np.nan_to_num(self.encode(values)).astype(np.int64)
         return np.concatenate([present, 1 - present.max(axis=1, keepdims=True, initial=0)], axis=1)
 
@@ -274,9 +275,9 @@ class Quantity(Target):
 
     Attributes:
         unit: Of values and predictions.
-        low: Smallest value there can be; ``None`` for no bound.
-        high: Largest.
-        edges: Where a split's strata meet, ascending; set by the dataset with :meth:`with_edges`.
+        low: Smallest possible value; ``None`` for no bound.
+        high: Largest possible value; ``None`` for no bound.
+        edges: Limits between the strata of a split, ascending; set by the dataset with :meth:`with_edges`.
     """
 
     unit: str
@@ -348,7 +349,7 @@ class Quantity(Target):
         return np.asarray(~np.isnan(y))
 
     def strata(self, values: Sequence[Value]) -> NDArray[np.int64]:
-        """Return ``(N, S)``, one 1 in each row: the range that the value lies in."""
+        """Return ``(N, S)``, one 1 in each row, for the range of the value."""
         place = np.searchsorted(np.array(self.edges), np.array(values, dtype=np.float64), side="left")
         return np.eye(len(self.edges) + 1, dtype=np.int64)[place]
 
@@ -370,7 +371,7 @@ def target_from_dict(values: Mapping[str, Any]) -> Target:
     given = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
     kind = str(given.pop("kind", None))
     if kind not in TARGETS:
-        raise ValueError(f"a target is one of {', '.join(TARGETS)}, not '{kind}'")
+        raise ValueError(f"a target must be one of {', '.join(TARGETS)}, not '{kind}'")
     try:
         return TARGETS[kind](**given)
     except TypeError as error:
@@ -383,7 +384,7 @@ def _plain(value: object) -> object:
 
 def _require_names(names: Sequence[str], kind: str) -> None:
     if isinstance(names, str) or not names or not all(isinstance(name, str) and name for name in names):
-        raise ValueError(f"{kind} must be names in a fixed order, not {names!r}")
+        raise ValueError(f"{kind} must be a list of names, not {names!r}")
     twice = sorted({name for name in names if list(names).count(name) > 1})
     if twice:
         raise ValueError(f"{kind} name '{twice[0]}' twice: {', '.join(names)}")

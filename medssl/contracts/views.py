@@ -1,4 +1,4 @@
-"""How views are drawn, and which of them a method wants."""
+"""The augmentation of views, and the views that a method requests."""
 
 from __future__ import annotations
 
@@ -29,20 +29,20 @@ class Augmentation:
 
     Operations apply in the order of the fields, as in SimCLR (Chen et al. 2020, appendix A) and torchvision. Each
     sample draws its own parameters, and the four colour operations of the jitter come in a random order for each
-    sample. An operation whose probability or range is zero costs nothing. The code of each operation is a file of its
-    own in ``medssl/data/views/ops``; a test keeps its fields and these the same.
+    sample. An operation whose probability or range is zero costs nothing. Each operation has its own file in
+    ``medssl/data/views/ops``; a test checks that its fields agree with these.
 
     Attributes:
         crop_scale: Range of the crop's area as a fraction of the image's.
         crop_ratio: Range of the crop's width over its height, drawn log-uniformly.
         window: Grey levels of the image's file that become black and white; values beyond are cut off. ``None``: an
             8-bit image uses its whole range, an image with more bits the range without its darkest and brightest 0.5 %
-            of pixels. Evaluation applies this operation too, and no other.
+            of pixels. Evaluation applies only this operation.
         window_jitter: Probability that the window is moved and resized.
         window_level: Move, drawn from ``[-x, x]``, as a fraction of the window's width.
         window_width: Factor on the width, drawn from ``[1 - x, 1 + x]``.
         rotation: Largest angle in degrees; each crop is rotated by an angle from ``[-x, x]``. The view is the largest
-            part of the crop that has no empty corner: three quarters of its area at 10 degrees, half of it at 45.
+            part of the crop without empty corners: three quarters of its area at 10 degrees, half of it at 45.
         horizontal_flip: Probability.
         vertical_flip: Probability.
         rotate90: Probability of a rotation by 90, 180 or 270 degrees (equally likely).
@@ -66,7 +66,7 @@ class Augmentation:
         noise_sigma: Range of its standard deviation, as a fraction of the full range.
 
     Raises:
-        ValueError: The first number of a range is larger than the second, or one is beyond what it may be.
+        ValueError: The first number of a range is larger than the second, or a number is outside its allowed range.
     """
 
     crop_scale: tuple[float, float] = (0.2, 1.0)
@@ -114,7 +114,7 @@ class ViewGroup:
         scale: Side length as a fraction of the recipe's image size (1.0: full size; 0.43 gives the 96 px of a 224 px
             multi-crop).
         augment: Fields of the augmentation recipe to replace, for instance ``{"solarise": 0.2}`` for one of two
-            asymmetric views. Values the user sets win over these.
+            asymmetric views. Values set by the user override these.
     """
 
     count: int = 2
@@ -124,11 +124,11 @@ class ViewGroup:
 
 @dataclass(frozen=True)
 class ViewSpec:
-    """The views a method wants of each sample, in the order it receives them.
+    """The views that a method needs for each sample, in the order in which it receives them.
 
     Attributes:
         groups: Views of one size and augmentation each.
-        geometry: Whether the batch says where in its image each view was taken (``Batch.geometry``).
+        geometry: Whether the batch has the position of each view in its image (``Batch.geometry``).
     """
 
     groups: tuple[ViewGroup, ...] = (ViewGroup(),)

@@ -1,4 +1,4 @@
-"""What a plugin may call: files from the network, images, help with training, measures of features.
+"""Functions that a plugin may call: downloads, images, help with training, measures of features.
 
 Each name loads its own module on first use, so a dataset imports no training code and a method no downloader.
 """

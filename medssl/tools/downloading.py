@@ -1,7 +1,7 @@
-"""Getting a published file: verified, resumed where it broke off, and never silently another file.
+"""Downloads published files: verified and resumed after an interruption; a wrong file is always an error.
 
-pooch drives the transfer and checks what came. Ours are the parts that a file of several gigabytes needs: a downloader
-that goes on where the last attempt stopped, and words for a machine without a network.
+pooch manages the transfer and checks the file. This module adds what a file of several gigabytes needs: a downloader
+that resumes an interrupted download, and messages for a computer without a network.
 """
 
 from __future__ import annotations
@@ -44,11 +44,11 @@ class Source:
 
     Attributes:
         file: Name it has on disk, without folders.
-        url: Address, http or https; empty when there is none that works without a login.
-        bytes: Size; ``None`` where not known.
+        url: Address, http or https; empty if the download needs a login.
+        bytes: Size; ``None`` if not known.
         sha256: Hexadecimal; ``None`` where not published.
-        md5: Hexadecimal; used when there is no ``sha256``.
-        title: What it is, in words.
+        md5: Hexadecimal; used if there is no ``sha256``.
+        title: Title of the file.
         licence: Name of its licence, shown before the download.
     """
 
@@ -75,29 +75,29 @@ class Source:
 
 
 def download(source: Source, directory: str | Path, *, announce: Callable[[str], None] | None = None) -> Path:
-    """Bring one file to ``directory``; do nothing when the right one is there.
+    """Download one file to ``directory``; do nothing if the right file exists.
 
-    A transfer that breaks off leaves ``<file>.part``, and the next call goes on from there. A file whose checksum is
-    not published is taken as it comes, goes on only if the server says that it has not changed since (its part carries
-    the date of the server's file), and its sha256 is written beside it as ``<file>.sha256``, in the form of
-    ``sha256sum``, to be held against at every later call.
+    An interrupted transfer leaves ``<file>.part``, and the next call resumes it. A file without a published checksum is
+    accepted without a check. Its download is resumed only if the server says that the file has not changed (the part
+    has the date of the server's file). Its sha256 is written to ``<file>.sha256``, in the format of ``sha256sum``, and
+    every later call compares the file with it.
 
     Args:
-        source: What to get.
-        directory: Folder for it; made when missing.
-        announce: Called with one line at a time: what is downloaded, under which licence, which checksum was recorded.
+        source: The file to download.
+        directory: Folder for it; created if missing.
+        announce: Called with one line at a time: the download, its licence, the recorded checksum.
             ``None``: the logger ``medssl``, level INFO.
 
     Returns:
         Path of the verified file.
 
     Raises:
-        DataError: Another file is there under this name, the file cannot be had from here, what came is not what was
-            published, or the disk is full. The message says which file (name, size, checksum) to put where.
+        DataError: A different file with this name exists, the file cannot be downloaded, the downloaded file is not the
+            published one, or the disk is full. The message says which file (name, size, checksum) to put where.
     """
     say = announce or logging.getLogger("medssl").info
     if source.file in ("", ".", "..") or any(mark in source.file for mark in "/\\:"):
-        raise DataError(f"'{source.file}' is no plain file name. Correct the entry of this source in the catalogue.")
+        raise DataError(f"'{source.file}' is not a plain file name. Correct the entry of this source in the catalogue.")
     target = Path(directory) / source.file
     if not target.exists():
         _fetch(source, target, say)
@@ -112,7 +112,7 @@ def download(source: Source, directory: str | Path, *, announce: Callable[[str],
 
 
 def _difference(path: Path, source: Source) -> str:
-    """Say how size and checksum differ from the published ones; empty when they agree, as far as they are known."""
+    """Describe the differences of size and checksum from the published ones; empty if the known ones agree."""
     size = path.stat().st_size
     algorithm, _, expected = (source.checksum or "sha256:").partition(":")
     wrong_size = source.bytes is not None and size != source.bytes
@@ -128,7 +128,7 @@ def _digest(path: Path, algorithm: str) -> str:
 
 
 def _hold_against_record(path: Path, source: Source, say: Callable[[str], None]) -> None:
-    """Compare with the sha256 recorded at the first sight of this file, or record it now."""
+    """Compare the file with the sha256 recorded at its first use, or record it now."""
     record = path.with_name(path.name + ".sha256")
     seen = _digest(path, "sha256")
     if not record.exists():
@@ -136,22 +136,22 @@ def _hold_against_record(path: Path, source: Source, say: Callable[[str], None])
         say(f"No checksum is published for {path.name}. Its sha256 is {seen}, recorded in {record.name}.")
     elif (recorded := record.read_text(encoding="utf-8").partition(" ")[0]) != seen:
         raise DataError(
-            f"{path} has changed since it was first seen. {record.name} says sha256 {recorded}, found "
+            f"{path} has changed since its first use. {record.name} says sha256 {recorded}, found "
             f"{path.stat().st_size:,} bytes, sha256 {seen}. Move it away and run the same command again to download it "
-            f"from {source.url}, or delete {record.name} if the new file is meant."
+            f"from {source.url}, or delete {record.name} if the new file is intended."
         )
 
 
 def _fetch(source: Source, target: Path, say: Callable[[str], None]) -> None:
-    """Download through pooch and turn every failure into what the user can do about it."""
+    """Download with pooch, and turn every failure into an error that says what to do."""
     by_hand = _by_hand(source, target)
     if not source.url.startswith(("http://", "https://")):
-        raise DataError(f"{source.file} cannot be downloaded from here: it has no open address. {by_hand}")
+        raise DataError(f"{source.file} cannot be downloaded automatically, because it has no open address. {by_hand}")
     licence = f" Licence: {source.licence}." if source.licence else ""
     say(f"Downloading {source.title or source.file}: {source} from {source.url}.{licence}")
     logger = get_logger()
     level = logger.level
-    logger.setLevel(logging.WARNING)  # what it would say has been announced
+    logger.setLevel(logging.WARNING)  # its messages have already been announced
     transfer: Any = _Resumable(source, target)  # Any: pooch calls it as below, but declares other argument names
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -160,8 +160,8 @@ def _fetch(source: Source, target: Path, say: Callable[[str], None]) -> None:
         raise DataError(f"{source.file} cannot be downloaded: the server answers {error}. {by_hand}") from error
     except requests.RequestException as error:
         raise DataError(
-            f"{source.file} cannot be downloaded: no connection, or it broke off ({type(error).__name__}). The same "
-            f"command goes on from what has arrived. Without a network: {by_hand}"
+            f"{source.file} cannot be downloaded: no connection, or it was interrupted ({type(error).__name__}). Run "
+            f"the same command again to resume the download. Without a network: {by_hand}"
         ) from error
     except OSError as error:
         raise disk_error(error, target.parent, source.bytes) from error
@@ -175,7 +175,7 @@ def _by_hand(source: Source, target: Path) -> str:
 
 @contextlib.contextmanager
 def _progress_bar(source: Source) -> Iterator[Callable[[int], None]]:
-    """Draw a bar on a terminal, nothing elsewhere; the callable takes the bytes that have arrived."""
+    """Draw a progress bar, on a terminal only; the callable takes the number of received bytes."""
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
     with Progress(*columns, TimeRemainingColumn(), console=console, disable=not console.is_terminal) as progress:
@@ -184,7 +184,7 @@ def _progress_bar(source: Source) -> Iterator[Callable[[int], None]]:
 
 
 class _RefusedError(requests.RequestException):
-    """The server answered, with an error."""
+    """The server answered with an error."""
 
     def __init__(self, answer: requests.Response) -> None:
         super().__init__(f"{answer.status_code} {answer.reason}")
@@ -192,7 +192,7 @@ class _RefusedError(requests.RequestException):
 
 
 class _Resumable:
-    """A pooch downloader over HTTP that appends to a ``.part`` file and tries again when the line breaks."""
+    """A pooch downloader over HTTP that appends to a ``.part`` file and tries again if the connection breaks."""
 
     def __init__(self, source: Source, target: Path) -> None:
         self._source = source
@@ -217,7 +217,7 @@ class _Resumable:
         return self._part.stat().st_size if self._part.exists() else 0
 
     def _persist(self, url: str, show: Callable[[int], None]) -> None:
-        """Transfer until done; give up after some tries that brought nothing, at once if nothing ever came."""
+        """Transfer until complete; stop after several tries without new data, or at once if no data ever arrived."""
         failures, most = 0, self._have()
         while True:
             try:
@@ -238,21 +238,21 @@ class _Resumable:
         if have and have == self._source.bytes:
             return
         headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-"} if have else {})
-        if have and self._source.checksum is None:  # then only the server can tell whether it is still the same file
+        if have and self._source.checksum is None:  # then only the server knows whether the file has changed
             headers["If-Range"] = formatdate(self._part.stat().st_mtime, usegmt=True)
         with requests.get(url, headers=headers, stream=True, timeout=_TIMEOUT) as answer:
             place = answer.headers.get("Content-Range", "")
             if answer.status_code == 416 and place == f"bytes */{have}":
-                return  # it was whole
+                return  # the part was complete
             if answer.status_code == 416 or (answer.status_code == 206 and not place.startswith(f"bytes {have}-")):
                 self._part.unlink(missing_ok=True)
-                raise requests.ConnectionError(f"{url} does not go on at byte {have}")
+                raise requests.ConnectionError(f"{url} does not resume at byte {have}")
             if answer.status_code >= 400:
                 raise _RefusedError(answer)
             if "text/html" in answer.headers.get("Content-Type", ""):
                 by_hand = _by_hand(self._source, self._target)
-                raise DataError(f"{url} answers with a web page: it moved, or wants a login. {by_hand}")
-            have = have if answer.status_code == 206 else 0  # 200: this server sends it from the start
+                raise DataError(f"{url} answers with a web page: the file has moved, or needs a login. {by_hand}")
+            have = have if answer.status_code == 206 else 0  # 200: this server sends the whole file
             try:
                 with self._part.open("ab" if have else "wb") as file:
                     for chunk in answer.iter_content(_CHUNK):

@@ -1,7 +1,7 @@
-"""Reading an image file into an array, whatever mode it was saved in, and turning and mirroring arrays.
+"""Reads an image file of any mode into an array; turns and mirrors arrays.
 
-Pillow does the decoding. What this file adds is one answer for every mode that turns up in medical folders: grey,
-colour, palette, transparency, 16 bits, CMYK, photographs that lie on their side, files that are cut short.
+Pillow does the decoding. This module handles all modes that occur in medical folders: grey, colour, palette,
+transparency, 16 bits, CMYK, rotated photographs and truncated files.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from medssl.errors import DataError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from torch import Tensor  # the name is in a type variable's text
+    from torch import Tensor  # used in a type variable's text
 
 __all__ = ["IMAGE_SUFFIXES", "SYMMETRIES", "read_image", "read_opened", "turn"]
 
@@ -38,10 +38,10 @@ SYMMETRIES = tuple((bool(way & 1), bool(way & 2), bool(way & 4)) for way in rang
 #: Pillow's names of the formats above; none of them starts another program, as EPS does.
 _FORMATS = ("BMP", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
 
-#: More pixels than this are refused: 32,768 x 32,768, six times the largest scan Pillow itself would let pass.
+#: More pixels than this give an error: 32,768 x 32,768, six times the limit of Pillow itself.
 _MAX_PIXELS = 2**30
 
-#: How many times the pixels wanted are decoded at least, along a side; as in Pillow's own ``thumbnail``.
+#: Minimum ratio of decoded to requested pixels along a side, as in Pillow's ``thumbnail``.
 _GAP = 2
 
 _DEEP_MODES = ("I", "I;16", "I;16B", "I;16L", "I;16N", "F")
@@ -67,14 +67,14 @@ def read_image(path: str | Path, short_side: int | None = None) -> np.ndarray:
     Args:
         path: File of one of the formats behind :data:`IMAGE_SUFFIXES`; the suffix itself does not matter.
         short_side: What the image will be reduced to, in pixels. A JPEG file is then decoded at a half, a quarter or an
-            eighth of its size, which its own transform does, as long as the short side keeps twice as many pixels: a
-            filter is to do the last step. ``None``: in full.
+            eighth of its size by its own transform, as long as the short side keeps twice as many pixels, because the
+            last step needs a filter. ``None``: full size.
 
     Returns:
         ``(H, W, C)``, C 1 or 3, uint8 or uint16, writable, owned by the caller.
 
     Raises:
-        DataError: The file is missing, empty, cut short, no image, too large, or holds values that do not fit. The
+        DataError: The file is missing, empty, truncated, not an image, too large, or has values that do not fit. The
             message names the file and the cause.
     """
     path = Path(path)
@@ -82,7 +82,7 @@ def read_image(path: str | Path, short_side: int | None = None) -> np.ndarray:
         return _decode(path.read_bytes(), short_side)
     except DataError as error:
         raise DataError(f"{path} cannot be used as an image: {error}") from error
-    # Pillow's readers answer a broken file with nearly any exception (SyntaxError, struct.error, IndexError, ...)
+    # Pillow's readers raise nearly any exception for a broken file (SyntaxError, struct.error, IndexError, ...)
     except Exception as error:
         raise DataError(f"{path} cannot be read as an image: {_cause(error)}.") from error
 
@@ -147,7 +147,7 @@ def _pixels(image: Image.Image) -> np.ndarray:
 
 @contextlib.contextmanager
 def _without_pillow_limit() -> Iterator[int]:
-    """Lift Pillow's limit of pixels, a global that would stop a large scan; give it in case it matters.
+    """Remove Pillow's global limit of pixels, which would reject a large scan; yield the limit.
 
     The lock keeps two threads from restoring it in the wrong order.
     """
@@ -160,7 +160,7 @@ def _without_pillow_limit() -> Iterator[int]:
 
 
 def _load(data: bytes, short_side: int | None) -> Image.Image:
-    with _without_pillow_limit() as limit:  # the header only, out of memory: other threads hardly wait
+    with _without_pillow_limit() as limit:  # only the header, from memory, so other threads hardly wait
         image = Image.open(io.BytesIO(data), formats=_FORMATS)
     pixels = image.width * image.height
     if pixels > _MAX_PIXELS:
@@ -169,30 +169,30 @@ def _load(data: bytes, short_side: int | None) -> Image.Image:
         )
     if short_side is not None:
         kept = min(1.0, _GAP * short_side / min(image.size))
-        image.draft(None, (ceil(image.width * kept), ceil(image.height * kept)))  # no other format than JPEG heeds it
+        image.draft(None, (ceil(image.width * kept), ceil(image.height * kept)))  # only JPEG uses this
     with _without_pillow_limit() if pixels > limit else contextlib.nullcontext():
         image.load()
     return image
 
 
 def _convert(image: Image.Image, mode: str) -> Image.Image:
-    """Bring any 8-bit mode to ``L`` or ``RGB``."""
+    """Convert any 8-bit mode to ``L`` or ``RGB``."""
     if mode in ("L", "RGB"):
         return image
     if mode in _GREY_MODES:
         return image.convert("L")
     if mode in ("P", "PA"):
-        return image.convert("RGBA").convert("RGB")  # by way of RGBA: a palette may carry transparency of its own
+        return image.convert("RGBA").convert("RGB")  # through RGBA, because a palette may have its own transparency
     return image.convert("RGB")
 
 
 def _to_uint16(values: np.ndarray) -> np.ndarray:
-    """Cast whole numbers from 0 to 65535; anything else would be changed by the cast and is refused."""
+    """Cast whole numbers from 0 to 65535; other values give an error, because the cast would change them."""
     if values.dtype.itemsize == 2:
         return values.astype(np.uint16)
     low, high = float(values.min()), float(values.max())
     whole = values.dtype.kind == "i" or bool((values == np.floor(values)).all())
-    if not (whole and low >= 0 and high <= 65535):  # a NaN fails every one of these
+    if not (whole and low >= 0 and high <= 65535):  # a NaN fails all of these checks
         raise DataError(
             f"its values run from {low:g} to {high:g}, and only whole numbers from 0 to 65535 fit. "
             "Convert it to 8 or 16 bits first."
@@ -204,11 +204,11 @@ def _orientation(image: Image.Image) -> int:
     """Return the EXIF orientation, 1 (upright) where there is none or the EXIF block is damaged."""
     try:
         return int(image.getexif().get(0x0112, 1))
-    except Exception:  # a damaged block of notes is no reason to refuse good pixels
+    except Exception:  # damaged metadata must not reject good pixels
         return 1
 
 
-#: EXIF 2.32, table 6 (tag 0x0112): what brings the stored rows and columns upright (mirror, upend, transpose).
+#: EXIF 2.32, table 6 (tag 0x0112): the operations that turn the image upright (mirror, upend, transpose).
 _UPRIGHT = {
     2: (True, False, False),
     3: (True, True, False),
@@ -226,20 +226,20 @@ def _upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
 
 
 def turn(x: ArrayT, mirror: bool, upend: bool, transpose: bool, *, axes: tuple[int, int] = (-2, -1)) -> ArrayT:
-    """Turn or mirror pictures: reverse the columns, reverse the rows, then let rows and columns change places.
+    """Turn or mirror pictures: reverse the columns, reverse the rows, then swap rows and columns.
 
-    Each of the eight symmetries of a square is one combination of the three; a quarter turn against the clock is
+    Each of the eight symmetries of a square is one combination of the three; a counterclockwise quarter turn is
     ``mirror`` and ``transpose``.
 
     Args:
         x: A numpy array or a torch tensor.
         mirror: Reverse the columns.
         upend: Reverse the rows.
-        transpose: Swap rows and columns, after that.
+        transpose: Swap rows and columns, after the reversals.
         axes: The axis of the rows and that of the columns.
 
     Returns:
-        A view of the same numbers where numpy or torch can give one, else a copy.
+        A view of the same numbers if numpy or torch can return one, else a copy.
     """
     rows, columns = axes
     if mirror or upend:
@@ -250,9 +250,9 @@ def turn(x: ArrayT, mirror: bool, upend: bool, transpose: bool, *, axes: tuple[i
 
 def _cause(error: Exception) -> str:
     if isinstance(error, UnidentifiedImageError):
-        return "its content is of no image format that medssl reads"
+        return "medssl cannot read its image format"
     if isinstance(error, FileNotFoundError):
-        return "there is no such file"
+        return "the file does not exist"
     if isinstance(error, OSError) and error.strerror:
         return error.strerror.lower()
     return str(error) or type(error).__name__

@@ -1,6 +1,6 @@
-"""Measures of features, pure functions of one tensor: how far they are spread, over how many dimensions, how evenly.
+"""Measures of features, as pure functions of tensors: spread, number of used dimensions, uniformity, alignment.
 
-All of them compute on the processor, in float64 where given that and in float32 otherwise.
+All of them compute on the processor, in float64 for float64 input, else in float32.
 
 N samples, F features.
 """
@@ -20,7 +20,7 @@ def feature_std(x: Tensor) -> float:
     """Spread of the directions: standard deviation of l2-normalised features, times sqrt(F).
 
     Source: SimSiam, Chen & He 2021 (arXiv 2011.10566), section 4.1 and figure 2: 1/sqrt(F) per channel for isotropic
-    features, 0 for collapsed ones. The factor makes the healthy value 1 whatever F is.
+    features, 0 for collapsed ones. With the factor, the healthy value is 1 for every F.
 
     Args:
         x: ``(N, F)``, N at least 2.
@@ -33,7 +33,7 @@ def feature_std(x: Tensor) -> float:
 
 
 def effective_rank(x: Tensor, eps: float = 1e-7) -> float:
-    """How many dimensions the features use: exp of the entropy of their normalised singular values (RankMe).
+    """Number of dimensions that the features use: exp of the entropy of their normalised singular values (RankMe).
 
     Source: Garrido et al. 2023 (arXiv 2210.02885), equations 1 and 2; features are not centred, as there.
 
@@ -84,6 +84,6 @@ def uniformity(x: Tensor, t: float = 2.0) -> float:
 
 
 def _plain(x: Tensor) -> Tensor:
-    """Bring features to where every linear-algebra routine exists, in at least float32."""
+    """Move features to the processor, where every linear-algebra routine exists, in at least float32."""
     x = x.detach().cpu()
     return x if x.dtype == torch.float64 else x.float()

@@ -39,15 +39,15 @@ S = TypeVar("S")
 def parameter_groups(modules: Iterable[nn.Module], weight_decay: float) -> list[dict[str, Any]]:
     """Sort trainable parameters into those with weight decay and those without.
 
-    Biases and the scales of normalisation layers, which all have one dimension, are not decayed: pulling them towards
-    zero regularises nothing.
+    Biases and the scales of normalisation layers, which all have one dimension, are not decayed: decay towards zero
+    does not regularise them.
 
     Args:
-        modules: A parameter that two of them share is taken once.
-        weight_decay: For parameters of two and more dimensions.
+        modules: Modules; a parameter that two modules share is used once.
+        weight_decay: Weight decay for parameters with two or more dimensions.
 
     Returns:
-        One or two groups for an optimizer; none is empty.
+        One or two groups for an optimizer, without empty groups.
     """
     unique = dict.fromkeys(p for module in modules for p in module.parameters() if p.requires_grad)
     decayed = [p for p in unique if p.ndim > 1]
@@ -86,7 +86,7 @@ def halving(epoch: int, every: int, hold: int = 0) -> float:
     Args:
         epoch: From 0.
         every: Epochs between two halvings.
-        hold: Epochs at the start that do not count.
+        hold: Initial epochs that are not counted.
     """
     return float(0.5 ** (max(0, epoch - hold) // every))
 
@@ -96,7 +96,7 @@ def halving(epoch: int, every: int, hold: int = 0) -> float:
 
 @contextmanager
 def seeded(seed: int, device: torch.device) -> Iterator[None]:
-    """Seed torch's global generators, which initial weights and dropout draw from; afterwards they are as before."""
+    """Seed torch's global generators, used by initial weights and dropout; their state is restored afterwards."""
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
         yield
@@ -104,7 +104,7 @@ def seeded(seed: int, device: torch.device) -> Iterator[None]:
 
 @contextmanager
 def evaluation_mode(network: nn.Module) -> Iterator[None]:
-    """Put every part of a network into evaluation mode; afterwards each is in the mode that it was in."""
+    """Put all modules of a network into evaluation mode; their previous modes are restored afterwards."""
     modes = [(module, module.training) for module in network.modules()]
     network.eval()
     try:
@@ -119,15 +119,15 @@ def batches(n: int, batch_size: int, generator: torch.Generator) -> Iterator[Ten
 
     Args:
         n: Samples.
-        batch_size: N; a set smaller than a batch is one batch. A rest that fills no batch is left out.
-        generator: Of the processor; each call draws a new order from it.
+        batch_size: N; a set smaller than a batch is one batch. An incomplete last batch is left out.
+        generator: Generator of the processor; each call draws a new order.
     """
     size = min(batch_size, n)
     yield from torch.split(torch.randperm(n, generator=generator)[: n // size * size], size)
 
 
 def loss_scaler(autocast: Callable[[], AbstractContextManager[Any]], device: torch.device) -> torch.amp.GradScaler:
-    """Return a loss scaler that works where autocast computes in float16, whose small gradients would be zero.
+    """Return a loss scaler, active if autocast uses float16, because small gradients would become zero.
 
     Args:
         autocast: Opens the context in which the network computes: ``Images.autocast``.
@@ -152,7 +152,7 @@ def train(
     scaler: torch.amp.GradScaler | None = None,
     after_epoch: Callable[[int], None] | None = None,
 ) -> None:
-    """Train a network: every epoch all samples once, in a new order.
+    """Train a network: each epoch uses all samples once, in a new order.
 
     Args:
         network: Put into training mode at the start of each epoch.
@@ -162,7 +162,7 @@ def train(
         batch_size: See :func:`batches`.
         epochs: Passes over the samples.
         factor: Maps a step (from 0) to the learning rate as a fraction of the peak. See :func:`warmup_cosine`.
-        seed: Of the order. Dropout draws from torch's global generator; see :func:`seeded`.
+        seed: Seed of the order. Dropout draws from torch's global generator; see :func:`seeded`.
         optimizer: Called with the groups.
         scaler: See :func:`loss_scaler`; ``None`` where the loss is computed in float32.
         after_epoch: Called with the number of each epoch, from 0; it may leave the network in evaluation mode.
@@ -189,12 +189,12 @@ def train(
 
 
 class KeepBest(Generic[S]):
-    """Keeps a network as it was after its best epoch, the earlier among equals.
+    """Keeps the weights of a network after its best epoch; the earlier epoch wins a tie.
 
     Attributes:
-        epoch: From 0; -1 before the first look.
-        score: Reached in that epoch.
-        weights: The state dict after it, on the processor.
+        epoch: The best epoch, from 0; -1 before the first call.
+        score: Its score.
+        weights: The state dict after that epoch, on the processor.
 
     Args:
         better: Whether a first score is better than a second one.
@@ -208,7 +208,7 @@ class KeepBest(Generic[S]):
         self.weights: dict[str, Tensor] = {}
 
     def see(self, epoch: int, score: S, network: nn.Module) -> None:
-        """Look at the network after an epoch; keep it if it is the first, or better than the one kept."""
+        """Call this after each epoch; it keeps the weights if they are the first or the best."""
         if self.epoch < 0 or self._better(score, self.score):
             self.epoch, self.score = epoch, score
             self.weights = {name: value.detach().cpu().clone() for name, value in network.state_dict().items()}
@@ -218,7 +218,7 @@ class KeepBest(Generic[S]):
 
 
 def target_loss(target: Target, output: Tensor, y: Tensor) -> Tensor:
-    """Return the loss that suits a target, averaged over what is known; zero, with a gradient of zero, if nothing is.
+    """Return the loss that suits a target, averaged over known values; zero, with zero gradient, if none is known.
 
     Cross-entropy for classes and grades, binary cross-entropy for each finding, squared error for a quantity.
 
@@ -236,7 +236,7 @@ def target_loss(target: Target, output: Tensor, y: Tensor) -> Tensor:
         return found if bool((y >= 0).any()) else output.sum() * 0
     expected = y if isinstance(target, Findings) else y[:, None]
     known = ~expected.isnan()
-    filled = expected.nan_to_num()  # a NaN would come through a product with zero
+    filled = expected.nan_to_num()  # because zero times NaN is NaN
     if isinstance(target, Findings):
         each = F.binary_cross_entropy_with_logits(output, filled, reduction="none")
     else:
@@ -245,7 +245,7 @@ def target_loss(target: Target, output: Tensor, y: Tensor) -> Tensor:
 
 
 def activation(target: Target, output: Tensor) -> Tensor:
-    """Turn a network's output ``(..., O)`` into what the target predicts: probabilities, or numbers in its unit."""
+    """Turn a network's output ``(..., O)`` into predictions of the target: probabilities, or numbers in its unit."""
     if isinstance(target, Classes):
         return output.softmax(dim=-1)
     return output.sigmoid() if isinstance(target, Findings) else output

@@ -1,4 +1,4 @@
-"""Unpacking an archive: all of it or nothing, no links, and no name that leads outside."""
+"""Unpacks an archive completely or not at all; links and names outside the folder are errors."""
 
 from __future__ import annotations
 
@@ -23,25 +23,25 @@ _CHUNK = 1 << 18
 
 
 def unpack(archive: str | Path, directory: str | Path) -> tuple[Path, ...]:
-    """Unpack a zip or tar file (plain, gzip, bzip2, xz) into ``directory``; all of it or nothing.
+    """Unpack a zip or tar file (plain, gzip, bzip2, xz) into ``directory``, completely or not at all.
 
-    Everything goes to a hidden folder beside its place and is moved when complete. Folders ``__MACOSX``, which hold
-    macOS's notes under the names of the images, are left out. Permissions and times are not restored.
+    The files are unpacked to a hidden folder next to the destination and moved when complete. Folders ``__MACOSX``,
+    which contain macOS metadata under the names of the images, are left out. Permissions and times are not restored.
 
     Args:
         archive: The file.
-        directory: Folder for its content; made when missing.
+        directory: Folder for its content; created if missing.
 
     Returns:
-        What now lies in ``directory``, one path for each top-level name of the archive, sorted.
+        The new paths in ``directory``, one for each top-level name of the archive, sorted.
 
     Raises:
-        DataError: The archive is damaged or of another format, a name in it leads outside or is a link, one of its
-            top-level names is in ``directory`` already, or the disk is full. Nothing is left behind then.
+        DataError: The archive is damaged or has another format, contains a link or a name outside its folder, one of
+            its top-level names already exists in ``directory``, or the disk is full. Then no files are left behind.
     """
     archive, directory = Path(archive), Path(directory)
     if not archive.is_file():
-        raise DataError(f"There is no file {archive}. Download it first.")
+        raise DataError(f"The file {archive} does not exist. Download it first.")
     try:
         directory.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".unpack-", dir=directory) as temporary:
@@ -52,11 +52,11 @@ def unpack(archive: str | Path, directory: str | Path) -> tuple[Path, ...]:
                     shutil.copyfileobj(content, file, _CHUNK)
             return _move_in(sorted(Path(temporary).iterdir()), directory, archive)
     except (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError) as error:
-        raise DataError(f"{archive} is damaged or no archive: {error}. Delete it and download it again.") from error
+        raise DataError(f"{archive} is damaged or not an archive: {error}. Delete it and download it again.") from error
     except (RuntimeError, NotImplementedError) as error:  # a password, or a compression that zipfile does not know
         raise DataError(f"{archive} cannot be unpacked here: {error}. Unpack it by hand into {directory}.") from error
     except OSError as error:
-        if error.errno is None:  # gzip and bzip2 say so of broken data
+        if error.errno is None:  # gzip and bzip2 raise this for damaged data
             raise DataError(f"{archive} is damaged: {error}. Delete it and download it again.") from error
         raise disk_error(error, directory) from error
 
@@ -74,7 +74,7 @@ def _members(archive: Path) -> Iterator[tuple[PurePosixPath, IO[bytes]]]:
         for member in tar:
             name = _safe_name(member.name, archive)
             if not (member.isfile() or member.isdir()):
-                raise DataError(f"{archive} holds '{member.name}', a link. Unpack it by hand if you trust it.")
+                raise DataError(f"{archive} contains a link, '{member.name}'. Unpack it by hand if you trust it.")
             content = tar.extractfile(member)
             if content is not None and "__MACOSX" not in name.parts:
                 yield name, content
@@ -83,7 +83,7 @@ def _members(archive: Path) -> Iterator[tuple[PurePosixPath, IO[bytes]]]:
 def _safe_name(name: str, archive: Path) -> PurePosixPath:
     path = PurePosixPath(name.replace("\\", "/"))
     if path.is_absolute() or ".." in path.parts or ":" in (path.parts or ("",))[0]:
-        raise DataError(f"{archive} holds '{name}', which leads out of its folder. Do not trust this archive.")
+        raise DataError(f"{archive} contains '{name}', which is outside its folder. Do not trust this archive.")
     return path
 
 
@@ -91,7 +91,7 @@ def _move_in(entries: list[Path], directory: Path, archive: Path) -> tuple[Path,
     taken = [entry.name for entry in entries if (directory / entry.name).exists()]
     if taken:
         raise DataError(
-            f"{archive} brings {', '.join(taken)}, which is in {directory} already. It was not touched: move it away, "
-            "or delete it if it is incomplete, and run the same command again."
+            f"{archive} contains {', '.join(taken)}, which already exists in {directory}. Nothing was changed. "
+            "Move it away, or delete it if it is incomplete, and run the same command again."
         )
     return tuple(entry.rename(directory / entry.name) for entry in entries)

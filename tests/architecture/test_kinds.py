@@ -63,7 +63,9 @@ def test_the_search_sees_a_kind_and_not_a_sentence() -> None:
 
 
 def test_an_unknown_kind_suggests_the_closest() -> None:
-    with pytest.raises(OptionError, match=r"no kind of plugin 'methd'. Did you mean 'method'\? Kinds: method, dataset"):
+    with pytest.raises(
+        OptionError, match=r"kind of plugin 'methd' does not exist. Did you mean 'method'\? Kinds: method, dataset"
+    ):
         kind_named("methd")
 
 

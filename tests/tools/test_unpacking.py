@@ -53,7 +53,7 @@ def test_an_archive_is_unpacked_with_its_folders(tmp_path, name):
 @pytest.mark.parametrize("evil", ["../evil", "a/../../evil", "/evil", "..\\evil", "C:/evil"])
 def test_a_name_that_leads_outside_is_refused_and_nothing_stays(tmp_path, name, evil):
     archive = MAKERS[name](tmp_path / name, {"good/a": b"a", evil: b"b"})
-    with pytest.raises(DataError, match="leads out of its folder"):
+    with pytest.raises(DataError, match="outside its folder"):
         unpack(archive, tmp_path / "here")
     assert files(tmp_path / "here") == []
     assert not (tmp_path / "evil").exists()
@@ -64,7 +64,7 @@ def test_a_link_is_refused(tmp_path):
         link = tarfile.TarInfo("set/link")
         link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
         archive.addfile(link)
-    with pytest.raises(DataError, match=r"'set/link', a link"):
+    with pytest.raises(DataError, match=r"a link, 'set/link'"):
         unpack(tmp_path / "a.tar", tmp_path / "here")
 
 
@@ -87,7 +87,7 @@ def test_a_flipped_bit_in_a_zip_is_noticed(tmp_path):
 
 def test_something_that_is_no_archive_is_named(tmp_path):
     (tmp_path / "a.zip").write_bytes(b"hello")
-    with pytest.raises(DataError, match=r"a\.zip is damaged or no archive"):
+    with pytest.raises(DataError, match=r"a\.zip is damaged or not an archive"):
         unpack(tmp_path / "a.zip", tmp_path / "here")
 
 
@@ -95,7 +95,7 @@ def test_what_is_there_already_is_not_touched(tmp_path):
     archive = make_zip(tmp_path / "a.zip", {"set/a": b"new", "other/b": b"new"})
     (tmp_path / "set").mkdir()
     (tmp_path / "set" / "a").write_bytes(b"old")
-    with pytest.raises(DataError, match=r"brings set, which is in .* already"):
+    with pytest.raises(DataError, match=r"contains set, which already exists in"):
         unpack(archive, tmp_path)
     assert (tmp_path / "set" / "a").read_bytes() == b"old"
     assert files(tmp_path) == ["a.zip", "set"]

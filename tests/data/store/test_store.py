@@ -436,7 +436,7 @@ def test_a_file_that_has_gone_is_a_bad_image(tmp_path):
     dataset = save(tmp_path / "set", a=noise(8, 8), b=noise(8, 8))
     samples = dataset.index().samples
     (tmp_path / "set" / "b.png").unlink()
-    with pytest.raises(DataError, match=r"b\.png cannot be read as an image: there is no such file"):
+    with pytest.raises(DataError, match=r"b\.png cannot be read as an image: the file does not exist"):
         open_store(dataset, samples, view_size=64, cache=tmp_path / "cache")
 
 
