@@ -1,4 +1,4 @@
-"""What the datasets made of image files share: listing folders the same way everywhere, and saying what is missing."""
+"""Shared code of datasets with image files: lists folders in the same way, and reports missing files."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ log = logging.getLogger("medssl")
 
 
 def shorten(names: Iterable[str], limit: int = 20) -> str:
-    """Join names for a message: the first ones, and how many more there are."""
+    """Join names for a message: the first names, and the number of the others."""
     names = list(names)
     more = f" and {len(names) - limit} more" if len(names) > limit else ""
     return ", ".join(names[:limit]) + more
 
 
 def _entries(folder: Path) -> list[os.DirEntry[str]]:
-    """Everything in a folder that a person put there, by name; not what systems leave behind."""
+    """Everything in a folder, by name, without files that the operating system creates."""
     try:
         with os.scandir(folder) as found:
             kept = [entry for entry in found if not entry.name.startswith(".") and entry.name != "__MACOSX"]
@@ -46,7 +46,8 @@ def subfolders(folder: Path) -> list[str]:
 def images_below(folder: Path) -> list[str]:
     """Paths of the image files at any depth below a folder, relative to it, with forward slashes, sorted.
 
-    Hidden files and files without an image's suffix are passed over. Links to folders are followed, never in circles.
+    Hidden files and files without the suffix of an image are ignored. Links to folders are followed, but not in
+    circles.
     """
     return sorted(_walk(folder, "", frozenset()))
 
@@ -65,10 +66,10 @@ def _walk(folder: Path, prefix: str, above: frozenset[str]) -> Iterator[str]:
 def own_split(samples: Sequence[Sample]) -> tuple[str, str]:
     """Choose the default protocol for a user's own images, with the reason."""
     if {"train", "test"} <= {sample.part for sample in samples}:
-        return "official", "the images come with a training and a test part"
+        return "official", "the images have a training and a test part"
     if any(sample.group for sample in samples):
         return "grouped", "groups are known, and a random split would put images of one group on both sides"
-    return "random", "neither groups nor parts are known, so related images may lie on both sides"
+    return "random", "neither groups nor parts are known, so related images may be on both sides"
 
 
 class FileDataset(Dataset):
@@ -88,18 +89,18 @@ class FileDataset(Dataset):
         return read_image(self.path(sample))
 
     def read_reduced(self, sample: Sample, short_side: int) -> np.ndarray:
-        """Decode it in no more pixels than are of use."""
+        """Decode the image's file at a reduced size, if that is enough."""
         return read_image(self.path(sample), short_side)
 
 
 class PublishedTree(FileDataset):
-    """A published dataset in its makers' folders, at the root or inside the folders that its archives wrap it in.
+    """A published dataset in its official folders, at the root or inside the top folders of its archives.
 
     Attributes:
         name: As in ``--dataset``.
-        classes: The classes, which are folders too.
-        layouts: The folders that make up the tree; several where the dataset is spread in several layouts.
-        wrappers: Folders that the tree may lie in, in any letter case; the shallowest tree counts.
+        classes: The classes, which are also folder names.
+        layouts: The folders of the tree; several if the dataset is distributed in several layouts.
+        wrappers: Folders that may contain the tree, in any letter case; the shallowest tree is used.
         expected: One line that shows the layout.
     """
 
@@ -113,10 +114,10 @@ class PublishedTree(FileDataset):
 
     @property
     def tree(self) -> Path:
-        """The folder that holds the class folders.
+        """The folder with the class folders.
 
         Raises:
-            DataError: It is not there, or lacks some of them.
+            DataError: It does not exist, or some class folders are missing.
         """
         if self._found is None:
             self._found = self._find()
@@ -125,29 +126,31 @@ class PublishedTree(FileDataset):
         return self._found
 
     def fetch(self) -> None:
-        """Download and unpack the archive, unless the tree is there.
+        """Download and unpack the archive, unless the tree exists.
 
         Raises:
-            DataError: It cannot be had from here; the message says which file to put where.
+            DataError: It cannot be downloaded; the message says which file to put where.
         """
         if self._find() is not None:
             return
         for source in self._sources():
             unpack(download(source, self.root), self.root)
-        log.info("%s lies in %s", self.name, self.tree)
+        log.info("%s is in %s", self.name, self.tree)
 
     def warn_of_counts(self, samples: Sequence[Sample], official: Mapping[str, int]) -> None:
-        """Log a warning where the number of images differs from the published one: a partial copy is still a copy."""
+        """Log a warning if the number of images differs from the published one; a partial dataset is not an error."""
         found = Counter(self.classes[sample.y] for sample in samples if isinstance(sample.y, int))
         wrong = [f"{name} {found[name]} of {count}" for name, count in official.items() if found[name] != count]
         if wrong:
-            log.warning("%s: %s is not the published set: %s images are here.", self.name, self.tree, shorten(wrong))
+            log.warning(
+                "%s: %s is not the complete published dataset: it has %s images.", self.name, self.tree, shorten(wrong)
+            )
 
     def check_classes(self, samples: Sequence[Sample]) -> None:
-        """Make sure that every class has an image.
+        """Check that every class has an image.
 
         Raises:
-            DataError: Some have none.
+            DataError: Some classes have no image.
         """
         seen = {sample.y for sample in samples}
         empty = [name for label, name in enumerate(self.classes) if label not in seen]
@@ -161,7 +164,7 @@ class PublishedTree(FileDataset):
         """Yield the root, then wrappers in it, then wrappers in those."""
         wrappers = {name.lower() for name in self.wrappers}
         level = [self.root] if self.root.is_dir() else []
-        for _ in range(7):  # deeper than any known copy
+        for _ in range(7):  # deeper than in any known distribution
             yield from level
             level = [folder / name for folder in level for name in subfolders(folder) if name.lower() in wrappers]
 
@@ -179,14 +182,14 @@ class PublishedTree(FileDataset):
                 lacking = [name for name in layout if not (folder / name).is_dir()]
                 if len(lacking) < len(layout):
                     return (
-                        f"{self.name}: {folder} lacks the folder {shorten(lacking)}. It holds "
-                        f"{shorten(subfolders(folder))}. Expected: {self.expected}. Add or rename what differs."
+                        f"{self.name}: {folder} lacks the folder {shorten(lacking)}. It has "
+                        f"{shorten(subfolders(folder))}. Expected: {self.expected}. Add or rename folders."
                     )
         sources = self._sources()
         by_hand = "".join(f", or unpack {source} from {source.url} there" for source in sources)
         return (
             f"{self.name}: its images are not in {self.root}. Expected there: {self.expected}. "
-            f"Run 'medssl fetch {self.name}'{by_hand}, or name another folder with --data-dir."
+            f"Run 'medssl fetch {self.name}'{by_hand}, or give another folder with --data-dir."
         )
 
     def _sources(self) -> list[Source]:

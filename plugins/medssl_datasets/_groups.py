@@ -1,4 +1,4 @@
-"""From paths to groups: by a regular expression, or by a table."""
+"""Assigns groups to paths, with a regular expression or a table."""
 
 from __future__ import annotations
 
@@ -17,43 +17,43 @@ def compile_pattern(option: str, pattern: str | None) -> re.Pattern[str] | None:
     """Compile an option's regular expression.
 
     Raises:
-        OptionError: It is none.
+        OptionError: It is not a valid regular expression.
     """
     try:
         return None if pattern is None else re.compile(pattern)
     except re.error as error:
         raise OptionError(
-            f"{option} '{pattern}' is no regular expression: {error}. See the documentation of Python's 're', and "
-            "quote it on the command line."
+            f"{option} '{pattern}' is not a valid regular expression: {error}. See the documentation of Python's 're'. "
+            "On the command line, put it in quotes."
         ) from error
 
 
 def group_pattern(pattern: str | None) -> re.Pattern[str] | None:
-    """Compile a regular expression that says which part of a path is the group.
+    """Compile a regular expression that marks the group in a path.
 
     Raises:
-        OptionError: It is none, or does not say which part.
+        OptionError: It is not valid, or it does not mark one part of the path.
     """
     compiled = compile_pattern("group_pattern", pattern)
     if compiled and compiled.groups != 1 and "group" not in compiled.groupindex:
         raise OptionError(
-            f"group_pattern '{pattern}' has {compiled.groups} pairs of parentheses. They must say which part of a path "
-            "names the patient or slide. Use one pair, or (?P<group>...)."
+            f"group_pattern '{pattern}' has {compiled.groups} pairs of parentheses. They must mark the part of a path "
+            "that is the patient or slide. Use one pair, or (?P<group>...)."
         )
     return compiled
 
 
 def groups_by_pattern(pattern: re.Pattern[str], images: Iterable[str]) -> dict[str, str]:
-    """Map each path in which the pattern is found to what stands in its parentheses; leave out the others."""
+    """Map each path that matches the pattern to the text in its parentheses; leave out the others."""
     key: str | int = "group" if "group" in pattern.groupindex else 1
     matches = ((image, pattern.search(image)) for image in images)
     return {image: match[key] for image, match in matches if match and match[key]}
 
 
 def groups_by_table(file: Path, root: Path, images: Iterable[str]) -> dict[str, str]:
-    """Map each path that a table with the columns ``path`` and ``group`` knows, as seen from the root or the table.
+    """Map paths to groups with a table (columns ``path`` and ``group``); paths are relative to the root or the table.
 
-    An empty cell says that the image has no group: it is mapped to an empty text.
+    An empty cell means that the image has no group; it is mapped to an empty text.
 
     Raises:
         DataError: The table is missing or has other columns.

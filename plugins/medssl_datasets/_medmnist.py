@@ -1,4 +1,4 @@
-"""Facts about MedMNIST's sets: class names in the order of the label numbers, and the augmentation that suits each."""
+"""Facts about the MedMNIST datasets: class names in the order of the label numbers, and suitable augmentations."""
 
 from __future__ import annotations
 
@@ -94,9 +94,9 @@ MODALITY: dict[str, str] = {
     "bloodmnist": "microscopy",
     "breastmnist": "ultrasound",
     "chestmnist": "xray",
-    "dermamnist": "histology",  # in colour, without an up or down
-    "octmnist": "xray",  # grey, with an up, as the next three
-    "organamnist": "ct",  # classes are left and right organs
+    "dermamnist": "histology",  # in colour, without a top and bottom
+    "octmnist": "xray",  # grey, with a top and bottom, as the next three
+    "organamnist": "ct",  # the classes include left and right organs
     "organcmnist": "ct",
     "organsmnist": "ct",
     "pathmnist": "histology",
@@ -107,16 +107,16 @@ MODALITY: dict[str, str] = {
 
 
 def check_finding(name: str, finding: str | None) -> None:
-    """Make sure that a set has the finding that is asked for.
+    """Check that a dataset has the requested finding.
 
     Raises:
-        ValueError: It has not.
+        ValueError: It does not have the finding.
     """
     if finding is None:
         return
     if name != "chestmnist":
         raise ValueError(
-            f"finding = '{finding}' does not go with {name}. Only chestmnist has several findings for an image. "
+            f"finding = '{finding}' is not possible for {name}. Only chestmnist has several findings per image. "
             "Leave it out, or set dataset.name=chestmnist."
         )
     if finding not in LABELS[name]:
@@ -127,7 +127,7 @@ def check_finding(name: str, finding: str | None) -> None:
 
 
 def target_of(name: str, finding: str | None) -> tuple[Target, Callable[[Sequence[int]], Value]]:
-    """Return a set's target, and what makes a row of its label array a value."""
+    """Return a dataset's target, and the function that converts a row of its label array to a value."""
     labels = LABELS[name]
     if finding is not None:
         column = labels.index(finding)

@@ -1,4 +1,4 @@
-"""Reading a table that a user made: any usual delimiter, with or without a byte order mark."""
+"""Reads a table from a user: any usual delimiter, with or without a byte order mark."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ class Table:
     """A table of texts.
 
     Attributes:
-        file: Where it was read.
+        file: The file of the table.
         header: Column names.
-        rows: One list of cells per row, without blanks around them; rows without any text are left out.
+        rows: One list of cells per row, without surrounding spaces; rows without any text are left out.
         lines: Line in the file at which each row ends, for messages.
     """
 
@@ -32,14 +32,14 @@ class Table:
     lines: tuple[int, ...]
 
     def column(self, name: str, remedy: str) -> list[str]:
-        """Return one column, empty texts where a row is too short.
+        """Return one column, with empty texts if a row is too short.
 
         Args:
-            name: Of the column.
-            remedy: What to do when it is not there, a sentence.
+            name: Name of the column.
+            remedy: Advice if the column does not exist, one sentence.
 
         Raises:
-            DataError: There is no such column.
+            DataError: The column does not exist.
         """
         if name not in self.header:
             raise DataError(
@@ -52,7 +52,7 @@ class Table:
         return [row[place] if place < len(row) else "" for row in self.rows]
 
     def optional(self, chosen: str | None, default: str, remedy: str) -> list[str]:
-        """Return the chosen column, else the one of the default name where it exists, else empty texts."""
+        """Return the chosen column, else the column with the default name if it exists, else empty texts."""
         if chosen is None and default not in self.header:
             return [""] * len(self.rows)
         return self.column(chosen or default, remedy)
@@ -62,24 +62,24 @@ def find_table(file: Path, root: Path) -> Path:
     """Look for a table in the current folder, then in ``root``.
 
     Raises:
-        DataError: It is in neither.
+        DataError: It is in neither folder.
     """
     for place in (file, root / file):
         if place.is_file():
             return place
-    raise DataError(f"there is no table {file}, neither in the current folder nor in {root}. Check its name and place.")
+    raise DataError(f"the table {file} is neither in the current folder nor in {root}. Check its name and folder.")
 
 
 def read_table(file: Path) -> Table:
-    """Read a table with a header; the delimiter is the one of comma, semicolon, tab and bar that cuts it most often.
+    """Read a table with a header; the delimiter is the most frequent of comma, semicolon, tab and bar in it.
 
     Raises:
-        DataError: It cannot be opened, is no text in UTF-8, or has no rows.
+        DataError: It cannot be opened, is not UTF-8 text, or has no rows.
     """
     try:
         text = file.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
-        raise DataError(f"{file} is no text in UTF-8: {error}. Save it as CSV in UTF-8.") from error
+        raise DataError(f"{file} is not text in UTF-8: {error}. Save it as CSV in UTF-8.") from error
     except OSError as error:
         raise DataError(f"{file} cannot be read: {error.strerror}. Check the path and its permissions.") from error
     first = text.partition("\n")[0]

@@ -1,4 +1,4 @@
-"""From the cells of a table to the values of a target."""
+"""Converts the cells of a table to the values of a target."""
 
 from __future__ import annotations
 
@@ -25,24 +25,24 @@ _NOTHING = frozenset({"no finding", "no findings", "normal"})  # as Findings.par
 
 
 def in_order(names: Iterable[str]) -> list[str]:
-    """Sort as text, whole numbers by value."""
+    """Sort whole numbers by value, else sort as text."""
     names = set(names)
     numbers = all(name.removeprefix("-").isdecimal() for name in names)
     return sorted(names, key=lambda name: (int(name), name) if numbers else (0, name))
 
 
 def names_in_order(given: Sequence[str], found: Iterable[str], where: str) -> tuple[str, ...]:
-    """Return the names that the user gives, else those found, sorted.
+    """Return the user's names, or the sorted names that were found.
 
     Raises:
-        DataError: The user leaves one out.
+        DataError: A name that was found is not in the user's list.
     """
     if not given:
         return tuple(in_order(found))
     if strangers := in_order(set(found) - set(given)):
         raise DataError(
-            f"{where} has the label '{strangers[0]}', which dataset.names does not list."
-            f"{did_you_mean(strangers[0], given)} It lists {', '.join(given)}. Add it, or correct the label."
+            f"{where} has the label '{strangers[0]}', which is not in dataset.names."
+            f"{did_you_mean(strangers[0], given)} The names are {', '.join(given)}. Add the label, or correct it."
         )
     return tuple(given)
 
@@ -54,12 +54,12 @@ def read_columns(
 
     Args:
         table: The table.
-        columns: Names of the columns, and so of the findings.
-        blank: What an empty cell says.
-        uncertain: What ``-1`` says.
+        columns: Names of the columns, which are also the names of the findings.
+        blank: The meaning of an empty cell.
+        uncertain: The meaning of ``-1``.
 
     Raises:
-        DataError: There is no such column, or a cell says none of these.
+        DataError: A column does not exist, or a cell has another text.
     """
 
     def read(cell: str) -> int | None:
@@ -72,7 +72,7 @@ def read_columns(
             return _VALUE[uncertain]
         raise ValueError(f"'{cell}' is not 1, 0, -1, yes, no or empty")
 
-    remedy = "Name the right ones with --set dataset.label_columns=[...]"
+    remedy = "Give the right columns with --set dataset.label_columns=[...]"
     found = [_each(table, column, read, table.column(column, remedy)) for column in columns]
     rows = list(zip(*found, strict=True))
     return Findings(tuple(columns)), [row if any(value is not None for value in row) else None for row in rows]
@@ -84,21 +84,21 @@ def read_joined(
     """Read one column of classes or grades, or of findings joined by a bar.
 
     Args:
-        table: For messages.
+        table: The table, for messages.
         column: Name of the column, for messages.
         texts: Its cells.
-        kind: Of the target.
-        names: Of the classes in order; empty: those found, sorted.
+        kind: Kind of the target.
+        names: Names of the classes in order; empty: the names that were found, sorted.
 
     Raises:
-        DataError: A cell holds a name that is not among those given.
+        DataError: A cell has a name that is not in ``names``.
     """
     where = f"csv: the column '{column}' of {table.file}"
     if kind == "findings":
         words = {word.strip() for text in texts if text.lower() not in _BLANK for word in text.split("|")}
         findings = {word for word in words if word and word.lower() not in _NOTHING}
         if not findings:
-            raise DataError(f"{where} names no finding. Name another column with --set dataset.label_column=...")
+            raise DataError(f"{where} has no finding. Give another column with --set dataset.label_column=...")
         target: Target = Findings(names_in_order(names, findings, where))
     else:
         build = Grades if kind == "grades" else Classes
@@ -110,7 +110,7 @@ def read_quantity(table: Table, column: str, texts: Sequence[str], unit: str) ->
     """Read a column of numbers; a split balances fifths of them.
 
     Raises:
-        DataError: A cell is no number.
+        DataError: A cell is not a number.
     """
     target = Quantity(unit)
     values: list[Value | None] = _each(table, column, target.parse, texts)
@@ -118,7 +118,7 @@ def read_quantity(table: Table, column: str, texts: Sequence[str], unit: str) ->
 
 
 def _each(table: Table, column: str, read: Callable[[str], V], texts: Sequence[str]) -> list[V]:
-    """Read every cell; say which cannot be read, all at once."""
+    """Read all cells; one error lists all that cannot be read."""
     values, wrong = [], []
     for text, line in zip(texts, table.lines, strict=True):
         try:
@@ -128,6 +128,6 @@ def _each(table: Table, column: str, read: Callable[[str], V], texts: Sequence[s
     if wrong:
         raise DataError(
             f"csv: {len(wrong)} cells in the column '{column}' of {table.file} cannot be read: {shorten(wrong, 3)}. "
-            "Correct them, or name another column."
+            "Correct them, or give another column."
         )
     return values

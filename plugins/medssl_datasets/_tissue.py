@@ -1,10 +1,10 @@
 """Draws tissue that looks like H&E: the images of the dataset ``phantom``.
 
-Where nuclei lie, how large they are, and which way they point, is what a class is. What a histogram sees is not: how
-much of the image is nucleus, matrix or gap is drawn without looking at the class, and both stains are spread by the
-*rank* of each pixel, so that every class has the same distribution of colours.
+A class is defined by the positions, sizes and directions of nuclei. A colour histogram does not depend on the class:
+the shares of nucleus, matrix and gap are drawn independently of the class, and both stains are assigned by the *rank*
+of each pixel, so every class has the same distribution of colours.
 
-Lengths are in units of 1/64 of the image's side, with the origin in its centre. Shapes: n nuclei, S x S pixels.
+Lengths are in units of 1/64 of the image's side, with the origin at its centre. Shapes: n nuclei, S x S pixels.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ __all__ = ["CLASSES", "Stain", "draw"]
 
 Array = np.ndarray
 SIDE = 64.0
-CLUTTER = 6.0  # mean count of nuclei in the field that belong to no structure
+CLUTTER = 6.0  # mean number of nuclei in the field outside all structures
 
 
 @dataclass(frozen=True, kw_only=True)
 class Stain:
-    """How one patient's slide was cut, stained and lit: absorbances per channel (3,), light (3,), and magnification."""
+    """Section, stain and light of one patient's slide: absorbances per channel (3,), light (3,), and magnification."""
 
     haematoxylin: Array
     eosin: Array
@@ -96,7 +96,7 @@ def _stroma(rng: np.random.Generator) -> Layout:
 
 
 def _lymphoid(rng: np.random.Generator) -> Layout:
-    """Small round nuclei, alike and evenly spread."""
+    """Small round nuclei, similar and evenly spread."""
     centre = _lattice(rng, 4.5, 0.3)
     n = len(centre)
     return Layout(
@@ -152,7 +152,7 @@ def _nearness(layout: Layout, ticks: Array) -> Array:
     """Minus the distance to the nearest nucleus in units of its radius (S, S); only a window around each is visited."""
     side, pitch = len(ticks), float(ticks[1] - ticks[0])
     spacing = side * pitch / np.sqrt(max(1, len(layout.centre)))
-    reach = float(np.clip(1.5 * spacing, 5, 14))  # far enough for the share of nuclei that draw() makes of this
+    reach = float(np.clip(1.5 * spacing, 5, 14))  # large enough for the share of nuclei in draw()
     half = int(np.ceil(reach / pitch))
     corner = np.round((layout.centre - ticks[0]) / pitch).astype(int)
     window = np.arange(-half, half + 1)
@@ -171,7 +171,7 @@ def _nearness(layout: Layout, ticks: Array) -> Array:
 
 
 def _with_clutter(layout: Layout, rng: np.random.Generator, reach: float) -> Layout:
-    """Add stray nuclei, and leave out those that lie outside the field."""
+    """Add stray nuclei, and leave out the nuclei outside the field."""
     n = rng.poisson(CLUTTER)
     centre = np.concatenate([layout.centre, rng.uniform(-SIDE / 2, SIDE / 2, (n, 2))])
     seen = (np.abs(centre) < reach).all(1)
@@ -186,7 +186,7 @@ def _with_clutter(layout: Layout, rng: np.random.Generator, reach: float) -> Lay
 
 
 def _matrix(layout: Layout, rng: np.random.Generator, ticks: Array) -> Array:
-    """What lies between the nuclei (S, S), higher where there is more: fibres, or clouds; nothing in a lumen."""
+    """The matrix between the nuclei (S, S), as a density: fibres or clouds, and zero in a lumen."""
     if layout.grain is not None:
         return _waves(rng, ticks, 10, layout.grain + np.pi / 2, 0.2, 10)
     clouds = _waves(rng, ticks, 12, 0, np.pi, 10)
@@ -202,8 +202,8 @@ def draw(kind: str, stain: Stain, rng: np.random.Generator, size: int, noise: fl
 
     Args:
         kind: A name of ``CLASSES``.
-        stain: The patient's.
-        rng: Source of everything else.
+        stain: The patient's stain.
+        rng: Random numbers for everything else.
         size: S, pixels.
         noise: Standard deviation of the sensor noise, as a fraction of white.
 

@@ -23,9 +23,9 @@ _COUNTS = {"40X": (625, 1370), "100X": (644, 1437), "200X": (623, 1390), "400X":
 def case_and_magnification(name: str) -> tuple[str, str] | None:
     """Return the case number and the magnification ("400X") in an official file name, ``None`` for any other name.
 
-    The case is the number without its letters: 22549AB, 22549CD and 22549G are one case, and so is 13412, which occurs
-    as ductal and as lobular carcinoma. The makers count 82 patients; this key makes 70 of them, and errs on the side
-    of keeping images together.
+    The case is the number without its letters: 22549AB, 22549CD and 22549G are one case. 13412 is also one case,
+    although it occurs as ductal and as lobular carcinoma. The authors count 82 patients; this rule gives 70 cases, so
+    in case of doubt it keeps images together.
     """
     found = _NAME.match(name)
     return (found[1], f"{found[2]}X") if found else None
@@ -34,13 +34,13 @@ def case_and_magnification(name: str) -> tuple[str, str] | None:
 class Breast(PublishedTree):
     """7,909 H&E images of 700 x 460 px at four magnifications; at 400X 588 benign and 1,232 malignant ones.
 
-    Layouts: the makers' ``BreaKHis_v1/histology_slides/breast/{benign,malignant}/SOB/<type>/<slide>/400X/*.png``, and
-    the Kaggle copy ``{train,test}/{benign,malignant}/*.png`` with 1,693 of the 400X images.
+    Layouts: the official ``BreaKHis_v1/histology_slides/breast/{benign,malignant}/SOB/<type>/<slide>/400X/*.png``, and
+    the Kaggle version ``{train,test}/{benign,malignant}/*.png`` with 1,693 of the 400X images.
 
     Source: Spanhol et al., IEEE Trans. Biomed. Eng. 63:1455 (2016). Licence: CC BY 4.0.
 
-    Known leaks: every image belongs to one of few cases. All benign cases of the Kaggle copy's test folder are in its
-    training folder too, so results on its parts, and on any random split, are too good for new patients.
+    Known leaks: the images come from few cases. All benign cases in the test folder of the Kaggle version are also in
+    its training folder. So results on its parts, and on any random split, are better than for new patients.
     """
 
     @dataclass(frozen=True, kw_only=True)
@@ -48,7 +48,7 @@ class Breast(PublishedTree):
         """Options.
 
         Attributes:
-            magnification: Of the microscope's objective and eyepiece together.
+            magnification: Total magnification of objective and eyepiece.
         """
 
         magnification: Literal["40X", "100X", "200X", "400X"] = "400X"  # the ICIP 2023 study's
@@ -64,7 +64,7 @@ class Breast(PublishedTree):
         """List the images of one magnification, sorted by id.
 
         Raises:
-            DataError: The tree is not there, or holds no image of a class at this magnification.
+            DataError: The tree does not exist, or has no image of a class at this magnification.
         """
         samples, unknown = [], []
         for folder, part in (("", None), *_PARTS.items()):
@@ -85,15 +85,15 @@ class Breast(PublishedTree):
             target=Classes(self.classes),
             group_kind="case",
             default_split="grouped",
-            split_reason="all images come from some 70 cases, and a random split (like the Kaggle copy's parts) has "
+            split_reason="all images come from about 70 cases, and a random split (like the Kaggle parts) has "
             "images of one case on both sides",
         )
 
     def _check_magnification(self, samples: list[Sample]) -> None:
         if not samples:
             raise DataError(
-                f"breast: {self.tree} holds no image at {self.config.magnification} under its official name "
-                "(SOB_B_A-14-22549AB-400-001.png). The Kaggle copy has 400X only. "
-                "Choose another magnification with --set dataset.magnification=..., or fetch the makers' archive."
+                f"breast: {self.tree} has no image at {self.config.magnification} with its official name "
+                "(SOB_B_A-14-22549AB-400-001.png). The Kaggle version has only 400X. "
+                "Choose another magnification with --set dataset.magnification=..., or fetch the official archive."
             )
         self.check_classes(samples)

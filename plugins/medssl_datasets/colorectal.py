@@ -13,9 +13,9 @@ _SLIDE = re.compile(r"CRC-Prim-HE-\d\d")
 
 
 def slide(name: str) -> str | None:
-    """Return the source slide named in a tile's official file name, ``None`` in any other name.
+    """Return the source slide in a tile's official file name, ``None`` for any other name.
 
-    Region names go on in several ways after the slide's two digits: ``CRC-Prim-HE-01``, ``-01b``, ``-10c``,
+    After the two digits of the slide, region names have several forms: ``CRC-Prim-HE-01``, ``-01b``, ``-10c``,
     ``-02_003b``, ``-07_001_copy``.
     """
     found = _SLIDE.search(name)
@@ -25,13 +25,13 @@ def slide(name: str) -> str | None:
 class Colorectal(PublishedTree):
     """5,000 H&E tiles of 150 x 150 px (0.495 um/px), 625 of each of eight tissues, from ten slides.
 
-    Layout: ``Kather_texture_2016_image_tiles_5000/01_TUMOR/*.tif`` and seven more; any image format will do, and so
-    will a part of the tiles (a warning says how many there are). Other folders are ignored, with a warning.
+    Layout: ``Kather_texture_2016_image_tiles_5000/01_TUMOR/*.tif`` and seven more; any image format is allowed. A part
+    of the tiles is also allowed, with a warning that has their number. Other folders are ignored, with a warning.
 
     Source: Kather et al., Sci. Rep. 6:27988 (2016), doi:10.5281/zenodo.53169. Licence: CC BY 4.0.
 
-    Known leaks: all tiles come from ten slides, many from neighbouring fields of one, so that a random split has the
-    same slide on both sides. The slide is the group; copies that renamed the tiles have lost it.
+    Known leaks: all tiles come from ten slides, many from neighbouring fields of a slide, so a random split has the
+    same slide on both sides. The slide is the group; versions with renamed tiles have no groups.
     """
 
     name = "colorectal"
@@ -45,7 +45,7 @@ class Colorectal(PublishedTree):
         """List the tiles by class, then by name.
 
         Raises:
-            DataError: The tree is not there, a class folder is missing or empty.
+            DataError: The tree does not exist, or a class folder is missing or empty.
         """
         samples = [
             Sample(id=f"{name}/{tile}", y=label, group=slide(tile))
@@ -54,7 +54,7 @@ class Colorectal(PublishedTree):
         ]
         self.check_classes(samples)
         if stray := sorted(set(subfolders(self.tree)) - set(self.classes) - set(self.wrappers)):
-            log.warning("colorectal: folders that are no class are ignored: %s", shorten(stray))
+            log.warning("colorectal: folders that are not a class are ignored: %s", shorten(stray))
         self.warn_of_counts(samples, self.facts.get("counts", {}))
         return Listing(
             samples=samples,
@@ -62,5 +62,5 @@ class Colorectal(PublishedTree):
             group_kind="slide" if any(sample.group for sample in samples) else None,
             default_split="random",
             split_reason="the ten slides do not all hold every class (ADIPOSE comes from six, EMPTY from two), so no "
-            "split by slide has every class in every part; tiles of one slide may lie on both sides",
+            "split by slide has every class in every part; tiles of one slide may be on both sides",
         )

@@ -28,18 +28,18 @@ _PARTS: dict[str, Part | None] = {
 
 
 class Csv(FileDataset):
-    """Images named in a table, one per row; the classes are the labels that occur, sorted (numbers by value).
+    """Images listed in a table, one per row; the classes are the labels that occur, sorted (numbers by value).
 
-    Layout: a table with a header in UTF-8, cut by commas, semicolons, tabs or bars. Paths are relative to the data
-    folder. A row without a label is pre-trained on only; one without a group or a part has none.
+    Layout: a table with a header in UTF-8, separated by commas, semicolons, tabs or bars. Paths are relative to the
+    data folder. A row without a label is used for pre-training only. Group and part may be empty.
 
     Labels: a column of classes, of grades, of findings joined by a bar (``Effusion|Mass``, ``No Finding``) or of
     numbers; or with ``label_columns`` one column for each finding, with 1, 0, yes, no, -1 for uncertain, or nothing.
 
-    Source and licence: yours.
+    Source and licence: your own.
 
-    Known leaks: none can be known without a column of groups. Give one wherever one patient, slide or source image
-    gave more than one file.
+    Known leaks: they cannot be found without a column of groups. Give one if a patient, slide or source image has more
+    than one file.
     """
 
     @dataclass(frozen=True, kw_only=True)
@@ -50,14 +50,15 @@ class Csv(FileDataset):
             file: The table; ``None``: the only ``*.csv`` in the data folder.
             path_column: Column of the image files.
             label_column: Column of the labels.
-            label_columns: Columns of findings, one each; they take the place of ``label_column``.
-            target: What ``label_column`` holds; ``grades`` are classes in order, ``findings`` are joined by a bar.
-            names: Classes, grades from the lowest, or findings in their order; empty: those that occur, sorted.
+            label_columns: Columns of findings, one each; they replace ``label_column``.
+            target: Kind of target in ``label_column``; ``grades`` are ordered classes, ``findings`` are joined by a
+                bar.
+            names: Classes, grades from the lowest, or findings in their order; empty: the names that occur, sorted.
             unit: Of a quantity; empty: the column's name.
-            blank: What an empty cell of ``label_columns`` says of a finding.
-            uncertain: What -1 says of it.
-            group_column: Column of the patients, slides or source images; ``None``: ``group``, where there is one.
-            part_column: Column of train, val or test; ``None``: ``part``, where there is one.
+            blank: Meaning of an empty cell in ``label_columns``.
+            uncertain: Meaning of -1 in ``label_columns``.
+            group_column: Column of the patients, slides or source images; ``None``: ``group``, if it exists.
+            part_column: Column of train, val or test; ``None``: ``part``, if it exists.
             path_prefix: Folder put before each path.
             augmentation: Name of the augmentation recipe.
         """
@@ -78,15 +79,15 @@ class Csv(FileDataset):
 
     @classmethod
     def augmentation_for(cls, config: Any) -> str:
-        """Return the one that the user names."""
+        """Return the augmentation that the user gives."""
         return str(config.augmentation)
 
     def index(self) -> Listing:
         """List the images, sorted by path.
 
         Raises:
-            DataError: The table is missing, lacks a column, names a file twice or one that does not exist, or holds
-                a label or a part that cannot be read.
+            DataError: The table is missing, lacks a column, lists a file twice or a file that does not exist, or has a
+                label or a part that cannot be read.
         """
         table = read_table(self._file())
         paths = self._paths(table)
@@ -113,8 +114,8 @@ class Csv(FileDataset):
         texts = table.column(column, _remedy("label_column"))
         if not any(texts):
             raise DataError(
-                f"csv: the column '{column}' of {table.file} is empty. Without labels nothing can "
-                "be evaluated. Fill it, or name another with --set dataset.label_column=..."
+                f"csv: the column '{column}' of {table.file} is empty. Without labels, no evaluation is "
+                "possible. Fill it, or give another with --set dataset.label_column=..."
             )
         if config.target == "quantity":
             return read_quantity(table, column, texts, config.unit or column)
@@ -125,29 +126,29 @@ class Csv(FileDataset):
             return find_table(self.config.file, self.root)
         found = sorted(path for path in self.root.glob("*.csv") if not path.name.startswith("."))
         if len(found) != 1:
-            there = f"holds {len(found)}: {shorten([path.name for path in found])}" if found else "holds none"
+            there = f"has {len(found)} tables: {shorten([path.name for path in found])}" if found else "has no table"
             raise DataError(
-                f"csv: which table lists the images? {self.root} {there}. Name it with --set dataset.file=..., "
-                "or the folder that holds it with --data-dir."
+                f"csv: the table of the images is not clear. {self.root} {there}. Give it with --set dataset.file=..., "
+                "or the folder that contains it with --data-dir."
             )
         return found[0]
 
     def _paths(self, table: Table) -> list[str]:
-        """Read the paths, relative to the root where they lie below it, and make sure that every file is there once."""
+        """Read the paths, relative to the root if they are below it, and check that every file exists, once."""
         texts = table.column(self.config.path_column, _remedy("path_column"))
         if blank := [str(line) for text, line in zip(texts, table.lines, strict=True) if not text]:
             raise DataError(
-                f"csv: {table.file} names no image in {len(blank)} of its rows, in line {shorten(blank)}. "
-                f"Fill the column '{self.config.path_column}' or take the rows out."
+                f"csv: {table.file} has no image path in {len(blank)} rows: line {shorten(blank)}. "
+                f"Fill the column '{self.config.path_column}' or remove the rows."
             )
         paths = [self._relative(normal_path(text, self.config.path_prefix)) for text in texts]
         if twice := [path for path, count in Counter(paths).items() if count > 1]:
             raise DataError(
-                f"csv: {table.file} names {len(twice)} images more than once: {shorten(twice)}. Keep one row of each."
+                f"csv: {table.file} lists {len(twice)} images more than once: {shorten(twice)}. Keep one row of each."
             )
         if missing := [path for path in paths if not (self.root / path).is_file()]:
             raise DataError(
-                f"csv: {len(missing)} of the {len(paths)} images in {table.file} are not there: {shorten(missing)}. "
+                f"csv: {len(missing)} of the {len(paths)} images in {table.file} do not exist: {shorten(missing)}. "
                 f"Paths are relative to {self.root}. Correct them, or set dataset.path_prefix or --data-dir."
             )
         return paths
@@ -160,12 +161,12 @@ class Csv(FileDataset):
         texts = [text.lower() for text in table.optional(self.config.part_column, "part", _remedy("part_column"))]
         if unknown := sorted(set(texts) - set(_PARTS)):
             raise DataError(
-                f"csv: {table.file} names parts that are none: {shorten(unknown)}. "
-                "A part is train, val, test or empty. "
-                "Correct them, or name another column with --set dataset.part_column=..."
+                f"csv: {table.file} contains unknown parts: {shorten(unknown)}. "
+                "A part must be train, val, test or empty. "
+                "Correct them, or give another column with --set dataset.part_column=..."
             )
         return [_PARTS[text] for text in texts]
 
 
 def _remedy(option: str) -> str:
-    return f"Name the right one with --set dataset.{option}=..."
+    return f"Give the right column with --set dataset.{option}=..."

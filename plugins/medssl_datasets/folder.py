@@ -19,16 +19,16 @@ _PARTS: dict[str, Part] = {"train": "train", "val": "val", "valid": "val", "vali
 
 
 class Folder(FileDataset):
-    """Images that lie in one folder per class, at any depth in it; the classes are the folders' names, sorted.
+    """Images in one folder per class, at any depth in it; the classes are the sorted folder names.
 
-    Layouts: ``<class>/*.png``; or ``train|val|test/<class>/*.png``, which is recognised when every folder at the top
-    has one of these names (or ``valid``, ``validation``) and holds folders, and then sets the parts. Hidden files and
-    files that are no images are ignored.
+    Layouts: ``<class>/*.png``; or ``train|val|test/<class>/*.png``, which sets the parts; it is recognised if every top
+    folder has one of these names (or ``valid``, ``validation``) and contains folders. Hidden files and files that are
+    not images are ignored.
 
-    Source and licence: yours.
+    Source and licence: your own.
 
-    Known leaks: none can be known without groups. Name them with ``group_pattern`` or ``groups`` wherever one patient,
-    slide or source image gave more than one file.
+    Known leaks: they cannot be found without groups. Give groups with ``group_pattern`` or ``groups`` if a patient,
+    slide or source image has more than one file.
     """
 
     @dataclass(frozen=True, kw_only=True)
@@ -40,11 +40,12 @@ class Folder(FileDataset):
                 or its only group, is the sample's group. ``'/(C\d+)'`` finds C100 in
                 ``Parasitized/C100P61ThinF_IMG_20150918_144104_cell_168.png``.
             groups: Table with the columns ``path`` and ``group``; paths are relative to the data folder or to the
-                table. An empty cell: no group. ``medssl audit --groups`` writes one that holds copies together.
-            unlabelled: Name of a folder beside the class folders whose images are pre-trained on only.
-            exclude: Regular expression; images with a path that it is found in are left out, for instance ``_mask``.
-            target: What the folders are: ``classes``, or ``grades``, which are classes in order.
-            names: The folders in their order; empty: sorted as text, whole numbers by value for grades.
+                table. An empty cell means no group. ``medssl audit --groups`` writes a table that puts duplicates into
+                one group.
+            unlabelled: Name of a folder next to the class folders whose images are used for pre-training only.
+            exclude: Regular expression; images whose path contains a match are left out, for instance ``_mask``.
+            target: Kind of target of the folders: ``classes``, or ``grades`` (ordered classes).
+            names: The folders in order; empty: sorted as text, whole numbers by value for grades.
             augmentation: Name of the augmentation recipe.
         """
 
@@ -59,14 +60,14 @@ class Folder(FileDataset):
         def __post_init__(self) -> None:
             if self.group_pattern is not None and self.groups is not None:
                 raise ValueError(
-                    "group_pattern and groups are both set. Either says what the groups are. Leave out one."
+                    "group_pattern and groups are both set, but only one can define the groups. Leave one out."
                 )
             group_pattern(self.group_pattern)
             compile_pattern("exclude", self.exclude)
 
     @classmethod
     def augmentation_for(cls, config: Any) -> str:
-        """Return the one that the user names."""
+        """Return the augmentation that the user gives."""
         return str(config.augmentation)
 
     def __init__(self, config: Any, root: Path, facts: Mapping[str, Any] | None = None) -> None:
@@ -78,7 +79,7 @@ class Folder(FileDataset):
         """List the images, sorted by path.
 
         Raises:
-            DataError: The folder is missing, holds no class folders or an empty one, or the groups fit no image.
+            DataError: The folder is missing, has no class folders or an empty one, or the groups match no image.
         """
         folders = self._class_folders()
         target = self._target({name for _, name in folders.values()} - {self.config.unlabelled})
@@ -86,8 +87,8 @@ class Folder(FileDataset):
         found = {folder: self._images(folder) for folder in folders}
         if empty := [folder for folder, images in found.items() if not images]:
             raise DataError(
-                f"folder: no images in {shorten(empty)} below {self.root}. Every class folder needs some. "
-                "Fill it or take it away."
+                f"folder: no images in {shorten(empty)} below {self.root}. Every class folder needs images. "
+                "Add images or remove the folder."
             )
         groups = self._groups([image for images in found.values() for image in images])
         samples = [
@@ -112,14 +113,16 @@ class Folder(FileDataset):
     def _class_folders(self) -> dict[str, tuple[Part | None, str]]:
         """Map each class folder, relative to the root, to its part and its class."""
         if not self.root.is_dir():
-            raise DataError(f"folder: {self.root} is no folder. It must hold the class folders. Check --data-dir.")
+            raise DataError(
+                f"folder: {self.root} is not a folder. It must contain the class folders. Check --data-dir."
+            )
         top = subfolders(self.root)
         wanted = self.config.unlabelled
         classes = [name for name in top if name != wanted]
         if not classes:
             raise DataError(
-                f"folder: {self.root} holds no class folders. Each class needs a folder of its own with its images in "
-                "it. Make them, or name the folder that holds them with --data-dir."
+                f"folder: {self.root} has no class folders. Each class needs its own folder with its images. "
+                "Create them, or give the folder that contains them with --data-dir."
             )
         inner = {name: subfolders(self.root / name) for name in classes}
         if all(name.lower() in _PARTS and inner[name] for name in classes):
@@ -134,15 +137,15 @@ class Folder(FileDataset):
         elif wanted is not None and wanted not in {name for _, name in nested.values()}:
             raise DataError(
                 f"folder: {self.root} has no folder '{wanted}' for unlabelled images.{did_you_mean(wanted, top)} "
-                f"It holds {shorten(top)}. Correct --set dataset.unlabelled=..."
+                f"It has {shorten(top)}. Correct --set dataset.unlabelled=..."
             )
         return nested
 
     def _hint(self, classes: Sequence[str], inner: Mapping[str, Sequence[str]]) -> None:
-        """Warn where the class folders seem to lie one level deeper."""
+        """Warn if the class folders seem to be one level deeper."""
         if len(classes) == 1 and len(inner[classes[0]]) > 1:
             log.warning(
-                "folder: %s holds one class folder, %s. If the classes are %s, use --data-dir %s",
+                "folder: %s has only one class folder, %s. If the classes are %s, use --data-dir %s",
                 self.root,
                 classes[0],
                 shorten(inner[classes[0]], 5),
@@ -154,7 +157,7 @@ class Folder(FileDataset):
         return [image for image in images if not (self._exclude and self._exclude.search(image))]
 
     def _groups(self, images: Sequence[str]) -> dict[str, str]:
-        """Map images to groups, as far as the pattern or the table names them."""
+        """Map images to groups with the pattern or the table."""
         if self._pattern is not None:
             groups, source = groups_by_pattern(self._pattern, images), f"group_pattern '{self._pattern.pattern}'"
         elif self.config.groups is not None:
@@ -165,8 +168,8 @@ class Folder(FileDataset):
         named = {image: group for image, group in groups.items() if group}
         if not named:
             raise DataError(
-                f"folder: {source} gives no image a group. Paths read like {shorten(sorted(images), 3)}. "
-                "Correct it so that it fits them."
+                f"folder: {source} matches no image. The paths are like {shorten(sorted(images), 3)}. "
+                "Correct it so that it matches them."
             )
         if unmatched:
             log.warning("folder: %s gives %d images no group: %s", source, len(unmatched), shorten(unmatched, 5))

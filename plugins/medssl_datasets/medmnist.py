@@ -1,4 +1,4 @@
-"""MedMNIST: twelve sets of small 2D images with official parts (Yang et al. 2023)."""
+"""MedMNIST: twelve datasets of small 2D images with official parts (Yang et al. 2023)."""
 
 from __future__ import annotations
 
@@ -26,24 +26,24 @@ _PARTS: tuple[Part, ...] = ("train", "val", "test")
 
 @lru_cache(maxsize=16)
 def _sha256(path: Path, _size: int, _modified_ns: int) -> str:
-    """Hash a file once for each state of it that is seen."""
+    """Hash a file; the result is cached until the file changes."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 class MedMNIST(Dataset):
-    """One of the twelve 2D sets of MedMNIST, in one of four sizes.
+    """One of the twelve 2D datasets of MedMNIST, in one of four sizes.
 
-    Layout: ``<name>.npz`` (28 px) or ``<name>_<size>.npz``. A part is decoded whole into memory when its first image
-    is read. The images of ``chestmnist`` have 14 findings each; with ``finding`` one of them is taken, and the classes
-    are without and with it. ``retinamnist`` has five grades of retinopathy.
+    Layout: ``<name>.npz`` (28 px) or ``<name>_<size>.npz``. A whole part is decoded into memory when its first image is
+    read. The images of ``chestmnist`` have 14 findings each; with ``finding``, one of them is used, and the two classes
+    are without and with this finding. ``retinamnist`` has five grades of retinopathy.
 
     Source: Yang et al., Sci. Data 10:41 (2023), doi:10.5281/zenodo.10519652. Licence: CC BY 4.0, ``dermamnist`` CC
     BY-NC 4.0.
 
-    Known leaks: patients are not in the files, so nothing can be grouped. The parts of ``pneumoniamnist`` divide the
-    training patients of the dataset ``pneumonia`` by image between train and val. The classes of ``organ*mnist`` tell
-    left from right, which a horizontal flip exchanges.
+    Known leaks: the files have no patient ids, so there are no groups. In ``pneumoniamnist``, the training patients of
+    the dataset ``pneumonia`` are split by image into train and val. The classes of ``organ*mnist`` distinguish left
+    from right, and a horizontal flip swaps them.
     """
 
     @dataclass(frozen=True, kw_only=True)
@@ -51,9 +51,9 @@ class MedMNIST(Dataset):
         """Options.
 
         Attributes:
-            name: Which set.
+            name: Name of the dataset.
             size: Side of the square images in pixels.
-            finding: The one to tell apart, for ``chestmnist`` only; ``None``: all of them.
+            finding: The finding to predict, for ``chestmnist`` only; ``None``: all findings.
         """
 
         name: Literal[
@@ -78,7 +78,7 @@ class MedMNIST(Dataset):
 
     @classmethod
     def augmentation_for(cls, config: Any) -> str:
-        """Return the one that suits the set's modality."""
+        """Return the augmentation that suits the dataset's modality."""
         return MODALITY[config.name]
 
     def __init__(self, config: Any, root: Path, facts: Mapping[str, Any] | None = None) -> None:
@@ -93,10 +93,10 @@ class MedMNIST(Dataset):
         return self.root / f"{self.config.name}{suffix}.npz"
 
     def fetch(self) -> None:
-        """Download the set's file, unless it is there.
+        """Download the dataset's file, unless it exists.
 
         Raises:
-            DataError: It cannot be had from here; the message says which file to put where.
+            DataError: It cannot be downloaded; the message says which file to put where.
         """
         if not self.file.exists():
             download(self._source(), self.root)
@@ -105,13 +105,15 @@ class MedMNIST(Dataset):
         """List the images by part and number.
 
         Raises:
-            DataError: The file is not there, or is not this set's.
+            DataError: The file does not exist, or belongs to another dataset.
         """
         labels = {part: self._load(f"{part}_labels") for part in _PARTS}  # (N, 1), chestmnist (N, 14)
         found = {part: len(values) for part, values in labels.items()}
         official = self.facts.get("sets", {}).get(self.config.name, {}).get("samples", found)
         if found != dict(official):
-            log.warning("medmnist: %s holds %s images, the published set %s", self.file.name, found, dict(official))
+            log.warning(
+                "medmnist: %s has %s images, but the published dataset has %s", self.file.name, found, dict(official)
+            )
         target, value_of = target_of(self.config.name, self.config.finding)
         samples = [
             Sample(id=f"{part}/{number:06d}", y=value_of(row), part=part)
@@ -122,7 +124,7 @@ class MedMNIST(Dataset):
             samples=samples,
             target=target,
             default_split="official",
-            split_reason="the makers' parts are the ones that published results use; patients are not in the files",
+            split_reason="published results use the official parts; the files have no patient ids",
             depth=8,
         )
 
@@ -144,16 +146,16 @@ class MedMNIST(Dataset):
         """Decode one array of the file."""
         if not self.file.is_file():
             raise DataError(
-                f"medmnist: {self.file} is not there. Run 'medssl fetch medmnist --set "
+                f"medmnist: {self.file} does not exist. Run 'medssl fetch medmnist --set "
                 f"dataset.name={self.config.name} --set dataset.size={self.config.size}', or get {self._source()} "
-                "from its makers and put it there."
+                "from its authors and put it there."
             )
         try:
             with self.file.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
                 loaded: np.ndarray = arrays[array]
         except (KeyError, ValueError, OSError, EOFError, BadZipFile) as error:
             raise DataError(
-                f"medmnist: {self.file} is not a file of MedMNIST, or is damaged: {error}. "
+                f"medmnist: {self.file} is damaged or not a file of MedMNIST: {error}. "
                 "Move it away and run 'medssl fetch medmnist'."
             ) from error
         return loaded

@@ -1,4 +1,4 @@
-"""A procedural tissue phantom: the dataset that needs no files."""
+"""A procedural tissue phantom: a dataset without files."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from medssl_datasets._tissue import CLASSES, Stain, draw
 __all__ = ["Phantom"]
 
 _CLASSES = tuple(CLASSES)
-_VERSION = 1  # count up whenever a pixel changes
+_VERSION = 1  # increase it whenever a pixel changes
 
 
 class Phantom(Dataset):
-    """Drawn H&E-like tissue of four kinds, each from patients of its own: gland, stroma, lymphoid, tumour.
+    """Drawn H&E-like tissue of four kinds, each with its own patients: gland, stroma, lymphoid, tumour.
 
-    The kinds differ in where nuclei lie, how large they are, and which way they point. Every patient has a stain, a
-    light and a magnification of their own that know nothing of the kind, and the shares of nucleus, matrix and gap are
-    drawn alike for all kinds: a colour histogram is no better than chance on new patients. An untrained ResNet-18 is
-    right for about every second image (k nearest neighbours, 64 px).
+    The kinds differ in the positions, sizes and directions of nuclei. Stain, light and magnification differ between
+    patients, independently of the kind, and the shares of nucleus, matrix and gap have the same distribution for all
+    kinds. So a colour histogram is no better than chance on new patients. An untrained ResNet-18 is right for about
+    every second image (k nearest neighbours, 64 px).
 
-    Source: medssl itself; every image follows from the options. Licence: that of medssl.
+    Source: medssl itself; the options determine every image. Licence: that of medssl.
 
-    Known leaks: images of one patient share stain and magnification, as real ones do, so a random split is easier than
-    the default one.
+    Known leaks: images of one patient share stain and magnification, like real images, so a random split is easier than
+    the default split.
     """
 
     @dataclass(frozen=True, kw_only=True)
@@ -42,13 +42,13 @@ class Phantom(Dataset):
             images_per_patient: Images of each patient.
             size: Side of the square images in pixels.
             noise: Standard deviation of the sensor noise, as a fraction of white.
-            seed: Of everything drawn.
+            seed: Seed of all random draws.
         """
 
         patients_per_class: PositiveInt = 10  # 7, 1 and 2 in the parts of a grouped 70/10/20 split
         images_per_patient: PositiveInt = 12  # 480 images: drawn in two seconds, and still a small dataset
         size: Annotated[int, Ge(16), Le(4096)] = 64
-        noise: Fraction = 0.02  # ours: five of 255 grey levels, seen and no disguise
+        noise: Fraction = 0.02  # ours: five of 255 grey levels, visible, but it hides nothing
         seed: Annotated[int, Ge(0)] = 0
 
     augmentation = "histology"
@@ -66,7 +66,7 @@ class Phantom(Dataset):
             target=Classes(_CLASSES),
             group_kind="patient",
             default_split="grouped",
-            split_reason="a patient's images share a stain, and the question is how well new patients are told apart",
+            split_reason="the images of a patient share a stain, and the result must hold for new patients",
             channels=3,
             depth=8,
         )
@@ -83,7 +83,7 @@ class Phantom(Dataset):
             rng = np.random.default_rng([*key, int(image) + 1])  # + 1: numpy pads the patient's own key with zeros
         except ValueError as error:
             raise DataError(
-                f"the phantom has no image '{sample.id}'. Ids read class/patient/image, such as gland/000/000. "
+                f"the phantom has no image '{sample.id}'. Ids are class/patient/image, such as gland/000/000. "
                 "List them with index()."
             ) from error
         stain = Stain.random(np.random.default_rng(key))

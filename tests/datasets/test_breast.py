@@ -103,7 +103,7 @@ def test_the_kaggle_tree_has_parts_but_is_split_by_case(kaggle):
 
 
 def test_a_magnification_that_is_not_there_is_an_error(kaggle):
-    with pytest.raises(DataError, match="holds no image at 200X"):
+    with pytest.raises(DataError, match="has no image at 200X"):
         breast(kaggle, magnification="200X").index()
 
 

@@ -59,7 +59,7 @@ def test_official_names_give_labels_and_slides(tmp_path, write, warned):
     assert all(sample.part is None for sample in samples)
     assert dataset.index().group_kind == "slide"
     assert "ignored: extra" in warned()
-    assert "not the published set" not in warned()
+    assert "not the complete published dataset" not in warned()
 
 
 def test_the_root_may_be_the_tree_itself(tmp_path, write):

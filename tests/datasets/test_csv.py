@@ -126,10 +126,10 @@ def test_cells_may_be_quoted_and_rows_short_or_blank(table):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("path,label\n1.png,a\nx.png,a\ny.png,b\n", r"2 of the 3 images .* are not there: x.png, y.png"),
-        ("path,label\n1.png,a\n./1.png,b\n2.png,b\n", r"names 1 images more than once: 1.png"),
-        ("path,label\n1.png,a\n,b\n", r"names no image in 1 of its rows, in line 3"),
-        ("path,label,part\n1.png,a,train\n2.png,b,dev\n", r"names parts that are none: dev"),
+        ("path,label\n1.png,a\nx.png,a\ny.png,b\n", r"2 of the 3 images .* do not exist: x.png, y.png"),
+        ("path,label\n1.png,a\n./1.png,b\n2.png,b\n", r"lists 1 images more than once: 1.png"),
+        ("path,label\n1.png,a\n,b\n", r"has no image path in 1 rows: line 3"),
+        ("path,label,part\n1.png,a,train\n2.png,b,dev\n", r"contains unknown parts: dev"),
         ("path,lable\n1.png,a\n", r"no column 'label'. Did you mean 'lable'.*label_column"),
         ("file,label\n1.png,a\n", r"no column 'path'.*Its columns: file, label.*path_column"),
         ("path,label\n1.png,\n2.png,\n", r"column 'label' of .* is empty"),
@@ -150,17 +150,17 @@ def test_many_missing_files_are_listed_with_a_count(table):
 
 
 def test_a_table_in_another_encoding_is_refused(table):
-    with pytest.raises(DataError, match="no text in UTF-8"):
+    with pytest.raises(DataError, match="not text in UTF-8"):
         build(table("path,label\n1.png,müde\n", encoding="latin-1")).index()
 
 
 def test_which_of_several_tables_must_be_said(table, tmp_path):
-    with pytest.raises(DataError, match="holds none"):
+    with pytest.raises(DataError, match="has no table"):
         build(tmp_path / "gone").index()
     table(FULL, "b.csv")
-    with pytest.raises(DataError, match=r"holds 2: a.csv, b.csv"):
+    with pytest.raises(DataError, match=r"has 2 tables: a.csv, b.csv"):
         build(table(FULL, "a.csv")).index()
-    with pytest.raises(DataError, match=r"no table c.csv"):
+    with pytest.raises(DataError, match=r"the table c.csv is neither"):
         build(tmp_path, file="c.csv").index()
     assert len(build(tmp_path, file=str(tmp_path / "b.csv")).index().samples) == 4
 

@@ -114,7 +114,7 @@ def test_missing_images_are_explained_with_the_file_to_get(tmp_path):
 
 def test_a_missing_class_folder_is_named_with_what_is_there(tmp_path, write):
     write(tmp_path, ["a/1.png", "bee/1.png"])
-    with pytest.raises(DataError, match=r"lacks the folder b\. It holds a, bee"):
+    with pytest.raises(DataError, match=r"lacks the folder b\. It has a, bee"):
         letters(tmp_path).index()
 
 

@@ -49,12 +49,12 @@ def test_classes_are_the_folder_names_sorted(tmp_path, write):
 
 
 def test_a_missing_folder_is_named(tmp_path):
-    with pytest.raises(DataError, match=r"gone is no folder"):
+    with pytest.raises(DataError, match=r"gone is not a folder"):
         build(tmp_path / "gone").index()
 
 
 def test_a_folder_without_class_folders_is_explained(tmp_path, write):
-    with pytest.raises(DataError, match="holds no class folders"):
+    with pytest.raises(DataError, match="has no class folders"):
         build(write(tmp_path, ["1.png", "2.png"])).index()
 
 
@@ -152,7 +152,7 @@ def test_groups_come_from_the_pattern(tmp_path, write, pattern):
 
 
 def test_a_pattern_that_fits_nothing_shows_examples(tmp_path, write):
-    with pytest.raises(DataError, match=r"gives no image a group. Paths read like Parasitized/C100P61"):
+    with pytest.raises(DataError, match=r"matches no image. The paths are like Parasitized/C100P61"):
         build(write(tmp_path, CELLS), group_pattern=r"patient_(\d+)").index()
 
 
@@ -165,11 +165,11 @@ def test_images_that_the_pattern_does_not_fit_are_listed(tmp_path, write, warned
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"group_pattern": "(C"}, "no regular expression"),
-        ({"exclude": "*"}, "no regular expression"),
+        ({"group_pattern": "(C"}, "not a valid regular expression"),
+        ({"exclude": "*"}, "not a valid regular expression"),
         ({"group_pattern": r"C\d+"}, "0 pairs of parentheses"),
         ({"group_pattern": r"(C)(\d+)"}, "2 pairs of parentheses"),
-        ({"group_pattern": r"(C)", "groups": "groups.csv"}, "Leave out one"),
+        ({"group_pattern": r"(C)", "groups": "groups.csv"}, "Leave one out"),
     ],
 )
 def test_bad_options_are_refused_before_any_file_is_touched(tmp_path, values, message):
@@ -197,10 +197,10 @@ def test_groups_come_from_a_table_beside_or_below(tmp_path, write, rows):
 
 def test_a_table_that_knows_no_image_or_is_missing_is_an_error(tmp_path, write):
     write(tmp_path, ["a/1.png", "b/1.png"])
-    with pytest.raises(DataError, match=r"no table groups.csv"):
+    with pytest.raises(DataError, match=r"the table groups.csv is neither"):
         build(tmp_path, groups="groups.csv").index()
     (tmp_path / "groups.csv").write_text("path,group\nc/1.png,p\n")
-    with pytest.raises(DataError, match=r"groups.csv gives no image a group"):
+    with pytest.raises(DataError, match=r"groups.csv matches no image"):
         build(tmp_path, groups="groups.csv").index()
     (tmp_path / "groups.csv").write_text("path,patient\na/1.png,p\n")
     with pytest.raises(DataError, match="no column 'group'"):
