@@ -1,1 +1,1 @@
-"""First-party evaluators, one per file; they are found through entry points, as anyone's are."""
+"""First-party evaluators, one per file; they are found through entry points, like all evaluators."""

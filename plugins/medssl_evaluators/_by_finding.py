@@ -1,4 +1,4 @@
-"""Findings one by one: each is a problem of two classes on the samples of which it is known.
+"""Treats findings one by one: each is a two-class problem on the samples for which it is known.
 
 K findings, N samples of a part, F features.
 """
@@ -19,22 +19,23 @@ _OUTCOMES = Classes(("absent", "present"))
 
 
 def known_of(part: Features, finding: int) -> Features:
-    """Return the samples of which a finding is known, with the classes absent and present."""
+    """Return the samples for which a finding is known, with the classes absent and present."""
     y = part.y[:, finding]
     known = ~y.isnan()
     return Features(x=part.x[known], y=y[known].long(), target=_OUTCOMES)
 
 
 def fit_each_finding(fit: Callable[[Features, Features], Predictor], train: Features, val: Features) -> Predictor:
-    """Fit every finding by itself.
+    """Fit every finding separately.
 
-    A finding that has one outcome in training, or none that is known in a validation part which knows others, gets one
-    probability for every image: Laplace's rule of succession, one present and one absent image more than were seen.
+    A finding gets the same probability for every image if it has only one outcome in training, or if it is unknown in a
+    validation part in which others are known. This probability follows Laplace's rule of succession: the counts, plus
+    one present and one absent image.
 
     Args:
         fit: Fits two classes.
-        train: With findings.
-        val: Likewise; empty only if ``fit`` works without a validation part.
+        train: Training part with findings.
+        val: Validation part; empty only if ``fit`` works without one.
     """
     heads: list[Predictor] = []
     for finding in range(train.target.outputs):
@@ -50,12 +51,12 @@ def fit_each_finding(fit: Callable[[Features, Features], Predictor], train: Feat
 
 def _why(own: Features) -> str:
     if not len(own):
-        return "is known of no training image"
-    return f"is {_OUTCOMES.names[int(own.y[0])]} in every training image of which it is known"
+        return "is not known for any training image"
+    return f"is {_OUTCOMES.names[int(own.y[0])]} in every training image for which it is known"
 
 
 class _Constant(Predictor):
-    """Predicts one probability of a finding, whatever the features."""
+    """Predicts the same probability of a finding for all features."""
 
     def __init__(self, present: float, why: str) -> None:
         self.present = present
@@ -87,7 +88,7 @@ def _other(head: Predictor, suffix: str) -> Predictor:
 
 
 def _by_setting(heads: Sequence[Predictor], names: Sequence[str]) -> dict[str, Any]:
-    """Return what was chosen, by setting: by finding, or once where it is the same for all."""
+    """Return the chosen values by setting: by finding, or a single value if it is the same for all."""
     found: dict[str, Any] = {}
     for key in dict.fromkeys(key for head in heads for key in head.selected):
         values: Mapping[str, Any] = {
@@ -100,7 +101,7 @@ def _by_setting(heads: Sequence[Predictor], names: Sequence[str]) -> dict[str, A
 
 
 def _joined(heads: Sequence[Predictor], names: Sequence[str]) -> list[str]:
-    """Say every note once, with the findings that it is about."""
+    """Return every note once, with the findings to which it applies."""
     about: dict[str, list[str]] = {}
     for name, head in zip(names, heads, strict=True):
         for note in head.notes:

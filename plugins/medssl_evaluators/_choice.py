@@ -1,25 +1,25 @@
-"""Choosing one of several settings on the validation part, and the predictor for a training part of one class.
+"""Chooses settings on the validation part; also has the predictor for a training part with a single class.
 
 **By a proper score.** Settings are ranked by log loss unless the evaluator's option ``choose_by`` says otherwise. The
-log loss asks for good probabilities (Gneiting & Raftery, Journal of the American Statistical Association 102, 2007),
-and everything else that a result holds is computed from them. Balanced accuracy looks only at the predicted class.
-With rare classes it favours few neighbours and weak regularisation, because only noisy probabilities ever exceed those
-of a frequent class; AUROC, calibration and accuracy then suffer. ``auroc`` asks for a good order of the images only;
-it suits rare classes, where the log loss is mostly that of the frequent class. ``balanced_accuracy`` is the rule of
-earlier versions.
+log loss rewards good probabilities (Gneiting & Raftery, Journal of the American Statistical Association 102, 2007), and
+all metrics of a result are computed from them. Balanced accuracy only uses the predicted class. With rare classes it
+favours few neighbours and weak regularisation, because only noisy probabilities exceed those of a frequent class;
+AUROC, calibration and accuracy then become worse. ``auroc`` only needs a good order of the images. It suits rare
+classes, for which the log loss mostly measures the frequent class. ``balanced_accuracy`` is the rule of earlier
+versions.
 
-**The class is decided apart.** The predicted class is the one of the largest probability. Nothing here chooses a
-threshold.
+**The predicted class is a separate decision.** It is the class with the largest probability. This module does not
+choose a threshold.
 
 **Ties go to the simpler model.** Two settings tie when their scores differ by no more than the numerical noise, see
-``_NOISE``. Simpler is: more neighbours; stronger regularisation; fewer epochs; a lower learning rate. Every evaluator
-lists its settings from the simplest on, so that the first of several equals is taken.
+``_NOISE``. Simpler means more neighbours, stronger regularisation, fewer epochs or a lower learning rate. Every
+evaluator lists its settings from simple to complex, so the first of several tied settings is chosen.
 
-**At the edge of a list** the best setting may lie beyond. The result says so. Where a setting costs little (k of
-``knn``, C of ``linear``), the evaluator's own default list is then extended step by step, until the best lies inside
-or a bound is reached. A list that the user gives is never extended: these values were asked for, often to repeat a
-published search, and a list of one value is no search at all. (A given list that equals the default one counts as the
-default: the two cannot be told apart.)
+**If the best setting is at the edge of a list**, a better one may be outside. The result says so. If a setting is cheap
+(k of ``knn``, C of ``linear``), the default list of the evaluator is extended step by step, until the best setting is
+inside or a bound is reached. A list from the user is never extended: the user requested these values, often to repeat a
+published search, and a list with one value is not a search. (A list from the user that equals the default counts as the
+default, because the two cannot be distinguished.)
 
 S settings, n validation samples, K classes.
 """
@@ -43,22 +43,22 @@ __all__ = ["Choice", "ChooseBy", "ConstantPredictor", "Rule", "choose", "one_cla
 
 ChooseBy = Literal["log_loss", "auroc", "balanced_accuracy"]
 
-# log losses come from float32 probabilities: one C solved alone or among others differs by up to 5e-8 on real features;
-# the other two count samples, and are exact but for rounding in float64
+# log losses come from float32 probabilities: solving one C alone or with others differs by up to 5e-8 on real features;
+# the other two count samples, and are exact except for rounding in float64
 _NOISE = {"log_loss": 1e-6, "auroc": 1e-9, "balanced_accuracy": 1e-9, "squared_error": 1e-9}
 
 
 class Rule:
-    """Ranks settings by one score.
+    """Ranks settings by a score.
 
     Attributes:
         by: The score in use.
-        notes: What the reader must know of it.
+        notes: Notes on the score for the reader.
 
     Args:
-        by: The score that the user wants.
-        y: Of the validation part. With a single class in it, or without a finding that has both outcomes, there is no
-            AUROC, and the log loss takes its place. A quantity has the squared error alone.
+        by: The score that the user requests.
+        y: Values of the validation part. With a single class, or without a finding that has both outcomes, there is no
+            AUROC, and the log loss replaces it. A quantity only has the squared error.
     """
 
     def __init__(self, by: ChooseBy, y: Tensor) -> None:
@@ -68,14 +68,14 @@ class Rule:
             self.by = "squared_error"
         elif by == "auroc" and len(y) and not has_auroc(y):
             self.by = "log_loss"
-            self.notes = ("The validation part holds one class only and has no AUROC, so the log loss chose.",)
+            self.notes = ("The validation part has only one class and no AUROC, so the choice used the log loss.",)
 
     def better(self, one: Score, other: Score) -> bool:
         """Return whether ``one`` is better by more than the numerical noise."""
         return self._merit(one) > self._merit(other) + _NOISE[self.by]
 
     def best(self, scores: Sequence[Score]) -> int:
-        """Return the first setting that ties with the best; settings are ordered from the simplest on."""
+        """Return the first setting that ties with the best; settings are ordered from simple to complex."""
         top = max(scores, key=self._merit)
         return next(i for i, each in enumerate(scores) if not self.better(top, each))
 
@@ -86,12 +86,12 @@ class Rule:
 
 @dataclass(frozen=True)
 class Choice:
-    """What was chosen.
+    """The chosen setting.
 
     Attributes:
         value: The setting.
-        selected: For ``Predictor.selected``: ``chosen_by`` and ``tried``, all settings in ascending order; nothing
-            where there was no choice.
+        selected: For ``Predictor.selected``: ``chosen_by`` and ``tried``, all settings in ascending order; empty if
+            there was no choice.
         notes: For ``Predictor.notes``.
     """
 
@@ -114,15 +114,15 @@ def choose(
     """Choose one of several settings.
 
     Args:
-        values: Different settings, the simplest first: all ascending or all descending.
-        measure: Scores some of them.
-        rule: How they are ranked.
+        values: Different settings, the simplest first, in ascending or descending order.
+        measure: Function that scores some of them.
+        rule: Rule that ranks them.
         val: The validation part.
-        name: What a setting is called in a note.
-        option: The option that holds the list, for messages.
+        name: Name of a setting in a note.
+        option: The option with the list, for messages.
         beyond: Maps the smallest or largest value so far to the next one outside the list, or to ``None`` at a bound;
             without it the list is never extended.
-        ends: Values beyond which there is nothing, so that no note is needed.
+        ends: Values that cannot be exceeded, so no note is needed.
 
     Raises:
         DataError: There are several settings and no validation part to choose on.
@@ -133,7 +133,7 @@ def choose(
     if not len(val):
         raise DataError(
             f"the validation part is empty, so none of the {len(values)} {option} can be chosen. Settings are never "
-            f"chosen on the test part. Give the validation part images, or name one value in {option}."
+            f"chosen on the test part. Add images to the validation part, or give only one value in {option}."
         )
     ascending = values[0] < values[-1]
     tried = list(values)
@@ -154,28 +154,28 @@ def choose(
 def _edge_notes(
     given: Sequence[Any], tried: Sequence[Any], best: int, name: str, option: str, ends: Sequence[Any]
 ) -> tuple[str, ...]:
-    """Say that the best lay at the edge of the list, and what was done about it."""
+    """Return notes if the best setting was at the edge of the list, and whether the list was extended."""
     notes = []
     if len(tried) > len(given):
         added = sorted(set(tried).difference(given))
         notes.append(
-            f"The best {name} lay at the edge of {option}, so the list was extended by "
+            f"The best {name} was at the edge of {option}, so the list was extended by "
             f"{', '.join(f'{value:g}' for value in added)}."
         )
     if best in (0, len(tried) - 1) and tried[best] not in ends:
         edge = "largest" if tried[best] == max(tried) else "smallest"
-        notes.append(f"The chosen {name} is the {edge} that was tried; the best one may lie beyond.")
+        notes.append(f"The chosen {name} is the {edge} that was tried; a better one may be outside the list.")
     return tuple(notes)
 
 
 def steps(values: Sequence[float], mantissas: Sequence[int], smallest: float, largest: float) -> Callable[[Any], Any]:
-    """Return the function ``beyond`` of a list that goes on in even steps.
+    """Return the function ``beyond`` for a list that continues in even steps.
 
     Args:
         values: The list.
         mantissas: Steps within a decade, from 1: ``(1, 3)`` makes ..., 0.3, 1, 3, 10, ...
-        smallest: Bound. Tried itself where a step would pass it.
-        largest: Bound, likewise.
+        smallest: Lower bound; it is tried if a step would pass it.
+        largest: Upper bound, in the same way.
     """
     high = max(values)
 
@@ -193,7 +193,7 @@ def steps(values: Sequence[float], mantissas: Sequence[int], smallest: float, la
 
 
 def only_class(train: Features | Images) -> int | None:
-    """Return the class of a training part that has one only; ``None`` where there are no classes."""
+    """Return the class of a training part with a single class; ``None`` otherwise."""
     if train.y.is_floating_point():
         return None
     first = int(train.y[0])
@@ -201,7 +201,7 @@ def only_class(train: Features | Images) -> int | None:
 
 
 class ConstantPredictor(Predictor):
-    """Predicts the one class that there is in training, whatever the features."""
+    """Predicts the only class in the training part for all features."""
 
     def __init__(self, label: int, num_classes: int) -> None:
         self.label = label
@@ -214,5 +214,5 @@ class ConstantPredictor(Predictor):
 
 
 def one_class_note(label: int) -> str:
-    """Return the sentence that goes with a training part of one class."""
-    return f"The training part holds one class only (number {label}); every prediction is that class."
+    """Return the note for a training part with a single class."""
+    return f"The training part has only one class (number {label}); every prediction is this class."

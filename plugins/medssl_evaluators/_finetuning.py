@@ -1,4 +1,4 @@
-"""One training of an encoder with a linear head on labelled images.
+"""Trains an encoder with a linear head on labelled images.
 
 N images, F features, K classes, S side of an image in pixels.
 """
@@ -23,17 +23,17 @@ _PREDICTED = 256  # images in a forward pass without gradients
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """How a network is trained.
+    """Settings of the training of a network.
 
     Attributes:
         encoder_rate: Peak learning rate of the encoder.
-        head_rate: Of the head.
-        epochs: Passes over the images, at least.
-        min_steps: Steps, at least: more passes where there are few images.
-        batch_size: Images per step, at most.
-        weight_decay: Not on biases and normalisation layers.
-        warmup_epochs: Linear, from zero.
-        seed: Of the order of images, and of dropout.
+        head_rate: Peak learning rate of the head.
+        epochs: Minimum number of passes over the images.
+        min_steps: Minimum number of steps; with few images, there are more passes.
+        batch_size: Maximum number of images per step.
+        weight_decay: Weight decay, except for biases and normalisation layers.
+        warmup_epochs: Epochs of the linear warm-up from zero.
+        seed: Seed of the order of images and of dropout.
     """
 
     encoder_rate: float
@@ -46,7 +46,7 @@ class Plan:
     seed: int
 
     def passes(self, n: int) -> int:
-        """Return how many times n images are gone through."""
+        """Return the number of passes over n images."""
         return max(self.epochs, math.ceil(self.min_steps / self.steps(n)))
 
     def steps(self, n: int) -> int:
@@ -62,13 +62,13 @@ class Network(nn.Module):
         self.encoder = copy.deepcopy(images.encoder)
         self._autocast = images.autocast
         self.device = next(iter(self.encoder.parameters())).device
-        head = nn.Linear(images.feature_dim, images.target.outputs, device="meta")  # there, no random number is drawn
+        head = nn.Linear(images.feature_dim, images.target.outputs, device="meta")  # so that no random number is drawn
         self.head = head.to_empty(device=self.device)
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Compute logits, the encoder in the run's precision and the head in float32."""
+        """Compute logits with the encoder in the run's precision and the head in float32."""
         with self._autocast():
             features = self.encoder(images)
         with torch.autocast(self.device.type, enabled=False):
@@ -77,7 +77,7 @@ class Network(nn.Module):
 
     @torch.no_grad()
     def predict_part(self, images: Images) -> Tensor:
-        """Return predictions ``(N, O)`` of a whole part, plain, on the CPU; the network is left in evaluation."""
+        """Return predictions ``(N, O)`` for a whole part without augmentation, on the CPU; sets evaluation mode."""
         self.eval()
         batches = torch.split(torch.arange(len(images)), _PREDICTED)
         parts = [activation(images.target, self(images.plain(rows))).cpu() for rows in batches]
@@ -89,7 +89,7 @@ def train_network(images: Images, plan: Plan, after_epoch: Callable[[int, Networ
 
     Args:
         images: The training part, at least two images.
-        plan: How.
+        plan: Settings of the training.
         after_epoch: Called with the number of each epoch, from 0, and the network; it may leave it in evaluation mode.
     """
     network = Network(images)

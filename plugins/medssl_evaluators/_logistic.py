@@ -1,7 +1,7 @@
-"""Many L2-regularised multinomial logistic regressions on the same features, solved side by side.
+"""Solves many L2-regularised multinomial logistic regressions on the same features together.
 
-Newton's method, its linear systems by preconditioned conjugate gradients (truncated Newton: Nocedal & Wright 2006,
-ch. 7). What makes it fast for a whole grid of penalties:
+It uses Newton's method and solves the linear systems by preconditioned conjugate gradients (truncated Newton: Nocedal &
+Wright 2006, ch. 7). It is fast for a whole grid of penalties because:
 
 * every product with the features is one matrix product for all heads together;
 * the features are rotated once to their principal axes, where Böhning's bound on the Hessian, half the covariance
@@ -22,15 +22,15 @@ from torch import Tensor
 
 __all__ = ["fit_logistic"]
 
-_NEWTON_STEPS = 50  # ten are usual; the bound only stops a problem that float32 cannot resolve
+_NEWTON_STEPS = 50  # ten are usual; the bound is only reached if float32 cannot resolve the problem
 _CG_STEPS = 100
-_TOLERANCE = 1e-3  # a head is done when a full Newton step moves no training probability by more than this
+_TOLERANCE = 1e-3  # a head has converged if a full Newton step changes each training probability by at most this
 
 
 def fit_logistic(x: Tensor, label: Tensor, num_classes: int, penalties: Tensor) -> tuple[Tensor, Tensor]:
     """Minimise ``mean cross-entropy + penalty / 2 * |weights|^2`` for each penalty; the intercept is not penalised.
 
-    The optimum does not depend on a starting point or a learning rate: there is nothing to tune and no seed.
+    The optimum does not depend on a starting point or a learning rate: so there are no settings to tune and no seed.
 
     Args:
         x: ``(n, F)`` float32, columns of mean zero (standardised features).
@@ -68,7 +68,7 @@ def _principal_axes(x: Tensor) -> tuple[Tensor, Tensor]:
 
 
 class _Heads(NamedTuple):
-    """The heads still in work."""
+    """The heads that have not converged."""
 
     which: Tensor  # (S,) position in the caller's order
     penalty: Tensor  # (S, 1, R), zero for the intercept
@@ -96,7 +96,7 @@ def _newton_step(design: Tensor, target: Tensor, curvature: Tensor, heads: _Head
 
 
 class _Systems(NamedTuple):
-    """The linear systems still in work, one per head: ``Hessian @ step = -gradient``."""
+    """The unfinished linear systems, one per head: ``Hessian @ step = -gradient``."""
 
     which: Tensor  # (S,)
     proba: Tensor  # (S, K, n)
@@ -115,7 +115,7 @@ def _solve(design: Tensor, proba: Tensor, gradient: Tensor, penalty: Tensor, inv
     step, logits_step = torch.zeros_like(gradient), torch.zeros_like(proba)
     direction = -inverse * gradient
     energy = -_dot(gradient, direction)
-    # far from the solution a rough direction will do; near it, precision pays (Nocedal & Wright, eq. 7.3)
+    # a rough direction is enough far from the solution; near it, precision helps (Nocedal & Wright, eq. 7.3)
     goal = energy * energy.sqrt().clamp(0.003, 0.25)
     which = torch.arange(len(proba), device=proba.device)
     work = _Systems(
@@ -134,7 +134,7 @@ def _solve(design: Tensor, proba: Tensor, gradient: Tensor, penalty: Tensor, inv
 
 
 def _cg_step(design: Tensor, work: _Systems) -> _Systems:
-    """One step of preconditioned conjugate gradients; a system that has reached its goal stays as it is."""
+    """One step of preconditioned conjugate gradients; a system that has reached its goal does not change."""
     live = work.energy > work.goal
     effect = work.direction @ design.T  # (S, K, n)
     weighted = work.proba * effect
@@ -157,7 +157,7 @@ def _step_length(target: Tensor, heads: _Heads, step: Tensor, logits_step: Tenso
     """
     length = torch.ones_like(slope)
     start = _objective(target, heads.penalty, heads.weight, heads.logits)
-    slack = 1e-6 * start.abs()  # what float32 cannot tell apart
+    slack = 1e-6 * start.abs()  # differences that float32 cannot resolve
     for _ in range(20):
         reached = _objective(target, heads.penalty, heads.weight + length * step, heads.logits + length * logits_step)
         short = reached > start + 1e-4 * length * slope + slack

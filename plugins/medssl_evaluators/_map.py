@@ -1,4 +1,4 @@
-"""Unit-length features on their principal axes: where maps of two dimensions start from."""
+"""Projects unit-length features on their principal axes: the start of two-dimensional maps."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ __all__ = ["principal_axes"]
 def principal_axes(x: Tensor, components: int) -> NDArray[Any]:
     """Scale features to unit length, centre them, and rotate them to their first principal axes.
 
-    The largest entry of each axis, by size, is positive, so that equal features give equal signs everywhere.
+    The entry with the largest absolute value of each axis is positive, so equal features always give equal signs.
 
     Args:
         x: ``(N, F)``.
-        components: How many axes; those that features do not have are zero up to the second.
+        components: Number of axes; if the features have fewer than two, the missing ones are zero.
 
     Returns:
         ``(N, max(2, min(N, F, components)))`` float32.

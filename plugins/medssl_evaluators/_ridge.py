@@ -14,8 +14,8 @@ __all__ = ["fit_ridge"]
 def fit_ridge(x: Tensor, y: Tensor, penalties: Tensor) -> tuple[Tensor, Tensor]:
     """Minimise ``|y - x w - b|^2 + penalty |w|^2`` for each penalty; the intercept is not penalised.
 
-    By the eigenvectors of ``x x^T`` or ``x^T x``, whichever is smaller (Hastie, Tibshirani & Friedman, The Elements of
-    Statistical Learning, 2nd edition, section 3.4.1), in float64. It equals ``sklearn.linear_model.Ridge``.
+    It uses the eigenvectors of ``x x^T`` or ``x^T x``, the smaller of the two (Hastie, Tibshirani & Friedman, The
+    Elements of Statistical Learning, 2nd edition, section 3.4.1), in float64. It equals ``sklearn.linear_model.Ridge``.
 
     Args:
         x: ``(n, F)``, columns of mean zero.

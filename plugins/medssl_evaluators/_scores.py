@@ -1,12 +1,12 @@
-"""How well one setting does on the validation part.
+"""Scores of one setting on the validation part.
 
 Log loss, the mean negative log probability of the true class, is a strictly proper score: in expectation only the true
 class probabilities minimise it (Gneiting & Raftery, Journal of the American Statistical Association 102, 2007, sections
-2 and 4.1). AUROC measures the order of the images and no probability. Accuracy and balanced accuracy measure the class
-that a decision rule takes; :func:`decide` is that rule, and the choice by log loss or AUROC does not use it.
+2 and 4.1). AUROC measures the order of the images, not the probabilities. Accuracy and balanced accuracy measure the
+predicted class of a decision rule. :func:`decide` is this rule; the choice by log loss or AUROC does not use it.
 
-Of findings every score is the mean over the findings that are known of some validation image, each on the images of
-which it is known. Of a quantity there is the squared error alone, a proper score too.
+For findings, every score is the mean over the findings that are known for some validation image; each uses the images
+for which it is known. For a quantity, only the squared error exists, which is also a proper score.
 
 S settings, n validation samples, K classes or findings.
 """
@@ -28,15 +28,15 @@ _SMALLEST = torch.finfo(torch.float32).eps  # scikit-learn's log_loss clips floa
 
 @dataclass(frozen=True)
 class Score:
-    """How one setting does on the validation part; a value is NaN when that part is empty or the target has no such.
+    """Scores of one setting on the validation part; NaN if that part is empty or the score is not defined.
 
     Attributes:
         accuracy: Fraction of samples whose predicted class is right.
         balanced_accuracy: Mean recall over the classes among the labels.
         log_loss: In nats per sample; a probability below 1.2e-7 counts as 1.2e-7.
-        auroc: Of class 1 where there are two classes, otherwise the mean over the labels' classes of one class against
-            all others; NaN with a single class among the labels.
-        squared_error: Of a quantity: the mean, in the square of its unit.
+        auroc: For two classes that of class 1, otherwise the mean over the labels' classes of one class against all
+            others; NaN if the labels have a single class.
+        squared_error: For a quantity: the mean, in the square of its unit.
     """
 
     accuracy: float = math.nan
@@ -46,7 +46,7 @@ class Score:
     squared_error: float = math.nan
 
     def selected(self) -> dict[str, float]:
-        """Return the values that exist, for ``Predictor.selected``; nothing without a validation part."""
+        """Return the values that exist, for ``Predictor.selected``; empty without a validation part."""
         values = {f"val_{field.name}": getattr(self, field.name) for field in fields(self)}
         return {name: value for name, value in values.items() if not math.isnan(value)}
 
@@ -64,7 +64,7 @@ def _mean(values: Sequence[float]) -> float:
 def decide(proba: Tensor) -> Tensor:
     """Return the predicted class: the first of the largest probabilities ``(..., K)``, as the core and scikit-learn do.
 
-    A threshold, prior or cost would be a second choice of its own; the choice of settings does not need one.
+    A threshold, prior or cost would be a second, separate choice; the choice of settings does not need it.
     """
     return proba.argmax(dim=-1)
 
@@ -75,7 +75,7 @@ def score(prediction: Tensor, y: Tensor, smoothed: Tensor | None = None) -> list
     Args:
         prediction: ``(S, n, O)`` float32: probabilities of classes or findings, or a number.
         y: ``(n,)`` int64 of classes, ``(n, K)`` float32 of findings, NaN where unknown, or ``(n,)`` float32.
-        smoothed: ``(S, n, K)``, what the log loss is taken of; ``prediction`` by default. See :func:`smooth`.
+        smoothed: ``(S, n, K)``, input of the log loss; ``prediction`` by default. See :func:`smooth`.
     """
     if y.ndim == 2:
         return _score_findings(prediction, y, prediction if smoothed is None else smoothed)
@@ -86,7 +86,7 @@ def score(prediction: Tensor, y: Tensor, smoothed: Tensor | None = None) -> list
 
 
 def has_auroc(y: Tensor) -> bool:
-    """Return whether classes ``(n,)`` hold two, or findings ``(n, K)`` one with both outcomes."""
+    """Return whether there are two classes ``(n,)``, or a finding ``(n, K)`` with both outcomes."""
     columns = y.T if y.ndim == 2 else y[None]
     return any(len(column[~column.isnan()].unique()) > 1 for column in columns)
 
@@ -116,7 +116,7 @@ def _score_classes(proba: Tensor, label: Tensor, smoothed: Tensor | None) -> lis
 
 
 def _auroc(proba: Tensor, label: Tensor) -> Tensor:
-    """Return ``(S,)`` float64: how often a positive stands above a negative, ties counting half.
+    """Return ``(S,)`` float64: the share of pairs in which a positive is above a negative; ties count half.
 
     Source: Hanley & McNeil, Radiology 143, 1982.
     """
@@ -134,21 +134,21 @@ def _auroc(proba: Tensor, label: Tensor) -> Tensor:
 
 
 def smooth(proba: Tensor, frequency: Tensor, count: Tensor | int) -> Tensor:
-    """Mix votes of neighbours with the classes' frequencies in training, so that no class in training has a zero.
+    """Mix votes of neighbours with the class frequencies in training, so that no training class has probability zero.
 
-    With few neighbours a class often has no vote. A probability of zero makes the log loss infinite, and a clamp at
-    some tiny number then decides the choice. This is the m-estimate (Cestnik, Estimating probabilities: a crucial task
-    in machine learning, ECAI 1990) with m = 1: the vote stands for ``count`` samples, and one further sample has the
-    classes' frequencies. A class without a vote gets ``frequency / (count + 1)``: a training part of this size cannot
-    show that something is rarer.
+    With few neighbours a class often has no vote. A probability of zero makes the log loss infinite, and then the
+    choice depends on an arbitrary small bound. This is the m-estimate (Cestnik, Estimating probabilities: a crucial
+    task in machine learning, ECAI 1990) with m = 1: the vote counts as ``count`` samples, and one additional sample has
+    the class frequencies. A class without a vote gets ``frequency / (count + 1)``: a training part of this size cannot
+    show that a class is rarer.
 
-    The vote is given the weight of the training part and not of its k neighbours, as Laplace's rule would have it,
-    because the result keeps the plain vote: more smoothing at small k would judge another predictor than the one
-    delivered, and forgive k = 1 its certainty. On fundus photographs it then chose k = 1 in two of six splits.
+    The vote has the weight of the training part, and not of its k neighbours as in Laplace's rule, because the result
+    uses the plain vote. More smoothing at small k would score a different predictor than the reported one, and would
+    not penalise the overconfidence of k = 1. On fundus photographs, Laplace's rule chose k = 1 in two of six splits.
 
     Args:
         proba: ``(..., K)`` shares of the vote.
-        frequency: ``(K,)`` of the classes or findings in training.
-        count: Training samples; of findings ``(K,)``, those of which each is known.
+        frequency: ``(K,)`` frequencies of the classes or findings in training.
+        count: Number of training samples; for findings ``(K,)``, the number for which each is known.
     """
     return (count * proba + frequency) / (count + 1)

@@ -1,16 +1,16 @@
-"""Many two-layer probes on the same features, trained side by side as one batch of heads.
+"""Trains many two-layer probes on the same features together, as one batch of heads.
 
 Each head is ``Linear(F, H) - BatchNorm - LeakyReLU - Linear(H, K)`` with its own weights, order of samples and learning
-rate, and goes through exactly the steps it would go through alone: nothing is shared but the kernels' launches.
+rate, and makes exactly the same steps as alone: only the kernel launches are shared.
 
-Forward and backward are written out. The gradients go to buffers that are made once, and there is no graph to record:
-autograd on the same products takes 1.2 to 1.4 times as long in batches of 64, and 1.5 to 1.8 times in batches of 16
-(four heads, 512 features, one processor core).
+Forward and backward pass are written explicitly. The gradients use buffers that are allocated once, and no graph is
+recorded: autograd on the same products takes 1.2 to 1.4 times as long in batches of 64, and 1.5 to 1.8 times in batches
+of 16 (four heads, 512 features, one processor core).
 
-The first layer has no bias: BatchNorm subtracts it again. Its gradient is rounding noise, which Adam would scale up to
-full steps and so make the running mean wrong.
+The first layer has no bias, because BatchNorm would subtract it. The gradient of such a bias is rounding noise; Adam
+would scale it up to full steps, and the running mean would be wrong.
 
-Of findings each output has a sigmoid of its own, and the loss is the mean over the findings that are known.
+For findings, each output has its own sigmoid, and the loss is the mean over the known findings.
 
 Legend: S heads, N samples, F features, H hidden units, K classes or findings.
 """
@@ -29,7 +29,7 @@ from medssl.tools import halving
 
 __all__ = ["StackedHeads", "train_heads"]
 
-_EPS, _MOMENTUM, _SLOPE = 1e-5, 0.1, 0.01  # torch's own of BatchNorm1d and LeakyReLU
+_EPS, _MOMENTUM, _SLOPE = 1e-5, 0.1, 0.01  # torch's defaults for BatchNorm1d and LeakyReLU
 _CHUNK = 2**24  # hidden activations held at a time in a prediction: 64 MiB
 
 
@@ -40,9 +40,9 @@ class StackedHeads:
         features: F.
         hidden: H.
         outputs: K.
-        generators: S CPU generators that draw the initial weights as ``torch.nn.Linear`` does; heads that share one
-            start alike.
-        like: A tensor of the type and on the device that the heads are to have.
+        generators: S CPU generators that draw the initial weights as ``torch.nn.Linear`` does; heads with the same
+            generator start with equal weights.
+        like: A tensor with the type and device of the heads.
         independent: Whether the outputs are findings, each present or absent by itself.
     """
 
@@ -71,12 +71,12 @@ class StackedHeads:
 
     @property
     def parameters(self) -> list[Tensor]:
-        """What is trained, in the order of ``gradients``."""
+        """The trained tensors, in the order of ``gradients``."""
         return [self.first, self.scale, self.shift, self.second, self.bias]
 
     @property
     def state(self) -> list[Tensor]:
-        """All that makes a prediction."""
+        """All tensors that are needed for a prediction."""
         return [*self.parameters, self.running_mean, self.running_var]
 
     def __len__(self) -> int:
@@ -93,7 +93,7 @@ class StackedHeads:
         return other
 
     def copy_where(self, mask: Tensor, other: StackedHeads) -> None:
-        """Take over the heads of ``other`` where ``mask`` ``(S,)`` holds."""
+        """Copy the heads of ``other`` where ``mask`` ``(S,)`` is true."""
         for mine, theirs in zip(self.state, other.state, strict=True):
             mine[mask] = theirs[mask]
 
@@ -111,7 +111,7 @@ class StackedHeads:
         centred = hidden - mean
         variance = centred.square().mean(dim=1, keepdim=True)  # var_mean is thirty times as slow on a CPU
         self.running_mean.lerp_(mean, _MOMENTUM)
-        self.running_var.lerp_(variance * (n / (n - 1)), _MOMENTUM)  # BatchNorm keeps the unbiased one
+        self.running_var.lerp_(variance * (n / (n - 1)), _MOMENTUM)  # BatchNorm stores the unbiased variance
         inverse = (variance + _EPS).rsqrt()
         normal = centred.mul_(inverse)
         before = torch.addcmul(self.shift, normal, self.scale)
@@ -188,10 +188,10 @@ def train_heads(
         outputs: K.
         hidden: H.
         seeds: S seeds of initial weights and orders; heads of one seed share both.
-        learning_rates: S; heads of one rate should be neighbours, they are updated together.
-        batch_size: Samples per step, at most N; what is left of an epoch is dropped.
+        learning_rates: S; heads with the same rate should be neighbours, because they are updated together.
+        batch_size: Samples per step, at most N; an incomplete last batch is dropped.
         epochs: Passes over the samples.
-        hold: Epochs that the schedule does not count.
+        hold: Initial epochs that the schedule does not count.
         after_epoch: Called with the heads after each epoch.
     """
     by_seed = {seed: Generator().manual_seed(seed) for seed in seeds}

@@ -1,13 +1,14 @@
-"""Calibration: does the linear probe know how sure it may be, and does one number put it right?
+"""Calibration: are the confidences of the linear probe right, and does temperature scaling correct them?
 
 Temperature scaling (Guo et al. 2017, arXiv 1706.04599, section 4.2): the logits of the probe ``linear`` are divided by
 a temperature that minimises the log loss on the validation part. The predicted class stays the same; only confidences
-change. Of findings each has a probe and a temperature of its own. The probe as it was is reported beside it, as
-``calibration_uncalibrated``. The core computes the expected calibration error and the bins of a reliability diagram of
+change. For findings, each has its own probe and temperature. The original probe is also reported, as
+``calibration_uncalibrated``. The core computes the expected calibration error and the bins of a reliability diagram for
 both.
 
-The validation part has chosen the probe's strength already, so it finds the probe a little better than a new patient
-will. The log loss is convex in the inverse temperature; its minimum is found by bisection, with nothing to tune.
+The regularisation of the probe was already chosen on the validation part, so the probe looks slightly better there than
+on new patients. The log loss is convex in the inverse temperature; its minimum is found by bisection, without settings
+to tune.
 
 N samples, K classes.
 """
@@ -27,7 +28,7 @@ from medssl_evaluators.linear import Linear, LinearHead
 
 __all__ = ["Calibration", "fit_temperature"]
 
-_LIMITS = (0.05, 20.0)  # a validation part without an error would have the temperature fall to zero
+_LIMITS = (0.05, 20.0)  # without errors in the validation part, the temperature would fall to zero
 
 
 def fit_temperature(log_proba: Tensor, label: Tensor) -> float:
@@ -40,10 +41,10 @@ def fit_temperature(log_proba: Tensor, label: Tensor) -> float:
     own = log_proba.double().gather(1, label[:, None])[:, 0]
     known = own.isfinite()
     logits, own = log_proba[known].double(), own[known]
-    finite = logits.clamp_min(torch.finfo(torch.float64).min)  # 0 * -inf is no number
+    finite = logits.clamp_min(torch.finfo(torch.float64).min)  # 0 * -inf is NaN
 
     def slope(inverse: float) -> float:
-        """Derivative of the mean log loss by the inverse temperature; it only grows."""
+        """Derivative of the mean log loss by the inverse temperature; it increases monotonically."""
         mean = ((inverse * logits).softmax(dim=1) * finite).sum(dim=1)
         return float((mean - own).mean())
 
@@ -52,22 +53,22 @@ def fit_temperature(log_proba: Tensor, label: Tensor) -> float:
         return _LIMITS[1]
     if slope(high) <= 0:
         return _LIMITS[0]
-    for _ in range(60):  # halves the logarithm's interval of 6 to less than float64 resolves
+    for _ in range(60):  # halves the interval of the logarithm, of length 6, until float64 cannot resolve it
         middle = (low * high) ** 0.5
         low, high = (middle, high) if slope(middle) < 0 else (low, middle)
     return 1 / high
 
 
 class Calibration(Evaluator):
-    """Linear probe with its temperature fitted on the validation part, beside the probe as it was."""
+    """Linear probe with a temperature fitted on the validation part, and the original probe."""
 
     @dataclass(frozen=True, kw_only=True)
     class Config(Linear.Config):
         """Options: those of the probe.
 
         Attributes:
-            c_values: Grid of ``C`` as the evaluator ``linear`` has it.
-            choose_by: Score on the validation part that chooses C, as the evaluator ``linear`` has it.
+            c_values: Grid of ``C``, as in the evaluator ``linear``.
+            choose_by: Score on the validation part that chooses C, as in the evaluator ``linear``.
         """
 
     targets: ClassVar[tuple[str, ...]] = ("classes", "grades", "findings")
@@ -81,8 +82,8 @@ class Calibration(Evaluator):
         """
         if not len(val):
             raise DataError(
-                "the validation part is empty, so no temperature can be fitted. It is never fitted on the test part. "
-                "Give the validation part images, or leave out the evaluator 'calibration'."
+                "the validation part is empty, so no temperature can be fitted. The test part must not be used. "
+                "Add images to the validation part, or leave out the evaluator 'calibration'."
             )
         if train.target.kind == "findings":
             return fit_each_finding(self._fit, train, val)
@@ -91,7 +92,7 @@ class Calibration(Evaluator):
     def _fit(self, train: Features, val: Features) -> Predictor:
         probe = Linear(self.config, self.seed).fit(train, val)
         if not isinstance(probe, LinearHead):
-            return probe  # one class in training: there is no confidence to scale
+            return probe  # one class in training: no confidence to scale
         return _Scaled(probe, fit_temperature(probe.log_proba(val.x), val.y))
 
 

@@ -1,15 +1,16 @@
 """Fine-tuning: the encoder and a linear head are trained together on the labels, from the pre-trained weights.
 
-What a user does in the end. AdamW with a short warm-up and half a cosine; the head starts at zero, so that the first
-step leaves the encoder alone (ViT, Dosovitskiy et al. 2021, arXiv 2010.11929, section 3.2), and learns faster than it.
+This is the usual way to apply an encoder. It uses AdamW with a short warm-up and half a cosine. The head starts at
+zero, so the first step does not change the encoder (ViT, Dosovitskiy et al. 2021, arXiv 2010.11929, section 3.2), and
+it has a higher learning rate than the encoder.
 
-Two things are chosen on the validation part: the encoder's learning rate from a grid, one training each, and the epoch,
-both by log loss (``_choice.py``). With one view an image and two learning rates, it takes about
-as long as a pre-training of as many epochs.
+Two things are chosen on the validation part: the encoder's learning rate from a grid, with one training per value, and
+the epoch, both by log loss (``_choice.py``). With one view per image and two learning rates, it takes about as long as
+pre-training for the same number of epochs.
 
-Images are views drawn with the recipe's augmentation in training, and plain otherwise. An untrained encoder
-(``--method random``) gives supervised training from scratch, one trained on ImageNet (``--method imagenet``) the usual
-transfer.
+In training, images are augmented with the recipe's augmentation; otherwise they are not. An untrained encoder
+(``--method random``) gives supervised training from scratch, and one trained on ImageNet (``--method imagenet``) gives
+the usual transfer learning.
 
 N images, K classes, S side of an image in pixels.
 """
@@ -44,25 +45,27 @@ class Finetune(Evaluator):
         Attributes:
             learning_rates: Grid of the encoder's peak learning rate.
             head_factor: The head's learning rate over the encoder's.
-            epochs: Passes over the training part, at least.
-            min_steps: Optimizer steps, at least: more passes where there are few images.
-            batch_size: Images per step; a rest of an epoch that fills no batch is left out of it, a new one each time.
-            weight_decay: Not on biases and normalisation layers.
-            warmup_epochs: Linear, from zero.
-            select_epoch: ``best``: the weights of the epoch that the validation part likes best, the earlier among
-                equals; ``last``.
-            choose_by: Score on the validation part that chooses learning rate and epoch: ``log_loss``; ``auroc``, the
-                order of the images only, where classes are rare; ``balanced_accuracy``, of the predicted class.
+            epochs: Minimum number of passes over the training part.
+            min_steps: Minimum number of optimizer steps; with few images, there are more passes.
+            batch_size: Images per step; an incomplete last batch of an epoch is left out; it has other images in each
+                epoch.
+            weight_decay: Weight decay, except for biases and normalisation layers.
+            warmup_epochs: Epochs of the linear warm-up from zero.
+            select_epoch: ``best``: the weights of the best epoch on the validation part, the earlier one in a tie;
+                ``last``: the final weights.
+            choose_by: Score on the validation part that chooses learning rate and epoch: ``log_loss``; ``auroc``, which
+                uses only the order of the images, for rare classes; ``balanced_accuracy``, which uses the predicted
+                class.
         """
 
-        learning_rates: tuple[Positive, ...] = (1e-4, 1e-3)  # ours: for good weights, and for hardly any
+        learning_rates: tuple[Positive, ...] = (1e-4, 1e-3)  # ours: for good and for almost untrained weights
         head_factor: Positive = 10.0  # Caffe's fine-tuning example (2014): new layers learn ten times as fast
         epochs: PositiveInt = 30  # SimCLR v2 (arXiv 2006.10029), sec. 3, for a tenth of ImageNet's labels
         min_steps: Annotated[int, Ge(0)] = 500  # BiT (arXiv 1912.11370), sec. 3.3, for less than 20,000 images
-        batch_size: Annotated[int, Ge(2)] = 32  # ours: with 30 epochs, 530 images and more take as many steps anyway
+        batch_size: Annotated[int, Ge(2)] = 32  # ours: with 30 epochs, 530 or more images need at least 500 steps
         weight_decay: NonNegative = 0.05  # DeiT (arXiv 2012.12877), table 9
-        warmup_epochs: NonNegative = 1.0  # ours: a thirtieth of the training; DeiT has a sixtieth
-        select_epoch: Literal["best", "last"] = "best"  # small sets overfit before the last
+        warmup_epochs: NonNegative = 1.0  # ours: 1/30 of the training; DeiT has 1/60
+        select_epoch: Literal["best", "last"] = "best"  # small datasets overfit before the last epoch
         choose_by: ChooseBy = "log_loss"  # a strictly proper score: Gneiting & Raftery 2007, sec. 4.1
 
     targets: ClassVar[tuple[str, ...]] = ("classes", "grades", "findings")
@@ -73,15 +76,15 @@ class Finetune(Evaluator):
         """Train with every learning rate on ``train``; choose rate and epoch on ``val``.
 
         Raises:
-            DataError: There is something to choose, and the validation part is empty.
+            DataError: A choice is necessary, but the validation part is empty.
         """
         if (label := only_class(train)) is not None:
             return ConstantPredictor(label, train.target.outputs)
         config = self.config
         if config.select_epoch == "best" and not len(val):
             raise DataError(
-                "the validation part is empty, so select_epoch=best has nothing to go by. "
-                "Epochs are never chosen on the test part. Give the validation part images, or set select_epoch=last."
+                "the validation part is empty, so select_epoch=best is not possible. "
+                "Epochs must not be chosen on the test part. Add validation images, or set select_epoch=last."
             )
         rates = sorted(set(config.learning_rates))
         rule = Rule(config.choose_by, val.y)

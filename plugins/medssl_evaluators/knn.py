@@ -1,6 +1,6 @@
-"""k nearest neighbours on frozen features: no training, so it judges the features alone.
+"""k nearest neighbours on frozen features: there is no training, so the result depends only on the features.
 
-One matrix product and one top-k, at the largest k, serve every k; the neighbours are exact. Two votes:
+One matrix product and one top-k with the largest k are enough for all k; the neighbours are exact. There are two votes:
 
 * ``softmax``: a neighbour of cosine similarity s votes with weight ``exp(s / temperature)``: Wu et al., Unsupervised
   Feature Learning via Non-Parametric Instance Discrimination, CVPR 2018, arXiv 1805.01978, section 3.4; DINO's
@@ -8,13 +8,14 @@ One matrix product and one top-k, at the largest k, serve every k; the neighbour
 * ``uniform``: every neighbour has one vote. With ``distance=euclidean`` and ``ks=[200]`` that is the classifier of the
   ICIP 2023 study, scikit-learn's default on raw features.
 
-k = 200 comes from the 1.28 million images of ImageNet. In a set of some hundred it reaches past the smaller classes,
-so k is chosen on the validation part, and k = 200 is reported beside it. The choice is by log loss, see ``_choice.py``.
-A class without a vote among k neighbours would make it infinite, so for the choice alone each vote is mixed with the
-classes' frequencies in training (``_scores.smooth``). Predictions stay the plain vote.
+k = 200 comes from the 1.28 million images of ImageNet. In a dataset of some hundred images, it is larger than the small
+classes. So k is chosen on the validation part, and k = 200 is also reported. The choice is by log loss, see
+``_choice.py``. A class without a vote among k neighbours would make it infinite. So, only for the choice, each vote is
+mixed with the class frequencies in training (``_scores.smooth``). Predictions use the plain vote.
 
-Of findings the vote is the weighted mean of the neighbours' known values, finding by finding; where no neighbour knows
-a finding, its prevalence in training. Of a quantity it is the weighted mean, and k is chosen by the squared error.
+For findings, the vote is the weighted mean of the neighbours' known values, finding by finding. If a finding is not
+known for any neighbour, it is the prevalence in training. For a quantity, it is the weighted mean, and k is chosen by
+the squared error.
 
 N queries, M training samples, F features, K classes or findings, O outputs of the target.
 """
@@ -37,8 +38,8 @@ from medssl_evaluators._scores import Score, score, smooth
 
 __all__ = ["KNN"]
 
-_LARGEST_K = 5000  # ours: the default list is extended no further; more neighbours are slow to sort
-_CHUNK = 2**24  # similarities held at a time: 64 MiB, so that 100,000 queries against 100,000 samples fit
+_LARGEST_K = 5000  # ours: limit for extending the default list, because more neighbours are slow to sort
+_CHUNK = 2**24  # similarities in memory at a time: 64 MiB, so that 100,000 queries with 100,000 samples fit
 
 
 class KNN(Evaluator):
@@ -51,15 +52,15 @@ class KNN(Evaluator):
         Attributes:
             distance: ``cosine``: features scaled to unit length; ``euclidean``: features as they are.
             weights: ``softmax`` or ``uniform``, see above. Under ``euclidean`` the similarity is minus half the squared
-                distance, which on unit vectors is the cosine less one: the same weights. On raw features set the
-                temperature to their scale.
-            temperature: Of the softmax; smaller values give the nearest neighbours more of the vote.
-            ks: Candidates. Those larger than the training part are left out, and the result says so. Where the best
-                one is the largest of the default list, 500, 1000, 2000, 5000 are tried in turn, as far as the training
-                part reaches, and at last its size; a list of your own is never extended.
-            choose_by: Score on the validation part that chooses k: ``log_loss``; ``auroc``, the order of
-                the images only, where classes are rare; ``balanced_accuracy``, of the predicted class.
-            report: Values of k that are scored on the test part beside the chosen one, whatever came of them.
+                distance, which is the cosine minus one on unit vectors and gives the same weights. For raw features,
+                set the temperature to their scale.
+            temperature: Temperature of the softmax; smaller values give more weight to the nearest neighbours.
+            ks: Candidates. Those larger than the training part are left out, and the result says so. If the best one is
+                the largest of the default list, 500, 1000, 2000 and 5000 are tried in turn, up to the size of the
+                training part, and finally this size. Your own list is never extended.
+            choose_by: Score on the validation part that chooses k: ``log_loss``; ``auroc``, which uses only the order
+                of the images, for rare classes; ``balanced_accuracy``, which uses the predicted class.
+            report: Values of k that are always scored on the test part, in addition to the chosen one.
         """
 
         distance: Literal["cosine", "euclidean"] = "cosine"  # Wu et al. sec. 3.4
@@ -67,14 +68,14 @@ class KNN(Evaluator):
         temperature: Positive = 0.07  # Wu et al. sec. 4.1; DINO's evaluation
         ks: tuple[PositiveInt, ...] = (1, 5, 10, 20, 50, 100, 200)  # DINO's and lightly's 10, 20, 100, 200, and smaller
         choose_by: ChooseBy = "log_loss"  # a strictly proper score: Gneiting & Raftery 2007, sec. 4.1
-        report: tuple[PositiveInt, ...] = (200,)  # the literature's, ICIP 2023 study sec. 3.2
+        report: tuple[PositiveInt, ...] = (200,)  # usual in the literature; ICIP 2023 study sec. 3.2
 
     targets: ClassVar[tuple[str, ...]] = tuple(TARGETS)
     config: Config
     online: ClassVar[bool] = True
 
     def fit(self, train: Features, val: Features) -> Predictor:
-        """Keep the training part; choose k on ``val``, the larger among equals.
+        """Keep the training part; choose k on ``val``, the larger one in a tie.
 
         Raises:
             OptionError: Every k is larger than the training part.
@@ -84,8 +85,8 @@ class KNN(Evaluator):
         reported = {k for k in self.config.report if k <= len(train)}
         if not candidates:
             raise OptionError(
-                f"no k of ks={list(self.config.ks)} fits the training part. It holds {len(train)} samples. "
-                f"Give ks at least one value up to {len(train)}."
+                f"no k of ks={list(self.config.ks)} fits the training part. It has {len(train)} samples. "
+                f"Add a value up to {len(train)} to ks."
             )
         bank = _Bank(train, self.config)
         scores: dict[int, Score] = {}
@@ -116,7 +117,7 @@ class KNN(Evaluator):
         return result
 
     def _beyond(self, candidates: Sequence[int], count: int) -> Callable[[int], int | None] | None:
-        """Return how the list of k goes on; ``None`` for a list that the user gave."""
+        """Return the function that extends the list of k; ``None`` for a list from the user."""
         if self.config.ks != KNN.Config.ks:
             return None
         following = steps(candidates, (1, 2, 5), 1, min(count, _LARGEST_K))
@@ -126,7 +127,7 @@ class KNN(Evaluator):
         notes = []
         if large := sorted({k for k in (*self.config.ks, *self.config.report) if k > len(train)}):
             names = ", ".join(f"k={k}" for k in large)
-            notes.append(f"Left out, being larger than the training part of {len(train)} samples: {names}.")
+            notes.append(f"Left out because larger than the training part of {len(train)} samples: {names}.")
         if (label := only_class(train)) is not None:
             notes.append(one_class_note(label))
         return tuple(notes)
@@ -139,12 +140,12 @@ class _Bank:
         self.config = config
         self.outputs = train.target.outputs
         self.label = None if train.y.is_floating_point() else train.y
-        # what each sample says of each output, (M, O), and whether it knows
+        # value of each output for each sample, (M, O), and whether it is known
         value = train.y.view(len(train), -1) if self.label is None else F.one_hot(train.y, self.outputs).float()
         self.knows = ~value.isnan()
         self.value = value.nan_to_num()
         self.known = self.knows.sum(dim=0)  # (O,)
-        # of a finding that nobody knows, a half: nothing speaks for either outcome
+        # for a finding that is never known, 1/2: there is no evidence for either outcome
         self.frequency = (self.value.sum(dim=0) / self.known).where(self.known > 0, 0.5)  # (O,)
         self.cosine = config.distance == "cosine"
         # distances do not depend on the origin; near the data's middle float32 resolves them best
@@ -180,7 +181,7 @@ class _Bank:
         return torch.stack(results)
 
     def _mean_of_known(self, index: Tensor, weight: Tensor, ks: Sequence[int]) -> Tensor:
-        """Average the neighbours ``(N, k)`` by their weights, each output over those that know it."""
+        """Average the neighbours ``(N, k)`` by their weights, each output over those with a known value."""
         total = weight.new_zeros(len(index), self.outputs)
         mass = torch.zeros_like(total)
         results, done = [], 0
@@ -196,8 +197,8 @@ class _Bank:
 def _largest(similarity: Tensor, k: int) -> tuple[Tensor, Tensor]:
     """Return the k largest of each row ``(N, M)`` in descending order, and their columns: ``(N, k)`` each.
 
-    On a processor, numpy's partition finds the k-th largest in a sixth of the time that torch's ``topk`` takes; what
-    reaches it is then sorted. Where several columns share the k-th largest value, ``topk`` picks some of them.
+    On a processor, numpy's partition finds the k-th largest in a sixth of the time that torch's ``topk`` takes; the
+    values above it are then sorted. If several columns have the k-th largest value, ``topk`` chooses some of them.
     """
     if similarity.device.type == "cpu":
         rows = similarity.numpy()

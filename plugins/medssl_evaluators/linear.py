@@ -1,6 +1,6 @@
 """Linear probe: one multinomial logistic regression on frozen, standardised features.
 
-The standard question to a representation: are the classes linearly separable in it? The whole grid of regularisation
+This is the standard test of a representation: are the classes linearly separable? The whole grid of regularisation
 strengths is solved at once, exactly (``_logistic.py``), and one is chosen on the validation part, as in CLIP (Radford
 et al. 2021, arXiv 2103.00020, appendix A.3), here by log loss (``_choice.py``). The optimum is unique: no learning
 rate, no epochs, no seed. It equals ``sklearn.linear_model.LogisticRegression`` behind a ``StandardScaler``.
@@ -8,8 +8,8 @@ rate, no epochs, no seed. It equals ``sklearn.linear_model.LogisticRegression`` 
 Features are standardised with the training part's mean and deviation, so that one grid fits encoders of any scale.
 The "linear" probe of the ICIP 2023 study has a hidden layer: that is the evaluator ``mlp``.
 
-Of findings each is a regression of its own on the samples of which it is known, with a strength of its own; they are
-standardised by those samples. A quantity has a ridge regression of the standardised number, whose strength is chosen by
+Each finding has its own regression, with its own strength, on the samples for which it is known; these samples also
+define the standardisation. A quantity has a ridge regression of the standardised number, whose strength is chosen by
 the squared error.
 
 N samples, F features, S strengths, K classes, P of them in the training part.
@@ -45,10 +45,10 @@ class Linear(Evaluator):
 
         Attributes:
             c_values: Grid of ``C`` as scikit-learn counts it: the weight of the summed cross-entropy against half the
-                squared weights. Larger is less regularised. Where the best one lies at the edge of the default grid,
-                the grid goes on in half decades, down to 1e-8 and up to 1e4; a grid of your own is never extended.
-            choose_by: Score on the validation part that chooses C: ``log_loss``; ``auroc``, the order of
-                the images only, where classes are rare; ``balanced_accuracy``, of the predicted class.
+                squared weights. Larger values mean less regularisation. If the best one is at the edge of the default
+                grid, the grid is extended in half decades, down to 1e-8 and up to 1e4. Your own grid is never extended.
+            choose_by: Score on the validation part that chooses C: ``log_loss``; ``auroc``, which uses only the order
+                of the images, for rare classes; ``balanced_accuracy``, which uses the predicted class.
         """
 
         # ours: from almost no weight to almost no penalty on 500 to 10,000 samples; two per decade, CLIP has eight
@@ -59,7 +59,7 @@ class Linear(Evaluator):
     config: Config
 
     def fit(self, train: Features, val: Features) -> Predictor:
-        """Solve for every strength on ``train``; choose one on ``val``, the smaller C among equals.
+        """Solve for every strength on ``train``; choose one on ``val``, the smaller C in a tie.
 
         Raises:
             DataError: There are several strengths and the validation part is empty.
@@ -151,7 +151,7 @@ class LinearHead(Predictor):
         return self.log_proba(x).exp()
 
     def log_proba(self, x: Tensor) -> Tensor:
-        """Return their logarithms, which keep apart what is too small for a probability; minus infinity for zero."""
+        """Return log probabilities, which can represent very small probabilities; minus infinity for zero."""
         z = (x.to(self.mean) - self.mean) / self.deviation
         found = z.new_full((len(z), self.num_classes), -torch.inf)
         found[:, self.present] = (z @ self.weight.T + self.intercept).log_softmax(dim=1)

@@ -1,13 +1,13 @@
 """The two-layer probe of the ICIP 2023 study on frozen features.
 
 Linear layer to 512, BatchNorm, LeakyReLU, linear layer to the classes; 100 epochs of Adam, the learning rate halved
-every 25 (section 3.1). The study calls it linear evaluation; with its hidden layer it can separate what no linear probe
-can, so it is an evaluator of its own here. Its Table 1 lists the tuned learning rates and batch sizes, which may have
-been tuned on the test part: here every learning rate of the table is trained, side by side in one stacked batch (in
-``_stacked.py``), and one is chosen on the validation part, by log loss (``_choice.py``).
+every 25 (section 3.1). The study calls it linear evaluation; with its hidden layer it can separate more than a linear
+probe, so it is a separate evaluator here. Table 1 of the study lists the tuned learning rates and batch sizes, which
+may have been tuned on the test part: so here every learning rate of the table is trained, together in one stacked batch
+(in ``_stacked.py``), and one is chosen on the validation part, by log loss (``_choice.py``).
 
 Where the study's code differs from its text, this follows the text: the learning rate is halved after epochs 25, 50 and
-75 (the code: 50 and 75), and the backbone's BatchNorm is frozen with the rest (the code lets it adapt to the probe).
+75 (the code: 50 and 75), and the backbone's BatchNorm is frozen like the rest (in the code it adapts to the probe).
 
 N samples, L learning rates, R seeds, S = L x R heads, K classes or findings.
 """
@@ -41,18 +41,19 @@ class MLP(Evaluator):
         Attributes:
             hidden: Width of the hidden layer.
             epochs: Passes over the training part.
-            batch_size: Samples per step. The rest of an epoch that fills no batch is left out of it, a new one each
-                time; a training part smaller than a batch is one batch.
+            batch_size: Samples per step. An incomplete last batch of an epoch is left out; it has other samples in each
+                epoch. A training part smaller than a batch is one batch.
             learning_rates: Grid for Adam's learning rate.
-            hold_epochs: Epochs before the schedule, which halves the rate every 25, begins to count.
+            hold_epochs: Epochs before the schedule starts, which halves the rate every 25 epochs.
             seeds: Initialisations and orders per learning rate. With several, a learning rate is chosen by its mean
-                score, the first seed is the result, and the others are scored beside it (``mlp_seed2``
-                ...), so that the spread shows.
-            select_epoch: ``last``: the weights after the last epoch, when by default the learning rate has fallen to an
-                eighth. ``best``: those of the epoch that the validation part likes best, the earlier among equals; it
-                picks the luckiest of 100 epochs on what may be a hundred images.
-            choose_by: Score on the validation part that chooses learning rate and epoch: ``log_loss``; ``auroc``, the
-                order of the images only, where classes are rare; ``balanced_accuracy``, of the predicted class.
+                score, the first seed is the result, and the others are also scored (``mlp_seed2`` ...), to show the
+                spread.
+            select_epoch: ``last``: the weights after the last epoch, when by default the learning rate is one eighth.
+                ``best``: those of the best epoch on the validation part, the earlier one in a tie; with few validation
+                images, the best of 100 epochs is partly chance.
+            choose_by: Score on the validation part that chooses learning rate and epoch: ``log_loss``; ``auroc``, which
+                uses only the order of the images, for rare classes; ``balanced_accuracy``, which uses the predicted
+                class.
         """
 
         hidden: PositiveInt = 512  # the study's code; its text says "2-layered"
@@ -60,7 +61,7 @@ class MLP(Evaluator):
         batch_size: Annotated[int, Ge(2)] = 64  # Table 1 has 16 and 64; 64 takes a quarter of the steps
         learning_rates: tuple[Positive, ...] = (0.005, 0.01, 0.1, 0.5)  # every value of Table 1
         hold_epochs: Annotated[int, Ge(0)] = 0  # sec. 3.1; the study's code has 25
-        seeds: PositiveInt = 1  # as the study, which reports one
+        seeds: PositiveInt = 1  # as in the study, which reports one
         select_epoch: Literal["last", "best"] = "last"  # what the study's code did; its "best" was never updated
         choose_by: ChooseBy = "log_loss"  # a strictly proper score: Gneiting & Raftery 2007, sec. 4.1
 
@@ -68,7 +69,7 @@ class MLP(Evaluator):
     config: Config
 
     def fit(self, train: Features, val: Features) -> Predictor:
-        """Train every learning rate and seed on ``train``; choose a rate on ``val``, the lower among equals.
+        """Train every learning rate and seed on ``train``; choose a rate on ``val``, the lower one in a tie.
 
         Raises:
             DataError: There are several learning rates or epochs to choose from, and the validation part is empty.
@@ -112,13 +113,13 @@ class MLP(Evaluator):
 
 
 class _KeepBest:
-    """Called after each epoch: keeps every head as it was at its best epoch."""
+    """Callback after each epoch: keeps every head at its best epoch."""
 
     def __init__(self, val: Features, rule: Rule) -> None:
         if not len(val):
             raise DataError(
-                "the validation part is empty, so select_epoch=best has nothing to go by. "
-                "Epochs are never chosen on the test part. Give the validation part images, or set select_epoch=last."
+                "the validation part is empty, so select_epoch=best is not possible. "
+                "Epochs must not be chosen on the test part. Add validation images, or set select_epoch=last."
             )
         self.val, self.rule = val, rule
         self.heads: StackedHeads | None = None

@@ -1,11 +1,11 @@
-"""The ICIP 2023 study's probe as its code runs it: the "frozen" backbone left in training mode.
+"""The probe as in the code of the ICIP 2023 study: the "frozen" backbone stays in training mode.
 
 Its weights do not change, but its BatchNorm layers normalise each batch with the batch's own statistics, and their
-running ones drift towards the probe's images (``linear.py:89`` of the study's code). What comes out depends on the
-probe's batch size and order. Beside ``mlp``, the same probe on features that are computed once, it shows what the slip
-is worth. Not for results: the encoder that is scored is not the pre-trained one.
+running ones drift towards the probe's images (``linear.py:89`` of the study's code). The result depends on the probe's
+batch size and order. A comparison with ``mlp``, the same probe on features that are computed once, shows the effect of
+this error. Do not use it for results: the scored encoder is not the pre-trained one.
 
-Every learning rate of the grid is trained on the same batches, so the backbone goes through them once for all.
+Every learning rate of the grid is trained on the same batches, so the backbone encodes each batch only once.
 
 N images, F features, K classes, L learning rates, S side of an image in pixels.
 """
@@ -38,16 +38,16 @@ class MLPTrainMode(Evaluator):
 
     @dataclass(frozen=True, kw_only=True)
     class Config:
-        """Options, as of ``mlp``.
+        """Options, as in ``mlp``.
 
         Attributes:
             hidden: Width of the hidden layer.
             epochs: Passes over the training part; each encodes every image again.
-            batch_size: Images per step; decides the backbone's statistics too.
+            batch_size: Images per step; it also affects the backbone's statistics.
             learning_rates: Grid for Adam's learning rate.
-            hold_epochs: Epochs before the schedule, which halves the rate every 25, begins to count.
-            choose_by: Score on the validation part that chooses the learning rate: ``log_loss``; ``auroc``, the order
-                of the images only, where classes are rare; ``balanced_accuracy``, of the predicted class.
+            hold_epochs: Epochs before the schedule starts, which halves the rate every 25 epochs.
+            choose_by: Score on the validation part that chooses the learning rate: ``log_loss``; ``auroc``, which uses
+                only the order of the images, for rare classes; ``balanced_accuracy``, which uses the predicted class.
         """
 
         hidden: PositiveInt = 512  # the study's code
@@ -61,7 +61,7 @@ class MLPTrainMode(Evaluator):
     config: Config
 
     def fit(self, train: Images, val: Images) -> Predictor:
-        """Train every learning rate on ``train``; choose one on ``val``, the lower among equals.
+        """Train every learning rate on ``train``; choose one on ``val``, the lower one in a tie.
 
         Raises:
             DataError: There are several learning rates to choose from, and the validation part is empty.
@@ -71,7 +71,7 @@ class MLPTrainMode(Evaluator):
         rates = sorted(set(self.config.learning_rates))
         encoder = copy.deepcopy(train.encoder).requires_grad_(requires_grad=False)
         device = train.plain(torch.arange(1)).device
-        with seeded(self.seed, device):  # equal starts, and dropout
+        with seeded(self.seed, device):  # for equal initial weights, and dropout
             heads = [copy.deepcopy(head) for head in [self._head(train).to(device)] for _ in rates]
             self._train(encoder, heads, rates, train)
         encoder.eval()
@@ -111,7 +111,7 @@ class MLPTrainMode(Evaluator):
             return torch.stack([F.cross_entropy(head(x), label) for head in heads]).sum()  # gradients do not mix
 
         train(
-            nn.ModuleList([encoder, *heads]),  # the slip: the encoder is put into training mode too
+            nn.ModuleList([encoder, *heads]),  # the error: the encoder is also in training mode
             [{"params": list(head.parameters()), "lr": rate} for head, rate in zip(heads, rates, strict=True)],
             loss,
             samples=len(images),
@@ -125,7 +125,7 @@ class MLPTrainMode(Evaluator):
 
 @torch.no_grad()
 def _features(encoder: nn.Module, images: Images) -> Iterator[Tensor]:
-    """Encode a part in evaluation mode, with the statistics that the training left: tensors ``(n, F)`` float32."""
+    """Encode a part in evaluation mode, with the statistics after training: tensors ``(n, F)`` float32."""
     for rows in torch.split(torch.arange(len(images)), _PREDICTED):
         if len(rows):
             with images.autocast():

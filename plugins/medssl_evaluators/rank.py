@@ -1,12 +1,15 @@
-"""How many dimensions the test features use: three answers to one question.
+"""Number of dimensions that the test features use, with three measures.
 
 * ``effective_rank``: exp of the entropy of the normalised singular values, RankMe (Garrido et al. 2023, arXiv
-  2210.02885, equations 1 and 2). Not centred, as there. Across pre-trainings of one method it goes with accuracy.
+  2210.02885, equations 1 and 2). Not centred, as in the paper. Across pre-trainings of one method, it is correlated
+  with accuracy.
 * ``dimensions_95``: principal components that hold 95 % of the variance.
 * ``alpha``: exponent of the decay of the covariance's eigenvalues, fitted as a straight line through their logarithms
-  (alpha-ReQ, Agrawal et al. 2022, arXiv 2202.05808). Near 1 is well; far above it, a few directions hold everything.
+  (alpha-ReQ, Agrawal et al. 2022, arXiv 2202.05808). A value near 1 is good; if it is much larger, a few directions
+  have nearly all the variance.
 
-The first is at most the number of test images, the second one less: compare runs of one split only.
+The first measure is at most the number of test images, and the second at most one less: only compare runs with the same
+split.
 
 N samples, F features.
 """
@@ -24,7 +27,7 @@ from medssl.tools import effective_rank
 
 __all__ = ["Rank", "decay"]
 
-_NOTHING = 1e-12  # of the largest variance: float32 features resolve no less
+_NOTHING = 1e-12  # share of the largest variance; float32 features cannot resolve less
 
 
 def decay(variance: Tensor, first: int, last: int) -> float | None:
@@ -32,8 +35,8 @@ def decay(variance: Tensor, first: int, last: int) -> float | None:
 
     Args:
         variance: Positive, descending.
-        first: From which one, counted from 1.
-        last: To which one.
+        first: First value of the fit, counted from 1.
+        last: Last value of the fit.
     """
     index = torch.arange(1, len(variance) + 1, dtype=variance.dtype)[first - 1 : last]
     if len(index) < 3:
@@ -51,7 +54,8 @@ class Rank(Evaluator):
         """Options.
 
         Attributes:
-            fit: First and last eigenvalue of the fit of ``alpha``, counted from the largest; as far as there are any.
+            fit: First and last eigenvalue of the fit of ``alpha``, counted from the largest; the range is cut at the
+                number of eigenvalues.
         """
 
         fit: tuple[PositiveInt, PositiveInt] = (11, 500)  # Stringer et al. 2019 (Nature 571, 361), alpha-ReQ's source
@@ -65,17 +69,17 @@ class Rank(Evaluator):
 
 
 class _Spectrum(Observer):
-    """Looks at singular values and eigenvalues."""
+    """Measures singular values and eigenvalues."""
 
     def __init__(self, config: Rank.Config) -> None:
         self.config = config
 
     def observe(self, x: Tensor) -> Observation:
-        """Measure features ``(N, F)``; ``alpha`` is left out where there are too few samples to fit it."""
+        """Measure features ``(N, F)``; ``alpha`` is left out if there are too few samples for the fit."""
         x = x.detach().cpu().double()
         self.notes = _notes(*x.shape)
         variance = torch.linalg.svdvals(x - x.mean(dim=0)).square() / max(1, len(x) - 1)
-        used = variance[variance > variance.max() * _NOTHING]  # none where all features are equal
+        used = variance[variance > variance.max() * _NOTHING]  # empty if all features are equal
         share = used.cumsum(dim=0) / used.sum()
         values = {
             "effective_rank": effective_rank(x),
@@ -89,4 +93,4 @@ class _Spectrum(Observer):
 def _notes(n: int, features: int) -> tuple[str, ...]:
     if n > features:
         return ()
-    return (f"With {n} test images no rank of the {features} features can exceed {n}.",)
+    return (f"With {n} test images, the rank of the {features} features cannot exceed {n}.",)

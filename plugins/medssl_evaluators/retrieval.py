@@ -1,8 +1,8 @@
-"""Image retrieval: rank the training images by likeness to each test image, nothing trained.
+"""Image retrieval: ranks the training images by similarity to each test image, without training.
 
-The likeness is the cosine of the angle between frozen features, as in nearest-neighbour evaluation (Wu et al. 2018,
+The similarity is the cosine of the angle between frozen features, as in nearest-neighbour evaluation (Wu et al. 2018,
 arXiv 1805.01978, section 3.4). The core computes mean average precision and recall at 1, 5 and 10; an image is relevant
-when it has the query's class. What a reader gets from it: how well "show me cases like this one" would work.
+if it has the query's class. The result shows how well a search for similar cases would work.
 
 N queries, M training samples, F features.
 """
@@ -32,6 +32,6 @@ class _Gallery(Ranker):
         self.x = F.normalize(x.float(), dim=1)
 
     def rank(self, x: Tensor) -> Tensor:
-        """Map features ``(N, F)`` to positions ``(N, M)``, the most alike first; of equals the earlier."""
+        """Map features ``(N, F)`` to positions ``(N, M)``, the most similar first; in a tie, the earlier one."""
         similarity = F.normalize(x.to(self.x), dim=1) @ self.x.T
         return similarity.argsort(dim=1, descending=True, stable=True)

@@ -1,11 +1,12 @@
-"""t-SNE: the test features as a map of two dimensions, near points being alike.
+"""t-SNE: a two-dimensional map of the test features, in which near points are similar.
 
-Van der Maaten and Hinton, Visualizing Data using t-SNE, JMLR 9, 2008, through scikit-learn's ``TSNE``: what figure 4 of
-the ICIP 2023 study shows. Features are scaled to unit length, so that likeness is the cosine, and reduced to 50
-principal components. The map starts from the first two (Kobak & Linderman 2021, Nature Biotechnology 39: random starts
-lose the global structure), with the learning rate of Belkina et al. 2019 (scikit-learn's ``auto``).
+Van der Maaten and Hinton, Visualizing Data using t-SNE, JMLR 9, 2008, with scikit-learn's ``TSNE``, as in figure 4 of
+the ICIP 2023 study. Features are scaled to unit length, so that similarity is the cosine, and reduced to 50 principal
+components. The map starts from the first two (Kobak & Linderman 2021, Nature Biotechnology 39: random starts lose the
+global structure), with the learning rate of Belkina et al. 2019 (scikit-learn's ``auto``).
 
-A map is to look at. Distances between far groups, their sizes and their gaps say little, and nothing here is a score.
+A map is only for visual inspection. Distances between far groups, their sizes and their gaps have little meaning, and a
+map is not a score.
 
 N test images.
 """
@@ -24,7 +25,7 @@ from medssl_evaluators._map import principal_axes
 
 __all__ = ["TSNE"]
 
-_COMPONENTS = 50  # the authors' implementations; 30 in section 4.2 of the paper
+_COMPONENTS = 50  # as in the authors' implementations; 30 in section 4.2 of the paper
 _START = 1e-4  # standard deviation of the starting positions (van der Maaten & Hinton 2008, section 3.4)
 
 
@@ -36,10 +37,10 @@ class TSNE(Evaluator):
         """Options.
 
         Attributes:
-            perplexity: How many neighbours a point looks at, roughly; at most a third of the other points.
+            perplexity: Approximate number of neighbours of a point; at most a third of the other points.
         """
 
-        perplexity: Positive = 30.0  # scikit-learn; the paper's section 3.2 has 5 to 50
+        perplexity: Positive = 30.0  # scikit-learn's default; 5 to 50 in section 3.2 of the paper
 
     targets: ClassVar[tuple[str, ...]] = tuple(TARGETS)
     config: Config
@@ -57,12 +58,12 @@ class _Map(Observer):
         self.seed = seed
 
     def observe(self, x: Tensor) -> Observation:
-        """Map features ``(N, F)`` to ``xy`` (N, 2) float32; the principal axes themselves below five points."""
+        """Map features ``(N, F)`` to ``xy`` (N, 2) float32; with fewer than five points, the principal axes."""
         axes = principal_axes(x, _COMPONENTS)
         start = axes[:, :2]
         spread = start[:, 0].std()
         if len(x) < 5 or spread == 0:
-            self.notes = ("Too few test images, or all alike: the map shows their principal components.",)
+            self.notes = ("There are too few test images, or all are equal: the map shows their principal components.",)
             return Observation(arrays={"xy": start})
         perplexity = min(self.perplexity, (len(x) - 1) / 3)
         tsne: Any = manifold.TSNE

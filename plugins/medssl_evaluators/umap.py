@@ -1,10 +1,11 @@
-"""UMAP: the test features as a map of two dimensions; quicker than t-SNE on many images, and truer to large distances.
+"""UMAP: a two-dimensional map of the test features; faster than t-SNE on many images, with better large distances.
 
 McInnes, Healy and Melville, UMAP: Uniform Manifold Approximation and Projection, 2018, arXiv 1802.03426, through the
-package ``umap-learn``, which does not come with medssl: ``pip install medssl[umap]``. Features are scaled to unit
+package ``umap-learn``, which is not installed with medssl: ``pip install medssl[umap]``. Features are scaled to unit
 length and reduced to 50 principal components, as for ``tsne``.
 
-A map is to look at. Distances between far groups, their sizes and their gaps say little, and nothing here is a score.
+A map is only for visual inspection. Distances between far groups, their sizes and their gaps have little meaning, and a
+map is not a score.
 
 N test images.
 """
@@ -36,8 +37,8 @@ class UMAP(Evaluator):
         """Options.
 
         Attributes:
-            neighbours: How many neighbours a point looks at; at most all others.
-            min_dist: Least distance of two points on the map, the map's unit being its neighbourhoods' size.
+            neighbours: Number of neighbours of a point; at most all others.
+            min_dist: Minimum distance of two points on the map, in units of the size of a neighbourhood.
         """
 
         neighbours: Annotated[int, Ge(2)] = 15  # umap-learn
@@ -47,7 +48,7 @@ class UMAP(Evaluator):
     config: Config
 
     def fit(self, train: Features, val: Features) -> Observer:  # noqa: ARG002  (the map is of the test part alone)
-        """Make sure that umap-learn is there.
+        """Check that umap-learn is installed.
 
         Raises:
             PluginError: It is not installed, or cannot be imported.
@@ -57,7 +58,7 @@ class UMAP(Evaluator):
         except ImportError as error:
             raise PluginError(
                 f"the evaluator 'umap' needs the package umap-learn. {error}. Install it with `pip install "
-                "medssl[umap]` and run the same command again, or take the evaluator 'tsne'."
+                "medssl[umap]` and run the same command again, or use the evaluator 'tsne'."
             ) from error
         return _Map(package, self.config, self.seed)
 
@@ -71,10 +72,10 @@ class _Map(Observer):
         self.seed = seed
 
     def observe(self, x: Tensor) -> Observation:
-        """Map features ``(N, F)`` to ``xy`` (N, 2) float32; the principal axes themselves below five points."""
+        """Map features ``(N, F)`` to ``xy`` (N, 2) float32; with fewer than five points, the principal axes."""
         axes = principal_axes(x, _COMPONENTS)
         if len(x) < 5 or axes[:, 0].std() == 0:
-            self.notes = ("Too few test images, or all alike: the map shows their principal components.",)
+            self.notes = ("There are too few test images, or all are equal: the map shows their principal components.",)
             return Observation(arrays={"xy": axes[:, :2]})
         neighbours = min(self.config.neighbours, len(x) - 1)
         method = self.package.UMAP(
@@ -82,7 +83,7 @@ class _Map(Observer):
             min_dist=self.config.min_dist,
             init=axes[:, :2] / axes[:, 0].std(),
             random_state=self.seed % 2**32,
-            n_jobs=1,  # with a seed it uses one thread, and warns where told otherwise
+            n_jobs=1,  # with a seed it uses one thread, and warns for other values
         )
         xy = np.asarray(method.fit_transform(axes), dtype=np.float32)
         return Observation(values={"neighbours": float(neighbours)}, arrays={"xy": xy})

@@ -116,7 +116,7 @@ def test_a_list_is_extended_until_the_best_lies_inside() -> None:
     choice, asked = pick([0.1, 1.0], losses, beyond=steps([0.1, 1.0], (1, 3), 1e-3, 1e3))
     assert choice.value == 10
     assert asked == choice.selected["tried"] == [0.1, 1.0, 3.0, 10.0, 30.0]
-    assert choice.notes == ("The best C lay at the edge of c_values, so the list was extended by 3, 10, 30.",)
+    assert choice.notes == ("The best C was at the edge of c_values, so the list was extended by 3, 10, 30.",)
 
 
 def test_a_list_is_extended_downwards_as_well() -> None:
@@ -131,7 +131,7 @@ def test_the_bound_ends_an_extension_and_is_said() -> None:
     losses = {float(c): 1 / (1 + c) for c in (1, 3, 10, 20)}
     choice, _ = pick([1.0, 3.0], losses, beyond=steps([1.0, 3.0], (1, 3), 1e-3, 20.0))
     assert choice.value == 20
-    assert choice.notes[1] == "The chosen C is the largest that was tried; the best one may lie beyond."
+    assert choice.notes[1] == "The chosen C is the largest that was tried; a better one may be outside the list."
     ended, _ = pick([1.0, 3.0], losses, beyond=steps([1.0, 3.0], (1, 3), 1e-3, 20.0), ends=(20.0,))
     assert len(ended.notes) == 1
 
@@ -139,7 +139,7 @@ def test_the_bound_ends_an_extension_and_is_said() -> None:
 def test_without_steps_the_edge_is_said_and_nothing_else_tried() -> None:
     choice, asked = pick([1.0, 3.0], {1.0: 0.4, 3.0: 0.5})
     assert asked == [1.0, 3.0]
-    assert choice.notes == ("The chosen C is the smallest that was tried; the best one may lie beyond.",)
+    assert choice.notes == ("The chosen C is the smallest that was tried; a better one may be outside the list.",)
 
 
 def test_one_value_is_no_choice() -> None:

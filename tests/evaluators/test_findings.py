@@ -121,7 +121,7 @@ def test_a_finding_with_one_outcome_or_none_known_gets_laplaces_rule() -> None:
     proba = predictor.predict(test.x)
     assert (proba[:, 1] == 0.5).all()
     torch.testing.assert_close(proba[:, 2], torch.full((5,), 1 / 42))
-    assert any(note.startswith("mass: It is known of no training image") for note in predictor.notes)
+    assert any(note.startswith("mass: It is not known for any training image") for note in predictor.notes)
     assert any(note.startswith("hernia: It is absent in every training image") for note in predictor.notes)
 
 

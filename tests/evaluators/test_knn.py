@@ -138,11 +138,11 @@ def test_the_default_list_is_extended_to_the_training_part_and_no_further(blobs:
     predictor = fit(train, val)
     assert predictor.selected["tried"] == [1, 5, 10, 20, 50, 100, 200, 500, 900]
     assert predictor.selected["k"] in (500, 900)
-    assert predictor.notes == ("The best k lay at the edge of ks, so the list was extended by 500, 900.",)
+    assert predictor.notes == ("The best k was at the edge of ks, so the list was extended by 500, 900.",)
     assert list(predictor.also) == ["k200"]
     given = fit(train, val, ks=(1, 200))
     assert given.selected["tried"] == [1, 200]
-    assert given.notes == ("The chosen k is the largest that was tried; the best one may lie beyond.",)
+    assert given.notes == ("The chosen k is the largest that was tried; a better one may be outside the list.",)
 
 
 def test_among_equals_the_larger_k_is_chosen(blobs: Blobs) -> None:
@@ -155,7 +155,7 @@ def test_k_larger_than_the_training_part_is_left_out_and_said(blobs: Blobs) -> N
     predictor = fit(blobs(30, 0), blobs(30, 1), ks=(1, 5, 50), report=(5, 200))
     assert predictor.selected["k"] in (1, 5)
     assert list(predictor.also) == ["k5"]
-    assert predictor.notes[0] == "Left out, being larger than the training part of 30 samples: k=50, k=200."
+    assert predictor.notes[0] == "Left out because larger than the training part of 30 samples: k=50, k=200."
 
 
 def test_no_fitting_k_is_an_error_that_says_what_would_fit(blobs: Blobs) -> None:

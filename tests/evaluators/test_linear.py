@@ -109,7 +109,7 @@ def test_where_all_are_right_the_log_loss_still_chooses_and_other_scores_take_th
 def test_choice_at_the_edge_of_a_given_grid_is_said(blobs: Blobs) -> None:
     train, val = (blobs(60, seed, distance=20) for seed in range(2))
     assert fit(train, val, c_values=(0.1, 1.0)).notes == (
-        "The chosen C is the largest that was tried; the best one may lie beyond.",
+        "The chosen C is the largest that was tried; a better one may be outside the list.",
     )
     assert fit(train, val, c_values=(1.0,)).notes == ()
 
@@ -130,8 +130,8 @@ def test_the_default_grid_is_extended_downwards_where_weights_only_harm(blobs: B
     assert predictor.selected["tried"][:7] == [1e-8, 3e-8, 1e-7, 3e-7, 1e-6, 3e-6, 1e-5]
     assert predictor.selected["c"] == 1e-8
     assert predictor.notes == (
-        "The best C lay at the edge of c_values, so the list was extended by 1e-08, 3e-08, 1e-07, 3e-07, 1e-06, 3e-06.",
-        "The chosen C is the smallest that was tried; the best one may lie beyond.",
+        "The best C was at the edge of c_values, so the list was extended by 1e-08, 3e-08, 1e-07, 3e-07, 1e-06, 3e-06.",
+        "The chosen C is the smallest that was tried; a better one may be outside the list.",
     )
     torch.testing.assert_close(predictor.predict(test.x), torch.full((60, 3), 1 / 3), atol=1e-3, rtol=0)
 

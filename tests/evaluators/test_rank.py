@@ -62,5 +62,5 @@ def test_collapsed_features_have_rank_one_and_no_component():
 
 
 def test_fewer_samples_than_features_are_said(x):
-    assert observe(x[:20])[1].notes == ("With 20 test images no rank of the 20 features can exceed 20.",)
+    assert observe(x[:20])[1].notes == ("With 20 test images, the rank of the 20 features cannot exceed 20.",)
     assert observe(x)[1].notes == ()
