@@ -103,4 +103,4 @@ def test_validation_part_is_needed_even_for_one_strength(blobs):
 def test_single_class_is_predicted_and_said(blobs):
     predictor = fit(blobs(10, 0, present=1), blobs(9, 1))
     assert (predictor.predict(blobs(5, 2).x) == torch.tensor([1.0, 0.0, 0.0])).all()
-    assert "one class only" in predictor.notes[0]
+    assert "only one class" in predictor.notes[0]

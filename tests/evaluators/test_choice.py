@@ -72,7 +72,7 @@ def test_one_class_in_validation_has_no_auroc_and_the_log_loss_chooses() -> None
     assert found.selected()["val_accuracy"] == 1
     rule = Rule("auroc", label)
     assert rule.by == "log_loss"
-    assert "one class only" in rule.notes[0]
+    assert "only one class" in rule.notes[0]
     assert Rule("auroc", TWO).by == "auroc"
     assert Rule("auroc", TWO).notes == ()
 

@@ -180,7 +180,7 @@ def test_encoder_runs_in_the_precision_of_the_run_and_the_head_in_float32():
 def test_single_class_is_predicted_and_said():
     predictor = fit(toy.image_part(8, 0, 1), toy.image_part(9, 1))
     assert (predictor.predict(plain(toy.image_part(5, 2))) == torch.tensor([1.0, 0.0, 0.0])).all()
-    assert "one class only" in predictor.notes[0]
+    assert "only one class" in predictor.notes[0]
 
 
 def test_two_images_are_enough():

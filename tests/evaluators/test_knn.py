@@ -173,7 +173,7 @@ def test_class_without_a_training_sample_has_probability_zero(blobs: Blobs) -> N
 def test_single_class_is_predicted_and_said(blobs: Blobs) -> None:
     predictor = fit(blobs(10, 0, present=1), blobs(9, 1), report=())
     assert (predictor.predict(blobs(5, 2).x) == torch.tensor([1.0, 0.0, 0.0])).all()
-    assert any("one class only (number 0)" in note for note in predictor.notes)
+    assert any("only one class (number 0)" in note for note in predictor.notes)
 
 
 def test_an_all_zero_feature_is_no_division_by_zero(blobs: Blobs) -> None:

@@ -185,7 +185,7 @@ def test_class_without_a_training_sample_is_hardly_predicted(blobs: Blobs) -> No
 def test_single_class_is_predicted_and_said(blobs: Blobs) -> None:
     predictor = fit(blobs(10, 0, present=1), blobs(9, 1))
     assert (predictor.predict(blobs(5, 2).x) == torch.tensor([1.0, 0.0, 0.0])).all()
-    assert "one class only (number 0)" in predictor.notes[0]
+    assert "only one class (number 0)" in predictor.notes[0]
 
 
 def test_two_samples_are_enough(blobs: Blobs) -> None:
