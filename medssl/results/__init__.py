@@ -1,1 +1,1 @@
-"""What a finished run leaves behind: its directory, its typed result, its metrics as a table."""
+"""The result of a finished run: its directory, its typed sections, its metrics as a table."""

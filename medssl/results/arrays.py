@@ -1,4 +1,4 @@
-"""The files beside ``result.json``, read on demand: predictions, features, split, history.
+"""Reads the other files of a run on demand: predictions, features, split, history.
 
 n test images, N images of a part, F features, O outputs of a prediction.
 """
@@ -33,7 +33,7 @@ __all__ = [
 Array = np.ndarray[Any, np.dtype[Any]]
 
 _ADVICE = "Run again with --force."
-_BESIDE = ("id", "y", "label")  # in predictions.npz, what is no evaluator's
+_BESIDE = ("id", "y", "label")  # arrays of predictions.npz that do not belong to an evaluator
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,10 +46,10 @@ class RunSplit:
         test: Ids of the test part.
         unused: Ids in no part.
         groups: Group of each id that has one.
-        protocol: How it was drawn.
-        seed: Of the draw.
-        fold: Which fold is the test part; ``None`` for a protocol without folds.
-        folds: How many there are; ``None`` likewise.
+        protocol: Protocol of the split.
+        seed: Seed of the draw.
+        fold: The fold that is the test part; ``None`` for a protocol without folds.
+        folds: Number of folds; ``None`` for a protocol without folds.
     """
 
     train: tuple[str, ...]
@@ -70,9 +70,9 @@ class RunPredictions:
     Attributes:
         target: What was predicted.
         ids: Sample ids.
-        y: ``(n, ...)``, the truth as the target encodes it: of classes ``(n,)`` int64.
+        y: ``(n, ...)``, the true values as encoded by the target: ``(n,)`` int64 for classes.
         groups: The group of each image; ``None`` for an image without one.
-        by_evaluator: ``(n, O)`` by evaluator: of classes, their probabilities.
+        by_evaluator: ``(n, O)`` predictions by evaluator: probabilities for classes.
     """
 
     target: Target
@@ -89,7 +89,7 @@ class PartFeatures:
     Attributes:
         ids: Sample ids.
         x: ``(N, F)`` float32.
-        y: ``(N, ...)``, the truth as the target encodes it.
+        y: ``(N, ...)``, the true values as encoded by the target.
     """
 
     ids: tuple[str, ...]
@@ -112,11 +112,11 @@ def read_split(file: Path) -> RunSplit:
 
 
 def read_tested(file: Path, split: RunSplit, target: Target) -> RunPredictions:
-    """Read ``predictions.npz``, in the order in which it lies there.
+    """Read ``predictions.npz``, in the order of the file.
 
     Args:
         file: The file.
-        split: Knows the groups.
+        split: The split, which has the groups.
         target: What was predicted.
 
     Raises:
@@ -169,11 +169,11 @@ def _arrays(file: Path, *parts: str, wanted: Sequence[str] = ()) -> tuple[dict[s
 
     Args:
         file: The file.
-        parts: Of which it must hold ids and truth; ``""``: of the whole.
-        wanted: What else it must hold.
+        parts: Parts for which it must have ids and true values; ``""``: a file without parts.
+        wanted: Other required arrays.
 
     Returns:
-        All arrays by name, and the truth of each part.
+        All arrays by name, and the true values of each part.
     """
     try:
         with file.open("rb") as opened, np.load(opened) as content:
@@ -187,7 +187,7 @@ def _arrays(file: Path, *parts: str, wanted: Sequence[str] = ()) -> tuple[dict[s
 
 def _unreadable(file: Path, error: Exception) -> CheckpointError:
     if isinstance(error, FileNotFoundError):
-        cause = "There is no such file"
+        cause = "The file does not exist"
     elif isinstance(error, ValidationError):
         first = error.errors(include_url=False)[0]
         cause = f"At '{'.'.join(str(key) for key in first['loc'])}': {first['msg'].lower()}"

@@ -1,4 +1,4 @@
-"""What a finished run leaves behind: its directory, ``result.json`` (schema 2), and both as a typed value."""
+"""The directory of a run and its ``result.json`` (schema 2), as typed values."""
 
 from __future__ import annotations
 
@@ -47,9 +47,9 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True)
 class RunResult:
-    """A finished run: ``result.json`` as attributes, and the arrays beside it.
+    """A finished run: ``result.json`` as attributes, and the arrays of the other files.
 
-    The recipe and the diagnostics stay mappings: their keys are the options and the measures of plugins.
+    The recipe and the diagnostics are mappings, because their keys are the options and measures of plugins.
 
     Attributes:
         path: The run's directory.
@@ -71,7 +71,7 @@ class RunResult:
 
     @cached_property
     def seed(self) -> int:
-        """The seed of everything random."""
+        """The seed of all random draws."""
         return self._read("seed", int)
 
     @cached_property
@@ -111,12 +111,12 @@ class RunResult:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What a reader must know, the gravest first."""
+        """Warnings for the reader, the most serious first."""
         return self.data.warnings
 
     @property
     def evaluations(self) -> Mapping[str, Any]:
-        """:attr:`scores` as plain values, as a page or JSON holds them."""
+        """:attr:`scores` as plain values, for a page or JSON."""
         return self.values["evaluations"]  # type: ignore[no-any-return]
 
     @property
@@ -136,7 +136,7 @@ class RunResult:
         """Read every section.
 
         Raises:
-            CheckpointError: One is missing or damaged; the message names the entry.
+            CheckpointError: A section is missing or damaged; the message names the entry.
         """
         for name, attribute in vars(type(self)).items():
             if isinstance(attribute, cached_property):
@@ -145,7 +145,7 @@ class RunResult:
         return self
 
     def predictions(self) -> RunPredictions:
-        """Read what every evaluator predicted for each test image.
+        """Read the predictions of every evaluator for each test image.
 
         Raises:
             CheckpointError: ``predictions.npz`` or ``splits.json`` is missing or damaged.
@@ -161,7 +161,7 @@ class RunResult:
         return read_features(RunDirectory(self.path).features)
 
     def split(self) -> RunSplit:
-        """Read which image is in which part, and its group.
+        """Read the part and the group of each image.
 
         Raises:
             CheckpointError: ``splits.json`` is missing or damaged.
@@ -169,7 +169,7 @@ class RunResult:
         return read_split(RunDirectory(self.path).splits)
 
     def history(self) -> tuple[EpochRecord, ...]:
-        """Read one record per epoch of pre-training; empty where nothing was trained.
+        """Read one record per epoch of pre-training; empty if nothing was trained.
 
         Raises:
             CheckpointError: ``history.jsonl`` is missing or damaged.
@@ -208,7 +208,7 @@ def load_run(path: Path | str) -> RunResult:
         path: The run's folder.
 
     Raises:
-        CheckpointError: It holds no finished run, or ``result.json`` is damaged; the message names the entry.
+        CheckpointError: It has no finished run, or ``result.json`` is damaged; the message names the entry.
     """
     return RunDirectory(Path(path)).load()
 
@@ -217,7 +217,7 @@ class RunDirectory:
     """Names and guards the files of one run.
 
     Args:
-        path: The directory; made on first write.
+        path: The directory; created at the first write.
     """
 
     def __init__(self, path: Path) -> None:
@@ -235,13 +235,13 @@ class RunDirectory:
         self.report = path / "report.html"
 
     def clear(self) -> None:
-        """Remove what an earlier run left here, and nothing else."""
+        """Remove the files of an earlier run in this directory, and no others."""
         for file in vars(self).values():
             if isinstance(file, Path) and file != self.path:
                 file.unlink(missing_ok=True)
 
     def claim(self, recipe: Mapping[str, Any]) -> None:
-        """Write ``recipe.yaml``, or make sure that the one here is the same.
+        """Write ``recipe.yaml``, or check that the existing one is the same.
 
         Raises:
             CheckpointError: The directory belongs to another recipe, or cannot be written.
@@ -250,14 +250,14 @@ class RunDirectory:
             if self._read_yaml() == dict(recipe):
                 return
             raise CheckpointError(
-                f"{self.path} holds a run of another recipe. Its recipe.yaml differs from the settings given now. "
+                f"{self.path} contains a run of another recipe. Its recipe.yaml differs from the current settings. "
                 "Give another --output, or --force to start over here."
             )
         self.make()
         write_atomic(self.recipe, yaml.safe_dump(dict(recipe), sort_keys=False, allow_unicode=True).encode())
 
     def abandon(self) -> None:
-        """Give up a run that did not come to anything: take back ``recipe.yaml`` where no other file of it is here."""
+        """Remove ``recipe.yaml`` again if the run has written no other file."""
         files = (file for file in vars(self).values() if isinstance(file, Path))
         if not any(file.is_file() for file in files if file != self.recipe):
             self.recipe.unlink(missing_ok=True)
@@ -272,7 +272,7 @@ class RunDirectory:
             self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise CheckpointError(
-                f"the run directory {self.path} cannot be made. {error}. Give a folder you may write to with --output."
+                f"the run directory {self.path} cannot be created. {error}. Give a writable folder with --output."
             ) from error
 
     def _read_yaml(self) -> Any:
@@ -285,21 +285,21 @@ class RunDirectory:
             ) from error
 
     def finished(self) -> RunResult | None:
-        """Return the result when the run is complete."""
+        """Return the result if the run is complete."""
         return self.load() if self.result.exists() else None
 
     def load(self) -> RunResult:
         """Read ``result.json``.
 
         Raises:
-            CheckpointError: There is none, it is damaged, or it is of another schema.
+            CheckpointError: It is missing or damaged, or it has another schema.
         """
         try:
             values = json.loads(self.result.read_text(encoding="utf-8"))
         except FileNotFoundError as error:
             raise CheckpointError(
-                f"{self.path} holds no finished run. There is no result.json in it. "
-                "Run the command that made it again; it goes on where it stopped."
+                f"{self.path} contains no finished run, because result.json is missing. "
+                "Run the same command again to continue it."
             ) from error
         except (OSError, ValueError) as error:
             raise CheckpointError(f"{self.result} cannot be read. {error}. Run again with --force.") from error
@@ -307,24 +307,24 @@ class RunDirectory:
             known = upgraded(values) if isinstance(values, dict) else None
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise CheckpointError(
-                f"{self.result} is damaged. It is a result of schema 1 and lacks an entry of it ({error}). "
-                "Put back a copy of the file, or run again with --force."
+                f"{self.result} is damaged. It is a result of schema 1, but an entry is missing ({error}). "
+                "Restore the file from a backup, or run again with --force."
             ) from error
         if known is None:
             raise CheckpointError(
-                f"{self.result} is of another schema. This version of medssl reads schema {SCHEMA} and schema 1. "
+                f"{self.result} has another schema. This version of medssl reads schema {SCHEMA} and schema 1. "
                 "Use the version that wrote it, or run again with --force."
             )
         return RunResult(self.path, known).check()
 
     def finish(self, values: Mapping[str, Any]) -> RunResult:
-        """Write ``result.json``: the last thing a run does."""
+        """Write ``result.json``, as the last step of a run."""
         write_atomic(self.result, (json.dumps(values, indent=2, allow_nan=False) + "\n").encode())
         return self.load()
 
 
 def read_arrays(path: Path) -> dict[str, np.ndarray]:
-    """Read the arrays of an ``.npz`` file of a run; empty where there is none, or it is damaged."""
+    """Read the arrays of an ``.npz`` file of a run; empty if it is missing or damaged."""
     try:
         with path.open("rb") as opened, np.load(opened) as file:
             return dict(file)
@@ -333,7 +333,7 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
 
 
 def read_history(directory: RunDirectory) -> list[dict[str, Any]]:
-    """Read ``history.jsonl``, one mapping per epoch; empty where there is none, or it is damaged."""
+    """Read ``history.jsonl``, one mapping per epoch; empty if it is missing or damaged."""
     try:
         lines = directory.history.read_text(encoding="utf-8").splitlines()
         return [dict(json.loads(line)) for line in lines if line]

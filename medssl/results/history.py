@@ -1,4 +1,4 @@
-"""One epoch of a run's pre-training, as ``history.jsonl`` keeps it."""
+"""One epoch of a run's pre-training, as in ``history.jsonl``."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""The metrics of a result as a table of texts: what a terminal, a notebook and a page show alike.
+"""The metrics of a result as a table of texts, for a terminal, a notebook and a page.
 
-A result says itself what its metrics are called, in its section ``metrics``; nothing here knows one by name.
+The section ``metrics`` of a result describes its metrics, so this module does not contain any name of a metric.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ def metric_text(metric: Mapping[str, Any]) -> str:
 
 
 def short_number(value: float) -> str:
-    """Write a number with three decimals, and without the zero before the point."""
+    """Write a number with three decimals, without the zero before the point."""
     return f"{value:.3f}".replace("0.", ".", 1) if abs(value) < 1 else f"{value:.3f}"
 
 
 def metric_title(name: str, facts: Mapping[str, Mapping[str, Any]]) -> str:
-    """Return the title of a metric with its unit, or its name where the result says nothing of it.
+    """Return the title of a metric with its unit, or its name if the result does not describe it.
 
     Args:
         name: Key of the metric.
@@ -46,7 +46,7 @@ def metric_title(name: str, facts: Mapping[str, Mapping[str, Any]]) -> str:
 
 
 def shown_metrics(facts: Mapping[str, Mapping[str, Any]], by_evaluator: Mapping[str, Any]) -> dict[str, str]:
-    """Return the titles, by name, of the metrics that lead and that some evaluator has, in order.
+    """Return the titles, by name, of the leading metrics that some evaluator has, in order.
 
     Args:
         facts: Section ``metrics`` of a result.
@@ -61,15 +61,15 @@ def shown_metrics(facts: Mapping[str, Mapping[str, Any]], by_evaluator: Mapping[
 
 
 def lead_metric(facts: Mapping[str, Mapping[str, Any]], by_evaluator: Mapping[str, Any]) -> str:
-    """Return the name of the first metric that leads and that some evaluator has: the one that rows are compared by.
+    """Return the name of the first leading metric that some evaluator has; rows are compared by it.
 
-    ``""`` where there is none.
+    It is ``""`` if there is none.
     """
     return next(iter(shown_metrics(facts, by_evaluator)), "")
 
 
 def higher_is_better(name: str, facts: Mapping[str, Mapping[str, Any]]) -> bool:
-    """Return the direction of a metric; higher where the result says nothing of it."""
+    """Return the direction of a metric; ``higher`` if the result does not describe it."""
     return name not in facts or facts[name]["direction"] == "higher"
 
 

@@ -1,6 +1,6 @@
 """``pictures.npz``: the small pictures of a run, and the map of its test features, for the pages that show them.
 
-Pictures are JPEG bytes one after the other in one array; an index in JSON says which is which.
+The JPEG bytes of all pictures are in one array, one after the other; an index in JSON identifies them.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ class Card:
     """One image to show.
 
     Attributes:
-        id: Of the sample.
+        id: Id of the sample.
         label: Its class.
-        note: What is to be said of it.
-        right: Whether it speaks for the encoder; ``None`` where that is no question.
+        note: A short text about it.
+        right: Whether it is a correct case; ``None`` if this does not apply.
     """
 
     id: str
@@ -52,11 +52,11 @@ class FeatureMap:
     """A map of test features in two dimensions.
 
     Attributes:
-        how: What made it: ``t-SNE``, or the name of an evaluator.
+        how: The method: ``t-SNE``, or the name of an evaluator.
         ids: n sample ids.
         label: n class numbers.
         xy: ``(n, 2)`` float64.
-        of: Test images there are; n of them are on the map.
+        of: Number of test images; n of them are on the map.
     """
 
     how: str
@@ -68,19 +68,19 @@ class FeatureMap:
 
 @dataclass(frozen=True, kw_only=True)
 class Pictures:
-    """Every picture that a run has left.
+    """All pictures of a run.
 
     Attributes:
-        plain: Images as they are evaluated: JPEG by sample id.
+        plain: Images as in evaluation: JPEG by sample id.
         samples: Some training images.
         views: Random views of each sample, as JPEG.
-        augmentation: How they were drawn, in words.
-        neighbours: Of some test images.
+        augmentation: The augmentation of these views, in words.
+        neighbours: Nearest neighbours of some test images.
         mistakes: Test images on which an evaluator was wrong, the most confident first, by evaluator.
-        sheet: One JPEG with the images of the map, row by row; empty where there is no map.
-        side: Side of an image in it, in pixels.
-        columns: Images in one of its rows.
-        map: The map of the test features; ``None`` where the run made none.
+        sheet: One JPEG with the images of the map, row by row; empty if there is no map.
+        side: Side of an image in the sheet, in pixels.
+        columns: Number of images in a row of the sheet.
+        map: The map of the test features; ``None`` if the run made none.
     """
 
     plain: Mapping[str, bytes] = field(default_factory=dict)
@@ -125,7 +125,7 @@ def write_pictures(path: Path, pictures: Pictures) -> None:
 
 
 def read_pictures(path: Path) -> Pictures | None:
-    """Read ``pictures.npz``; ``None`` where there is none, or it is damaged."""
+    """Read ``pictures.npz``; ``None`` if it is missing or damaged."""
     try:
         with path.open("rb") as opened, np.load(opened) as file:
             arrays = dict(file)

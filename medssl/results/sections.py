@@ -1,6 +1,6 @@
 """The sections of ``result.json`` as typed values: attributes instead of keys.
 
-Entries that earlier versions did not write have a default. Entries that this version does not know are left out.
+Entries that earlier versions did not write have a default. Unknown entries are left out.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ __all__ = [
 
 _T = TypeVar("_T")
 
-# entries of an evaluation that stand beside its metrics
+# entries of an evaluation that are not metrics
 _BESIDE = (
     "n",
     "n_unknown",
@@ -57,8 +57,8 @@ class Interval:
     """A value with its confidence interval.
 
     Attributes:
-        value: ``None`` where it is not defined, for instance an AUROC of one class.
-        low: Lower end of the interval; ``None`` where there is none.
+        value: The value; ``None`` if it is not defined, for instance an AUROC of one class.
+        low: Lower end of the interval; ``None`` if there is none.
         high: Upper end.
     """
 
@@ -72,7 +72,7 @@ class Score(Interval):
     """One metric of one evaluator on the test part.
 
     Attributes:
-        outputs: The same metric of single classes or findings by name, where the value is their mean; else empty.
+        outputs: If the value is a mean over classes or findings: the metric of each, by name; else empty.
     """
 
     outputs: Mapping[str, Interval] = field(default_factory=dict)
@@ -83,10 +83,10 @@ class Bootstrap:
     """How the intervals were drawn.
 
     Attributes:
-        resamples: Their number; 0: there are no intervals.
-        confidence: 0 to 1.
-        unit: ``group`` or ``sample``: what was drawn.
-        skipped: By metric, resamples that did not define it.
+        resamples: Number of resamples; 0: there are no intervals.
+        confidence: Confidence level, 0 to 1.
+        unit: The resampled unit: ``group`` or ``sample``.
+        skipped: By metric, the number of resamples in which it is not defined.
     """
 
     resamples: int = 0
@@ -97,19 +97,19 @@ class Bootstrap:
 
 @dataclass(frozen=True, kw_only=True)
 class Scores(Mapping[str, Score]):
-    """What one evaluator came to: a mapping from the names of metrics to scores.
+    """The scores of one evaluator: a mapping from the names of metrics to scores.
 
     Attributes:
         metrics: The mapping.
         n: Test samples with a known target.
         n_unknown: Test samples left out.
-        n_groups: Groups among them; ``None`` where groups are not known.
+        n_groups: Number of their groups; ``None`` if groups are not known.
         bootstrap: How the intervals were drawn.
-        confusion_matrix: ``(K, K)`` counts, a row for each true class; ``None`` where there are no classes.
-        reliability: ``count``, ``confidence`` and ``accuracy`` by bin of confidence; ``None`` likewise.
-        outcomes: Of findings: test samples by finding and outcome.
-        selected: What the validation part chose.
-        notes: What a reader must know.
+        confusion_matrix: ``(K, K)`` counts, one row per true class; ``None`` if there are no classes.
+        reliability: ``count``, ``confidence`` and ``accuracy`` by bin of confidence; ``None`` if there are no classes.
+        outcomes: For findings: number of test samples by finding and outcome.
+        selected: Settings chosen on the validation part.
+        notes: Notes for the reader.
     """
 
     metrics: Mapping[str, Score]
@@ -135,13 +135,13 @@ class Scores(Mapping[str, Score]):
 
 @dataclass(frozen=True, kw_only=True)
 class MetricFacts:
-    """What a metric is.
+    """The description of a metric.
 
     Attributes:
-        title: For tables.
+        title: Title for tables.
         direction: ``higher`` or ``lower``: which values are better.
-        unit: Empty for a share or another number without a unit.
-        source: Where it is defined.
+        unit: The unit; empty for a share or another number without a unit.
+        source: Source of the definition.
         leads: Whether the short table of a run shows it.
     """
 
@@ -154,12 +154,12 @@ class MetricFacts:
 
 @dataclass(frozen=True, kw_only=True)
 class Fold:
-    """Which fold was tested on.
+    """The fold that is the test part.
 
     Attributes:
-        index: From 0.
-        count: Folds in all.
-        left_out: The group, where one is left out.
+        index: Number of the fold, from 0.
+        count: Number of folds.
+        left_out: The left-out group, if the protocol leaves one out.
     """
 
     index: int
@@ -172,8 +172,8 @@ class LabelsUsed:
     """Labels that the evaluators saw.
 
     Attributes:
-        fraction: Share asked for, above 0 and up to 1.
-        seed: Of the choice.
+        fraction: Requested fraction, above 0 and up to 1.
+        seed: Seed of the choice.
         train: Labels in the training part.
         val: Labels in the validation part.
     """
@@ -186,13 +186,13 @@ class LabelsUsed:
 
 @dataclass(frozen=True, kw_only=True)
 class CopiesSeen:
-    """Images of a part that have a copy in a part before it.
+    """Images of a part with a duplicate in an earlier part.
 
     Attributes:
         images: All images of the part.
-        equal: Those with an equal copy.
-        near: Those with a nearly equal one.
-        either: Those with one or the other.
+        equal: Images with a duplicate.
+        near: Images with a near-duplicate.
+        either: Images with either.
     """
 
     images: int = 0
@@ -203,15 +203,15 @@ class CopiesSeen:
 
 @dataclass(frozen=True, kw_only=True)
 class PartSeen:
-    """Images of a part that the encoder knows from its training.
+    """Images of a part that the encoder has seen in its training.
 
     Attributes:
         images: All images of the part.
-        equal: Those that it was trained on.
-        near: Those nearly equal to one that it was trained on; ``None``: not looked for.
-        group: Others of a group that it was trained on.
+        equal: Images that it was trained on.
+        near: Near-duplicates of images that it was trained on; ``None``: not searched.
+        group: Other images of a group that it was trained on.
         either: Any of these.
-        by_split: Those among them with a copy or a sibling in this run's own training part.
+        by_split: Those with a duplicate, or an image of their group, in this run's own training part.
     """
 
     images: int
@@ -224,14 +224,14 @@ class PartSeen:
 
 @dataclass(frozen=True, kw_only=True)
 class EncoderSeen:
-    """What the weights to start from had seen of the validation and the test part.
+    """The validation and test images that the initial weights had seen.
 
     Attributes:
-        known: Whether the weights carry a complete record.
+        known: Whether the weights have a complete record.
         images: Images in that record.
         allowed: Whether seen images were allowed.
-        val: Of the validation part.
-        test: Of the test part.
+        val: Seen images of the validation part.
+        test: Seen images of the test part.
     """
 
     known: bool
@@ -252,27 +252,27 @@ class RunData:
     """The images of a run and their split.
 
     Attributes:
-        directory: Folder that held them.
-        images: All of them.
+        directory: Folder of the images.
+        images: Number of all images.
         train: Images of the training part.
         val: Images of the validation part.
         test: Images of the test part.
         unused: Images in no part.
-        target: What the images are labelled with.
+        target: The target of the images.
         groups: Groups in each part; ``None`` for a split that does not keep groups together.
-        group_kind: What a group is, for instance ``patient``.
-        site_kind: What a site is, for instance ``hospital``; ``None`` where no site is known.
-        shared_groups: Validation and test images whose group has a training image too; ``None``: groups are not known.
+        group_kind: The kind of group, for instance ``patient``.
+        site_kind: The kind of site, for instance ``hospital``; ``None`` if no site is known.
+        shared_groups: Validation and test images whose group also has training images; ``None``: groups are not known.
         split: Protocol of the split.
-        split_reason: Why this protocol.
-        split_sha256: Of the ids in each part.
-        fold: Which fold was tested on; ``None`` for a protocol without folds.
+        split_reason: The reason for this protocol.
+        split_sha256: Checksum of the ids in each part.
+        fold: The fold that is the test part; ``None`` for a protocol without folds.
         labels: Labels that the evaluators saw.
-        samples_sha256: Of every id with its label, group and official part.
-        seen_before: By part (``val``, ``test``), images with a copy in a part before it.
-        encoder_seen: What the weights to start from had seen; ``None`` for random weights.
+        samples_sha256: Checksum of every id with its label, group and official part.
+        seen_before: By part (``val``, ``test``), images with a duplicate in an earlier part.
+        encoder_seen: The images that the initial weights had seen; ``None`` for random weights.
         store: Checksum (``key``), size (``bytes``) of the decoded images, and whether any was ``reduced``.
-        warnings: What a reader must know, the gravest first.
+        warnings: Warnings for the reader, the most serious first.
     """
 
     directory: Path
@@ -304,7 +304,7 @@ class FirstWeights:
 
     Attributes:
         source: A file, or timm's name of them.
-        sha256: Of their content.
+        sha256: Checksum of their content.
     """
 
     source: str
@@ -316,14 +316,14 @@ class Training:
     """The pre-training of a run.
 
     Attributes:
-        epochs: Passes over the training images; 0 where nothing was trained.
+        epochs: Passes over the training images; 0 if nothing was trained.
         steps: Optimiser steps.
         seconds: Wall time of the training alone.
-        images_per_second: An image counts once per view; ``None`` where nothing was trained.
-        final_loss: Mean over the last epoch; ``None`` likewise.
+        images_per_second: An image counts once per view; ``None`` if nothing was trained.
+        final_loss: Mean over the last epoch; ``None`` if nothing was trained.
         uses_labels: Whether the method learns from the training labels.
         init: The weights that it started from; ``None`` for random ones.
-        reused: Folder of the run whose encoder was taken over; ``None``: this run trained its own.
+        reused: Folder of the run whose encoder was reused; ``None``: this run trained its own.
     """
 
     epochs: int
@@ -341,15 +341,15 @@ class Environment:
     """Software and hardware of a run. ``result.values["environment"]`` has the versions of more packages.
 
     Attributes:
-        python: Version.
-        torch: Version.
+        python: Version of Python.
+        torch: Version of PyTorch.
         platform: Operating system.
         processor: Its name.
         gpu: Names of the GPUs.
-        device: Where it was computed, for instance ``cpu`` or ``cuda:0``.
+        device: Device of the run, for instance ``cpu`` or ``cuda:0``.
         precision: ``float32``, ``bfloat16`` or ``float16``.
-        precision_reason: Why this precision.
-        float32_layers: Layers that ran in float32 in spite of the precision.
+        precision_reason: The reason for this precision.
+        float32_layers: Layers that ran in float32 although the precision is lower.
     """
 
     python: str | None = None
@@ -401,7 +401,7 @@ def _scores(entries: Mapping[str, Any], name: str, file: Path) -> Scores:
     return _validated({**beside, "metrics": metrics}, Scores, name, file)
 
 
-_ADVICE = "Put back a copy of the file, or run again with --force."
+_ADVICE = "Restore the file from a backup, or run again with --force."
 
 
 def _validated(value: Any, shape: type[_T], name: str, file: Path) -> _T:
@@ -410,7 +410,9 @@ def _validated(value: Any, shape: type[_T], name: str, file: Path) -> _T:
         read: _T = _adapter(wanted).validate_json(json.dumps(value), strict=True)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        inside = first["loc"][1:] if first["loc"][:1] == ("metrics",) else first["loc"]  # no level of the file's own
+        inside = (
+            first["loc"][1:] if first["loc"][:1] == ("metrics",) else first["loc"]
+        )  # a level that the file does not have
         place = ".".join([name, *map(str, inside)])
         raise CheckpointError(f"{file} is damaged. At '{place}': {first['msg'].lower()}. {_ADVICE}") from error
     return read

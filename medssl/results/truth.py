@@ -1,4 +1,4 @@
-"""The truth of the samples in a run's arrays."""
+"""The true values of the samples in a run's arrays."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ __all__ = ["truth"]
 
 
 def truth(arrays: Mapping[str, np.ndarray], part: str = "") -> np.ndarray:
-    """Return the truth of the samples, as the target encodes it; runs before there were targets call it ``label``.
+    """Return the true values as encoded by the target; earlier runs, without targets, call them ``label``.
 
     Args:
-        arrays: Of ``predictions.npz``, ``diagnostics.npz`` or ``features.npz``.
-        part: Of ``features.npz``: ``train``, ``val`` or ``test``.
+        arrays: Arrays of ``predictions.npz``, ``diagnostics.npz`` or ``features.npz``.
+        part: Part of ``features.npz``: ``train``, ``val`` or ``test``.
 
     Raises:
-        KeyError: It is not there.
+        KeyError: They are missing.
     """
     prefix = f"{part}_" if part else ""
     found: np.ndarray[Any, Any] = arrays[f"{prefix}y" if f"{prefix}y" in arrays else f"{prefix}label"]

@@ -1,4 +1,4 @@
-"""Results of earlier schemas, read as those of today."""
+"""Converts results of earlier schemas to the current one."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ __all__ = ["SCHEMA", "upgraded"]
 
 SCHEMA = 2
 
-# what the metrics of schema 1 were: it did not say
+# descriptions of the metrics of schema 1, which did not contain them
 _METRICS_OF_1 = {
     "accuracy": "accuracy",
     "f1_weighted": "weighted F1",
@@ -26,9 +26,9 @@ _METRICS_OF_1 = {
 
 
 def upgraded(values: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Return the content of a ``result.json`` in the shape of schema 2; ``None`` where its schema is not known.
+    """Return the content of a ``result.json`` in the form of schema 2; ``None`` if its schema is unknown.
 
-    Schema 1 knew classes alone, and did not describe its metrics.
+    Schema 1 only had classes, and did not describe its metrics.
     """
     if values.get("schema") == SCHEMA:
         return dict(values)
@@ -51,7 +51,7 @@ def upgraded(values: Mapping[str, Any]) -> dict[str, Any] | None:
 
 
 def _evaluation(found: Mapping[str, Any]) -> dict[str, Any]:
-    """Write the resamples without an AUROC, the only ones that were left out, as schema 2 does."""
+    """Convert the number of resamples without an AUROC (no others were left out) to the form of schema 2."""
     drawn = dict(found.get("bootstrap", {}))
     skipped = drawn.pop("skipped_auroc", 0)
     return {**found, "bootstrap": {**drawn, "skipped": {"auroc": skipped} if skipped else {}}}

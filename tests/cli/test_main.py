@@ -106,7 +106,7 @@ def test_show_of_something_else_says_what_can_be_shown(call):
 def test_show_of_a_folder_without_a_result_says_so(call, tmp_path):
     result = call("show", str(tmp_path))
     assert result.exit_code == 1
-    assert "holds no finished run" in result.output
+    assert "contains no finished run" in result.output
 
 
 def test_check_prints_one_line_per_property(call):

@@ -159,4 +159,4 @@ def test_a_full_disk_while_results_are_written_is_said_and_the_run_can_go_on(cal
 
 def test_an_output_that_is_a_file_is_said_to_be_one(call, images, tmp_path):
     (tmp_path / "taken").write_text("")
-    refused(call("--output", "taken"), "cannot be made", "--output")
+    refused(call("--output", "taken"), "cannot be created", "--output")

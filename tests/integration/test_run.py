@@ -201,7 +201,7 @@ def test_a_directory_of_another_recipe_is_left_alone(call):
     recipe.write_text(recipe.read_text().replace("epochs: 3", "epochs: 4"))
     outcome = call()
     assert outcome.exit_code == 1
-    assert "holds a run of another recipe" in outcome.output
+    assert "contains a run of another recipe" in outcome.output
     assert call("--force").exit_code == 0
 
 

@@ -22,7 +22,7 @@ def directory(tmp_path):
 def test_a_claimed_directory_accepts_the_same_recipe_and_no_other(directory):
     directory.claim({"seed": 1, "train": {"epochs": 2}})
     directory.claim({"train": {"epochs": 2}, "seed": 1})
-    with pytest.raises(CheckpointError, match="holds a run of another recipe"):
+    with pytest.raises(CheckpointError, match="contains a run of another recipe"):
         directory.claim({"seed": 2, "train": {"epochs": 2}})
 
 
