@@ -11,7 +11,8 @@ from sklearn.neighbors import KNeighborsClassifier
 
 from medssl.contracts import Classes, Evaluator, Features
 from medssl.errors import DataError, OptionError
-from medssl_evaluators import knn
+from medssl_evaluators import _bank
+from medssl_evaluators._bank import Bank
 from medssl_evaluators.knn import KNN
 
 Blobs = Callable[..., Features]
@@ -62,7 +63,7 @@ def test_euclidean_uniform_equals_scikit_learn(blobs: Blobs, offset: float) -> N
 
 def test_every_k_of_one_search_equals_a_search_of_its_own(blobs: Blobs) -> None:
     train, test = blobs(60, 0), blobs(20, 1)
-    bank = knn._Bank(train, KNN.Config())
+    bank = Bank(train, distance="cosine", weights="softmax", temperature=0.07)
     together = bank.vote(test.x, [1, 5, 20, 60])
     alone = torch.cat([bank.vote(test.x, [k]) for k in (1, 5, 20, 60)])
     torch.testing.assert_close(together, alone)
@@ -80,7 +81,7 @@ def test_queries_in_chunks_give_the_same(blobs: Blobs, monkeypatch: pytest.Monke
     predictor = fit(blobs(60, 0), blobs(30, 1))
     x = blobs(50, 2).x
     whole = predictor.predict(x)
-    monkeypatch.setattr(knn, "_CHUNK", 60 * 7)
+    monkeypatch.setattr(_bank, "_CHUNK", 60 * 7)
     torch.testing.assert_close(predictor.predict(x), whole)
 
 
