@@ -9,9 +9,9 @@ from typing import Any
 from medssl.evaluation.metrics import metric_facts
 from medssl.results.directory import SCHEMA
 from medssl.runs.context import RunContext
-from medssl.runs.evaluation import Evaluated
-from medssl.runs.pretraining import Trained
-from medssl.runs.seen import Judged
+from medssl.runs.stages.evaluation import Evaluated
+from medssl.runs.stages.pretraining import Trained
+from medssl.runs.stages.seen import Judged
 from medssl.train.machine.device import describe_environment
 from medssl.train.machine.small_maps import REASON
 

@@ -25,18 +25,18 @@ from medssl.io.files import checksum
 from medssl.io.locks import hold
 from medssl.recipe import Recipe, choose, resolve
 from medssl.results.directory import RunDirectory, RunResult
-from medssl.runs.baseline import baseline_features, describe_baseline
 from medssl.runs.blame import naming_the_plugin
 from medssl.runs.context import RunContext
 from medssl.runs.description import Remarks, describe_run
-from medssl.runs.evaluation import evaluate
-from medssl.runs.features import extract_features
 from medssl.runs.listener import Listener
-from medssl.runs.pictures import leave_pictures
-from medssl.runs.pretraining import Trained, pretrain, save
-from medssl.runs.reuse import adopt, find_pretrained
-from medssl.runs.seen import hold_against
-from medssl.runs.served import require_served
+from medssl.runs.pictures.pictures import leave_pictures
+from medssl.runs.stages.baseline import baseline_features, describe_baseline
+from medssl.runs.stages.evaluation import evaluate
+from medssl.runs.stages.features import extract_features
+from medssl.runs.stages.pretraining import Trained, pretrain, save
+from medssl.runs.stages.reuse import adopt, find_pretrained
+from medssl.runs.stages.seen import hold_against
+from medssl.runs.stages.served import require_served
 from medssl.train.machine.machine import Machine
 from medssl.train.machine.memory import kept_memory
 

@@ -14,8 +14,8 @@ from medssl.data.loading import Data, load_data, open_dataset
 from medssl.recipe import Choice, Recipe, resolve
 from medssl.results.directory import RunDirectory
 from medssl.runs.context import RunContext
-from medssl.runs.features import extract_features
 from medssl.runs.listener import Listener
+from medssl.runs.stages.features import extract_features
 from medssl.train.encoder.backbones import Encoder, build_encoder
 from medssl.train.machine.machine import Machine
 

@@ -10,9 +10,9 @@ import torch
 from torch import nn
 
 from medssl.contracts import Method
-from medssl.runs.collapse import CollapseWatch, measure_features
 from medssl.runs.listener import Listener
-from medssl.runs.pretraining import pretrain
+from medssl.runs.stages.collapse import CollapseWatch, measure_features
+from medssl.runs.stages.pretraining import pretrain
 from medssl.tools import alignment, effective_rank, feature_std, uniformity
 from medssl.train.loop.records import EpochRecord
 from medssl_methods.simsiam import SimSiam
@@ -110,7 +110,7 @@ def test_nothing_is_called_in_the_first_hundred_steps(scene):
 
 
 def test_method_that_collapses_is_called_while_it_trains(scene, tmp_path, monkeypatch):
-    monkeypatch.setattr("medssl.runs.collapse._SETTLED", 9)
+    monkeypatch.setattr("medssl.runs.stages.collapse._SETTLED", 9)
     ear = Ear()
     recipe = scene.with_method(Constant, epochs=4, learning_rate=0.05, validate_every=1)
     trained = pretrain(scene.context(tmp_path, recipe=recipe, listener=ear))
@@ -139,7 +139,7 @@ def test_alignment_is_of_random_views(scene, tmp_path, monkeypatch):
     _, x = scene.features(tmp_path)["train"]
     shared = []
     monkeypatch.setattr(
-        "medssl.runs.collapse.alignment", lambda one, other: shared.extend([one, other]) or alignment(one, other)
+        "medssl.runs.stages.collapse.alignment", lambda one, other: shared.extend([one, other]) or alignment(one, other)
     )
     found = measure(scene, scene.recipe, x, Ear())
     assert not torch.equal(*shared)
@@ -147,7 +147,7 @@ def test_alignment_is_of_random_views(scene, tmp_path, monkeypatch):
 
 
 def test_at_most_a_thousand_images_are_measured(scene, tmp_path, monkeypatch):
-    monkeypatch.setattr("medssl.runs.collapse._IMAGES", 10)
+    monkeypatch.setattr("medssl.runs.stages.collapse._IMAGES", 10)
     assert measure(scene, scene.recipe, scene.features(tmp_path)["train"][1], Ear())["images"] == 10
 
 
@@ -163,7 +163,7 @@ def test_at_most_a_thousand_images_are_measured(scene, tmp_path, monkeypatch):
     ],
 )
 def test_collapse_is_named_and_warned_of(scene, caplog, monkeypatch, method, x, name):
-    monkeypatch.setattr("medssl.runs.collapse._SETTLED", 1)
+    monkeypatch.setattr("medssl.runs.stages.collapse._SETTLED", 1)
     ear, part = Ear(), scene.data.part("train")
     x = x.repeat(len(part) // len(x) + 1, 1)[: len(part)]
     with caplog.at_level(logging.WARNING, logger="medssl"):

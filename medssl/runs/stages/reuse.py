@@ -8,7 +8,7 @@ from medssl.errors import CheckpointError
 from medssl.io.files import read_header, write_atomic
 from medssl.results.directory import RunDirectory
 from medssl.runs.context import RunContext
-from medssl.runs.pretraining import Trained
+from medssl.runs.stages.pretraining import Trained
 from medssl.train.encoder.checkpoint import read_encoder
 from medssl.train.loop.records import EpochRecord
 from medssl.train.machine.device import choose_layout

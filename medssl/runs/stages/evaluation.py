@@ -18,9 +18,9 @@ from medssl.evaluation.ranking import score_ranking
 from medssl.evaluation.scoring import majority, score
 from medssl.io.files import write_atomic_with
 from medssl.recipe import Choice
-from medssl.runs.collapse import measure_features
 from medssl.runs.context import RunContext
-from medssl.runs.features import EncodedParts
+from medssl.runs.stages.collapse import measure_features
+from medssl.runs.stages.features import EncodedParts
 from medssl.train.encoder.backbones import Encoder
 
 __all__ = ["Evaluated", "evaluate", "evaluate_predictors"]

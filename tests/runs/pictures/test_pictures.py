@@ -14,11 +14,11 @@ from sklearn.neighbors import NearestNeighbors
 from medssl.data.views.maker import ViewMaker
 from medssl.preview.shown import Shown
 from medssl.results.pictures import read_pictures
-from medssl.runs.evaluation import Evaluated
-from medssl.runs.feature_map import make_map
-from medssl.runs.pictures import _COLUMNS, _SIDE, _SMALL, leave_pictures
-from medssl.runs.pretraining import Trained
-from medssl.runs.shown import choose_mistakes, choose_neighbours, choose_samples
+from medssl.runs.pictures.feature_map import make_map
+from medssl.runs.pictures.pictures import _COLUMNS, _SIDE, _SMALL, leave_pictures
+from medssl.runs.pictures.shown import choose_mistakes, choose_neighbours, choose_samples
+from medssl.runs.stages.evaluation import Evaluated
+from medssl.runs.stages.pretraining import Trained
 
 
 def decoded(jpeg):
@@ -112,7 +112,7 @@ def test_views_of_an_adopted_encoder_are_those_of_its_method(scene, features, tm
 
 
 def test_grey_pictures_are_stored_in_one_channel():
-    from medssl.runs.pictures import _jpeg
+    from medssl.runs.pictures.pictures import _jpeg
 
     grey = np.repeat(np.arange(64, dtype=np.uint8).reshape(8, 8, 1), 3, axis=2)
     assert Image.open(io.BytesIO(_jpeg(grey, 82))).mode == "L"

@@ -15,10 +15,10 @@ from medssl.data.loading import fingerprint
 from medssl.errors import PluginError
 from medssl.evaluation.metrics import Scored, prediction_metrics
 from medssl.results.directory import RunDirectory
-from medssl.runs.collapse import CollapseWatch
 from medssl.runs.context import RunContext
-from medssl.runs.features import features_of
-from medssl.runs.seen import seen_by
+from medssl.runs.stages.collapse import CollapseWatch
+from medssl.runs.stages.features import features_of
+from medssl.runs.stages.seen import seen_by
 from medssl.train.encoder.backbones import Encoder, build_encoder
 from medssl.train.encoder.checkpoint import save_encoder
 from medssl.train.loop.method import build_method

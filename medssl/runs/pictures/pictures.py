@@ -15,11 +15,11 @@ from medssl.contracts import Classes, ViewGroup, ViewSpec
 from medssl.preview.shown import Pixels, Shown, describe_augmentation
 from medssl.results.pictures import FeatureMap, Pictures, write_pictures
 from medssl.runs.context import RunContext
-from medssl.runs.evaluation import Evaluated
-from medssl.runs.feature_map import make_map
-from medssl.runs.features import EncodedParts
-from medssl.runs.pretraining import Trained
-from medssl.runs.shown import choose_mistakes, choose_neighbours, choose_samples, draw_samples
+from medssl.runs.pictures.feature_map import make_map
+from medssl.runs.pictures.shown import choose_mistakes, choose_neighbours, choose_samples, draw_samples
+from medssl.runs.stages.evaluation import Evaluated
+from medssl.runs.stages.features import EncodedParts
+from medssl.runs.stages.pretraining import Trained
 from medssl.train.loop.method import view_spec
 
 __all__ = ["leave_pictures"]

@@ -14,7 +14,7 @@ import torch
 from medssl.contracts import Evaluator, Features, Images, Observation, Observer, Predictor, Ranker
 from medssl.errors import PluginError
 from medssl.evaluation.scoring import score
-from medssl.runs.evaluation import evaluate
+from medssl.runs.stages.evaluation import evaluate
 
 
 class Guess(Predictor):
@@ -180,7 +180,7 @@ def test_evaluator_of_images_gets_views_labels_and_a_copy_of_the_encoder(run, sc
 
 
 def test_predictor_of_images_meets_the_test_images_in_batches(run, scene, monkeypatch):
-    monkeypatch.setattr("medssl.runs.evaluation._BATCH", 5)
+    monkeypatch.setattr("medssl.runs.stages.evaluation._BATCH", 5)
     found = run(Pixels)
     calls = Pixels.seen[2].calls
     count = len(scene.data.part("test"))

@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from medssl.results.directory import RunDirectory
-from medssl.runs.baseline import baseline_features, describe_baseline
-from medssl.runs.evaluation import evaluate
-from medssl.runs.pretraining import pretrain
+from medssl.runs.stages.baseline import baseline_features, describe_baseline
+from medssl.runs.stages.evaluation import evaluate
+from medssl.runs.stages.pretraining import pretrain
 from medssl_methods.random import Random
 
 

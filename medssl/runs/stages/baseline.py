@@ -7,9 +7,9 @@ from typing import Any
 
 from medssl.data.loading import LoadedPart
 from medssl.runs.context import RunContext
-from medssl.runs.evaluation import Evaluated, evaluate_predictors
-from medssl.runs.features import EncodedParts, encode_parts
-from medssl.runs.pretraining import first_encoder
+from medssl.runs.stages.evaluation import Evaluated, evaluate_predictors
+from medssl.runs.stages.features import EncodedParts, encode_parts
+from medssl.runs.stages.pretraining import first_encoder
 from medssl.study.results.paired import paired_differences
 from medssl.study.results.predictions import Predictions, make_predictions
 from medssl.train.machine.small_maps import find_small_maps

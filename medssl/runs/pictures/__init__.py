@@ -1,0 +1,1 @@
+"""The pictures and the map that a run leaves for its page."""
