@@ -1,4 +1,4 @@
-"""The images that a section of a page shows, as its first pre-trained run left them."""
+"""The images that a section of a page shows: those that its first pre-trained run saved."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from medssl.study.results.summary import Row
 
 __all__ = ["NO_IMAGES", "Gallery", "make_gallery"]
 
-NO_IMAGES = "This page leaves out the images (--no-images)."
+NO_IMAGES = "This page contains no images (--no-images)."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,15 +22,15 @@ class Gallery:
     """Images of a section, as the page needs them.
 
     Attributes:
-        missing: Why there are none, in a sentence; empty where there are.
-        shown: Whose encoder neighbours and mistakes are of.
+        missing: Why there are no images, in a sentence; empty if there are images.
+        shown: The run that neighbours and mistakes belong to.
         pictures: Address of each image by its id.
         samples: Training images.
         views: Addresses of random views of each sample.
         augmentation: How they were drawn, in words.
         neighbours: Of some test images.
         mistakes: The most confident ones.
-        evaluator: Whose mistakes.
+        evaluator: The one that made the mistakes.
         sprite: Address of the sheet of small pictures behind the maps; empty where there is none.
         places: Position of each id in it.
         side: Of one of its pictures, in pixels.
@@ -53,11 +53,11 @@ class Gallery:
 
 
 def make_gallery(section: Section) -> Gallery:
-    """Take the pictures of the first run of the row that the section shows; say so where it has none."""
+    """Take the pictures of the first run of the row that the section shows."""
     row = section.shown_first()
     pictures = read_pictures(RunDirectory(row.runs[0].path).pictures)
     if pictures is None:
-        return Gallery(missing=f"{run_name(row)} has left no pictures. Run it again with --force to have them.")
+        return Gallery(missing=f"{run_name(row)} has no pictures. To make them, run it again with --force.")
     evaluator = _best_evaluator(section, row)
     mistakes = pictures.mistakes.get(evaluator, ())
     return Gallery(
@@ -77,7 +77,7 @@ def make_gallery(section: Section) -> Gallery:
 
 
 def _best_evaluator(section: Section, shown: Row) -> str:
-    """The evaluator that scored this row highest: the one whose mistakes are worth a look."""
+    """Return the evaluator with the highest score for this row."""
     found = {
         name: estimate.value or 0.0 for name in section.judges for row, estimate in section.ranked(name) if row is shown
     }
@@ -85,12 +85,12 @@ def _best_evaluator(section: Section, shown: Row) -> str:
 
 
 def _addresses(pictures: Pictures, mistakes: Sequence[Card]) -> dict[str, str]:
-    """Return the addresses of the images that are shown: mistakes of other evaluators are not."""
+    """Return the addresses of the images on the page, without mistakes of other evaluators."""
     cards = [*pictures.samples, *mistakes]
     cards += [card for found in pictures.neighbours for card in (found.query, *found.found)]
     return {card.id: _address(pictures.plain[card.id]) for card in cards if card.id in pictures.plain}
 
 
 def _address(jpeg: bytes) -> str:
-    """Write a picture into an address that needs no file."""
+    """Encode a picture as a data URL."""
     return "data:image/jpeg;base64," + base64.b64encode(jpeg).decode()

@@ -1,6 +1,6 @@
-"""The page: one file that opens without a network, light or dark, on paper or a phone.
+"""The page: one file that opens without a network, in light and dark mode, on paper and on a phone.
 
-A run has a page of its own, ``report.html``: that of a study of one row.
+Every run has its own page, ``report.html``, the page of a study with one row.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from medssl.report.figures.training import reliability_figure, training_figures
 from medssl.report.gallery import NO_IMAGES, Gallery, make_gallery
 from medssl.report.missing import Missing
 from medssl.report.sections import Section, make_sections
+from medssl.report.tables.output_table import output_table
 from medssl.report.words import provenance, wording
 from medssl.report.words.answer import Answer, answer
 from medssl.report.words.trust import findings
@@ -38,7 +39,7 @@ _BETWEEN_BACKTICKS = re.compile(r"`([^`]+)`")
 
 @dataclass(frozen=True, kw_only=True)
 class PagePart:
-    """A section with everything that the page shows of it; an empty value leaves its place out."""
+    """A section with everything that the page shows of it; parts without content are left out."""
 
     section: Section
     answer: Answer
@@ -60,7 +61,7 @@ class PagePart:
 
 
 def write_page(result: RunResult, catalog: Catalog) -> Path:
-    """Write the page of one run beside its ``result.json``; return its path."""
+    """Write the page of one run into its directory; return its path."""
     directory = RunDirectory(result.path)
     parts = make_parts(make_sections(summarise([result], catalog)), catalog)
     write_atomic(directory.report, render_page(parts, result.path).encode())
@@ -70,7 +71,7 @@ def write_page(result: RunResult, catalog: Catalog) -> Path:
 def make_parts(
     sections: Sequence[Section], catalog: Catalog, missing: Sequence[Missing] = (), *, images: bool = True
 ) -> list[PagePart]:
-    """Draw and word everything that the page shows.
+    """Make all figures and sentences of the page.
 
     Args:
         sections: Of the report.
@@ -85,11 +86,11 @@ def make_parts(
 
 
 def render_page(parts: Sequence[PagePart], directory: Path, missing: Sequence[Missing] = ()) -> str:
-    """Fill the page's template.
+    """Render the page.
 
     Args:
         parts: Of :func:`make_parts`.
-        directory: Where the page will lie; paths on it begin there.
+        directory: Where the page will be written; paths on it are relative to this folder.
         missing: See :func:`make_parts`.
     """
     runs = [run for part in parts for run in part.section.runs]
@@ -107,21 +108,29 @@ def render_page(parts: Sequence[PagePart], directory: Path, missing: Sequence[Mi
             map_size=(WIDTH, HEIGHT),
             words=wording,
             provenance=provenance,
+            output_table=output_table,
         )
     )
 
 
 def template_environment() -> Environment:
-    """Return what fills the templates: text is escaped, a name that is not given is an error."""
+    """Return the template environment. Text is escaped; an undefined name is an error."""
     environment = Environment(loader=PackageLoader("medssl.report"), autoescape=True, undefined=StrictUndefined)
     environment.filters["coded"] = _coded
+    environment.filters["cell"] = _cell
     return environment
 
 
 def _coded(text: str) -> Markup:
-    """Escape a sentence, and set what stands between backticks as code."""
+    """Escape a sentence and mark text between backticks as code."""
     parts = _BETWEEN_BACKTICKS.split(text)
     return Markup("").join(Markup("<code>{}</code>").format(part) if i % 2 else part for i, part in enumerate(parts))
+
+
+def _cell(text: str) -> str:
+    """Keep an interval on one line: a narrow table breaks a cell only before its bracket."""
+    value, bracket, interval = text.partition("[")
+    return value + bracket + interval.replace(" ", "\N{NO-BREAK SPACE}")
 
 
 def _baseline_words(catalog: Catalog) -> dict[str, str]:
@@ -152,7 +161,7 @@ def _make_part(section: Section, looks: Mapping[str, Style], said: Answer, galle
 
 
 def _confusions(section: Section) -> list[dict[str, Any]]:
-    """Add up the confusion matrices of the shown row's and the baselines' runs, by evaluator."""
+    """Sum the confusion matrices over the runs of the shown row and of each baseline, by evaluator."""
     shown = section.shown_first()
     rows = [shown, *(row for row in section.main_rows if row.baseline and row is not shown)]
     return [

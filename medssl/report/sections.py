@@ -147,7 +147,7 @@ class Section:
         return TestPart(
             images=images,
             units=units,
-            unit=(self.data.get("group_kind") or "group") if grouped else "image",
+            unit=(self.data.get("group_kind") or "group").replace("_", " ") if grouped else "image",
             grouped=grouped,
         )
 

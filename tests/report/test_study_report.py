@@ -66,7 +66,7 @@ def report(tmp_path_factory, make_run_in):
 
 @pytest.fixture(scope="module")
 def page(report):
-    return report[2][0].read_text()
+    return report[2][0].read_text().replace("\N{NO-BREAK SPACE}", " ")
 
 
 def test_the_page_is_well_formed_and_fits_a_phone(page):
@@ -91,10 +91,11 @@ def test_every_address_inside_the_page_leads_somewhere(page):
 
 def test_every_part_is_there(page):
     for title in (
-        "What the reader must know",
+        "What limits this answer",
+        "Remarks on data and training",
         "Accuracy on the test part",
         "Batch size",
-        "Few labels",
+        "Fewer labels",
         "Maps of the test features",
         "Training images and their views",
         "Nearest neighbours",
@@ -102,15 +103,15 @@ def test_every_part_is_there(page):
         "Calibration",
         "Pre-training",
         "Data",
-        "Where each number comes from",
+        "Results and commands",
     ):
         assert f"<h3>{title}</h3>" in page, title
     assert "On this data" in page
     assert "a &lt;tag&gt; &amp; more" in page
-    assert "<summary>2 runs left out: failed or not finished</summary>" in page
+    assert "<summary>2 runs not included: failed or not finished</summary>" in page
     assert "<li>phantom-dcl-0</li><li>x-dcl-1: why</li>" in page
-    assert "1 run is not finished and is missing here." in page
-    assert "has failed" not in page  # that was on another dataset
+    assert "1 run is not finished and is not included." in page
+    assert "1 run failed" not in page  # that was on another dataset
 
 
 def test_a_baseline_is_named_with_what_it_is(page):
@@ -188,16 +189,16 @@ def test_a_part_without_data_is_left_out(make_run, tmp_path):
         del scores["reliability"]
     page = write_report([run], tmp_path / "report")[0].read_text()
     Page(page)
-    for title in ("Batch size", "Few labels", "Maps", "Training images", "Nearest", "Most confident", "Calibration"):
+    for title in ("Batch size", "Fewer labels", "Maps", "Training images", "Nearest", "Most confident", "Calibration"):
         assert f"<h3>{title}" not in page
     assert "<figure></figure>" not in page
-    assert "mae, seed 0 has left no pictures. Run it again with --force to have them." in page
+    assert "mae, seed 0 has no pictures. To make them, run it again with --force." in page
 
 
 def test_a_report_without_images_holds_none_and_keeps_its_maps(make_run, tmp_path):
     page = write_report([make_run()], tmp_path / "report", images=False)[0].read_text()
     Page(page)
-    assert "This page leaves out the images" in page
+    assert "This page contains no images" in page
     assert "data:image" not in page
     assert "<h3>Maps of the test features</h3>" in page
 
@@ -210,11 +211,16 @@ def test_the_mistakes_are_those_of_the_best_evaluator_and_other_pictures_stay_aw
     assert "wrong by knn" not in page
 
 
+def test_the_page_says_what_a_baseline_is(page):
+    assert "random (the untrained encoder)" in page
+    assert "(baseline)" not in page
+
+
 def test_a_run_has_a_page_of_its_own(make_run):
     run = make_run()
     path = write_page(run, load_catalog())
     assert path == run.path / "report.html"
-    page = path.read_text()
+    page = path.read_text().replace("\N{NO-BREAK SPACE}", " ")
     found = Page(page)
     assert all(address.startswith(("#", "data:")) for address in found.addresses)
     for title in ("Pre-training", "Confusion matrices", "Calibration", "Most confident mistakes", "Data"):
@@ -229,8 +235,14 @@ def test_damaged_files_are_left_out_of_a_page(make_run, damage):
     for name in ("pictures.npz", "history.jsonl"):
         (run.path / name).write_bytes(damage)
     page = write_page(run, load_catalog()).read_text()
-    assert "has left no pictures" in page
+    assert "has no pictures" in page
     assert "<h3>Pre-training</h3>" not in page
+
+
+def test_a_cell_breaks_only_before_its_interval():
+    page = template_environment().from_string("{{ text | cell }}")
+    assert page.render(text=".8 [.7, .9]") == ".8 [.7,\N{NO-BREAK SPACE}.9]"
+    assert page.render(text="a b") == "a b"
 
 
 def test_what_a_sentence_sets_between_backticks_is_code_and_nothing_else_is_markup():

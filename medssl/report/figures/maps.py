@@ -13,7 +13,7 @@ from xml.sax.saxutils import escape
 import numpy as np
 
 from medssl.contracts.targets import Classes
-from medssl.report.figures.palette import ROLES, class_colours
+from medssl.report.figures.palette import ROLES, SERIES, class_colours
 from medssl.report.sections import Section
 from medssl.report.words.wording import count, run_name
 from medssl.results.directory import RunDirectory, RunResult, read_arrays
@@ -60,6 +60,11 @@ class DrawnMap:
     def roles(self) -> list[str]:
         """A colour's name for each class."""
         return class_colours(len(self.classes))
+
+    @property
+    def shapes(self) -> list[int]:
+        """The number in :data:`SHAPES` for each class; up to 36 classes, no two share both shape and colour."""
+        return [_shape(i) for i in range(len(self.classes))]
 
     def values(self, places: Mapping[str, int], **sheet: int) -> dict[str, Any]:
         """Return what the page's script needs to show the image behind a point.
@@ -151,4 +156,9 @@ def map_file(found: DrawnMap, colours: Mapping[str, tuple[str, str]] = ROLES) ->
 
 
 def _mark(x: float, y: float, label: int, colour: str) -> str:
-    return f'<use href="#s{label % len(SHAPES)}" x="{x:g}" y="{y:g}" fill="{colour}" fill-opacity=".8"/>'
+    return f'<use href="#s{_shape(label)}" x="{x:g}" y="{y:g}" fill="{colour}" fill-opacity=".8"/>'
+
+
+def _shape(label: int) -> int:
+    """Shift the shapes by one each time the colours start again."""
+    return (label + label // len(SERIES)) % len(SHAPES)

@@ -1,7 +1,7 @@
 """The colours of a report: told apart by colour-blind readers, readable on white and on black.
 
 Hues follow Okabe & Ito (2008, Color Universal Design), darkened until they stand out from white by 3 to 1 (WCAG 2.2,
-1.4.11), with a lighter twin for dark pages. No figure relies on colour alone: each has a mark of its own too.
+1.4.11), with a lighter variant for dark pages. No figure relies on colour alone: each series has its own mark too.
 """
 
 from __future__ import annotations

@@ -21,6 +21,7 @@ from medssl.report.figures.drawing import (
 from medssl.report.figures.palette import Style
 from medssl.report.sections import Section
 from medssl.report.words.wording import level_text, named
+from medssl.results.directory import RunResult
 from medssl.study.results.summary import Estimate, Row
 
 __all__ = ["CURVES", "batch_figures", "label_figures", "name_ends", "score_figures"]
@@ -43,7 +44,9 @@ class _Series:
 
 
 def score_figures(section: Section, styles: Mapping[str, Style]) -> Iterator[Drawing]:
-    """Draw each evaluator's accuracies with their intervals, published ones below."""
+    """Draw each evaluator's values with their intervals: rows as points, baselines also as lines."""
+    if section.single:
+        yield from _run(section, section.single, styles[section.main_rows[0].variant])
     if len(section.main_rows) < 2:
         return
     for name in section.judges[:_MAY]:
@@ -53,31 +56,65 @@ def score_figures(section: Section, styles: Mapping[str, Style]) -> Iterator[Dra
             yield _scores(section, name, rows, styles)
 
 
+def _run(section: Section, run: RunResult, style: Style) -> Iterator[Drawing]:
+    """Draw a single run's values by evaluator, with those of the encoder before training."""
+    before = (run.values.get("baseline") or {}).get("evaluations", {})
+    found = [(name, values) for name in section.judges if (values := run.evaluations[name].get(section.lead))]
+    found = [(name, values) for name, values in found if values["value"] is not None]
+    if not found:
+        return
+    figure, [axes] = make_figure(0.7 + 0.4 * len(found))
+    for place, (name, values) in enumerate(found):
+        other = before.get(name, {}).get(section.lead) or {}
+        if other.get("value") is not None:
+            _interval(axes, place + 0.22, other["value"], other.get("low"), other.get("high"), SOFT, "o", hollow=True)
+        _interval(axes, place, values["value"], values.get("low"), values.get("high"), style.colour, style.mark)
+    _value_axis(axes, section, [name for name, _ in found])
+    known = any(values.get("low") is not None for _, values in found)
+    intervals = f"{level_text(section.confidence)} confidence intervals." if known else "Values without intervals."
+    hollow = " Hollow: the encoder before training." if before else ""
+    yield finish(
+        figure,
+        name=f"{section.key}-scores",
+        title=f"{_capital(section.lead_title)} by evaluator",
+        caption=f"{intervals}{hollow}",
+    )
+
+
+def _value_axis(axes: Axes, section: Section, labels: Sequence[str]) -> None:
+    """Label rows on the left, and put the values of the leading metric on the horizontal axis."""
+    axes.set_yticks(range(len(labels)), labels)
+    axes.set_ylim(len(labels) - 0.4, -0.6)
+    axes.set_xlabel(f"{section.lead_title} on the test part")
+    axes.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
+    plain_axes(axes, grid="x")
+
+
 def _scores(
     section: Section, evaluator: str, rows: Sequence[tuple[Row, Estimate]], styles: Mapping[str, Style]
 ) -> Drawing:
     published = [(label, cells[evaluator]) for label, cells in section.published_rows() if evaluator in cells]
     lines = len(rows) + len(published)
-    figure, [axes] = make_figure(0.55 + 0.2 * lines)
+    figure, [axes] = make_figure(0.55 + 0.22 * lines)
     for place, (row, estimate) in enumerate(rows):
         style = styles[row.variant]
+        if row.baseline:
+            axes.axvline(estimate.value or 0.0, color=style.colour, linestyle=style.line, linewidth=1.1)
         _interval(axes, place, estimate.value or 0.0, estimate.low, estimate.high, style.colour, style.mark)
     for place, (_, cell) in enumerate(published, start=len(rows)):
         _interval(axes, place, cell.value, cell.low, cell.high, SOFT, "o", hollow=True)
-    axes.set_yticks(range(lines), [*(row.label for row, _ in rows), *(f"{label}, published" for label, _ in published)])
-    axes.set_ylim(lines - 0.4, -0.6)
-    axes.set_xlabel(f"{section.lead_title} on the test part")
-    axes.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
-    plain_axes(axes, grid="x")
+    labels = [*(row.label for row, _ in rows), *(f"{label}, published" for label, _ in published)]
+    _value_axis(axes, section, labels)
     if published:
         axes.axhline(len(rows) - 0.5, color=LINE, linewidth=1)
     level = level_text(section.confidence)
-    hollow = " Hollow: published, with the interval that the size of its test part implies." if published else ""
+    hollow = " Hollow: published, with the interval for the size of its test part." if published else ""
+    lines_of = " Vertical lines: baselines." if any(row.baseline for row, _ in rows) else ""
     return finish(
         figure,
         name=f"{section.key}-scores-{evaluator}",
         title=f"{_capital(section.lead_title)} by {evaluator}",
-        caption=f"{level} intervals; mean over seeds where there are several.{hollow}",
+        caption=f"Means over seeds with {level} confidence intervals.{lines_of}{hollow}",
     )
 
 
@@ -117,6 +154,7 @@ def batch_figures(section: Section, styles: Mapping[str, Style]) -> Iterator[Dra
         series = [one for one in series if len(one.points) > 1]
         if series:
             figure, [axes] = make_figure(CURVES)
+            level = level_text(section.confidence)
             flat = [(row, e) for row, e in section.ranked(name) if row.baseline]
             _draw_curves(axes, series, flat, styles, lambda size: f"{size:g}")
             axes.set_ylabel(f"{section.lead_title} on the test part")
@@ -125,7 +163,7 @@ def batch_figures(section: Section, styles: Mapping[str, Style]) -> Iterator[Dra
                 figure,
                 name=f"{section.key}-batch-{name}",
                 title=f"{_capital(section.lead_title)} by {name} against batch size",
-                caption=f"{level_text(section.confidence)} intervals.{' Level lines: baselines.' if flat else ''}",
+                caption=f"{level} confidence intervals.{' Horizontal lines: baselines.' if flat else ''}",
             )
 
 
@@ -148,7 +186,7 @@ def label_figures(section: Section, styles: Mapping[str, Style]) -> Iterator[Dra
                 figure,
                 name=f"{section.key}-labels-{name}",
                 title=f"{_capital(section.lead_title)} by {name} against the share of labels",
-                caption=f"{level_text(section.confidence)} intervals.{broken} All images stay in pre-training.",
+                caption=f"{level_text(section.confidence)} confidence intervals.{broken} Pre-training uses all images.",
             )
 
 

@@ -107,7 +107,7 @@ def _by_epoch(
     name_ends(axes, names, CURVES)
     caption = "One line per run."
     if key == "rank":
-        caption += " Measured on the last batch of each epoch (RankMe), which it cannot exceed; near 1: collapsed."
+        caption += " Measured on the last batch of each epoch (RankMe); at most the batch size. Near 1: collapsed."
     return finish(figure, name=f"{section.key}-{key}", title=title, caption=caption)
 
 
@@ -161,11 +161,11 @@ def reliability_figure(section: Section, row: Row) -> Drawing | None:
     for axes in panels[len(names) :]:
         axes.set_visible(False)
     figure.supxlabel("confidence of the predicted class", color=SOFT, fontsize=10)
-    figure.supylabel("share that is right", color=SOFT, fontsize=10)
+    figure.supylabel("share of correct predictions", color=SOFT, fontsize=10)
     return finish(
         figure,
         name=f"{section.key}-reliability",
         title="Confidence against accuracy",
-        caption="A dot is the predictions of one range of confidence, the larger the more. On the line, a prediction "
-        "of 80 % is right four times in five; below it, predictions are too sure.",
+        caption="A dot stands for the predictions in one range of confidence; its size shows their number. On the "
+        "line, predictions with 80 % confidence are right in 80 % of cases. Below it, they are overconfident.",
     )

@@ -1,4 +1,4 @@
-"""What pre-training has added, by the evaluation of the encoder before training that a run brings with it."""
+"""What pre-training adds: the trained encoder compared with the same encoder before training."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from medssl.results.metrics_table import lead_metric, metric_title
 
 __all__ = ["gain_lines", "gain_statement", "gain_verdict", "has_gains"]
 
-_RANKS = "auroc"  # told beside the metric that leads, because no threshold decides it
+_RANKS = "auroc"  # reported as well, because it does not depend on a decision threshold
 
 
 def has_gains(result: RunResult) -> bool:
-    """Whether the run has evaluated the encoder before training."""
+    """Return whether the run evaluated the encoder before training."""
     return bool(_differences(result))
 
 
 def gain_lines(result: RunResult) -> list[str]:
-    """Say by metric what pre-training has added: ``pre-training added accuracy: knn +.12 [+.05, +.19]``."""
+    """Write a line per metric: ``pre-training added accuracy: knn +.12 [+.05, +.19]``."""
     if not has_gains(result):
         return []
     named, lines = {str(choice["plugin"]) for choice in result.values["recipe"]["evaluators"]}, []
     for metric in _metrics(result):
         parts = [
-            f"{name} {_difference(found[metric])}{'' if found[metric]['shown'] else ' (no difference shown)'}"
+            f"{name} {_difference(found[metric])}{'' if found[metric]['shown'] else ' (not significant)'}"
             for name, found in _differences(result).items()
             if name in named and metric in found
         ]
@@ -36,12 +36,12 @@ def gain_lines(result: RunResult) -> list[str]:
 
 
 def gain_statement(result: RunResult, judges: Sequence[str]) -> Iterator[str]:
-    """Say by evaluator what pre-training has added, for a page."""
+    """Write a line per evaluator, for a page."""
     for name in judges:
         found = _differences(result).get(name, {})
         tested = {metric_title(metric, result.metrics): found[metric] for metric in _metrics(result) if metric in found}
         parts = [
-            f"{title} {_difference(one)} ({p_text(one['p_adjusted'])}, {'' if one['shown'] else 'no difference '}shown)"
+            f"{title} {_difference(one)} ({p_text(one['p_adjusted'])}, {'' if one['shown'] else 'not '}significant)"
             for title, one in tested.items()
         ]
         if parts:
@@ -49,7 +49,7 @@ def gain_statement(result: RunResult, judges: Sequence[str]) -> Iterator[str]:
 
 
 def gain_verdict(result: RunResult, judges: Sequence[str]) -> Iterator[str]:
-    """Say in a sentence whether the encoder has become better by the metric that leads, by which evaluators."""
+    """Say whether the trained encoder is significantly better in the leading metric, and by which evaluators."""
     lead = next(iter(_metrics(result)), "")
     higher = result.metrics.get(lead, {}).get("direction", "higher") == "higher"
     found = {name: _differences(result).get(name, {}).get(lead) for name in judges}
@@ -58,11 +58,11 @@ def gain_verdict(result: RunResult, judges: Sequence[str]) -> Iterator[str]:
     worse = [name for name, one in tested.items() if one["shown"] and (one["value"] > 0) != higher]
     before = "the encoder before training"
     if better:
-        yield f"Shown to be better than {before}, by {listed(better)}."
+        yield f"It is significantly better than {before} by {listed(better)}."
     if worse:
-        yield f"Shown to be worse than {before}, by {listed(worse)}."
+        yield f"It is significantly worse than {before} by {listed(worse)}."
     if tested and not better and not worse:
-        yield f"No difference from {before} is shown, by {listed(list(tested))}."
+        yield f"The difference from {before} is not significant ({', '.join(tested)})."
 
 
 def _differences(result: RunResult) -> Mapping[str, Mapping[str, Any]]:
@@ -72,7 +72,7 @@ def _differences(result: RunResult) -> Mapping[str, Mapping[str, Any]]:
 
 
 def _metrics(result: RunResult) -> list[str]:
-    """The metric that leads, and the one that no threshold decides."""
+    """Return the leading metric and AUROC."""
     return list(dict.fromkeys([lead_metric(result.metrics, result.evaluations), _RANKS]))
 
 

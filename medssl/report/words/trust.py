@@ -1,4 +1,4 @@
-"""What limits a section's numbers: the size of its test part, its seeds, its warnings."""
+"""What limits a section's results: the size of its test part, its seeds, its warnings."""
 
 from __future__ import annotations
 
@@ -6,31 +6,50 @@ from collections.abc import Iterator, Sequence
 from statistics import median
 
 from medssl.report.sections import Section
-from medssl.report.words.wording import count, level_text, listed, named, named_together, short
+from medssl.report.words.wording import count, level_text, named, named_together, short
 from medssl.results.directory import RunResult
 from medssl.study.results.rows import repeats
 from medssl.study.results.summary import Comparison, Estimate, Row
 
-__all__ = ["collapsed_rows", "findings", "majority_text", "too_few_units", "trust_text"]
+__all__ = ["collapsed_rows", "findings", "majority_text", "sample_text", "too_few_units", "trust_text"]
 
+_FEW_ROWS = 3  # a remark names at most this many rows and counts more
+_FEW_SEEDS = 5  # ours: with five, the 95 % interval of a standard deviation ends at 2.9 times its value
 _FEW_UNITS = 30  # clustered intervals mislead with fewer than five to thirty clusters: Cameron et al. 2008
 
 
+def sample_text(section: Section) -> str:
+    """Say on how many images and patients the numbers were measured, over how many seeds, after how much training."""
+    test = section.test
+    of = f" of {count(test.units, test.unit)}" if test.grouped else ""
+    fewest, most = _seed_range(section)
+    seeds = f"{fewest} to {most} seeds" if fewest != most else count(most, "seed")
+    rows = f"{count(len(section.main_rows), 'row')}, " if len(section.main_rows) > 1 else ""
+    runs = "" if section.single else f"; {rows}{seeds}{' each' if rows else ''}"
+    tested = f"{count(test.images, 'test image')}{of}{runs}."
+    return " ".join([tested, *_lengths(section)])
+
+
 def trust_text(section: Section) -> Iterator[str]:
-    """Yield sentences on how far the numbers can be trusted."""
+    """Yield sentences on what limits the results."""
+    yield from too_few_units(section)
     yield from _seen_by_encoders(section)
     yield from _size(section)
+    yield from _without_interval(section)
     yield from _shared_groups(section)
     yield from _copies(section)
     yield from _tests(section)
-    yield from too_few_units(section)
     yield from _seeds(section)
-    yield from _lengths(section)
+    by_kind: dict[str, list[Row]] = {}
     for row, kind in collapsed_rows(section):
-        yield f"{named(row)} has collapsed ({kind}): its encoder can hardly tell images apart."
-    labelled = [named(row) for row in section.main_rows if _uses_labels(row) and not row.baseline]
+        by_kind.setdefault(kind, []).append(row)
+    for kind, rows in by_kind.items():
+        verb = "has" if len(rows) == 1 else "have"
+        yield f"{named_together(rows)} {verb} collapsed ({kind}): the features of different images are almost the same."
+    labelled = [row for row in section.main_rows if _uses_labels(row) and not row.baseline]
     if labelled:
-        yield f"{listed(labelled)} learned from the training labels."
+        verb = "was" if len(labelled) == 1 else "were"
+        yield f"{named_together(labelled)} {verb} trained with the labels of the training part."
     found = findings(section)
     if found:
         verb = "is" if len(found) == 1 else "are"
@@ -38,7 +57,7 @@ def trust_text(section: Section) -> Iterator[str]:
 
 
 def majority_text(section: Section) -> Iterator[str]:
-    """Say how often the commonest class of the test part would be right, by the confusion matrix of one run."""
+    """Say how accurate the most frequent class of the test part is as a constant prediction."""
     folds = {run.values["recipe"]["split"].get("fold") for run in section.main_rows[0].runs}
     run = section.main_rows[0].runs[0]
     matrices = [scores["confusion_matrix"] for scores in run.evaluations.values() if "confusion_matrix" in scores]
@@ -51,22 +70,22 @@ def majority_text(section: Section) -> Iterator[str]:
 
 
 def findings(section: Section) -> list[str]:
-    """Every warning and note of a section's runs, once each, with the rows it is about where it is not about all."""
-    by_text: dict[str, list[str]] = {}
+    """Return every warning and note of a section's runs once, with the rows that it concerns if not all."""
+    by_text: dict[str, list[Row]] = {}
     for row in section.rows:
         for text in dict.fromkeys([*(text for run in row.runs for text in _said(run)), *row.notes]):
-            by_text.setdefault(text, []).append(named(row))
+            by_text.setdefault(text, []).append(row)
     return [_attributed(text, rows, len(section.rows)) for text, rows in by_text.items()]
 
 
-def _attributed(text: str, rows: Sequence[str], total: int) -> str:
+def _attributed(text: str, rows: Sequence[Row], total: int) -> str:
     if len(rows) == total:
         return text
-    return f"{listed(rows) if len(rows) <= 3 else count(len(rows), 'row')}: {text}"
+    return f"{named_together(rows) if len(rows) <= _FEW_ROWS else count(len(rows), 'row')}: {text}"
 
 
 def collapsed_rows(section: Section) -> list[tuple[Row, str]]:
-    """Rows of which a run's features have collapsed, and how far."""
+    """Return the rows with a run whose features have collapsed, with the kind of collapse."""
     found = []
     for row in section.rows:
         kinds = [run.values.get("diagnostics", {}).get("features", {}).get("collapsed") for run in row.runs]
@@ -89,22 +108,31 @@ def _uses_labels(row: Row) -> bool:
 
 def _size(section: Section) -> Iterator[str]:
     test = section.test
-    if test.grouped:
-        yield f"Measured on {count(test.images, 'test image')} of {count(test.units, test.unit)}."
-    else:
-        yield (
-            f"Measured on {count(test.images, 'test image')}. It is not known which of them belong to one patient. If "
-            "several do, the intervals are too narrow."
-        )
+    if not test.grouped:
+        yield "The patients of the images are not known. If a patient has several images, the intervals are too narrow."
     if test.units < _FEW_UNITS:
         yield (
-            f"{count(test.units, test.unit)[0].upper()}{count(test.units, test.unit)[1:]} are few: with fewer than "
-            f"{_FEW_UNITS} an interval is rough, and more often too narrow than too wide (Cameron et al. 2008)."
+            f"{count(test.units, test.unit)} {'is' if test.units == 1 else 'are'} few: with fewer than {_FEW_UNITS}, "
+            "intervals are imprecise and more often too narrow than too wide (Cameron et al. 2008)."
         )
+
+
+def _without_interval(section: Section) -> Iterator[str]:
+    """Say why the leading metric has no interval, if too many resamples lack an outcome."""
+    for run in section.runs:
+        for scores in run.evaluations.values():
+            bootstrap, found = scores.get("bootstrap", {}), scores.get(section.lead)
+            skipped = (bootstrap.get("skipped") or {}).get(section.lead, 0)
+            if skipped and found and found.get("low") is None:
+                yield (
+                    f"There is no interval for {section.lead_title}: {skipped:,} of {bootstrap['resamples']:,} "
+                    "resamples of the test part lack an outcome that it needs."
+                )
+                return
 
 
 def _shared_groups(section: Section) -> Iterator[str]:
-    """Say how many test images are no test, because their patient was trained on."""
+    """Count the test images of patients that also have training images."""
     folds = [run.values["data"] for run in repeats(section.rows[0])[0]]
     shared = sum((fold.get("shared_groups") or {}).get("test", 0) for fold in folds)
     if shared:
@@ -112,13 +140,13 @@ def _shared_groups(section: Section) -> Iterator[str]:
         verb = "shares" if shared == 1 else "share"
         protocol = "grouped-kfold" if folds[0]["split"] == "kfold" else "grouped"
         yield (
-            f"{shared} of {count(images, 'test image')} {verb} a {kind} with a training image, which makes the numbers "
-            f"of every row too good. `--split {protocol}` keeps every {kind} on one side."
+            f"{shared} of {count(images, 'test image')} {verb} a {kind} with a training image, so all results are "
+            f"too good. `--split {protocol}` keeps every {kind} in one part."
         )
 
 
 def _seen_by_encoders(section: Section) -> Iterator[str]:
-    """Say of which rows the encoder was trained on test images before, or on unknown ones."""
+    """Name the rows whose initial encoder was trained on test images, or on unknown images."""
     unknown = []
     for row in section.rows:
         found = [seen for run in row.runs if (seen := run.values["data"].get("encoder_seen"))]
@@ -126,7 +154,7 @@ def _seen_by_encoders(section: Section) -> Iterator[str]:
         if known:
             images = count(found[0]["test"]["images"], "test image")
             yield (
-                f"{named(row)} is no fair test: its encoder knows {known} of {images} from its training "
+                f"The result of {named(row)} is not a valid test: its encoder was trained on {known} of {images} "
                 "(`--allow-seen`)."
             )
         if any(not seen["known"] for seen in found):
@@ -134,30 +162,30 @@ def _seen_by_encoders(section: Section) -> Iterator[str]:
     if unknown:
         verb = "starts" if len(unknown) == 1 else "start"
         yield (
-            f"{named_together(unknown)} {verb} from weights that do not say which images they were trained on: test "
-            "images may have been among them."
+            f"{named_together(unknown)} {verb} from weights whose training images are not known. They may include test "
+            "images."
         )
 
 
 def _copies(section: Section) -> Iterator[str]:
-    """Say how many test images are no test, because a copy was trained on."""
+    """Count the test images that have a duplicate in the training or validation part."""
     folds = [run.values["data"].get("seen_before", {}).get("test", {}) for run in repeats(section.rows[0])[0]]
     images, copies = (sum(fold.get(key, 0) for fold in folds) for key in ("images", "either"))
     if copies:
         verb = "is a duplicate or near-duplicate" if copies == 1 else "are duplicates or near-duplicates"
         yield (
-            f"{copies} of {count(images, 'test image')} {verb} of training or validation images, which makes the "
-            "numbers of every row too good. `medssl audit --groups` writes a table of groups that keeps duplicates in "
+            f"{copies} of {count(images, 'test image')} {verb} of training or validation images, so all results "
+            "are too good. `medssl audit --groups` writes a table of groups that keeps duplicates in "
             "one part."
         )
 
 
 def too_few_units(section: Section) -> Iterator[str]:
-    """Say so where no difference can be shown, however large: of U units the smallest p is 2^(1 - U), uncorrected."""
+    """Say so if no difference can be significant: with U units the smallest possible uncorrected p is 2^(1 - U)."""
     tested, test = _tested(section), section.test
     if tested and 2.0 ** (1 - test.units) * len(tested) > 1 - section.confidence:
-        differences = count(len(tested), "difference")
-        yield f"With {count(test.units, test.unit)} and {differences} to test none can be shown, however large it is."
+        comparisons = count(len(tested), "comparison")
+        yield f"With {count(test.units, test.unit)} and {comparisons}, no difference can reach significance."
 
 
 def _tested(section: Section) -> list[Comparison]:
@@ -169,20 +197,22 @@ def _tests(section: Section) -> Iterator[str]:
     tested = _tested(section)
     if not tested:
         if len(section.main_rows) > 1:
-            yield "No differences were tested: the rows have no predictions for the same test images."
+            yield "No differences were tested, because the rows have no predictions for the same test images."
         return
     main = [c for c in tested if c.evaluator in section.judges]
     shown = sum(c.shown for c in main)
     level = level_text(1 - section.confidence)
-    yield (
-        f"Of {count(len(main), 'tested difference')} of {section.lead_title}, {shown or 'none'} "
-        f"{'is' if shown < 2 else 'are'} shown at the {level} level, corrected for {count(len(tested), 'test')} (Holm)."
-    )
+    if not list(too_few_units(section)):
+        yield (
+            f"Of {count(len(main), 'tested difference')} in {section.lead_title}, {shown or 'none'} "
+            f"{'is' if shown < 2 else 'are'} significant ({level} level, Holm correction for "
+            f"{count(len(tested), 'test')})."
+        )
     widths = _half_widths(tested)
     if widths:
         yield (
-            f"The intervals of the differences reach {short(median(widths))} to either side (median): a smaller "
-            "difference goes unseen here."
+            f"The intervals of the differences extend {short(median(widths))} to either side (median). Smaller "
+            "differences are not detected."
         )
 
 
@@ -190,21 +220,26 @@ def _half_widths(tested: Sequence[Comparison]) -> list[float]:
     return [(c.high - c.low) / 2 for c in tested if c.low is not None and c.high is not None]
 
 
-def _seeds(section: Section) -> Iterator[str]:
+def _seed_range(section: Section) -> tuple[int, int]:
     runs = [estimate.runs for row in section.main_rows for estimate in _estimates(row, section.lead)]
-    fewest, most = min(runs, default=1), max(runs, default=1)
+    return min(runs, default=1), max(runs, default=1)
+
+
+def _seeds(section: Section) -> Iterator[str]:
+    fewest, most = _seed_range(section)
     if most == 1:
-        yield "There is one seed per row. The intervals do not contain the variation between seeds."
+        there = "There is" if len(section.main_rows) == 1 else "Each row has"
+        yield f"{there} one seed, so the intervals do not include the variation between seeds."
         return
-    seeds = f"{fewest} seeds" if fewest == most else f"{fewest} to {most} seeds"
+    few = f" With fewer than {_FEW_SEEDS} seeds, the variation between seeds is poorly known."
     yield (
-        f"Rows are means over {seeds}; their intervals cover the chance in training and in the choice of test "
-        f"{section.test.unit}s.{' Few seeds say little about other seeds.' if fewest < 5 else ''}"
+        f"The intervals include the variation between seeds and between test {section.test.unit}s."
+        f"{few if fewest < _FEW_SEEDS else ''}"
     )
 
 
 def _lengths(section: Section) -> Iterator[str]:
-    """Say for how long rows were trained, the most common length first."""
+    """Say how long the rows were trained, the most frequent length first."""
     rows: dict[int, list[Row]] = {}
     for row in section.main_rows:
         if epochs := row.runs[0].values["pretrain"]["epochs"]:
@@ -216,7 +251,7 @@ def _lengths(section: Section) -> Iterator[str]:
         words = f"{count(epochs, 'epoch')} ({span})"
         said.append(f"{named_together(alike)} for {words}" if said else words)
     if said:
-        yield f"Trained for {listed(said)}."
+        yield f"Trained for {'; '.join(said)}."
 
 
 def _estimates(row: Row, metric: str) -> Iterator[Estimate]:

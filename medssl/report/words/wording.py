@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from medssl.results.directory import RunResult
@@ -25,6 +25,7 @@ __all__ = [
     "named_together",
     "p_text",
     "run_name",
+    "same_lines",
     "seeds",
     "setting",
     "short",
@@ -71,11 +72,19 @@ def level_text(confidence: float) -> str:
     return f"{100 * confidence:g} %"
 
 
-def listed(words: Sequence[str]) -> str:
-    """Join words: ``a, b and c``."""
+def listed(words: Sequence[str], last: str = "and") -> str:
+    """Join words: ``a, b and c``; ``last`` replaces "and"."""
     if len(words) < 2:
         return "".join(words)
-    return f"{', '.join(words[:-1])} and {words[-1]}"
+    return f"{', '.join(words[:-1])} {last} {words[-1]}"
+
+
+def same_lines(lines: Iterable[tuple[str, str]]) -> Iterator[str]:
+    """Write a line for each text, after the names of all evaluators that it is true of: ``knn and mlp: text``."""
+    names: dict[str, list[str]] = {}
+    for name, text in lines:
+        names.setdefault(text, []).append(name)
+    yield from (f"{listed(its)}: {text}" for text, its in names.items())
 
 
 def count(number: int, noun: str) -> str:
@@ -93,37 +102,37 @@ def _with_aside(name: str, facts: Sequence[str]) -> str:
 
 
 def run_name(row: Row) -> str:
-    """Name a row's first run, the one whose images are shown: ``dcl (batch 64), seed 0``."""
+    """Name a row's first run, whose images the page shows: ``dcl (batch 64), seed 0``."""
     run = row.runs[0].values
     fold = run["recipe"]["split"].get("fold")
     return f"{named(row)}, seed {run['seed']}" + ("" if fold is None else f", fold {fold}")
 
 
 def heading(section: Section) -> str:
-    """Name a section above its page; that of one run by its method too."""
+    """Return the title of a section; for a single run it begins with the method."""
     return f"{section.single.values['method']} on {section.title}" if section.single else section.title
 
 
 def setting(run: RunResult) -> str:
-    """Say how a run was made: ``resnet18, 64 px, batch 64, 100 epochs, seed 0``."""
+    """Write the main settings of a run: ``resnet18, 64 px, batch 64, 100 epochs, seed 0``."""
     values, recipe = run.values, run.values["recipe"]
     epochs = values["pretrain"]["epochs"]
-    trained = [f"batch {recipe['train']['batch_size']}", count(epochs, "epoch")] if epochs else ["nothing trained"]
+    trained = [f"batch {recipe['train']['batch_size']}", count(epochs, "epoch")] if epochs else ["no training"]
     words = [recipe["encoder"]["backbone"], f"{recipe['views']['image_size']} px", *trained, f"seed {values['seed']}"]
     return ", ".join(words)
 
 
 def seeds(row: Row) -> int:
-    """Count the seeds that a row's numbers are means over."""
+    """Count the seeds of a row."""
     return max((estimate.runs for scores in row.scores.values() for estimate in scores.values()), default=0)
 
 
-def named_together(rows: Sequence[Row]) -> str:
-    """Name rows inside a sentence, those that differ in nothing but their batch size together."""
+def named_together(rows: Sequence[Row], last: str = "and") -> str:
+    """Name rows inside a sentence; rows that differ only in batch size share a name."""
     alike: dict[str, list[Row]] = {}
     for row in rows:
         alike.setdefault(row.label_without("batch_size"), []).append(row)
-    return listed([_of_all_sizes(some) for some in alike.values()])
+    return listed([_of_all_sizes(some) for some in alike.values()], last)
 
 
 def _of_all_sizes(rows: Sequence[Row]) -> str:

@@ -1,5 +1,6 @@
 """Maps keep what belongs together together: place, id, class and prediction of a point."""
 
+from dataclasses import replace
 from xml.etree import ElementTree as ET
 
 import numpy as np
@@ -57,3 +58,10 @@ def test_the_file_is_valid_and_has_every_point_and_a_legend(make_run):
     space = "{http://www.w3.org/2000/svg}"
     assert len(tree.findall(f"{space}use")) == len(found.ids) + len(found.classes)
     assert [text.text for text in tree.findall(f"{space}text")] == list(found.classes)
+
+
+def test_classes_that_share_a_colour_differ_in_shape(make_run):
+    [section] = make_sections(summarise([make_run()]))
+    [found] = make_maps(section)
+    many = replace(found, classes=tuple(map(str, range(36))))
+    assert len(set(zip(many.roles, many.shapes, strict=True))) == 36

@@ -43,9 +43,28 @@ def test_scores_name_every_row_and_every_published_number(study):
     assert "dcl, published" not in texts(linear)
 
 
-def test_one_row_needs_no_figure_of_scores(study):
+def test_a_single_run_is_drawn_by_evaluator(study):
     section, looks = study({})
+    [drawing] = score_figures(section, looks)
+    assert {"knn", "linear"} <= set(texts(drawing))
+    assert "before training" not in drawing.caption
+
+
+def test_a_single_run_is_drawn_with_the_encoder_before_training(study):
+    section, looks = study({"seed": 7})
+    section.single.values["baseline"] = {"evaluations": section.single.evaluations}
+    [drawing] = score_figures(section, looks)
+    assert "Hollow: the encoder before training." in drawing.caption
+
+
+def test_several_seeds_of_one_row_need_no_figure_of_scores(study):
+    section, looks = study({}, {"seed": 1})
     assert list(score_figures(section, looks)) == []
+
+
+def test_baselines_are_lines_too(study):
+    section, looks = study({}, RANDOM)
+    assert all("Vertical lines: baselines." in drawing.caption for drawing in score_figures(section, looks))
 
 
 def test_batch_sizes_are_drawn_where_there_are_several(study):

@@ -120,7 +120,7 @@ def lines(found, question):
 
 def test_the_headline_names_the_highest_with_its_interval():
     said = answer(section([row("dcl", 0.8), row("simclr", 0.7)]), WORDS).headline
-    assert said.startswith("On this data dcl has the highest accuracy by knn, .800 [.750, .850].")
+    assert said.startswith("On this data dcl has the highest accuracy: .800 [.750, .850] by knn.")
 
 
 def test_the_headline_says_that_the_highest_is_a_baseline():
@@ -128,25 +128,43 @@ def test_the_headline_says_that_the_highest_is_a_baseline():
     assert "the baseline random has the highest accuracy" in said
 
 
+def test_the_sample_gives_images_patients_rows_and_seeds():
+    said = answer(section([row("dcl", 0.8, seeds=3), row("random", 0.7, seeds=2)]), WORDS).sample
+    assert said == "600 test images of 300 patients; 2 rows, 2 to 3 seeds each."
+    assert answer(section([row("dcl", 0.8, grouped=False)]), WORDS).sample == "600 test images."
+
+
+def test_evaluators_with_the_same_answer_share_a_line():
+    both = ("knn", "linear")
+    rows = [row("dcl", 0.8, evaluators=both), row("random", 0.7, evaluators=both)]
+    found = answer(section(rows, [differs("dcl", "random", 0.1, shown=False, evaluator=name) for name in both]), WORDS)
+    assert lines(found, "Better than random") == ("knn and linear: no significant difference: dcl.",)
+    assert lines(found, "Which row has the highest accuracy?")[0] == (
+        "knn and linear: dcl does not differ significantly from random."
+    )
+
+
 def test_evaluators_that_disagree_are_told_apart():
     rows = [row("dcl", 0.8, evaluators=("knn", "linear")), row("simclr", 0.7, evaluators=("knn", "linear"))]
     rows[1].scores["linear"]["accuracy"] = dataclasses.replace(ESTIMATE, value=0.9)
     said = answer(section(rows), WORDS).headline
-    assert "by knn, that of dcl, .800 [.750, .850]; by linear, that of simclr, .900" in said
+    assert "the highest accuracy is .800 [.750, .850] by knn (dcl) and .900" in said
 
 
 def test_a_difference_that_is_shown_is_told_with_interval_and_p():
     found = answer(section([row("dcl", 0.8), row("random", 0.7)], [differs("dcl", "random", 0.1, shown=True)]), WORDS)
-    assert "Shown to be better than random (the untrained encoder): dcl by knn." in found.headline
-    assert lines(found, "Better than random") == ("knn: better is dcl by +.100 [+.080, +.120] (p = .010).",)
+    assert "dcl is significantly better than random (the untrained encoder) by knn." in found.headline
+    assert lines(found, "Better than random") == ("knn: significantly better: dcl by +.100 [+.080, +.120] (p = .010).",)
 
 
 def test_a_difference_the_other_way_is_told_as_worse_however_it_was_tested():
     rows = [row("dcl", 0.6), row("random", 0.7)]
     for comparison in (differs("dcl", "random", -0.1, shown=True), differs("random", "dcl", 0.1, shown=True)):
         found = answer(section(rows, [comparison]), WORDS)
-        assert "Shown to be worse than random (the untrained encoder): dcl by knn." in found.headline
-        assert lines(found, "Better than random") == ("knn: worse is dcl by -.100 [-.120, -.080] (p = .010).",)
+        assert "dcl is significantly worse than random (the untrained encoder) by knn." in found.headline
+        assert lines(found, "Better than random") == (
+            "knn: significantly worse: dcl by -.100 [-.120, -.080] (p = .010).",
+        )
 
 
 @pytest.mark.parametrize("by", [0.1, -0.1])
@@ -162,19 +180,19 @@ def test_what_a_threshold_hides_is_told_by_auroc(by, by_accuracy):
     tested += [differs("dcl", "random", 0.0, shown=False, evaluator="linear")]
     tested += [differs("dcl", "random", by, shown=True, evaluator=name, metric="auroc") for name in both]
     found = answer(section(rows, tested), WORDS)
-    also = "also better: dcl by linear." if by > 0 else "also worse: dcl by linear."
-    alone = f"{word}: dcl by knn and dcl by linear."
-    assert f"By AUROC, whatever the threshold, {also if by_accuracy else alone}" in found.headline
+    also = f"also significantly {word} than random by linear."
+    alone = f"significantly {word} than random by knn and linear."
+    assert f"In AUROC, dcl is {also if by_accuracy else alone}" in found.headline
     high = ("dcl", ".900", "random") if by > 0 else ("random", ".800", "dcl")
-    (knn, linear) = lines(found, "Which ranks best")
-    assert knn.startswith(f"knn: {high[0]}, {high[1]} [")
-    assert f"It is shown to be higher than {high[2]} by +.100" in linear
+    [line] = lines(found, "Which row has the highest AUROC?")
+    assert line.startswith(f"knn and linear: {high[0]}, {high[1]} [")
+    assert f"It is significantly higher than {high[2]} by +.100" in line
 
 
 def test_without_an_auroc_nothing_is_said_of_it():
     said = answer(section([row("dcl", 0.8), row("random", 0.7)], [differs("dcl", "random", 0.1, shown=True)]), WORDS)
     assert "AUROC" not in said.headline
-    assert lines(said, "Which ranks best") == ()
+    assert lines(said, "Which row has the highest AUROC?") == ()
 
 
 @pytest.mark.parametrize(("by", "evaluators"), [*product((-0.3, 0.0, 0.3), (("knn",), ("knn", "linear")))])
@@ -182,66 +200,69 @@ def test_nothing_is_better_or_worse_that_is_not_shown(by, evaluators):
     rows = [row("dcl", 0.5 + by, evaluators=evaluators), row("random", 0.5, evaluators=evaluators)]
     comparisons = [differs("dcl", "random", by, shown=False, evaluator=name) for name in evaluators]
     found = answer(section(rows, comparisons), WORDS)
-    everything = " ".join([found.headline, *(line for s in found.statements for line in s.lines)])
+    everything = " ".join([found.headline, *found.limits, *(line for s in found.statements for line in s.lines)])
     assert not re.search(r"\b(better|worse|higher than)\b", everything)
-    assert "No difference from random (the untrained encoder) is shown" in found.headline
+    assert (
+        f"The difference from random (the untrained encoder) is not significant ({', '.join(evaluators)})."
+        in found.headline
+    )
 
 
 def test_rows_that_were_not_compared_are_not_said_to_be_alike():
     found = answer(section([row("dcl", 0.8), row("random", 0.7)]), WORDS)
     assert "random" not in found.headline
     assert lines(found, "Better than random") == ()
-    assert any("No differences were tested" in line for line in lines(found, "How far"))
+    assert any("No differences were tested" in line for line in found.limits)
 
 
 def test_without_a_baseline_the_answer_says_what_to_add():
     found = answer(section([row("dcl", 0.8), row("simclr", 0.7)]), WORDS)
-    assert lines(found, "Does pre-training pay?") == (
-        "These runs cannot tell: there is no baseline among them. Add --method random.",
+    assert lines(found, "Does pre-training help?") == (
+        "These runs include no baseline, so this cannot be answered. Add --method random.",
     )
 
 
 def test_with_too_few_patients_the_headline_says_that_nothing_can_be_shown():
     rows = [row("dcl", 0.9, units=5), row("random", 0.5, units=5)]
     found = answer(section(rows, [differs("dcl", "random", 0.4, shown=False, p=0.06)]), WORDS)
-    assert found.headline.endswith("With 5 patients and 1 difference to test none can be shown, however large it is.")
-    assert any("5 patients are few" in line for line in lines(found, "How far"))
+    assert found.headline.endswith("With 5 patients and 1 comparison, no difference can reach significance.")
+    assert any("5 patients are few" in line for line in found.limits)
 
 
 def test_six_patients_are_enough_for_one_test():
     rows = [row("dcl", 0.9, units=6), row("random", 0.5, units=6)]
     found = answer(section(rows, [differs("dcl", "random", 0.4, shown=True)]), WORDS)
-    assert "none can be shown" not in found.headline  # 2 of 64 assignments of signs: p = 1 / 32
+    assert "can reach significance" not in found.headline  # 2 of 64 assignments of signs: p = 1 / 32
 
 
 def test_images_of_unknown_patients_are_called_so():
     found = answer(section([row("dcl", 0.8, grouped=False)]), WORDS)
-    assert any("is not known" in line and "600 test images" in line for line in lines(found, "How far"))
+    assert any("patients of the images are not known" in line for line in found.limits)
 
 
 @pytest.mark.parametrize(("split", "cure"), [("random", "grouped"), ("kfold", "grouped-kfold")])
 def test_test_images_of_patients_that_were_trained_on_are_told_with_the_cure(split, cure):
-    said = lines(answer(section([row("dcl", 0.8, shared=590, split=split, seeds=2)]), WORDS), "How far")
+    said = answer(section([row("dcl", 0.8, shared=590, split=split, seeds=2)]), WORDS).limits
     assert (
-        "590 of 600 test images share a patient with a training image, which makes the numbers of every row too good. "
-        f"`--split {cure}` keeps every patient on one side."
+        "590 of 600 test images share a patient with a training image, so all results are too good. "
+        f"`--split {cure}` keeps every patient in one part."
     ) in said
     for none in (row("dcl", 0.8), row("dcl", 0.8, grouped=False)):
-        assert not any("share a patient" in line for line in lines(answer(section([none]), WORDS), "How far"))
+        assert not any("share a patient" in line for line in answer(section([none]), WORDS).limits)
 
 
 def test_copies_of_test_images_in_training_are_counted_once_however_many_seeds_there_are():
-    said = lines(answer(section([row("dcl", 0.8, copies=44, seeds=2)]), WORDS), "How far")
+    said = answer(section([row("dcl", 0.8, copies=44, seeds=2)]), WORDS).limits
     assert any(line.startswith("44 of 600 test images are duplicates or near-duplicates of training") for line in said)
-    none = lines(answer(section([row("dcl", 0.8)]), WORDS), "How far")
+    none = answer(section([row("dcl", 0.8)]), WORDS).limits
     assert not any("duplicates" in line for line in none)
 
 
 def test_one_seed_is_told_from_several():
-    one = lines(answer(section([row("dcl", 0.8)]), WORDS), "How far")
-    several = lines(answer(section([row("dcl", 0.8, seeds=3)]), WORDS), "How far")
+    one = answer(section([row("dcl", 0.8)]), WORDS).limits
+    several = answer(section([row("dcl", 0.8, seeds=3)]), WORDS).limits
     assert any("one seed" in line for line in one)
-    assert any("means over 3 seeds" in line for line in several)
+    assert any("between seeds and between test patients" in line for line in several)
 
 
 def test_the_length_of_training_is_said_where_something_was_trained():
@@ -252,18 +273,18 @@ def test_the_length_of_training_is_said_where_something_was_trained():
         row("dcl", 0.8, epochs=2, steps=142, label="dcl, batch 64"),
         row("random", 0.7),
     ]
-    said = lines(answer(section(rows), WORDS), "How far")
-    assert "Trained for 2 epochs (142 to 1,142 steps) and supervised for 4 epochs (284 steps)." in said
-    assert not any("Trained" in line for line in lines(answer(section([row("random", 0.8)]), WORDS), "How far"))
+    said = answer(section(rows), WORDS).sample
+    assert "Trained for 2 epochs (142 to 1,142 steps); supervised for 4 epochs (284 steps)." in said
+    assert "Trained" not in answer(section([row("random", 0.8)]), WORDS).sample
 
 
 def test_a_collapse_is_called_by_its_name():
-    said = lines(answer(section([row("simsiam", 0.5, collapsed="dimensional")]), WORDS), "How far")
+    said = answer(section([row("simsiam", 0.5, collapsed="dimensional")]), WORDS).limits
     assert any("simsiam has collapsed (dimensional)" in line for line in said)
 
 
 def test_warnings_are_counted():
-    said = lines(answer(section([row("dcl", 0.8, warnings=["a copy", "another"])]), WORDS), "How far")
+    said = answer(section([row("dcl", 0.8, warnings=["a copy", "another"])]), WORDS).limits
     assert "2 remarks about data and training are listed below." in said
 
 
@@ -276,8 +297,8 @@ def test_many_rows_are_counted_and_few_are_named():
     rows = [row("dcl", 0.8, batch=size, label=f"dcl, batch {size}") for size in (8, 16, 32, 64)]
     tests = [differs(r.label, "random", 0.1, shown=size > 8) for r, size in zip(rows, (8, 16, 32, 64), strict=True)]
     found = answer(section([*rows, row("random", 0.7)], tests), WORDS)
-    assert "3 of 4 rows by knn" in found.headline
-    assert "no difference is shown for dcl (batch 8)" in lines(found, "Better than random")[0]
+    assert "3 of 4 rows are significantly better than random (the untrained encoder) by knn." in found.headline
+    assert "no significant difference: dcl (batch 8)" in lines(found, "Better than random")[0]
 
 
 def test_batch_sizes_are_compared_within_a_method():
@@ -285,7 +306,7 @@ def test_batch_sizes_are_compared_within_a_method():
     [line] = lines(
         answer(section(rows, [differs("dcl, batch 16", "dcl, batch 64", -0.1, shown=True)]), WORDS), "Does the batch"
     )
-    assert line == "knn: dcl is worse at 16 than at 64, -.100 [-.120, -.080] (p = .010)."
+    assert line == "knn: dcl is significantly worse at batch size 16 than at 64, -.100 [-.120, -.080] (p = .010)."
 
 
 def test_shares_of_labels_are_sorted_by_what_is_shown():
@@ -295,7 +316,10 @@ def test_shares_of_labels_are_sorted_by_what_is_shown():
         rows += [row(m, 0.8, fraction=share, label=m + suffix) for m in ("dcl", "random")]
         comparisons.append(differs("dcl" + suffix, "random" + suffix, 0.1, shown=shown))
     [line] = lines(answer(section(rows, comparisons), WORDS), "With fewer labels?")
-    assert line == "knn, against random: better at 10 %; no difference shown at 100 % of the labels."
+    assert (
+        line
+        == "knn: compared with random, significantly better at 10 %; no significant difference at 100 % of the labels."
+    )
 
 
 def test_of_several_methods_those_that_are_better_with_few_labels_are_named():
@@ -308,6 +332,6 @@ def test_of_several_methods_those_that_are_better_with_few_labels_are_named():
         ]
     [line] = lines(answer(section(rows, comparisons), WORDS), "With fewer labels?")
     assert line == (
-        "knn, against random: dcl better at 1 %; dcl better and simclr worse at 10 %; "
-        "all better at 100 % of the labels."
+        "knn: compared with random, dcl significantly better at 1 %; dcl significantly better and simclr significantly "
+        "worse at 10 %; all significantly better at 100 % of the labels."
     )

@@ -21,30 +21,30 @@ def run(make_run):
 def test_a_terminal_gets_a_line_for_each_metric(run):
     result = run(knn={"accuracy": GAIN, "auroc": NONE, "balanced_accuracy": GAIN}, linear={"accuracy": NONE})
     assert gain_lines(result) == [
-        "pre-training added accuracy: knn +.120 [+.050, +.190], linear -.020 [-.100, +.060] (no difference shown)",
-        "pre-training added AUROC: knn -.020 [-.100, +.060] (no difference shown)",
+        "pre-training added accuracy: knn +.120 [+.050, +.190], linear -.020 [-.100, +.060] (not significant)",
+        "pre-training added AUROC: knn -.020 [-.100, +.060] (not significant)",
     ]
 
 
 def test_a_page_gets_a_line_for_each_evaluator(run):
     (line,) = gain_statement(run(knn={"accuracy": GAIN, "auroc": NONE}), ["knn", "linear"])
     assert line == (
-        "knn: accuracy +.120 [+.050, +.190] (p = .002, shown) and "
-        "AUROC -.020 [-.100, +.060] (p = .500, no difference shown)."
+        "knn: accuracy +.120 [+.050, +.190] (p = .002, significant) and "
+        "AUROC -.020 [-.100, +.060] (p = .500, not significant)."
     )
 
 
 @pytest.mark.parametrize(
     ("knn", "linear", "words"),
     [
-        (GAIN, NONE, ["Shown to be better than the encoder before training, by knn."]),
-        (NONE, NONE, ["No difference from the encoder before training is shown, by knn and linear."]),
+        (GAIN, NONE, ["It is significantly better than the encoder before training by knn."]),
+        (NONE, NONE, ["The difference from the encoder before training is not significant (knn, linear)."]),
         (
             {**GAIN, "value": -0.1},
             GAIN,
             [
-                "Shown to be better than the encoder before training, by linear.",
-                "Shown to be worse than the encoder before training, by knn.",
+                "It is significantly better than the encoder before training by linear.",
+                "It is significantly worse than the encoder before training by knn.",
             ],
         ),
     ],
