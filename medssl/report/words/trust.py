@@ -212,7 +212,7 @@ def _tests(section: Section) -> Iterator[str]:
     if widths:
         yield (
             f"The intervals of the differences extend {short(median(widths))} to either side (median). Smaller "
-            "differences are not detected."
+            "differences are usually not detected."
         )
 
 

@@ -13,7 +13,7 @@ from medssl.study.results.summary import Summary
 
 __all__ = ["NOT_SHOWN", "best_baseline", "difference_rows", "estimate_rows", "lead", "score_rows", "summary_values"]
 
-NOT_SHOWN = "no difference shown"
+NOT_SHOWN = "not significant"
 
 
 def lead(summary: Summary, dataset: str) -> tuple[str, str]:
