@@ -107,7 +107,7 @@ def _best_sentence(section: Section) -> str:
     rows = {row.key: row for _, row, _ in highest}
     most, title = _most(section, section.lead), section.lead_title
     if len(rows) > 1:
-        parts = [f"{estimate_text(estimate)} by {name} ({_label(row)})" for name, row, estimate in highest]
+        parts = [f"{estimate_text(estimate)} by {name} ({row.label})" for name, row, estimate in highest]
         return f"On this data the {most} {title} is {listed(parts)}."
     row = highest[0][1]
     values = listed([f"{estimate_text(estimate)} by {name}" for name, _, estimate in highest])
@@ -118,10 +118,6 @@ def _best_sentence(section: Section) -> str:
 
 def _most(section: Section, metric: str) -> str:
     return "highest" if section.higher_is_better(metric) else "lowest"
-
-
-def _label(row: Row) -> str:
-    return f"{row.label}, a baseline" if row.baseline else row.label
 
 
 def _with_role(row: Row) -> str:
@@ -236,7 +232,7 @@ def _leaders(section: Section, metric: str, *, value: bool) -> Iterator[tuple[st
             row, estimate = ranked[0]
             found = _reverse(section, row, [other for other, _ in ranked[1:]], name, metric)
             if value:
-                yield name, " ".join([f"{named(row)}, {estimate_text(estimate)}.", *_beyond(found, word, "it")])
+                yield name, " ".join([f"{named(row)}, {estimate_text(estimate)}.", *_beyond(found, word, "It")])
             elif sentences := list(_beyond(found, word, named(row))):
                 yield name, " ".join(sentences)
 
@@ -263,12 +259,10 @@ def _reverse(section: Section, row: Row, others: Sequence[Row], evaluator: str, 
 
 def _beyond(found: _Sorted, word: str, subject: str) -> Iterator[str]:
     """Say which rows the subject is significantly beyond, and from which it does not differ."""
-    name = subject[:1].upper() + subject[1:] if subject == "it" else subject
     if found.better:
-        yield f"{name} is significantly {word} than {_differences(found.better)}."
+        yield f"{subject} is significantly {word} than {_differences(found.better)}."
     if found.open:
-        name = "It" if found.better else name
-        yield f"{name} does not differ significantly from {named_together(found.open, last='or')}."
+        yield f"{'It' if found.better else subject} does not differ significantly from {named_together(found.open, last='or')}."
 
 
 def _differences(some: Sequence[tuple[Row, Comparison]]) -> str:
