@@ -262,7 +262,8 @@ def _beyond(found: _Sorted, word: str, subject: str) -> Iterator[str]:
     if found.better:
         yield f"{subject} is significantly {word} than {_differences(found.better)}."
     if found.open:
-        yield f"{'It' if found.better else subject} does not differ significantly from {named_together(found.open, last='or')}."
+        name = "It" if found.better else subject
+        yield f"{name} does not differ significantly from {named_together(found.open, last='or')}."
 
 
 def _differences(some: Sequence[tuple[Row, Comparison]]) -> str:
