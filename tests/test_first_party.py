@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from medssl import discovery, options
+from medssl import discovery
 from medssl.catalog import load_catalog
 from medssl.conformance import check_plugin, checks_for
 from medssl.conformance.running import Subject, name_of, results_of
 from medssl.contracts.kinds import KINDS
 from medssl.discovery import violations
+from medssl.recipe import options
 
 OURS = {
     kind.name: [plugin for plugin in discovery.discover(kind.name) if plugin.distribution == "medssl"] for kind in KINDS

@@ -58,7 +58,7 @@ def result():
 def test_a_good_folder_runs(call, images):
     outcome = call()
     assert outcome.exit_code == 0, outcome.output
-    assert result()["data"]["classes"] == ["benign", "malignant"]
+    assert result()["data"]["target"]["names"] == ["benign", "malignant"]
 
 
 def test_a_missing_folder(call):
