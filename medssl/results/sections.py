@@ -410,9 +410,8 @@ def _validated(value: Any, shape: type[_T], name: str, file: Path) -> _T:
         read: _T = _adapter(wanted).validate_json(json.dumps(value), strict=True)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        inside = (
-            first["loc"][1:] if first["loc"][:1] == ("metrics",) else first["loc"]
-        )  # a level that the file does not have
+        # the file itself does not have the level ``metrics``
+        inside = first["loc"][1:] if first["loc"][:1] == ("metrics",) else first["loc"]
         place = ".".join([name, *map(str, inside)])
         raise CheckpointError(f"{file} is damaged. At '{place}': {first['msg'].lower()}. {_ADVICE}") from error
     return read
