@@ -109,8 +109,7 @@ class Method(nn.Module, ABC):
     that must not be trained. The loss is called with autocast disabled and float32 features.
 
     Attributes:
-        Config: A frozen, keyword-only dataclass of this method's options; a comment beside each default names its
-            source.
+        Config: A frozen, keyword-only dataclass of this method's options; a comment at each default gives its source.
         uses_labels: Whether the batch has training labels; the report states this.
         targets: The kinds of targets it can train on, of those in :data:`medssl.contracts.targets.TARGETS`.
         trains: Whether anything is trained; ``False`` for a baseline that uses the encoder without training.
@@ -166,4 +165,4 @@ class AsGiven(Method):
         Raises:
             TrainingError: Always.
         """
-        raise TrainingError("the method 'none' trains nothing. It keeps the encoder as it is. Choose another.")
+        raise TrainingError("the method 'none' trains nothing. It does not change the encoder. Choose another.")

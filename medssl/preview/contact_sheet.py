@@ -74,7 +74,7 @@ def contact_sheet(title: str, headings: Sequence[str], rows: Sequence[SheetRow],
 
 
 def _describe(draw: ImageDraw.ImageDraw, row: SheetRow, top: int, cell: int) -> None:
-    """Write the label and the name beside a row, as far as there is space."""
+    """Write the label and the name next to a row, as far as there is space."""
     room = _LABEL - _BREAK
     label = _wrapped(row.label, room, _TEXT, "_-/")[: max(1, cell // 2 // _height(_TEXT))]
     _write(draw, _MARGIN, top, label, _TEXT, _INK)

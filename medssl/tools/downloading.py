@@ -170,7 +170,7 @@ def _fetch(source: Source, target: Path, say: Callable[[str], None]) -> None:
 
 
 def _by_hand(source: Source, target: Path) -> str:
-    return f"Get {source} from {source.url or 'its makers'}, put it at {target}, and run the same command again."
+    return f"Get {source} from {source.url or 'its authors'}, put it at {target}, and run the same command again."
 
 
 @contextlib.contextmanager

@@ -57,12 +57,13 @@ def read_image(path: str | Path, short_side: int | None = None) -> np.ndarray:
     file's mode, never from its pixels, so that equal kinds of files give equal kinds of arrays:
 
     - 1-bit, grey, and grey with transparency: one channel, uint8; the two values of 1-bit files are 0 and 255.
-    - RGB, palette, CMYK, YCbCr, with or without transparency: three channels, uint8. Equal channels stay three.
+    - RGB, palette, CMYK, YCbCr, with or without transparency: three channels, uint8. Equal channels are not reduced to
+    one.
     - 16-bit grey, and 32-bit integer or floating point grey that holds whole numbers from 0 to 65535: one channel,
       uint16.
 
-    Transparency is dropped, not composed onto a colour: scans carry an alpha channel that is opaque or meaningless.
-    Pillow has no colour mode of 16 bits; such files arrive with their upper 8 bits.
+    Transparency is dropped, not composed onto a colour: the alpha channel of scans is opaque or has no meaning.
+    Pillow has no colour mode of 16 bits; such files are read with their upper 8 bits.
 
     Args:
         path: File of one of the formats behind :data:`IMAGE_SUFFIXES`; the suffix itself does not matter.
@@ -90,11 +91,11 @@ def read_image(path: str | Path, short_side: int | None = None) -> np.ndarray:
 def read_opened(image: Image.Image, short_side: int | None = None) -> np.ndarray:
     """Turn an opened Pillow image into the array that :func:`read_image` returns for its file.
 
-    Where its pixels were loaded before, two cases differ: a large JPEG file, which :func:`read_image` decodes at a
+    If its pixels are already loaded, two cases differ: a large JPEG file, which :func:`read_image` decodes at a
     fraction of its size, and a 16-bit TIFF file with an EXIF orientation, which Pillow does not turn.
 
     Args:
-        image: Of any mode; an EXIF orientation is applied. Its current frame is read.
+        image: Image of any mode; an EXIF orientation is applied. Its current frame is read.
         short_side: See :func:`read_image`.
 
     Returns:
@@ -117,9 +118,9 @@ def read_opened(image: Image.Image, short_side: int | None = None) -> np.ndarray
 
 
 def _unread(image: Image.Image) -> bytes:
-    """Return the content of the file behind an image whose first frame is not loaded yet; else nothing.
+    """Return the content of an image's file if its first frame is not loaded yet, else nothing.
 
-    Pillow itself loads a 16-bit TIFF file on its side when it maps it into memory.
+    Pillow itself does not turn a 16-bit TIFF file upright if it maps the file into memory.
     """
     file = getattr(image, "fp", None)
     if file is None or not getattr(image, "tile", None) or image.tell() or image.format not in _FORMATS:

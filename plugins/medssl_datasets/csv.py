@@ -54,7 +54,7 @@ class Csv(FileDataset):
             target: Kind of target in ``label_column``; ``grades`` are ordered classes, ``findings`` are joined by a
                 bar.
             names: Classes, grades from the lowest, or findings in their order; empty: the names that occur, sorted.
-            unit: Of a quantity; empty: the column's name.
+            unit: Unit of a quantity; empty: the column's name.
             blank: Meaning of an empty cell in ``label_columns``.
             uncertain: Meaning of -1 in ``label_columns``.
             group_column: Column of the patients, slides or source images; ``None``: ``group``, if it exists.

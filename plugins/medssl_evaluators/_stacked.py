@@ -30,7 +30,7 @@ from medssl.tools import halving
 __all__ = ["StackedHeads", "train_heads"]
 
 _EPS, _MOMENTUM, _SLOPE = 1e-5, 0.1, 0.01  # torch's defaults for BatchNorm1d and LeakyReLU
-_CHUNK = 2**24  # hidden activations held at a time in a prediction: 64 MiB
+_CHUNK = 2**24  # hidden activations in memory at a time in a prediction: 64 MiB
 
 
 class StackedHeads:

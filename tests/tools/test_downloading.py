@@ -239,7 +239,7 @@ def test_without_a_network_the_message_says_which_file_to_put_where(tmp_path):
 
 
 def test_a_source_without_an_open_address_says_so(tmp_path):
-    with pytest.raises(DataError, match=r"no open address\. Get set\.zip .*from its makers"):
+    with pytest.raises(DataError, match=r"no open address\. Get set\.zip .*from its authors"):
         download(Source("set.zip", ""), tmp_path)
 
 

@@ -48,11 +48,11 @@ def find_duplicates(store: Store, cache: Path) -> Duplicates:
     if (found := _read(path, stamp)) is not None:
         return found
     equal = _equal(store)
-    twins = {i: images[0] for images in equal for i in images}
+    first_of = {i: images[0] for images in equal for i in images}
     near = None
     if len(store) <= _MOST:
         pairs = near_pairs(thumbnails(store))
-        near = tuple(pair for pair in pairs if twins.get(pair.first, -1) != twins.get(pair.second, -2))
+        near = tuple(pair for pair in pairs if first_of.get(pair.first, -1) != first_of.get(pair.second, -2))
     found = Duplicates(equal, near)
     with contextlib.suppress(OSError, CheckpointError):  # on a full disk, the next start repeats the search
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -37,7 +37,7 @@ def continue_split(dataset: Dataset, listing: Listing, run: Path, cache: Path) -
         cache: Folder that caches the checksums of files.
 
     Raises:
-        DataError: There is no split, a class has no training image, or no test image is left.
+        DataError: The split does not exist, a class has no training image, or no test image is left.
     """
     samples = listing.samples
     words = Words(listing.group_kind or "group", listing.target)

@@ -136,7 +136,7 @@ def _resize(pixels: Pixels, corner: int, pitch: int, height: int, width: int, ou
     Args:
         pixels: The part's images.
         corner: Position in their pool of the pixel at the box's upper left corner.
-        pitch: Width of the image it lies in.
+        pitch: Width of its image.
         height: Rows of the box.
         width: Its columns.
         out: Destination.

@@ -25,11 +25,11 @@ def philox(counter: tuple[NDArray[np.uint64], ...], key: tuple[int, int]) -> tup
     """Return four random 32-bit words for each counter.
 
     Args:
-        counter: Four arrays that broadcast together, of 32-bit words held in uint64.
+        counter: Four arrays that broadcast together, of 32-bit words stored in uint64.
         key: Two 32-bit words.
 
     Returns:
-        Four arrays of 32-bit words held in uint64.
+        Four arrays of 32-bit words stored in uint64.
     """
     a, b, c, d = counter
     first, second = key

@@ -62,7 +62,7 @@ class Group:
 
     @cached_property
     def neutral(self) -> NDArray[np.float32]:
-        """The weights ``(R, 1)`` of a view that stays as it is."""
+        """The weights ``(R, 1)`` of a view that does not change."""
         return np.concatenate([operation.neutral() for operation in self.operations], dtype=np.float32)[:, None]
 
     @cached_property

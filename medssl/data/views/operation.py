@@ -122,7 +122,7 @@ class Operation(ABC):
         return np.empty((0, len(parameters["mirror"])))
 
     def neutral(self) -> Floats:
-        """Return the weights ``(R,)`` of a view that stays as it is."""
+        """Return the weights ``(R,)`` of a view that does not change."""
         return np.empty(0)
 
     def possible(self) -> Bools:

@@ -158,7 +158,7 @@ def _fits(size: int, device: torch.device) -> bool:
 def _tensor(array: NDArray[Any]) -> Tensor:
     """Return the same memory as a tensor, row by row.
 
-    torch warns of every read-only array although nothing here writes to one; a copy would double the memory.
+    torch warns about every read-only array, although this code does not write to it; a copy would double the memory.
     """
     plain = np.ascontiguousarray(array if array.flags.writeable else _Writable(array))
     return torch.from_numpy(plain.view(np.int16) if plain.dtype == np.uint16 else plain)

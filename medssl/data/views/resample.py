@@ -101,7 +101,7 @@ def cut_regions(pool: Tensor, first: Tensor, stride: Tensor, shape: tuple[int, i
     Args:
         pool: ``(A, C)`` pixels: images row after row, one after the other.
         first: ``(M,)`` int64 position of the pixel at each region's upper left corner.
-        stride: ``(M,)`` int64 width of the image it lies in.
+        stride: ``(M,)`` int64 width of its image.
         shape: Height and width; outside its image, a region contains arbitrary pixels.
 
     Returns:

@@ -75,7 +75,7 @@ def _of_equal_features(adopted: RunDirectory, part: LoadedPart, x: Array) -> Fea
 
 def _tsne(x: Array) -> Array | None:
     """Map features ``(n, F)`` to a plane by their directions; ``None`` if all are equal."""
-    from sklearn import decomposition, manifold  # noqa: PLC0415  (a second that a run with a map of its own saves)
+    from sklearn import decomposition, manifold  # noqa: PLC0415  (saves a second if the run already has a map)
 
     x = x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12)
     if x.std(axis=0).max() < 1e-9:  # collapsed to one point

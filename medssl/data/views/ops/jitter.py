@@ -50,7 +50,7 @@ class Jitter(Operation):
     Attributes:
         probability: Of the jitter.
         strengths: ``(4,)`` of brightness, contrast, saturation and hue.
-        mixes: The operations besides the hue that can change a pixel.
+        mixes: The operations, without the hue, that can change a pixel.
         hue: Whether the hue can change.
     """
 
@@ -104,7 +104,7 @@ class Jitter(Operation):
         return sides.reshape(2, 3, views, count).transpose(0, 3, 1, 2).reshape(2, 3 * count, views)
 
     def neutral(self) -> Floats:
-        """Return the weights that leave a view as it is."""
+        """Return the weights that do not change a view."""
         mixes = [1.0, 0.0, 0.0] * len(self.mixes)
         return np.array([*mixes, 0.0, *mixes])
 
