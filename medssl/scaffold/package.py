@@ -16,7 +16,7 @@ from medssl import discovery
 from medssl.contracts.kinds import NONE, Kind, kind_named
 from medssl.errors import OptionError
 
-__all__ = ["write_package"]
+__all__ = ["check_name", "describe", "render", "write_package"]
 
 # path -> its template: the first that exists. A kind without its own template gets the methods of its contract.
 _FILES = {
@@ -41,25 +41,16 @@ def write_package(kind: str, name: str, parent: Path) -> Path:
     Raises:
         OptionError: The name is not valid, a plugin of that kind already has it, or the folder exists.
     """
-    _check_name(kind, name)
+    check_name(kind, name)
     folder = parent / f"medssl-{name.replace('_', '-')}"
     if folder.exists():
         raise OptionError(f"{folder} already exists. Nothing was written. Choose another name, or remove that folder.")
-    words = {
-        "kind": kind,
-        "name": name,
-        "module": f"medssl_{name}",
-        "distribution": folder.name,
-        "class_name": "".join(word.capitalize() for word in name.split("_")),
-        "group": kind_named(kind).group,
-        **_of_contract(kind_named(kind), name),
-    }
     try:
         unfinished = Path(mkdtemp(prefix=".medssl-new-", dir=parent))
     except OSError as error:
         raise OptionError(f"{parent} cannot be written to. {error.strerror}. Change to another folder.") from error
     try:
-        for path, text in _render(words).items():
+        for path, text in render(describe(kind, name, folder.name)).items():
             (unfinished / path).parent.mkdir(exist_ok=True)
             (unfinished / path).write_text(text, encoding="utf-8")
         unfinished.chmod(0o755)  # mkdtemp allows only the owner
@@ -70,7 +61,27 @@ def write_package(kind: str, name: str, parent: Path) -> Path:
     return folder
 
 
-def _render(words: Mapping[str, Any]) -> dict[str, str]:
+def describe(kind: str, name: str, distribution: str) -> dict[str, Any]:
+    """Return what the templates need to know about a plugin, by name.
+
+    Args:
+        kind: Name of its kind.
+        name: Its own name.
+        distribution: Name of the package that it belongs to.
+    """
+    return {
+        "kind": kind,
+        "name": name,
+        "module": f"medssl_{name}",
+        "distribution": distribution,
+        "class_name": "".join(word.capitalize() for word in name.split("_")),
+        "group": kind_named(kind).group,
+        **_of_contract(kind_named(kind), name),
+    }
+
+
+def render(words: Mapping[str, Any]) -> dict[str, str]:
+    """Return the texts of a new package's files by their paths, from what :func:`describe` returned."""
     environment = Environment(
         loader=PackageLoader("medssl.scaffold", "templates"),
         undefined=StrictUndefined,
@@ -96,7 +107,12 @@ def _of_contract(kind: Kind, name: str) -> dict[str, Any]:
     }
 
 
-def _check_name(kind: str, name: str) -> None:
+def check_name(kind: str, name: str) -> None:
+    """Make sure that a new plugin may have this name.
+
+    Raises:
+        OptionError: The name is not valid, or a plugin of that kind already has it.
+    """
     if not name.isascii() or not name.isidentifier() or name != name.lower() or keyword.iskeyword(name) or name == NONE:
         raise OptionError(
             f"'{name}' cannot name a plugin. It becomes part of a module's name. "

@@ -280,6 +280,26 @@ def test_new_packages_pass_their_tests_and_the_check(begun: tuple[Environment, P
 
 
 @pytest.mark.slow
+def test_several_plugins_in_one_package(tmp_path: Path) -> None:
+    """Two methods and a dataset, added with ``--into`` and installed as a wheel."""
+    pytest.importorskip("hatchling", reason="hatchling, which builds the packages, is not installed")
+    made = Environment(tmp_path / "venv")
+    plugins = {"one": "method", "two": "method", "scans": "dataset"}
+    for name, kind in plugins.items():
+        made.medssl("new", kind, name, *(() if name == "one" else ("--into", "medssl-one")), cwd=tmp_path)
+    package = "./medssl-one"
+    made.call(
+        "-m", "pip", "install", "--quiet", "--no-index", "--no-deps", "--no-build-isolation", package, cwd=tmp_path
+    )
+    listed = json.loads(made.medssl("list", "--json", cwd=tmp_path))
+    found = {row["name"]: (row["kind"], row["distribution"]) for row in listed}
+    for name, kind in plugins.items():
+        assert found[name] == (kind, "medssl-one")
+        assert "FAIL" not in made.medssl("check", name, cwd=tmp_path)
+    assert " passed" in made.call("-m", "pytest", "-q", "-p", "no:cacheprovider", cwd=tmp_path / "medssl-one")
+
+
+@pytest.mark.slow
 def test_new_packages_run_together(begun: tuple[Environment, Path]) -> None:
     environment, folder = begun
     rng = np.random.default_rng(0)
