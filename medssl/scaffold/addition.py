@@ -13,7 +13,7 @@ from typing import Any
 
 from medssl.contracts.kinds import KINDS, kind_named
 from medssl.errors import OptionError
-from medssl.scaffold.package import check_name, describe, render
+from medssl.scaffold.package import check_name, plugin_words, render
 
 __all__ = ["add_plugin"]
 
@@ -50,7 +50,7 @@ def add_plugin(kind: str, name: str, package: Path) -> list[Path]:
             f"{package} already contains {kind_named(kind).with_article} '{name}'. Nothing was written. "
             "Choose another name."
         )
-    words = describe(kind, name, project["project"]["name"])
+    words = plugin_words(kind, name, project["project"]["name"])
     files = {path: content for path, content in render(words).items() if path.endswith(".py")}
     if taken := [path for path in files if os.path.lexists(package / path)]:
         raise OptionError(

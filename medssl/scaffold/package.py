@@ -16,7 +16,7 @@ from medssl import discovery
 from medssl.contracts.kinds import NONE, Kind, kind_named
 from medssl.errors import OptionError
 
-__all__ = ["check_name", "describe", "render", "write_package"]
+__all__ = ["check_name", "plugin_words", "render", "write_package"]
 
 # path -> its template: the first that exists. A kind without its own template gets the methods of its contract.
 _FILES = {
@@ -50,7 +50,7 @@ def write_package(kind: str, name: str, parent: Path) -> Path:
     except OSError as error:
         raise OptionError(f"{parent} cannot be written to. {error.strerror}. Change to another folder.") from error
     try:
-        for path, text in render(describe(kind, name, folder.name)).items():
+        for path, text in render(plugin_words(kind, name, folder.name)).items():
             (unfinished / path).parent.mkdir(exist_ok=True)
             (unfinished / path).write_text(text, encoding="utf-8")
         unfinished.chmod(0o755)  # mkdtemp allows only the owner
@@ -61,7 +61,7 @@ def write_package(kind: str, name: str, parent: Path) -> Path:
     return folder
 
 
-def describe(kind: str, name: str, distribution: str) -> dict[str, Any]:
+def plugin_words(kind: str, name: str, distribution: str) -> dict[str, Any]:
     """Return what the templates need to know about a plugin, by name.
 
     Args:
@@ -81,7 +81,7 @@ def describe(kind: str, name: str, distribution: str) -> dict[str, Any]:
 
 
 def render(words: Mapping[str, Any]) -> dict[str, str]:
-    """Return the texts of a new package's files by their paths, from what :func:`describe` returned."""
+    """Return the texts of a new package's files by their paths, from what :func:`plugin_words` returned."""
     environment = Environment(
         loader=PackageLoader("medssl.scaffold", "templates"),
         undefined=StrictUndefined,

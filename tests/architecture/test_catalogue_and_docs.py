@@ -26,7 +26,7 @@ from medssl.recipe import resolve
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
 WRITTEN = [ROOT / "README.md", *sorted(p for p in DOCS.rglob("*.md") if "_build" not in p.parts)]
-TAUGHT = {"align_uniform", "malaria", "prototypes"}  # the plugins that the tutorials write
+TAUGHT = {"align_uniform", "malaria", "prototypes", "ressl", "ward_xrays"}  # the plugins that the tutorials write
 
 DECLARED = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["entry-points"]
 PLUGINS = [(group.removeprefix("medssl.").removesuffix("s"), name) for group in DECLARED for name in DECLARED[group]]

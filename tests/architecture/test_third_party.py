@@ -18,11 +18,25 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from medssl.contracts import Classes, Features, Task
+from medssl.contracts import Classes, Features, Findings, Task
+from medssl.errors import DataError
 
 TUTORIALS = Path(__file__).resolve().parents[2] / "docs" / "tutorials"
-PAGES = {"align_uniform": "method-plugin.md", "malaria": "dataset-plugin.md", "prototypes": "evaluator-plugin.md"}
-KINDS = {"align_uniform": "method", "malaria": "dataset", "prototypes": "evaluator"}
+PAGES = {
+    "align_uniform": "method-plugin.md",
+    "malaria": "dataset-plugin.md",
+    "prototypes": "evaluator-plugin.md",
+    "ressl": "teacher-and-queue.md",
+    "ward_xrays": "table-dataset.md",
+}
+KINDS = {
+    "align_uniform": "method",
+    "malaria": "dataset",
+    "prototypes": "evaluator",
+    "ressl": "method",
+    "ward_xrays": "dataset",
+}
+EACH_KIND = ("method", "dataset", "evaluator")
 EXAMPLES = Path(__file__).resolve().parents[2] / "docs" / "examples"
 
 
@@ -149,6 +163,85 @@ def test_tutorial_evaluator_keeps_the_contract(tmp_path: Path) -> None:
     check_plugin("evaluator", import_file(package / "medssl_prototypes.py").Prototypes)
 
 
+def test_teacher_and_queue_method_is_the_papers_loss(tmp_path: Path) -> None:
+    """Against a float64 loop (Zheng et al. 2021, section 3); then the queue holds the targets, the oldest first."""
+    import torch
+
+    class Reversed(torch.nn.Module):
+        """Makes the teacher another network than the student."""
+
+        def forward(self, z: torch.Tensor) -> torch.Tensor:
+            return z.flip(1)
+
+    package = write_package(tmp_path / "package", PAGES["ressl"])
+    plugin = import_file(package / "medssl_ressl.py").Ressl
+    task = Task(feature_dim=128, num_samples=7, target=Classes(("a", "b")), image_size=8, batch_size=3, total_steps=1)
+    method = plugin(plugin.Config(), torch.nn.Identity(), task)
+    method.head = torch.nn.Identity()
+    method.teacher.heads = torch.nn.Sequential(Reversed())
+    views = torch.randn(2, 3, 128, generator=torch.Generator().manual_seed(0))
+    queue = method.queue.rows.clone()
+    assert queue.shape == (7, 128)
+    loss = method.loss(SimpleNamespace(views=views), lambda features, *_: features)
+
+    def distribution(z: np.ndarray, temperature: float) -> np.ndarray:
+        weights = np.array([math.exp((z / np.linalg.norm(z)) @ row / temperature) for row in queue.double().numpy()])
+        return weights / weights.sum()
+
+    first, second = views.double().numpy()
+    second = second[:, ::-1]
+    expected = [
+        -sum(w * math.log(f) for w, f in zip(distribution(t, 0.04), distribution(s, 0.1), strict=True))
+        for s, t in zip(first, second, strict=True)
+    ]
+    assert loss.item() == pytest.approx(np.mean(expected), rel=1e-4)
+    unit = torch.nn.functional.normalize(views[1].flip(1), dim=1)
+    assert torch.allclose(method.queue.rows, torch.cat([queue[3:], unit]), atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["ressl", "ward_xrays"])
+def test_further_tutorials_keep_the_contract(name: str, tmp_path: Path) -> None:
+    from medssl.conformance import check_plugin
+
+    package = write_package(tmp_path / "package", PAGES[name])
+    class_name = "".join(word.capitalize() for word in name.split("_"))
+    check_plugin(KINDS[name], getattr(import_file(package / f"medssl_{name}.py"), class_name))
+
+
+TABLE = """file,patient,scanner,effusion,consolidation,nodule
+b.png,P1,A,No,yes,
+a.png,P0,,yes, no ,no
+"""
+
+
+def test_table_dataset_reads_findings_patients_and_scanners(tmp_path: Path) -> None:
+    package = write_package(tmp_path / "package", PAGES["ward_xrays"])
+    plugin = import_file(package / "medssl_ward_xrays.py").WardXrays
+    (tmp_path / "reports.csv").write_text(TABLE)
+    listing = plugin(plugin.Config(), tmp_path).index()
+    rows = [(sample.id, sample.y, sample.group, sample.site) for sample in listing.samples]
+    assert rows == [("a.png", (1, 0, 0), "P0", None), ("b.png", (0, 1, None), "P1", "A")]
+    assert listing.target == Findings(("effusion", "consolidation", "nodule"))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("yes, no ", "perhaps,no", r"line 3: 'perhaps' says nothing about a finding\. Write yes, no or nothing"),
+        ("patient", "name", "has no column patient"),
+        (TABLE, "", "has no column consolidation, effusion"),
+        ("P0", "\ud800", "cannot be read"),
+    ],
+    ids=["word", "column", "empty", "encoding"],
+)
+def test_table_dataset_explains_a_wrong_table(tmp_path: Path, old: str, new: str, said: str) -> None:
+    package = write_package(tmp_path / "package", PAGES["ward_xrays"])
+    plugin = import_file(package / "medssl_ward_xrays.py").WardXrays
+    (tmp_path / "reports.csv").write_bytes(TABLE.replace(old, new).encode(errors="surrogatepass"))
+    with pytest.raises(DataError, match=said):
+        plugin(plugin.Config(), tmp_path).index()
+
+
 def blobs(n: int, seed: int) -> Features:
     """Three overlapping classes in 8 dimensions."""
     import torch
@@ -247,6 +340,8 @@ def test_installed_plugins_are_listed_with_their_package(environment: Environmen
     assert found["method", "align_uniform"] == "medssl-align-uniform"
     assert found["dataset", "malaria"] == "medssl-malaria"
     assert found["evaluator", "prototypes"] == "medssl-prototypes"
+    assert found["method", "ressl"] == "medssl-ressl"
+    assert found["dataset", "ward_xrays"] == "medssl-ward-xrays"
     assert found["method", "dcl"] == "medssl"
 
 
@@ -262,13 +357,13 @@ def begun(tmp_path_factory: pytest.TempPathFactory) -> tuple[Environment, Path]:
     pytest.importorskip("hatchling", reason="hatchling, which builds the packages, is not installed")
     folder = tmp_path_factory.mktemp("begun")
     made = Environment(folder / "venv")
-    names = ["./" + made.medssl("new", kind, f"my_{kind}", cwd=folder).strip() for kind in KINDS.values()]
+    names = ["./" + made.medssl("new", kind, f"my_{kind}", cwd=folder).strip() for kind in EACH_KIND]
     made.call("-m", "pip", "install", "--quiet", "--no-index", "--no-deps", "--no-build-isolation", *names, cwd=folder)
     return made, folder
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", KINDS.values())
+@pytest.mark.parametrize("kind", EACH_KIND)
 def test_new_packages_pass_their_tests_and_the_check(begun: tuple[Environment, Path], kind: str) -> None:
     environment, folder = begun
     listed = json.loads(environment.medssl("list", "--json", cwd=folder))
