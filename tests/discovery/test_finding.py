@@ -290,7 +290,7 @@ def test_a_package_speaks_for_its_plugins_where_the_catalogue_does_not_know_them
 def test_listing_imports_no_heavy_library():
     heavy = ["torch", "torchvision", "lightly", "timm", "sklearn", "matplotlib", "pydantic", "numpy"]
     code = (
-        "import sys\nfrom medssl import catalog, discovery\nfrom medssl.recipe import options\n"
+        "import sys\nfrom medssl import catalog, discovery\n"
         "from medssl.contracts.kinds import KINDS\n"
         "[discovery.discover(kind.name) for kind in KINDS]\ncatalog.load_catalog()\n"
         f"print([name for name in {heavy} if name in sys.modules])"
