@@ -210,7 +210,7 @@ def test_a_group_that_was_seen_is_recognised_by_its_new_images(trained, run, tmp
     (tmp_path / "table.csv").write_text((tmp_path / "table.csv").read_text().replace("old.png,", "zz2.png,"))
     picture("zz2").save(tmp_path / "zz2.png")
     call(*words, "--output", tmp_path / "other")  # no image in common: the names may be other patients'
-    assert any("though no image is shared" in text for text in only(tmp_path / "other")["data"]["warnings"])
+    assert any("but no image is shared" in text for text in only(tmp_path / "other")["data"]["warnings"])
 
 
 def test_an_encoder_inherits_what_its_weights_have_seen(trained, run, tmp_path):

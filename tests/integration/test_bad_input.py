@@ -140,7 +140,7 @@ def test_images_that_were_changed_since_do_not_return_the_old_result(call, image
     some.write_bytes(before)
     assert call().exit_code == 0  # what it was made of is there again
     some.rename(images / "malignant" / f"moved-{some.name}")
-    refused(call(), "has a result of this recipe for other images", "or have other labels", "--force")
+    refused(call(), "has a result of this recipe for other images", "or their labels", "--force")
 
 
 def test_a_full_disk_while_results_are_written_is_said_and_the_run_can_go_on(call, images, monkeypatch):
