@@ -58,7 +58,7 @@ def read_image(path: str | Path, short_side: int | None = None) -> np.ndarray:
 
     - 1-bit, grey, and grey with transparency: one channel, uint8; the two values of 1-bit files are 0 and 255.
     - RGB, palette, CMYK, YCbCr, with or without transparency: three channels, uint8. Equal channels are not reduced to
-    one.
+      one.
     - 16-bit grey, and 32-bit integer or floating point grey that holds whole numbers from 0 to 65535: one channel,
       uint16.
 

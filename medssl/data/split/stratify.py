@@ -69,10 +69,9 @@ def split_groups(strata: np.ndarray, groups: np.ndarray, fractions: Sequence[flo
     No fast exact method exists (the problem contains bin packing). Three steps give a good approximation:
 
     1. Groups are placed one after the other where they lower the cost most. Large groups come first, by powers of two,
-    in random order within a power (with a strict order by size, every seed would give the same parts). The cost is the
-    sum over parts and
-       strata of (have - want)^2 / (want * stratum's size). Because of the division, small parts are filled as evenly as
-       large ones.
+       in random order within a power (with a strict order by size, every seed would give the same parts). The cost is
+       the sum over parts and strata of (have - want)^2 / (want * stratum's size). Because of the division, small parts
+       are filled as evenly as large ones.
     2. If a stratum is missing in a part, the cheapest group that another part can spare moves there.
     3. Single groups move as long as this lowers the cost and no part loses a stratum.
 
