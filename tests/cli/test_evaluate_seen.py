@@ -167,7 +167,7 @@ def test_what_was_seen_is_allowed_on_request_and_said_first(run, renamed, tmp_pa
     page = next((tmp_path / "out").glob("*/report.html")).read_text()
     assert "leak: " in page
     call("report", tmp_path / "out", "--output", tmp_path / "report")
-    assert "is no fair test: its encoder knows" in next((tmp_path / "report").glob("*.html")).read_text()
+    assert "is not a valid test: its encoder was trained on" in next((tmp_path / "report").glob("*.html")).read_text()
 
 
 def test_reencoded_copies_are_recognised(trained, run, tmp_path):

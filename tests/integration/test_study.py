@@ -157,7 +157,7 @@ def test_a_study_does_not_take_results_of_other_images_for_its_own(folder, cache
     assert "has a result of this recipe for other images" in other.output
     assert "--force" in other.output
     (folder / "A" / "ill" / "0.png").rename(folder / "A" / "well" / "moved.png")
-    assert "have other labels" in call("--data-dir", "A").output
+    assert "labels, groups or parts" in call("--data-dir", "A").output
     assert results(folder) == before
     assert call("--data-dir", "A", "--force").exit_code == 0
     assert results(folder) != before

@@ -136,6 +136,6 @@ def test_the_answer_leads_with_the_targets_first_metric_in_its_direction(make_ru
     [section] = make_sections(summary)
     text = answer(section, {"random": "the untrained encoder"}).headline
     assert f"dcl has the {'highest' if first.higher_is_better else 'lowest'} {title}" in text
-    assert "Shown to be better than random (the untrained encoder): dcl by linear." in text
+    assert "dcl is significantly better than random (the untrained encoder)" in text
     assert best_baseline(summary.rows, "linear", name, 1.0).method == "random"
     assert score_rows(summary, "phantom", name)[0] == ["", "seeds", "linear"]
