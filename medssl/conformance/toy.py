@@ -180,7 +180,7 @@ def toy_truth(kind: str, label: Tensor) -> Tensor:
 
 
 def plant_unknown(y: Tensor) -> Tensor:
-    """Make most of the findings that are present unknown; whoever takes those for absent finds hardly any.
+    """Make most of the findings that are present unknown; an evaluator that reads them as absent then finds hardly any.
 
     Classes, grades and quantities stay as they are, because an evaluator is given none that is unknown.
     """
