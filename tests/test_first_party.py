@@ -22,7 +22,7 @@ OURS = {
     kind.name: [plugin for plugin in discovery.discover(kind.name) if plugin.distribution == "medssl"] for kind in KINDS
 }
 LEARNS = "learns beyond the untrained encoder"  # seconds for each method: left to the slow tests
-SMALL: dict[str, dict[str, Any]] = {"finetune": {"min_steps": 60}}  # options that make a plugin quick
+SMALL: dict[str, dict[str, Any]] = {"finetune": {"min_steps": 150}}  # options that make a plugin quick
 NEEDS = {"umap": "umap"}  # plugin -> a module that is not installed with medssl
 SLOW = {"finetune", "mlp"}
 

@@ -78,7 +78,7 @@ def test_a_study_stopped_in_the_middle_loses_no_finished_cell_and_repeats_none(f
     code = process.wait()
     if kill == signal.SIGINT:
         assert code == 130
-        assert "keeps every finished cell" in (folder / "said.txt").read_text()
+        assert "Run the same command to continue" in (folder / "said.txt").read_text()
     wait_for(lambda: not any(is_held(path) for path in (folder / "runs").iterdir()), 20)  # the workers went too
     finished = results(folder)
     time.sleep(1)
