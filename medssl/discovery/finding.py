@@ -21,7 +21,7 @@ def find(
     Args:
         kind: Name of a kind.
         name: Name of a plugin, or ``distribution:name`` if two distributions use the name; ``none`` stands for the
-            placeholder of a kind that has one.
+            stand-in of a kind that has one.
         packages: Known names of this kind, with the package that provides each.
         plugins: The installed plugins of every kind; discovered by default.
 

@@ -53,7 +53,7 @@ def evaluate(
         place: Where to read and write.
         catalog: A catalogue file of the user's own, merged over medssl's.
         listener: Is told of the progress.
-        **settings: Sections of a recipe, as for :func:`medssl.run`: ``evaluators=["knn"]``,
+        **settings: Sections of a recipe, as for :func:`medssl.run`: ``evaluators=[NAME]``,
             ``split={"of": RUN}`` to use the split of the run that trained the encoder, or
             ``evaluate={"allow_seen": True}`` to test on images that it was trained on; the result then says so.
 

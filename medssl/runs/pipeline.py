@@ -88,7 +88,7 @@ def run(
         catalog: A catalogue file of the user; its entries override those of medssl.
         listener: Receives progress events.
         **settings: Sections of a recipe, for instance ``train={"epochs": 30}``. A plugin is again a name or a
-            mapping, and its options override those above: ``run("dcl", "phantom", method={"temperature": 0.2})``.
+            mapping, and its options override those above: ``run(METHOD, DATASET, method={"temperature": 0.2})``.
             ``evaluators`` is a list of names and mappings, a single one, or a mapping of options by name.
 
     Returns:
