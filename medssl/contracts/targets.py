@@ -106,18 +106,10 @@ class Target(ABC):
 
 
 @dataclass(frozen=True)
-class Classes(Target):
-    """One of K classes.
-
-    Attributes:
-        names: K names in a fixed order; a value is an index into them.
-    """
+class _Named(Target):
+    """A target with one output for each of K names."""
 
     names: tuple[str, ...]
-
-    kind: ClassVar[str] = "classes"
-    stratum: ClassVar[str] = "class"
-    every_stratum: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         _require_names(self.names, self.kind)
@@ -130,8 +122,21 @@ class Classes(Target):
 
     @property
     def output_names(self) -> tuple[str, ...]:
-        """The classes."""
+        """The names."""
         return self.names
+
+
+@dataclass(frozen=True)
+class Classes(_Named):
+    """One of K classes.
+
+    Attributes:
+        names: K names in a fixed order; a value is an index into them.
+    """
+
+    kind: ClassVar[str] = "classes"
+    stratum: ClassVar[str] = "class"
+    every_stratum: ClassVar[bool] = True
 
     @property
     def strata_names(self) -> tuple[str, ...]:
@@ -192,32 +197,16 @@ class Grades(Classes):
 
 
 @dataclass(frozen=True)
-class Findings(Target):
+class Findings(_Named):
     """K findings, each present (1), absent (0) or unknown (``None``), independently of the others.
 
     Attributes:
         names: K names in their fixed order.
     """
 
-    names: tuple[str, ...]
-
     kind: ClassVar[str] = "findings"
     stratum: ClassVar[str] = "finding"
     every_stratum: ClassVar[bool] = False  # a rare finding may be missing in a part; the split warns of it
-
-    def __post_init__(self) -> None:
-        _require_names(self.names, self.kind)
-        object.__setattr__(self, "names", tuple(self.names))
-
-    @property
-    def outputs(self) -> int:
-        """K."""
-        return len(self.names)
-
-    @property
-    def output_names(self) -> tuple[str, ...]:
-        """The findings."""
-        return self.names
 
     @property
     def strata_names(self) -> tuple[str, ...]:
