@@ -5,17 +5,28 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
-import json
 import os
+import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
 from medssl.errors import CheckpointError
+from medssl.io.limits import HEADER_BYTES
+from medssl.io.reading import open_regular, parse_json
 
-__all__ = ["checksum", "read_header", "require_writable", "write_atomic", "write_atomic_with"]
+__all__ = [
+    "checksum",
+    "clear_unfinished",
+    "keep_private",
+    "read_header",
+    "require_writable",
+    "write_atomic",
+    "write_atomic_with",
+]
 
-_LONGEST_HEADER = 2**26  # bytes; an encoder's header has about 10,000, and 120 for each image it was trained on
+_UNFINISHED = re.compile(r"\..+\.(\d+)\.tmp")  # what write_atomic_with calls a file until it is complete
 
 
 def checksum(path: Path) -> str:
@@ -24,19 +35,54 @@ def checksum(path: Path) -> str:
     Raises:
         OSError: It cannot be read.
     """
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def keep_private(path: Path) -> None:
+    """Let only the owner read a file (mode 0600) or a folder (0700); what belongs to another user stays as it is."""
+    with contextlib.suppress(OSError):
+        path.chmod(0o700 if path.is_dir() else 0o600)
 
 
 def read_header(path: Path) -> dict[str, str]:
     """Read the metadata entries of a safetensors file; empty for any other file."""
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             length = int.from_bytes(file.read(8), "little")
-            entries = json.loads(file.read(min(length, _LONGEST_HEADER))).get("__metadata__", {})
+            entries = parse_json(file.read(min(length, HEADER_BYTES)).decode()).get("__metadata__", {})
         return {str(name): str(value) for name, value in entries.items()}
-    except (OSError, ValueError, AttributeError, RecursionError):
+    except (OSError, ValueError, AttributeError):
         return {}
+
+
+def clear_unfinished(folder: Path) -> None:
+    """Delete the temporary files and folders that killed processes left in a folder, not those of running ones.
+
+    Args:
+        folder: The folder; it need not exist.
+    """
+    with contextlib.suppress(OSError):
+        for path in folder.iterdir():
+            found = _UNFINISHED.fullmatch(path.name)
+            if found and not _runs(int(found[1])):
+                if path.is_dir():
+                    shutil.rmtree(path)
+                else:
+                    path.unlink(missing_ok=True)
+
+
+def _runs(pid: int) -> bool:
+    """Whether a process of this number runs on this machine."""
+    if pid == os.getpid() or os.name == "nt":  # Windows cannot ask without ending it
+        return True
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:  # it belongs to another user
+        return True
+    return True
 
 
 def require_writable(path: Path) -> None:
@@ -60,31 +106,45 @@ def require_writable(path: Path) -> None:
             probe.unlink()
 
 
-def write_atomic(path: Path, content: bytes) -> None:
+def write_atomic(path: Path, content: bytes, *, private: bool = False) -> None:
     """Write a file atomically: a reader finds the old content or the new content, even after an interruption.
+
+    Args:
+        path: The file; its folder must exist.
+        content: Its content.
+        private: Only its owner may read it (mode 0600).
 
     Raises:
         CheckpointError: The disk is full or the folder cannot be written to; the previous file is unchanged.
     """
-    write_atomic_with(path, lambda file: file.write(content))
+    write_atomic_with(path, lambda file: file.write(content), private=private)
 
 
-def write_atomic_with(path: Path, write: Callable[[BinaryIO], object]) -> None:
+def write_atomic_with(
+    path: Path, write: Callable[[BinaryIO], object], *, private: bool = False, keep: Path | None = None
+) -> None:
     """Write a file atomically through a function that writes to an open file.
 
     Args:
         path: The file; its folder must exist.
         write: Called once with a file open for writing bytes.
+        private: Only its owner may read it (mode 0600; on Windows the rights of the folder hold).
+        keep: The new name of the file that was at ``path`` before; ``None``: it is replaced. After an interruption
+            between the two renames, only the file of this name exists.
 
     Raises:
         CheckpointError: The disk is full or the folder cannot be written to; the previous file is unchanged.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with temporary.open("wb") as file:
+        temporary.unlink(missing_ok=True)  # an earlier one may have other rights
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+        with os.fdopen(os.open(temporary, flags, 0o600 if private else 0o666), "wb") as file:
             write(file)
             file.flush()
             os.fsync(file.fileno())
+        if keep is not None and path.exists():
+            path.replace(keep)
         temporary.replace(path)
     except OSError as error:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)

@@ -8,12 +8,14 @@ import os
 import socket
 import sys
 from collections.abc import Iterator
+from io import FileIO
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO
 
 from medssl.errors import CheckpointError
+from medssl.io.reading import read_json
 
-__all__ = ["BusyError", "hold", "is_held"]
+__all__ = ["BusyError", "hold", "is_held", "is_locked"]
 
 _NAME = "lock"
 
@@ -43,17 +45,22 @@ def hold(directory: Path) -> Iterator[None]:
         if _same_file(file, path):
             break
         file.close()  # another process removed the file after we opened it and before we locked it
-    file.truncate(0)
-    file.write(json.dumps({"pid": os.getpid(), "host": socket.gethostname()}).encode())
-    file.flush()
+    with contextlib.suppress(OSError):  # on a full disk the lock works too, it only does not say whose it is
+        file.truncate(0)
+        file.write(json.dumps({"pid": os.getpid(), "host": socket.gethostname()}).encode())
     try:
         yield
     finally:
-        if sys.platform != "win32":  # Windows cannot remove an open file
-            path.unlink(missing_ok=True)
-        file.close()
+        with contextlib.suppress(OSError), contextlib.closing(file):  # a lock file that is left behind locks nothing
+            if sys.platform != "win32":  # Windows cannot remove an open file
+                path.unlink(missing_ok=True)
         with contextlib.suppress(OSError):
             directory.rmdir()  # succeeds only if the folder is empty, so a refused run leaves no folder
+
+
+def is_locked(directory: Path) -> bool:
+    """Whether a process took the lock of a directory and has not released it; it may have been killed since."""
+    return (directory / _NAME).exists()
 
 
 def is_held(directory: Path) -> bool:
@@ -64,20 +71,20 @@ def is_held(directory: Path) -> bool:
     try:
         with path.open("rb+") as file:
             return not _locked(file)
-    except FileNotFoundError:
+    except OSError:
         return False
 
 
-def _open(path: Path) -> BinaryIO:
+def _open(path: Path) -> FileIO:
     try:
-        return path.open("a+b")
+        return path.open("a+b", buffering=0)
     except OSError as error:
         raise CheckpointError(
             f"{path} cannot be written. {error.strerror or error}. Give a folder you may write to with --output."
         ) from error
 
 
-def _locked(file: BinaryIO) -> bool:
+def _locked(file: IO[bytes] | FileIO) -> bool:
     """Take the lock without waiting; ``False`` if another process has it."""
     try:
         if sys.platform == "win32":
@@ -94,7 +101,7 @@ def _locked(file: BinaryIO) -> bool:
     return True
 
 
-def _same_file(file: BinaryIO, path: Path) -> bool:
+def _same_file(file: FileIO, path: Path) -> bool:
     try:
         return os.path.samestat(os.fstat(file.fileno()), path.stat())
     except FileNotFoundError:
@@ -103,7 +110,7 @@ def _same_file(file: BinaryIO, path: Path) -> bool:
 
 def _holder(path: Path) -> str:
     try:
-        holder = json.loads(path.read_text(encoding="utf-8"))
+        holder = read_json(path)
         return f"Process {holder['pid']} on {holder['host']}"
     except (OSError, ValueError, KeyError, TypeError):
         return "Another process"

@@ -25,6 +25,9 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
 from medssl.errors import DataError
+from medssl.io import limits
+from medssl.io.files import clear_unfinished
+from medssl.io.reading import open_regular, read_text
 from medssl.tools.disk import disk_error
 
 if TYPE_CHECKING:
@@ -32,7 +35,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Source", "download"]
 
-_CHUNK = 1 << 18
+_CHUNK = 1 << 14  # bytes; what has arrived of a chunk is lost if the connection breaks
 _TRIES = 5
 _PAUSE = 1.0  # seconds before the second try, doubled for each further one
 _TIMEOUT = (15, 60)  # seconds to connect, and between two arrivals of data
@@ -96,8 +99,11 @@ def download(source: Source, directory: str | Path, *, announce: Callable[[str],
             published one, or the disk is full. The message says which file (name, size, checksum) to put where.
     """
     say = announce or logging.getLogger("medssl").info
-    if source.file in ("", ".", "..") or any(mark in source.file for mark in "/\\:"):
-        raise DataError(f"'{source.file}' is not a plain file name. Correct the entry of this source in the catalogue.")
+    long = len(source.file.encode(errors="surrogateescape")) > limits.NAME_BYTES - len(".part.sha256")
+    if source.file in ("", ".", "..") or any(mark in source.file for mark in "/\\:\0") or long:
+        raise DataError(
+            f"'{source.file:.80}' is not a plain file name. Correct the entry of this source in the catalogue."
+        )
     target = Path(directory) / source.file
     if not target.exists():
         _fetch(source, target, say)
@@ -123,7 +129,7 @@ def _difference(path: Path, source: Source) -> str:
 
 
 def _digest(path: Path, algorithm: str) -> str:
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         return hashlib.file_digest(file, algorithm).hexdigest()
 
 
@@ -132,14 +138,21 @@ def _hold_against_record(path: Path, source: Source, say: Callable[[str], None])
     record = path.with_name(path.name + ".sha256")
     seen = _digest(path, "sha256")
     if not record.exists():
-        record.write_text(f"{seen}  {path.name}\n", encoding="utf-8")
+        record.write_bytes(f"{seen}  {path.name}\n".encode(errors="surrogateescape"))  # a name may be no UTF-8
         say(f"No checksum is published for {path.name}. Its sha256 is {seen}, recorded in {record.name}.")
-    elif (recorded := record.read_text(encoding="utf-8").partition(" ")[0]) != seen:
+    elif (recorded := _recorded(record)) != seen:
         raise DataError(
             f"{path} has changed since its first use. {record.name} says sha256 {recorded}, found "
             f"{path.stat().st_size:,} bytes, sha256 {seen}. Move it away and run the same command again to download it "
             f"from {source.url}, or delete {record.name} if the new file is intended."
         )
+
+
+def _recorded(record: Path) -> str:
+    try:
+        return read_text(record, limits.PATH_BYTES).partition(" ")[0]
+    except (OSError, ValueError) as error:
+        raise DataError(f"{record} cannot be read: {error}. Delete it and run the same command again.") from error
 
 
 def _fetch(source: Source, target: Path, say: Callable[[str], None]) -> None:
@@ -152,10 +165,14 @@ def _fetch(source: Source, target: Path, say: Callable[[str], None]) -> None:
     logger = get_logger()
     level = logger.level
     logger.setLevel(logging.WARNING)  # its messages have already been announced
+    key = hashlib.sha256(target.name.encode(errors="surrogateescape")).hexdigest()[:8]
+    inside = target.with_name(f".{key}.{os.getpid()}.tmp")  # pooch's own temporary files, which a kill leaves
     transfer: Any = _Resumable(source, target)  # Any: pooch calls it as below, but declares other argument names
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        retrieve(source.url, source.checksum, fname=target.name, path=target.parent, downloader=transfer)
+        clear_unfinished(target.parent)
+        retrieve(source.url, source.checksum, fname=target.name, path=inside, downloader=transfer)
+        (inside / target.name).replace(target)
     except _RefusedError as error:
         raise DataError(f"{source.file} cannot be downloaded: the server answers {error}. {by_hand}") from error
     except requests.RequestException as error:
@@ -165,8 +182,11 @@ def _fetch(source: Source, target: Path, say: Callable[[str], None]) -> None:
         ) from error
     except OSError as error:
         raise disk_error(error, target.parent, source.bytes) from error
+    except (ValueError, LookupError) as error:  # addresses that are none, here or where the server redirects to
+        raise DataError(f"{source.file} cannot be downloaded: its address is not valid ({error}). {by_hand}") from error
     finally:
         logger.setLevel(level)
+        shutil.rmtree(inside, ignore_errors=True)
 
 
 def _by_hand(source: Source, target: Path) -> str:
@@ -254,11 +274,48 @@ class _Resumable:
                 raise DataError(f"{url} answers with a web page: the file has moved, or needs a login. {by_hand}")
             have = have if answer.status_code == 206 else 0  # 200: this server sends the whole file
             try:
-                with self._part.open("ab" if have else "wb") as file:
+                with self._part.open("ab" if have else "wb", buffering=0) as file:  # what has arrived is kept
                     for chunk in answer.iter_content(_CHUNK):
                         file.write(chunk)
                         have += len(chunk)
+                        self._require_size(have)
                         show(have)
             finally:
-                changed = parsedate_tz(answer.headers.get("Last-Modified", ""))
-                os.utime(self._part, (mktime_tz(changed),) * 2 if changed else None)
+                date = _date(answer.headers.get("Last-Modified", ""))
+                with contextlib.suppress(FileNotFoundError):
+                    os.utime(self._part, (date, date) if date else None)
+            self._require_end(have)
+
+    def _require_size(self, have: int) -> None:
+        """Stop a transfer that does not end.
+
+        Raises:
+            DataError: It has more bytes than the published file.
+        """
+        known = self._source.bytes
+        limit = limits.DOWNLOAD_BYTES if known is None else known + limits.DOWNLOAD_FREE  # a wrong file is described
+        if have > limit:
+            self._part.unlink()
+            raise DataError(
+                f"{self._source.url} sends more than {limit:,} bytes, which is not the published file. It was deleted. "
+                f"{_by_hand(self._source, self._target)}"
+            )
+
+    def _require_end(self, have: int) -> None:
+        """Notice a connection that was closed early, as an interruption: requests takes it for the end of the file.
+
+        Raises:
+            ConnectionError: Bytes are missing.
+        """
+        if self._source.bytes is not None and have < self._source.bytes:
+            raise requests.ConnectionError(f"the connection was closed after {have:,} bytes of {self._source.bytes:,}")
+
+
+def _date(text: str) -> float | None:
+    """Read the date of a server's file, in seconds; ``None`` if it is none, or not of this century."""
+    try:
+        parts = parsedate_tz(text)
+        seconds = None if parts is None else float(mktime_tz(parts))
+    except (ValueError, OverflowError, TypeError, IndexError):
+        return None
+    return seconds if seconds is not None and 0 <= seconds < limits.LATEST_DATE else None

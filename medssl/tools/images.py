@@ -9,21 +9,23 @@ from __future__ import annotations
 import contextlib
 import io
 import threading
-from math import ceil
+from math import ceil, prod
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from medssl.errors import DataError
+from medssl.io.limits import IMAGE_BYTES, IMAGE_FREE, IMAGE_PIXELS, PIXELS_PER_BYTE
+from medssl.io.reading import open_regular, read_content
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from torch import Tensor  # used in a type variable's text
 
-__all__ = ["IMAGE_SUFFIXES", "SYMMETRIES", "read_image", "read_opened", "turn"]
+__all__ = ["IMAGE_SUFFIXES", "SYMMETRIES", "count_pages", "read_image", "read_opened", "require_pixels", "turn"]
 
 ArrayT = TypeVar("ArrayT", np.ndarray, "Tensor")
 
@@ -38,11 +40,12 @@ SYMMETRIES = tuple((bool(way & 1), bool(way & 2), bool(way & 4)) for way in rang
 #: Pillow's names of the formats above; none of them starts another program, as EPS does.
 _FORMATS = ("BMP", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
 
-#: More pixels than this give an error: 32,768 x 32,768, six times the limit of Pillow itself.
-_MAX_PIXELS = 2**30
-
 #: Minimum ratio of decoded to requested pixels along a side, as in Pillow's ``thumbnail``.
 _GAP = 2
+
+_TIFF_SUFFIXES = (".tif", ".tiff")
+_SUBFILE, _BITS, _PHOTOMETRIC = 254, 258, 262  # tags of TIFF 6.0
+_NO_PAGE = 0b101  # bits of the tag 254: a reduced copy of another page, or a mask
 
 _DEEP_MODES = ("I", "I;16", "I;16B", "I;16L", "I;16N", "F")
 _GREY_MODES = ("1", "L", "LA", "La")
@@ -50,17 +53,17 @@ _GREY_MODES = ("1", "L", "LA", "La")
 _pillow_limit = threading.Lock()
 
 
-def read_image(path: str | Path, short_side: int | None = None) -> np.ndarray:
-    """Decode one image file.
+def read_image(path: str | Path, short_side: int | None = None, frame: int = 0) -> np.ndarray:
+    """Decode one image file, or one page of a TIFF file.
 
-    The first frame is read, and an EXIF orientation is applied. The number of channels and the depth follow from the
-    file's mode, never from its pixels, so that equal kinds of files give equal kinds of arrays:
+    An EXIF orientation is applied. The number of channels and the depth follow from the file's
+    mode, never from its pixels, so that equal kinds of files give equal kinds of arrays:
 
     - 1-bit, grey, and grey with transparency: one channel, uint8; the two values of 1-bit files are 0 and 255.
     - RGB, palette, CMYK, YCbCr, with or without transparency: three channels, uint8. Equal channels are not reduced to
       one.
     - 16-bit grey, and 32-bit integer or floating point grey that holds whole numbers from 0 to 65535: one channel,
-      uint16.
+      uint16. White is always the largest value, also where the file says that white is zero.
 
     Transparency is dropped, not composed onto a colour: the alpha channel of scans is opaque or has no meaning.
     Pillow has no colour mode of 16 bits; such files are read with their upper 8 bits.
@@ -70,6 +73,7 @@ def read_image(path: str | Path, short_side: int | None = None) -> np.ndarray:
         short_side: What the image will be reduced to, in pixels. A JPEG file is then decoded at a half, a quarter or an
             eighth of its size by its own transform, as long as the short side keeps twice as many pixels, because the
             last step needs a filter. ``None``: full size.
+        frame: Page of a TIFF file, from 0, as :func:`count_pages` counts them.
 
     Returns:
         ``(H, W, C)``, C 1 or 3, uint8 or uint16, writable, owned by the caller.
@@ -80,12 +84,44 @@ def read_image(path: str | Path, short_side: int | None = None) -> np.ndarray:
     """
     path = Path(path)
     try:
-        return _decode(path.read_bytes(), short_side)
+        if frame:  # a stack may be large, and each of its pages is read alone
+            with open_regular(path) as file:
+                return _pixels(_load(file, short_side, frame))
+        return _decode(read_content(path, IMAGE_BYTES), short_side)
     except DataError as error:
         raise DataError(f"{path} cannot be used as an image: {error}") from error
     # Pillow's readers raise nearly any exception for a broken file (SyntaxError, struct.error, IndexError, ...)
     except Exception as error:
         raise DataError(f"{path} cannot be read as an image: {_cause(error)}.") from error
+
+
+def count_pages(path: str | Path) -> int:
+    """Return the number of pages of a TIFF file, without reduced copies and masks; 1 for every other file.
+
+    Raises:
+        DataError: The file is not a TIFF file, or is damaged.
+    """
+    if not str(path).lower().endswith(_TIFF_SUFFIXES):
+        return 1
+    try:
+        with open_regular(path) as file, Image.open(file, formats=_FORMATS) as image:
+            return sum(1 for _ in _pages(image))
+    except Exception as error:  # as in read_image
+        raise DataError(f"{path} cannot be read as an image: {_cause(error)}.") from error
+
+
+def _pages(image: Image.Image) -> Iterator[int]:
+    """Seek to each page in turn, and yield its position in the file; the first page always counts."""
+    for place in range(getattr(image, "n_frames", 1)):
+        image.seek(place)
+        if place == 0 or not int(_tag(image, _SUBFILE, 0)) & _NO_PAGE:
+            yield place
+
+
+def _tag(image: Image.Image, number: int, otherwise: int) -> Any:
+    """Return a tag of the current page of a TIFF file."""
+    found = getattr(image, "tag_v2", {}).get(number, otherwise)
+    return found[0] if isinstance(found, tuple) else found
 
 
 def read_opened(image: Image.Image, short_side: int | None = None) -> np.ndarray:
@@ -135,12 +171,12 @@ def _unread(image: Image.Image) -> bytes:
 def _decode(data: bytes, short_side: int | None) -> np.ndarray:
     if not data:
         raise DataError("the file is empty")
-    return _pixels(_load(data, short_side))
+    return _pixels(_load(io.BytesIO(data), short_side))
 
 
 def _pixels(image: Image.Image) -> np.ndarray:
     deep = image.mode in _DEEP_MODES
-    pixels = _to_uint16(np.asarray(image)) if deep else np.array(_convert(image, image.mode))
+    pixels = _white_last(_to_uint16(np.asarray(image)), image) if deep else np.array(_convert(image, image.mode))
     if pixels.ndim == 2:
         pixels = pixels[:, :, None]
     return _upright(pixels, _orientation(image))
@@ -155,25 +191,61 @@ def _without_pillow_limit() -> Iterator[int]:
     with _pillow_limit:
         limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
         try:
-            yield limit or _MAX_PIXELS
+            yield limit or IMAGE_PIXELS
         finally:
             Image.MAX_IMAGE_PIXELS = limit
 
 
-def _load(data: bytes, short_side: int | None) -> Image.Image:
-    with _without_pillow_limit() as limit:  # only the header, from memory, so other threads hardly wait
-        image = Image.open(io.BytesIO(data), formats=_FORMATS)
-    pixels = image.width * image.height
-    if pixels > _MAX_PIXELS:
-        raise DataError(
-            f"{image.width} x {image.height} pixels are more than {_MAX_PIXELS:,}. Cut it into tiles first."
-        )
+def _size(source: IO[bytes]) -> int:
+    place = source.tell()
+    size = source.seek(0, io.SEEK_END)
+    source.seek(place)
+    return size
+
+
+def _load(source: IO[bytes], short_side: int | None, frame: int = 0) -> Image.Image:
+    with _without_pillow_limit() as limit:  # only the header, mostly from memory, so other threads hardly wait
+        image = Image.open(source, formats=_FORMATS)
+        _seek(image, frame)
+    pixels = require_pixels(image.size, _size(source))
     if short_side is not None:
         kept = min(1.0, _GAP * short_side / min(image.size))
         image.draft(None, (ceil(image.width * kept), ceil(image.height * kept)))  # only JPEG uses this
     with _without_pillow_limit() if pixels > limit else contextlib.nullcontext():
         image.load()
     return image
+
+
+def require_pixels(shape: Sequence[int], size: int) -> int:
+    """Check the size of an image or a volume before it is decoded.
+
+    Args:
+        shape: Its pixels in each direction, as its header says.
+        size: Bytes of its file.
+
+    Returns:
+        The number of its pixels.
+
+    Raises:
+        DataError: It has no pixels, more than ``IMAGE_PIXELS``, or far more than such a file can hold, see
+            :doc:`/reference/limits`. The message does not name the file.
+    """
+    pixels, words = prod(shape), " x ".join(map(str, shape))
+    if not shape or min(shape) <= 0:
+        raise DataError(f"it has {words} pixels")
+    if pixels > IMAGE_PIXELS:
+        raise DataError(f"{words} pixels are more than {IMAGE_PIXELS:,}. Cut it into tiles first.")
+    if pixels > IMAGE_FREE and pixels > PIXELS_PER_BYTE * size:
+        raise DataError(
+            f"{words} pixels in {size:,} bytes are an empty image, or one that is made to fill the memory. Cut it into "
+            "tiles first."
+        )
+    return pixels
+
+
+def _seek(image: Image.Image, frame: int) -> None:
+    if frame and all(number < frame for number, _ in enumerate(_pages(image))):
+        raise DataError(f"it has no page {frame}; pages are counted from 0")
 
 
 def _convert(image: Image.Image, mode: str) -> Image.Image:
@@ -199,6 +271,14 @@ def _to_uint16(values: np.ndarray) -> np.ndarray:
             "Convert it to 8 or 16 bits first."
         )
     return values.astype(np.uint16)
+
+
+def _white_last(values: np.ndarray, image: Image.Image) -> np.ndarray:
+    """Invert a TIFF page that says that white is zero; Pillow itself does this up to 8 bits."""
+    if image.format != "TIFF" or _tag(image, _PHOTOMETRIC, 1) != 0:
+        return values
+    white = 2 ** min(16, _tag(image, _BITS, 16)) - 1
+    return np.asarray(white - np.minimum(values, white), np.uint16)
 
 
 def _orientation(image: Image.Image) -> int:

@@ -19,10 +19,13 @@ from medssl.contracts.targets import Classes, Findings, Target
 __all__ = [
     "KeepBest",
     "activation",
+    "balanced_chances",
+    "balanced_weights",
     "batches",
     "evaluation_mode",
     "halving",
     "loss_scaler",
+    "number_scale",
     "parameter_groups",
     "seeded",
     "target_loss",
@@ -114,16 +117,21 @@ def evaluation_mode(network: nn.Module) -> Iterator[None]:
             module.training = training
 
 
-def batches(n: int, batch_size: int, generator: torch.Generator) -> Iterator[Tensor]:
+def batches(n: int, batch_size: int, generator: torch.Generator, chances: Tensor | None = None) -> Iterator[Tensor]:
     """Yield the positions of one epoch's batches, each ``(N,)`` int64 on the processor, in random order.
 
     Args:
         n: Samples.
         batch_size: N; a set smaller than a batch is one batch. An incomplete last batch is left out.
         generator: Generator of the processor; each call draws a new order.
+        chances: ``(n,)``, how often each sample is drawn relative to the others, with replacement; ``None``: each once.
     """
     size = min(batch_size, n)
-    yield from torch.split(torch.randperm(n, generator=generator)[: n // size * size], size)
+    if chances is None:
+        order = torch.randperm(n, generator=generator)
+    else:
+        order = torch.multinomial(chances.double().cpu(), n, replacement=True, generator=generator)
+    yield from torch.split(order[: n // size * size], size)
 
 
 def loss_scaler(autocast: Callable[[], AbstractContextManager[Any]], device: torch.device) -> torch.amp.GradScaler:
@@ -151,8 +159,9 @@ def train(
     optimizer: Callable[[Any], torch.optim.Optimizer] = torch.optim.AdamW,
     scaler: torch.amp.GradScaler | None = None,
     after_epoch: Callable[[int], None] | None = None,
+    chances: Tensor | None = None,
 ) -> None:
-    """Train a network: each epoch uses all samples once, in a new order.
+    """Train a network: each epoch uses all samples once, in a new order, or draws as many with ``chances``.
 
     Args:
         network: Put into training mode at the start of each epoch.
@@ -166,6 +175,7 @@ def train(
         optimizer: Called with the groups.
         scaler: See :func:`loss_scaler`; ``None`` where the loss is computed in float32.
         after_epoch: Called with the number of each epoch, from 0; it may leave the network in evaluation mode.
+        chances: See :func:`batches`.
     """
     steps = optimizer(list(groups))
     peaks = [group["lr"] for group in steps.param_groups]
@@ -174,7 +184,7 @@ def train(
     step = 0
     for epoch in range(epochs):
         network.train()
-        for rows in batches(samples, batch_size, generator):
+        for rows in batches(samples, batch_size, generator, chances):
             share = factor(step)
             for group, peak in zip(steps.param_groups, peaks, strict=True):
                 group["lr"] = peak * share
@@ -217,7 +227,54 @@ class KeepBest(Generic[S]):
 # ------------------------------------------------------------------------------------------------------------- targets
 
 
-def target_loss(target: Target, output: Tensor, y: Tensor) -> Tensor:
+def balanced_weights(y: Tensor) -> Tensor:
+    """Return the weight of each sample's loss with which every class, or both values of a finding, count the same.
+
+    As ``class_weight="balanced"`` in scikit-learn (after King & Zeng 2001, Political Analysis 9, 137-163): the number
+    of known samples over the number of classes present and the number of samples of the class. The mean weight is one.
+    Each finding is weighted by itself, among the samples for which it is known.
+
+    Args:
+        y: Classes or grades ``(n,)``, or findings ``(n, K)``, as a target encodes them.
+
+    Returns:
+        As ``y``, float32; zero where the value is unknown.
+    """
+    columns = y[:, None] if y.ndim == 1 else y
+    found = torch.zeros(columns.shape, dtype=torch.float32, device=y.device)
+    for k in range(columns.shape[1]):
+        column = columns[:, k]
+        known = column >= 0  # NaN is not
+        values, place, counts = torch.unique(column[known], return_inverse=True, return_counts=True)
+        if len(values):
+            found[known, k] = (place.numel() / (len(values) * counts.float()))[place]
+    return found.reshape(y.shape)
+
+
+def number_scale(y: Tensor) -> tuple[Tensor, Tensor]:
+    """Return mean and standard deviation of the known numbers of ``y`` ``(n,)``: a network learns standardised numbers.
+
+    A deviation of zero becomes one.
+    """
+    known = y[~y.isnan()]
+    spread = known.std(correction=0)
+    return known.mean(), spread if spread > 0 else torch.ones_like(spread)
+
+
+def balanced_chances(y: Tensor) -> Tensor:
+    """Return how often each sample is to be drawn so that classes are equally frequent in batches: ``(n,)`` float32.
+
+    A sample with several findings has the largest of its weights: that of its rarest one. A sample of which nothing is
+    known is not drawn.
+
+    Args:
+        y: As for :func:`balanced_weights`.
+    """
+    weights = balanced_weights(y)
+    return weights if weights.ndim == 1 else weights.amax(dim=1)
+
+
+def target_loss(target: Target, output: Tensor, y: Tensor, weights: Tensor | None = None) -> Tensor:
     """Return the loss that suits a target, averaged over known values; zero, with zero gradient, if none is known.
 
     Cross-entropy for classes and grades, binary cross-entropy for each finding, squared error for a quantity.
@@ -227,11 +284,16 @@ def target_loss(target: Target, output: Tensor, y: Tensor) -> Tensor:
         output: ``(N, O)`` float32, before :func:`activation`.
         y: As ``target.encode`` makes it, on the device of the output: ``(N,)`` int64 with -1 for unknown, ``(N, K)``
             float32 with NaN, or ``(N,)`` float32 with NaN.
+        weights: Weights of the values, of the shape of ``y``, see :func:`balanced_weights`; ``None``: all one. The
+            weighted losses are averaged over the number of known values, as if they were those of the whole set.
 
     Returns:
         A scalar.
     """
     if isinstance(target, Classes):
+        if weights is not None:
+            each = F.cross_entropy(output, y, ignore_index=-1, reduction="none")
+            return (each * weights).sum() / (y >= 0).sum().clamp_min(1)
         found = F.cross_entropy(output, y, ignore_index=-1)
         return found if bool((y >= 0).any()) else output.sum() * 0
     expected = y if isinstance(target, Findings) else y[:, None]
@@ -241,7 +303,8 @@ def target_loss(target: Target, output: Tensor, y: Tensor) -> Tensor:
         each = F.binary_cross_entropy_with_logits(output, filled, reduction="none")
     else:
         each = F.mse_loss(output, filled, reduction="none")
-    return (each * known).sum() / known.sum().clamp_min(1)
+    share = known if weights is None else known * weights.reshape(expected.shape)
+    return (each * share).sum() / known.sum().clamp_min(1)
 
 
 def activation(target: Target, output: Tensor) -> Tensor:

@@ -93,6 +93,15 @@ def test_a_file_arrives_verified_and_alone(server, tmp_path, checksum):
     assert files(path.parent) == ["set.zip"]
 
 
+def test_what_a_killed_download_left_is_removed(server, tmp_path):
+    """Found by kills at random moments: pooch's temporary files lay beside the data for ever."""
+    left = tmp_path / ".0123abcd.999999999.tmp"
+    left.mkdir()
+    (left / "tmpndbt12v1").touch()
+    download(source(server), tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == [source(server).file]
+
+
 def test_nothing_is_asked_of_the_server_when_the_right_file_is_there(server, tmp_path):
     (tmp_path / "set.zip").write_bytes(CONTENT)
     said = []

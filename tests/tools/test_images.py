@@ -227,7 +227,7 @@ def test_a_file_that_is_no_image_is_named_with_the_cause(tmp_path, content, caus
 def test_a_missing_file_and_a_folder_are_named(tmp_path):
     with pytest.raises(DataError, match=r"gone\.png.*the file does not exist"):
         read_image(tmp_path / "gone.png")
-    with pytest.raises(DataError, match=r"cannot be read as an image: is a directory"):
+    with pytest.raises(DataError, match=r"cannot be read as an image: it is a folder"):
         read_image(tmp_path)
 
 
@@ -247,7 +247,7 @@ def test_pillows_limit_of_pixels_does_not_stop_a_scan(tmp_path, monkeypatch, suf
 
 def test_an_absurd_number_of_pixels_is_refused(tmp_path, monkeypatch):
     Image.fromarray(colour()).save(tmp_path / "a.png")
-    monkeypatch.setattr("medssl.tools.images._MAX_PIXELS", HEIGHT * WIDTH - 1)
+    monkeypatch.setattr("medssl.tools.images.IMAGE_PIXELS", HEIGHT * WIDTH - 1)
     with pytest.raises(DataError, match=r"a\.png.*7 x 5 pixels are more than 34"):
         read_image(tmp_path / "a.png")
 

@@ -9,12 +9,15 @@ import numpy as np
 import pytest
 import torch
 from sklearn.metrics import log_loss
+from sklearn.utils.class_weight import compute_sample_weight
 from torch import nn
 
 from medssl.contracts.targets import Classes, Findings, Grades, Quantity
 from medssl.tools import (
     KeepBest,
     activation,
+    balanced_chances,
+    balanced_weights,
     batches,
     evaluation_mode,
     halving,
@@ -225,3 +228,43 @@ def test_a_batch_of_which_nothing_is_known_has_loss_and_gradient_of_zero(target,
     found.backward()
     assert found.item() == 0
     assert torch.equal(output.grad, torch.zeros_like(output))
+
+
+def test_balanced_weights_are_scikit_learns_and_leave_the_unknown_out() -> None:
+    y = torch.tensor([0] * 9 + [1] * 3 + [3] * 2)
+    assert balanced_weights(y).numpy() == pytest.approx(compute_sample_weight("balanced", y.numpy()))
+    assert balanced_weights(torch.cat([y, torch.tensor([-1])]))[-1] == 0
+    findings = torch.tensor([[1.0, math.nan], [0, 1], [0, 0], [0, 0], [math.nan, 0]])
+    found = balanced_weights(findings).numpy()
+    assert found[:4, 0] == pytest.approx(compute_sample_weight("balanced", [1, 0, 0, 0]))
+    assert found[1:, 1] == pytest.approx(compute_sample_weight("balanced", [1, 0, 0, 0]))
+    assert (found[4, 0], found[0, 1]) == (0, 0)
+    assert balanced_chances(findings).numpy() == pytest.approx(found.max(axis=1))
+
+
+def test_balanced_batches_have_equal_classes_and_are_drawn_by_the_seed() -> None:
+    y = torch.tensor([0] * 900 + [1] * 100)
+    drawn = [torch.cat([*batches(1000, 50, torch.Generator().manual_seed(s), balanced_chances(y))]) for s in (0, 0, 1)]
+    assert len(drawn[0]) == 1000
+    assert y[drawn[0]].float().mean() == pytest.approx(0.5, abs=0.06)
+    assert torch.equal(drawn[0], drawn[1])
+    assert not torch.equal(drawn[0], drawn[2])
+
+
+def test_weighted_losses_equal_a_loop() -> None:
+    output = torch.randn(6, 2, generator=torch.Generator().manual_seed(0))
+    y = torch.tensor([0, 1, -1, 1, 1, 0])
+    weights = balanced_weights(y)
+    each = -output.log_softmax(1)
+    expected = sum(float(weights[i] * each[i, y[i]]) for i in range(6) if y[i] >= 0) / 5
+    assert float(target_loss(Classes(("a", "b")), output, y, weights)) == pytest.approx(expected)
+    findings = torch.tensor([[1.0, math.nan], [0, 1], [0, 0], [0, 0], [math.nan, 0], [0, 1]])
+    weights = balanced_weights(findings)
+    total, known = 0.0, 0
+    for i in range(6):
+        for k in range(2):
+            if not math.isnan(findings[i, k]):
+                p = 1 / (1 + math.exp(-float(output[i, k])))
+                total -= float(weights[i, k]) * math.log(p if findings[i, k] else 1 - p)
+                known += 1
+    assert float(target_loss(Findings(("a", "b")), output, findings, weights)) == pytest.approx(total / known, rel=1e-5)

@@ -104,3 +104,27 @@ def test_what_is_there_already_is_not_touched(tmp_path):
 def test_a_missing_archive_is_named(tmp_path):
     with pytest.raises(DataError, match=r"gone\.zip"):
         unpack(Path(tmp_path / "gone.zip"), tmp_path / "here")
+
+
+@pytest.mark.parametrize("name", ["NUL", "a/con.png", "a/b:c.png", "a.png.", "a.png ", "a?.png", "a/<b>.png"])
+def test_windows_refuses_a_name_before_anything_is_written(tmp_path, name, monkeypatch):
+    archive = make_zip(tmp_path / "set.zip", {"good.png": b"1", name: b"2"})
+    monkeypatch.setattr("medssl.tools.unpacking._WINDOWS", True)
+    with pytest.raises(DataError, match="Windows does not allow"):
+        unpack(archive, tmp_path / "there")
+    assert files(tmp_path / "there") == []
+
+
+def test_names_that_differ_in_letter_case_collide_where_the_file_system_says_so(tmp_path, monkeypatch):
+    archive = make_zip(tmp_path / "set.zip", {"a/B.png": b"1", "a/b.png": b"2"})
+    true_open = Path.open
+    monkeypatch.setattr(Path, "open", lambda self, *words: true_open(self.with_name(self.name.lower()), *words))
+    with pytest.raises(DataError, match="twice"):
+        unpack(archive, tmp_path / "there")
+    assert files(tmp_path / "there") == []
+
+
+def test_backslashes_of_windows_divide_folders(tmp_path):
+    archive = make_zip(tmp_path / "set.zip", {"a\\b.png": b"1"})
+    unpack(archive, tmp_path / "there")
+    assert (tmp_path / "there" / "a" / "b.png").read_bytes() == b"1"
