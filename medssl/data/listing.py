@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, get_args
 
@@ -15,7 +15,10 @@ import numpy as np
 
 from medssl.contracts import Dataset, Listing, Part, Sample, Target, Value
 from medssl.contracts.first_edition import refuse_old_sample
-from medssl.errors import DataError, PluginError
+from medssl.contracts.targets import target_from_dict
+from medssl.errors import BreachError, DataError
+from medssl.io.limits import PATH_BYTES
+from medssl.io.waiting import waiting_for
 
 __all__ = ["DEFAULT_SPLITS", "index", "read_listing", "samples_key"]
 
@@ -33,7 +36,8 @@ def index(dataset: Dataset) -> Listing:
         DataError: The dataset reports a problem with its files.
     """
     try:
-        return dataset.index()
+        with waiting_for(f"{type(dataset).__name__}.index(), the list of images in {dataset.root}"):
+            return dataset.index()
     except TypeError as error:
         refuse_old_sample(error)
         raise
@@ -51,11 +55,8 @@ def read_listing(dataset: Dataset, name: str) -> Listing:
         PluginError: The listing breaks the contract.
     """
     listing = index(dataset)
-    if wrong := _wrong(listing):
-        raise PluginError(
-            f"dataset '{name}' breaks its contract: {wrong}. Its class is {type(dataset).__name__}. "
-            f"Correct it there; `medssl check {name}` shows all problems."
-        )
+    if wrong := _problems(listing):
+        raise BreachError(type(dataset), "index()", wrong)
     if not listing.samples:
         raise DataError(
             f"dataset '{name}' found no images in {dataset.root}. "
@@ -66,7 +67,14 @@ def read_listing(dataset: Dataset, name: str) -> Listing:
         sample if known_here or sample.y is None else replace(sample, y=None)
         for sample, known_here in zip(listing.samples, known.tolist(), strict=True)
     ]
-    return replace(listing, samples=samples)
+    return replace(listing, samples=samples, target=_with_readable_names(listing.target))
+
+
+def _with_readable_names(target: Target) -> Target:
+    """Write bytes of a name that are no UTF-8 as escapes; a result and a page could not hold them."""
+    names = getattr(target, "names", ())
+    readable = tuple(name.encode(errors="surrogateescape").decode(errors="backslashreplace") for name in names)
+    return target if readable == tuple(names) else target_from_dict({**target.to_dict(), "names": readable})
 
 
 def samples_key(samples: Sequence[Sample]) -> str:
@@ -82,34 +90,54 @@ def _plain(y: Value | None) -> Any:
     return y.item() if isinstance(y, np.generic) else y
 
 
-def _wrong(listing: object) -> str | None:
+def _problems(listing: object) -> list[str]:
+    """List everything that is wrong with a listing, one phrase each."""
     if not isinstance(listing, Listing):
-        return f"index() must return a Listing, but returned a {type(listing).__name__}"
+        return [f"it must return a Listing, but returned a {type(listing).__name__}"]
     if not isinstance(listing.target, Target):
-        return f"the target of a Listing must be one of medssl.contracts, but is {listing.target!r}"
+        return [f"the target of a Listing must be one of medssl.contracts, but is {listing.target!r:.80}"]
+    found = []
     if listing.default_split not in DEFAULT_SPLITS:
-        return f"default_split must be one of {', '.join(DEFAULT_SPLITS)}, but is {listing.default_split!r}"
-    return _wrong_samples(listing.samples, listing.target)
+        found.append(f"default_split must be one of {', '.join(DEFAULT_SPLITS)}, but is {listing.default_split!r:.80}")
+    for field in ("split_reason", "group_kind", "site_kind"):
+        value: object = getattr(listing, field)
+        if not isinstance(value, str) and (value is not None or field == "split_reason"):
+            found.append(f"{field} must be a text, but is {value!r:.80}")
+    for field, allowed in (("channels", (None, 1, 3)), ("depth", (None, 8, 16))):
+        if getattr(listing, field) not in allowed:
+            found.append(f"{field} must be one of {allowed[1]}, {allowed[2]} and None")
+    return found + _sample_problems(listing.samples, listing.target)
 
 
-def _wrong_samples(samples: Sequence[Any], target: Target) -> str | None:
+def _sample_problems(samples: Sequence[Any], target: Target) -> list[str]:
     strangers = [sample for sample in samples if not isinstance(sample, Sample)]
     if strangers:
-        return f"index() must list Samples, but lists a {type(strangers[0]).__name__}"
-    wrong = next((text for s in samples if s.y is not None and (text := target.violation(s.y))), None)
+        return [f"it must list Samples, but lists a {type(strangers[0]).__name__}"]
     parts = get_args(Part)
-    return (
-        (_describe(samples, "y", f"None or {wrong}", lambda y: target.violation(y) is None) if wrong else None)
-        or _describe(samples, "group", "None or a text", lambda x: isinstance(x, str))
-        or _describe(samples, "site", "None or a text", lambda x: isinstance(x, str))
-        or _describe(samples, "part", f"None, {', '.join(parts)}", lambda x: x in parts)
-    )
+    wrong = next((text for s in samples if s.y is not None and (text := target.violation(s.y))), None)
+    return [
+        *_describe(samples, "id", f"a text of 1 to {PATH_BYTES} characters without control characters", _is_id),
+        *(_describe(samples, "y", f"None or {wrong}", lambda y: target.violation(y) is None) if wrong else ()),
+        *_describe(samples, "group", "None or a text", _is_text),
+        *_describe(samples, "site", "None or a text", _is_text),
+        *_describe(samples, "part", f"None, {', '.join(parts)}", lambda x: isinstance(x, str) and x in parts),
+        *_describe(samples, "facts", "a mapping", lambda x: isinstance(x, Mapping)),
+    ]
 
 
-def _describe(samples: Sequence[Sample], field: str, wanted: str, is_right: Callable[[Any], bool]) -> str | None:
-    """Describe the samples with a wrong value in a field."""
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)
+
+
+def _is_id(value: object) -> bool:
+    return isinstance(value, str) and 0 < len(value) <= PATH_BYTES and not any(c < " " for c in value)
+
+
+def _describe(samples: Sequence[Sample], field: str, wanted: str, is_right: Callable[[Any], bool]) -> list[str]:
+    """Describe the samples with a wrong value in a field; empty if there is none."""
     values = [(sample.id, getattr(sample, field)) for sample in samples]
-    bad = [f"{value!r} of '{name}'" for name, value in values if value is not None and not is_right(value)]
-    if not bad:
-        return None
-    return f"a {field} must be {wanted}, but is {', '.join(bad[:_SHOWN])}{' and others' if len(bad) > _SHOWN else ''}"
+    wrong = [(name, value) for name, value in values if (value is not None or field == "id") and not is_right(value)]
+    if not wrong:
+        return []
+    shown = ", ".join(f"{value!r:.80} of {name!r:.80}" for name, value in wrong[:_SHOWN])
+    return [f"a {field} must be {wanted}, but is {shown}{' and others' if len(wrong) > _SHOWN else ''}"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,23 +14,38 @@ import torch
 from torch import Tensor
 
 from medssl.catalog import Catalog
-from medssl.contracts import Dataset, Listing, Sample, Target
+from medssl.contracts import Classes, Dataset, Listing, Sample, Target, Unlabelled
 from medssl.data.audit.findings import Audit, audit
+from medssl.data.group_table import with_groups
 from medssl.data.listing import read_listing, samples_key
 from medssl.data.split.labels import choose_labels
 from medssl.data.split.split_of import continue_split
 from medssl.data.split.splits import Split, make_split
-from medssl.data.store.building import is_of
-from medssl.data.store.contents import content_key
+from medssl.data.store.decoding import Unreadable
 from medssl.data.store.store import Store, default_cache, open_store
-from medssl.errors import DataError
+from medssl.errors import DataError, OptionError
 from medssl.io.files import checksum
+from medssl.io.identities import private_id
 from medssl.recipe import Choice, DataRecipe, Recipe
-from medssl.results.sections import RunData
+from medssl.results.privacy import Veil, hidden_folder, named_run
+from medssl.tools.reading import readers_with
 
-__all__ = ["Data", "DataOrigin", "LoadedPart", "base_folder", "data_folder", "fingerprint", "load_data", "open_dataset"]
+__all__ = [
+    "Data",
+    "LoadedPart",
+    "OnBadImage",
+    "base_folder",
+    "create_dataset",
+    "data_folder",
+    "fingerprint",
+    "list_images",
+    "load_data",
+    "open_dataset",
+]
 
 OnBadImage = Literal["fail", "skip"]
+_SKIPPED = 10  # unreadable images that a result names
+_COLOURED = ("stain", "saturation", "hue", "greyscale")  # fields of operations that need three channels
 _NOTABLE = 0.1  # relative deviation from the label fraction that gives a warning
 
 
@@ -38,12 +54,14 @@ def base_folder(data_dir: Path | None) -> Path:
     return data_dir or Path(os.environ.get("MEDSSL_DATA", "."))
 
 
-def data_folder(dataset: str, data_dir: Path | None) -> Path:
+def data_folder(dataset: str, data_dir: Path | None, *, published: bool = True) -> Path:
     """Return ``<data-dir>/<dataset>`` if it exists, else ``<data-dir>`` itself.
 
     Args:
         dataset: Name of the dataset plugin.
         data_dir: ``None``: the environment variable ``MEDSSL_DATA``, else the current folder.
+        published: See :class:`medssl.contracts.Dataset`; ``False``: always ``<data-dir>``, because a folder of the user
+            may have the plugin's name by chance.
 
     Raises:
         DataError: The given folder does not exist.
@@ -55,57 +73,33 @@ def data_folder(dataset: str, data_dir: Path | None) -> Path:
             "Give the folder that contains the dataset's folder, or the dataset folder itself."
         )
     own = base / dataset.rpartition(":")[2]
-    return (own if own.is_dir() else base).resolve()
+    return (own if published and own.is_dir() else base).resolve()
 
 
-def open_dataset(choice: Choice, catalog: Catalog, data_dir: Path | None) -> Dataset:
-    """Create the dataset for its folder, without reading files."""
-    facts = catalog.entry(choice.kind, choice.name)
-    dataset: Dataset = choice.plugin(choice.config, data_folder(choice.name, data_dir), facts)
+def open_dataset(choice: Choice, catalog: Catalog, data_dir: Path | None, readers: Sequence[Choice] = ()) -> Dataset:
+    """Create the dataset for its folder, with the readers that the user named, without reading files."""
+    folder = data_folder(choice.name, data_dir, published=choice.plugin.published)
+    return create_dataset(choice, folder, catalog, readers)
+
+
+def create_dataset(choice: Choice, folder: Path, catalog: Catalog, readers: Sequence[Choice] = ()) -> Dataset:
+    """Create the dataset for exactly this folder; see :func:`open_dataset`."""
+    dataset: Dataset = choice.plugin(choice.config, folder, catalog.entry(choice.kind, choice.name))
+    if readers:
+        dataset.readers = readers_with([(reader.name, reader.plugin(reader.config)) for reader in readers])
     return dataset
 
 
-@dataclass(frozen=True)
-class DataOrigin:
-    """The current state of a dataset's folder, to compare it with a result.
+def list_images(recipe: DataRecipe, dataset: Dataset) -> Listing:
+    """List the images of a recipe, with the groups of its table if it names one.
 
-    Attributes:
-        folder: The folder.
-        listed: Checksum of the listing.
-        content: Checksum of the files' contents; ``None``: the dataset gives no files.
+    Raises:
+        DataError: They cannot be listed, or the table does not fit them.
+        PluginError: The listing breaks the contract.
     """
-
-    folder: str
-    listed: str
-    content: str | None
-
-    @classmethod
-    def of(cls, choice: Choice, catalog: Catalog, data_dir: Path | None) -> DataOrigin:
-        """Read the current state of a recipe's dataset.
-
-        Raises:
-            DataError: The images cannot be listed.
-        """
-        dataset = open_dataset(choice, catalog, data_dir)
-        samples = read_listing(dataset, choice.name).samples
-        return cls(str(dataset.root), samples_key(samples), content_key(dataset, samples, default_cache()))
-
-    def change_since(self, made_from: RunData) -> str | None:
-        """Describe what has changed since a result was made; ``None`` if no change is found.
-
-        Args:
-            made_from: The ``data`` section of a result.
-        """
-        if str(made_from.directory) != self.folder:
-            return f"They were in {made_from.directory}, not in {self.folder}."
-        if made_from.samples_sha256 not in (None, self.listed):  # earlier versions did not save it
-            return (
-                f"Since then, images in {self.folder} were added, removed or renamed, or their labels, groups or parts "
-                "were changed."
-            )
-        if self.content is not None and not is_of(str(made_from.store.get("key", "")), self.content):
-            return f"Since then, files in {self.folder} were changed."
-        return None
+    listing = read_listing(dataset, recipe.dataset.name)
+    table = recipe.split.groups
+    return listing if table is None else with_groups(listing, table, dataset.root)
 
 
 def load_data(
@@ -113,6 +107,7 @@ def load_data(
     dataset: Dataset,
     *,
     on_bad_image: OnBadImage = "fail",
+    positive: str | None = None,
     check: Callable[[Target], None] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Data:
@@ -122,14 +117,18 @@ def load_data(
         recipe: The recipe, with the split and the size of a view.
         dataset: The dataset of the images.
         on_bad_image: Whether images that cannot be read stop the run or are left out.
+        positive: The positive one of two classes; ``None``: the second.
         check: Called with the target before anything is decoded; raises if the run does not support the target.
         progress: Called with the number of images read and the total number.
 
     Raises:
         DataError: Images or labels are missing, unreadable, or too few for the split.
+        OptionError: The target has no class of the name ``positive``, or not two classes.
     """
-    listing = read_listing(dataset, recipe.dataset.name)
+    listing = list_images(recipe, dataset)
     listed = samples_key(listing.samples)
+    if positive is not None:
+        listing = replace(listing, target=_with_positive(listing.target, positive))
     if check is not None:
         check(listing.target)
     split = _split(recipe, dataset, listing)  # before the images are read, so that an impossible split fails at once
@@ -146,6 +145,18 @@ def load_data(
         listing = replace(listing, samples=[sample for sample in listing.samples if sample.id in readable])
         split = _split(recipe, dataset, listing)
     return Data(recipe, dataset, listing, split, store, audit(listing, store, split), listed)
+
+
+def _with_positive(target: Target, name: str) -> Target:
+    if target.kind != "classes" or target.outputs != 2 or not isinstance(target, Classes):
+        raise OptionError(
+            f"evaluate.positive is '{name}', but this target has {target.outputs} {target.kind}. Only a target of two "
+            "classes has a positive one; with more, each is scored against the rest. Leave the setting out."
+        )
+    if name not in target.names:
+        known = " and ".join(f"'{each}'" for each in target.names)
+        raise OptionError(f"evaluate.positive is '{name}', which is no class of this dataset. Its classes are {known}.")
+    return replace(target, positive=name)
 
 
 def _split(recipe: DataRecipe, dataset: Dataset, listing: Listing, seed: int | None = None) -> Split:
@@ -221,6 +232,7 @@ class Data:
         self._samples = {sample.id: sample for sample in listing.samples}
         self._rows = {name: row for row, name in enumerate(store.ids)}
         self._settings = recipe.split
+        self._augmentation = recipe.augmentation
         self._hidden = self._hide_labels()
 
     def part(self, name: Literal["train", "val", "test"], *, labelled: bool = True) -> LoadedPart:
@@ -231,7 +243,8 @@ class Data:
             labelled: Leave out the samples with an unknown value, and those whose label is hidden by the recipe's label
                 fraction. Otherwise they are included, with -1 or NaN as their value.
         """
-        return self._gather(getattr(self.split, name), labelled=labelled)
+        unlabelled = isinstance(self.target, Unlabelled)  # then all images of the part are what is measured
+        return self._gather(getattr(self.split, name), labelled=labelled and not unlabelled)
 
     def pretraining_part(self) -> LoadedPart:
         """Return the images for pre-training, with -1 or NaN for a missing or hidden label."""
@@ -278,12 +291,30 @@ class Data:
             hidden.update(sample.id for sample in samples if sample.id not in kept)
         return frozenset(hidden)
 
+    @cached_property
+    def veil(self) -> Veil:
+        """Hides the identifiers of these samples in texts of plugins and libraries."""
+        spared = frozenset(self.target.strata_names)
+        return Veil(self.listing.samples, spared, self.dataset.root, self.listing.group_kind or "group")
+
+    def _describe_bad(self, bad: Unreadable) -> str:
+        name = private_id("image", bad.id)
+        return f"{name}: {self.veil.text(bad.reason.replace(bad.id, name))}"
+
     def describe(self) -> Mapping[str, Any]:
         """Return the ``data`` section of ``result.json``."""
         split, listing, settings = self.split, self.listing, self._settings
-        skipped = [f"left out because it cannot be read: {bad}" for bad in self.store.skipped]
+        kind = listing.group_kind or "group"
+        fold = split.described_fold
+        if fold is not None and isinstance(fold["left_out"], str):
+            fold["left_out"] = private_id("site" if split.left_out else kind, fold["left_out"])
+        skipped = [
+            f"left out because it cannot be read: {self._describe_bad(bad)}" for bad in self.store.skipped[:_SKIPPED]
+        ]
+        if (more := len(self.store.skipped) - _SKIPPED) > 0:
+            skipped.append(f"left out because they cannot be read: {more} more images")
         return {
-            "directory": str(self.dataset.root),
+            "directory": hidden_folder(self.dataset.root),
             "images": len(self.store),
             "train": len(split.train),
             "val": len(split.val),
@@ -297,20 +328,22 @@ class Data:
             "split": split.protocol,
             "split_reason": self._split_reason(),
             "split_sha256": split.sha256,
-            "fold": split.described_fold,
+            "fold": fold,
             "labels": {
                 "fraction": settings.label_fraction,
                 "seed": settings.label_seed,
-                "train": len(self.part("train")),
-                "val": len(self.part("val")),
+                "train": 0 if isinstance(self.target, Unlabelled) else len(self.part("train")),
+                "val": 0 if isinstance(self.target, Unlabelled) else len(self.part("val")),
             },
             "samples_sha256": self.listed,
             "seen_before": self.audit.seen_before,
-            "store": {"key": self.store.key, "reduced": self.store.reduced, "bytes": self.store.nbytes},
+            "confounding": self.audit.confounding.to_dict(),
+            "store": self.store.describe(),
             "warnings": [
                 *split.warnings,
                 *self._warn_of_leak(),
                 *self._warn_of_labels(),
+                *self._warn_of_channels(),
                 *self.audit.warnings,
                 *skipped,
             ],
@@ -318,9 +351,9 @@ class Data:
 
     def _split_reason(self) -> str:
         if (run := self._settings.of) is not None:
-            return f"taken from the run {(run.parent if run.suffix else run).name}"
+            return f"taken from the run {named_run(run.parent if run.suffix else run)}"
         by_default = self.split.protocol == self.listing.default_split
-        return self.listing.split_reason if by_default else "chosen by the user"
+        return self.veil.text(self.listing.split_reason) if by_default else "chosen by the user"
 
     def _warn_of_leak(self) -> Iterator[str]:
         if leaked := set(self.pretrained_on).intersection(self.split.test):
@@ -329,9 +362,22 @@ class Data:
                 "requested with split.pretrain_seed"
             )
 
+    def _warn_of_channels(self) -> Iterator[str]:
+        """Say which operations are left out because they need three channels."""
+        channels = self.store.channels
+        off = [name for name in _COLOURED if getattr(self._augmentation, name)] if channels not in (1, 3) else []
+        if off:
+            yield (
+                f"channels: the images have {channels} channels. The operations {', '.join(off)} need three and are "
+                "left out"
+            )
+
     def _warn_of_labels(self) -> Iterator[str]:
         """Warn if the fraction of used labels differs from the request, because of whole groups or small classes."""
         fraction = self._settings.label_fraction
+        if isinstance(self.target, Unlabelled):
+            yield "no image has a label, so nothing was scored; `medssl evaluate RUN --data TABLE` takes labels later"
+            return
         why = (
             f"labels are chosen for whole {self.listing.group_kind or 'group'}s"
             if self.split.grouped
@@ -351,6 +397,8 @@ class Data:
 
 def fingerprint(recipe: Recipe, data: Data) -> str:
     """Return a checksum of everything that determines the encoder: settings, split, pixels and initial weights."""
-    weights = recipe.encoder.weights  # the path does not identify the current content of the file
-    content = f":{checksum(weights)}" if isinstance(weights, Path) and weights.is_file() else ""
+    others = [Path(str(getattr(recipe.method.config, option))) for option in recipe.method.plugin.encoders]
+    given = [recipe.initial_weights, recipe.encoder.config.adapter]  # a path does not identify the content of a file
+    given += [path / "encoder.safetensors" if path.is_dir() else path for path in others]
+    content = "".join(f":{checksum(file)}" for file in given if isinstance(file, Path) and file.is_file())
     return f"{recipe.pretraining_hash}:{data.split.sha256}:{data.store.key}{content}"

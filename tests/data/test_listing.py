@@ -34,7 +34,7 @@ def test_good_samples_come_as_they_are():
 @pytest.mark.parametrize(
     ("samples", "classes", "message"),
     [
-        ([("a.png", 0)], ("a", "b"), "index.. must list Samples, but lists a tuple"),
+        ([("a.png", 0)], ("a", "b"), "it must list Samples, but lists a tuple"),
         ([replace(GOOD[0], y=2)], ("a", "b"), "a y must be None or a whole number from 0 to 1, but is 2 of '0.png'"),
         ([replace(GOOD[0], y=-1)], ("a", "b"), "is -1 of '0.png'"),
         ([replace(s, y="a") for s in GOOD], ("a", "b"), "'a' of '0.png', .* '2.png' and others"),
@@ -44,7 +44,7 @@ def test_good_samples_come_as_they_are():
     ],
 )
 def test_what_breaks_the_contract_is_named(samples, classes, message):
-    with pytest.raises(PluginError, match=rf"dataset 'own' breaks its contract: .*{message}.*`medssl check own`"):
+    with pytest.raises(PluginError, match=rf"Listed breaks its contract in index\(\): .*{message}"):
         read_listing(dataset(samples, classes), "own")
 
 
@@ -99,7 +99,7 @@ def test_values_are_checked_for_every_target(target, value, message):
 @pytest.mark.parametrize(
     ("listed", "message"),
     [
-        ([], "index.. must return a Listing, but returned a list"),
+        ([], "it must return a Listing, but returned a list"),
         (Listing(samples=GOOD, target=("a", "b")), "the target of a Listing must be one of medssl.contracts"),
         (
             Listing(samples=GOOD, target=Classes(("a", "b")), default_split="kfold"),

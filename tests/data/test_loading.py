@@ -13,6 +13,7 @@ from PIL import Image
 from medssl.catalog import load_catalog
 from medssl.data.loading import fingerprint, load_data, open_dataset
 from medssl.errors import OptionError
+from medssl.io.identities import private_id
 from medssl.recipe import resolve
 
 
@@ -139,7 +140,8 @@ def test_the_result_says_which_labels_were_used(load):
 )
 def test_the_data_section_keeps_the_schema_and_names_the_fold(load, protocol, fold):
     described = load(protocol, fold=fold and fold["index"]).describe()
-    assert described["fold"] == fold
+    left_out = fold and fold["left_out"]
+    assert described["fold"] == (fold and {**fold, "left_out": left_out and private_id("group", left_out)})
     schema = json.loads((importlib.resources.files("medssl.results") / "result.schema.json").read_text())
     jsonschema.validate(described, {**schema["properties"]["data"], "$defs": schema["$defs"]})
 
@@ -153,4 +155,5 @@ def test_findings_of_the_audit_stand_among_the_warnings(load, folder):
         copy.unlink()
     warnings = data.describe()["warnings"]
     assert "audit: 1 set of identical images (2 images)" in warnings
-    assert any("'cat/pcat0-0.png' (cat) and 'dog/pdog9-copy.png' (dog)" in warning for warning in warnings)
+    names = [private_id("image", name) for name in ("cat/pcat0-0.png", "dog/pdog9-copy.png")]
+    assert any(f"{names[0]} (cat) and {names[1]} (dog)" in warning for warning in warnings)

@@ -16,10 +16,11 @@ from medssl.data.audit.perceptual import NearPair, near_pairs, thumbnails
 from medssl.data.store.store import Store
 from medssl.errors import CheckpointError
 from medssl.io.files import write_atomic
+from medssl.io.reading import read_json
 
 __all__ = ["Duplicates", "find_duplicates", "join_copies"]
 
-_FORMAT = 1  # of the cached file; change it whenever the definition of equal or near-duplicate changes
+_FORMAT = 2  # of the cached file; change it whenever the definition of equal or near-duplicate changes
 _MOST = 20_000  # images; the time grows with the square, and the search may take half a minute
 
 
@@ -55,8 +56,8 @@ def find_duplicates(store: Store, cache: Path) -> Duplicates:
         near = tuple(pair for pair in pairs if first_of.get(pair.first, -1) != first_of.get(pair.second, -2))
     found = Duplicates(equal, near)
     with contextlib.suppress(OSError, CheckpointError):  # on a full disk, the next start repeats the search
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomic(path, json.dumps({"stamp": stamp, "equal": equal, "near": near}).encode())
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        write_atomic(path, json.dumps({"stamp": stamp, "equal": equal, "near": near}).encode(), private=True)
     return found
 
 
@@ -116,7 +117,7 @@ def _equal(store: Store) -> tuple[tuple[int, ...], ...]:
 
 def _read(path: Path, stamp: list[float]) -> Duplicates | None:
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = read_json(path)
         if values["stamp"] != stamp:
             return None
         near = None if values["near"] is None else tuple(NearPair(*pair) for pair in values["near"])

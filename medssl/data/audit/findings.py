@@ -17,14 +17,18 @@ from typing import Any
 import numpy as np
 
 from medssl.contracts import Listing, Sample, Target
+from medssl.data.audit.confounding import Confounding, find_confounding
 from medssl.data.audit.duplicates import Duplicates, find_duplicates, join_copies
 from medssl.data.audit.perceptual import NearPair
 from medssl.data.split.protocols import PARTS
 from medssl.data.split.splits import Split
 from medssl.data.store.store import Store, default_cache
+from medssl.errors import shorten
+from medssl.io.identities import private_id
 
 __all__ = ["Audit", "audit"]
 
+_SHOWN = 3  # images that a warning names
 _SEEN_BEFORE = {"test": ("train", "val"), "val": ("train",)}  # part -> parts that must not contain its images
 
 
@@ -74,6 +78,11 @@ class Audit:
         return tuple(self._warn())
 
     @cached_property
+    def confounding(self) -> Confounding:
+        """What predicts the target beside the disease: see :mod:`medssl.data.audit.confounding`."""
+        return find_confounding(self.samples, self.target, self.group_kind, self.store, self.split)
+
+    @cached_property
     def seen_before(self) -> Mapping[str, Mapping[str, int]]:
         """Counts per part: all images, duplicates of an image seen before, near-duplicates, and either."""
         found = {}
@@ -92,8 +101,12 @@ class Audit:
         """Group by id, with duplicates in one group: see :func:`medssl.data.audit.duplicates.join_copies`."""
         return join_copies(self.samples, self.duplicates)
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return everything as plain values."""
+    def to_dict(self, *, names: bool = False) -> dict[str, Any]:
+        """Return everything as plain values.
+
+        Args:
+            names: Ids and groups as they are, for the user's own desk; otherwise private names.
+        """
         return {
             "images": len(self.samples),
             "without_label": sum(sample.y is None for sample in self.samples),
@@ -105,10 +118,10 @@ class Audit:
             "unused": len(self.split.unused),
             "sizes": self._sizes(),
             "groups": self._groups() if self.split.groups else None,
-            "equal": [[self._describe(i) for i in images] for images in self.duplicates.equal],
+            "equal": [[self._describe(i, names=names) for i in images] for images in self.duplicates.equal],
             "near": [
                 {
-                    "images": [self._describe(pair.first), self._describe(pair.second)],
+                    "images": [self._describe(i, names=names) for i in pair[:2]],
                     "similarity": pair.similarity,
                     "turned": pair.turned,
                 }
@@ -116,6 +129,7 @@ class Audit:
             ],
             "near_searched": self.duplicates.near is not None,
             "seen_before": self.seen_before,
+            "confounding": self.confounding.to_dict(),
             "warnings": [*self.split.warnings, *self.warnings],
         }
 
@@ -156,10 +170,13 @@ class Audit:
             },
         }
 
-    def _describe(self, i: int) -> dict[str, Any]:
+    def _describe(self, i: int, *, names: bool = False) -> dict[str, Any]:
         sample = self.samples[i]
         label = None if sample.y is None else self.target.text(sample.y)
-        return {"id": sample.id, "label": label, "group": sample.group, "part": self._part[sample.id]}
+        group, name = sample.group, sample.id
+        if not names:
+            group, name = group and private_id(self.group_kind, group), private_id("image", name)
+        return {"id": name, "label": label, "group": group, "part": self._part[sample.id]}
 
     # ------------------------------------------------------------------------------------------------------- findings
 
@@ -190,6 +207,7 @@ class Audit:
         return found
 
     def _warn(self) -> Iterator[str]:
+        yield from self.confounding.warn()
         yield from self._warn_of_equal_images()
         for part, adjective in (("test", "test"), ("val", "validation")):
             for pairs, what in ((self._equal_pairs, "identical to"), (self._near_pairs, "nearly identical to")):
@@ -199,7 +217,7 @@ class Audit:
                     yield (
                         f"audit: {len(seen)} of {len(getattr(self.split, part))} {adjective} images "
                         f"{'is' if len(seen) == 1 else 'are'} {what} {before}"
-                        f", for instance '{one}' and '{other}'"
+                        f", for instance {private_id('image', one)} and {private_id('image', other)}"
                     )
         contradicting = [pair for pair in self._near_pairs if self._contradict(pair)]
         if contradicting:
@@ -230,7 +248,8 @@ class Audit:
 
     def _example(self, images: Iterable[int], *, groups: bool = False) -> str:
         described = [self._describe(i) for i in images]
-        return " and ".join(f"'{one['id']}' ({one['group' if groups else 'label']})" for one in described)
+        names = [f"{one['id']} ({one['group' if groups else 'label']})" for one in described]
+        return " and ".join(names) if len(names) <= _SHOWN else shorten(names, _SHOWN)
 
 
 def _range(values: Sequence[int] | np.ndarray) -> dict[str, float]:

@@ -27,13 +27,15 @@ from PIL import Image
 from medssl.data.store.store import Store
 from medssl.tools.images import SYMMETRIES, turn
 
-__all__ = ["PLAIN", "THUMBNAIL", "NearPair", "details", "near_pairs", "thumbnails"]
+__all__ = ["PLAIN", "THUMBNAIL", "NearPair", "details", "near_frame", "near_pairs", "thumbnails"]
 
 THUMBNAIL = 64  # of a thumbnail, in pixels
 _FEW_BITS = 10  # see above
 _ALIKE = 0.85  # see above
 _SURROUNDINGS = 9  # side of the square whose mean is subtracted, in pixels of a thumbnail; odd, so it has a centre
 PLAIN = 1.0  #: standard deviation of the details, in grey levels of 255; below it the details are only noise
+_FRAME_LEVELS = 6.0  # around the grey level of the corners, out of 255; ours: the noise of JPEG in a black frame
+_FRAME_SHARE = 0.02  # of the pixels; ours: a smaller frame has little weight
 _BLOCK = 256  # images compared with all others at a time
 _PAIRS = 1024  # pairs correlated at a time: 32 MiB
 _GREY = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601
@@ -71,7 +73,7 @@ def thumbnails(store: Store, rows: Sequence[int] | None = None) -> Floats:
     found = np.empty((len(rows), THUMBNAIL, THUMBNAIL), np.float32)
     for place, i in enumerate(rows):
         image = store.image(i).astype(np.float32)
-        grey = image[..., 0] if store.channels == 1 else image @ _GREY
+        grey = image @ _GREY if store.channels == 3 else image.mean(axis=2) if store.channels > 1 else image[..., 0]
         shrunk = Image.fromarray(np.ascontiguousarray(grey)).resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BOX)
         low, high = (0.0, 255.0) if store.levels is None else store.levels[i]
         found[place] = (np.asarray(shrunk) - low) * (255 / (high - low))
@@ -91,6 +93,7 @@ def near_pairs(thumbs: Floats) -> list[NearPair]:
         5,000 images.
     """
     fine = details(thumbs)
+    fine[near_frame(thumbs)] = 0
     frequencies = _low_frequencies(thumbs)
     kept = np.flatnonzero(fine.std(axis=(1, 2)) >= PLAIN)
     best: dict[tuple[int, int], NearPair] = {}
@@ -109,13 +112,45 @@ def near_pairs(thumbs: Floats) -> list[NearPair]:
 def details(thumbs: Floats) -> Floats:
     """Subtract the mean of the square around each pixel, edges repeated: ``(N, THUMBNAIL, THUMBNAIL)``."""
     found = np.empty_like(thumbs)
-    reach = _SURROUNDINGS // 2
     for start in range(0, len(thumbs), _PAIRS):
-        mean = thumbs[start : start + _PAIRS]
-        for _ in range(2):  # along rows, then along columns
-            total = np.pad(mean, ((0, 0), (0, 0), (reach + 1, reach)), mode="edge").cumsum(axis=2)
-            mean = (total[..., _SURROUNDINGS:] - total[..., :-_SURROUNDINGS]).transpose(0, 2, 1) / _SURROUNDINGS
-        found[start : start + _PAIRS] = thumbs[start : start + _PAIRS] - mean
+        some = thumbs[start : start + _PAIRS]
+        found[start : start + _PAIRS] = some - _around(some)
+    return found
+
+
+def _around(thumbs: Floats) -> Floats:
+    """Return the mean of the square around each pixel, edges repeated."""
+    mean, reach = thumbs, _SURROUNDINGS // 2
+    for _ in range(2):  # along rows, then along columns
+        total = np.pad(mean, ((0, 0), (0, 0), (reach + 1, reach)), mode="edge").cumsum(axis=2)
+        mean = (total[..., _SURROUNDINGS:] - total[..., :-_SURROUNDINGS]).transpose(0, 2, 1) / _SURROUNDINGS
+    return mean
+
+
+def near_frame(thumbs: Floats) -> NDArray[np.bool_]:
+    """Return which pixels belong to a constant frame or have it in their surroundings.
+
+    The rim of a frame, such as the black one around every fundus photograph of a camera, has stronger details than
+    anything inside, so two different photographs would be nearly identical. A frame consists of pixels of the corners'
+    grey level from which a straight line of such pixels leads to an edge.
+
+    Args:
+        thumbs: ``(N, THUMBNAIL, THUMBNAIL)``.
+
+    Returns:
+        The same shape; nothing of an image whose frame has less than 2 % of its pixels.
+    """
+    found = np.zeros(thumbs.shape, np.bool_)
+    for start in range(0, len(thumbs), _PAIRS):
+        some = thumbs[start : start + _PAIRS]
+        level = np.median(some[:, [0, 0, -1, -1], [0, -1, 0, -1]], axis=1)
+        same = np.abs(some - level[:, None, None]) <= _FRAME_LEVELS
+        frame = np.zeros_like(same)
+        for axis in (1, 2):
+            frame |= np.logical_and.accumulate(same, axis=axis)
+            frame |= np.flip(np.logical_and.accumulate(np.flip(same, axis), axis=axis), axis)
+        frame[frame.mean(axis=(1, 2)) < _FRAME_SHARE] = False
+        found[start : start + _PAIRS] = _around(frame.astype(np.float32)) > 1e-3  # sums are rounded
     return found
 
 

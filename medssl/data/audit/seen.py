@@ -34,6 +34,7 @@ from medssl.data.store.contents import file_keys
 from medssl.data.store.store import Store
 from medssl.errors import CheckpointError
 from medssl.io.files import read_header
+from medssl.io.reading import parse_json
 
 __all__ = ["Seen", "SeenImages", "content_keys", "file_key", "pixel_key", "read_seen"]
 
@@ -124,7 +125,7 @@ class Seen:
         Raises:
             ValueError, KeyError, TypeError: It is something else.
         """
-        values = json.loads(text)
+        values = parse_json(text)
         if values["format"] != _FORMAT:
             raise ValueError(f"format {values['format']}")
         return cls(tuple(map(SeenImages.from_dict, values["stages"])), values["known"] is True)

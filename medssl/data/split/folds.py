@@ -1,8 +1,8 @@
 """Split protocols with several runs: every image is a test image in exactly one run.
 
-``kfold`` divides images into folds, ``grouped-kfold`` divides whole groups, and ``loso`` makes each group a fold. The
-test part of a run is one fold, and its validation part is drawn from the others. The result does not depend on the
-order of the samples.
+``kfold`` divides images into folds, ``grouped-kfold`` divides whole groups, ``loso`` makes each group a fold, and
+``site`` each site (:mod:`medssl.data.split.sites`). The test part of a run is one fold, and its validation part is
+drawn from the others. The result does not depend on the order of the samples.
 """
 
 from __future__ import annotations
@@ -13,16 +13,19 @@ import numpy as np
 
 from medssl.contracts import Sample
 from medssl.data.split.protocols import Words, assign, draw_parts, refuse_small_strata, rest_shares, units_of_strata
-from medssl.errors import DataError, OptionError
+from medssl.data.split.sites import leave_site_out, refuse_sites, site_names
+from medssl.errors import DataError, OptionError, shorten
 from medssl.recipe.settings import SplitSettings
 
 __all__ = ["FOLDED", "check_fold", "count_folds", "draw_fold", "refuse_undivided"]
 
-FOLDED = frozenset({"kfold", "grouped-kfold", "loso"})
+FOLDED = frozenset({"kfold", "grouped-kfold", "loso", "site"})
 
 
 def count_folds(labelled: Sequence[Sample], settings: SplitSettings, protocol: str) -> int:
     """Return the number of runs of a protocol with folds."""
+    if protocol == "site":
+        return len(site_names(labelled))
     return len({sample.group for sample in labelled}) if protocol == "loso" else settings.folds
 
 
@@ -56,11 +59,11 @@ def refuse_undivided(labelled: Sequence[Sample], settings: SplitSettings, protoc
     """Check that every fold can be made.
 
     Raises:
-        DataError: There are too few images (or groups) in total or in a class, or the protocol needs groups and the
-            dataset has none.
+        DataError: There are too few images (or groups) in total or in a class, or the protocol needs groups or sites
+            and the dataset has none.
     """
-    if protocol == "loso":
-        _refuse_loso(labelled, words)
+    if protocol in ("loso", "site"):
+        (_refuse_loso if protocol == "loso" else refuse_sites)(labelled, words)
         return
     grouped = protocol == "grouped-kfold"
     if grouped and not any(sample.group for sample in labelled):
@@ -93,6 +96,8 @@ def draw_fold(
     seed, shares = f"{settings.seed}/{settings.fold}", rest_shares(settings.fractions)
     if protocol == "loso":
         return _leave_one_out(labelled, settings, seed, words)
+    if protocol == "site":
+        return leave_site_out(labelled, settings.fold or 0, shares, seed, words)
     grouped = protocol == "grouped-kfold"
     fold_of = assign(labelled, [1 / settings.folds] * settings.folds, settings.seed, words, grouped=grouped)
     rest = [sample for sample in labelled if fold_of[sample.id] != settings.fold]
@@ -151,6 +156,7 @@ def _refuse_loso(labelled: Sequence[Sample], words: Words) -> None:
         lone = [f"there is only one {kind}"]
     if lone:
         raise DataError(
-            f"{'; '.join(lone)}. Leaving out one {kind} at a time needs two for each {words.target.stratum}: one to "
-            f"train on, one to test on. Leave the {words.target.stratum} out, or choose another --split protocol."
+            f"{shorten(lone, 10, '; ')}. Leaving out one {kind} at a time needs two for each {words.target.stratum}: "
+            f"one to train on, one to test on. Leave the {words.target.stratum} out, or "
+            "choose another --split protocol."
         )

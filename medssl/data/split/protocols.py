@@ -13,7 +13,7 @@ import numpy as np
 
 from medssl.contracts import Sample, Target
 from medssl.data.split.stratify import shuffled, split_groups, split_items
-from medssl.errors import DataError
+from medssl.errors import DataError, shorten
 
 __all__ = [
     "PARTS",
@@ -137,12 +137,12 @@ def refuse_small_strata(samples: Sequence[Sample], least: int, wants: str, words
         small = [f"there are {units} {unit_kind} with a label"]
     if small and grouped and can_leave_one_out(samples, words):
         raise DataError(
-            f"{'; '.join(small)}. {wants} So this dataset cannot be split by {words.group_kind} in this way. Choose "
-            f"--split loso: it leaves out one {words.group_kind} at a time and pools the predictions."
+            f"{shorten(small, 10, '; ')}. {wants} So this dataset cannot be split by {words.group_kind} in this way. "
+            f"Choose --split loso: it leaves out one {words.group_kind} at a time and pools the predictions."
         )
     if small:
         way_out = "choose another --split protocol" if grouped else f"leave the {words.target.stratum} out"
-        raise DataError(f"{'; '.join(small)}. {wants} Add images or {way_out}.")
+        raise DataError(f"{shorten(small, 10, '; ')}. {wants} Add images or {way_out}.")
 
 
 def can_leave_one_out(samples: Sequence[Sample], words: Words) -> bool:

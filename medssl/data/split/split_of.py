@@ -18,7 +18,7 @@ from medssl.errors import DataError
 
 __all__ = ["continue_split"]
 
-_WHOLE = ("grouped", "grouped-kfold", "loso")  # protocols that keep groups together
+_WHOLE = ("grouped", "grouped-kfold", "loso", "site")  # protocols that keep groups together
 
 
 def continue_split(dataset: Dataset, listing: Listing, run: Path, cache: Path) -> Split:
@@ -28,7 +28,7 @@ def continue_split(dataset: Dataset, listing: Listing, run: Path, cache: Path) -
     training image. If the protocol keeps groups together, a new image follows its group: it goes to the training part
     if any image of the group is there, or if the encoder was trained on a group of that name. The remaining images are
     drawn by the protocol of the run, with its fractions and its seed. Under ``official``, the official part is used.
-    Under ``loso``, the test part remains the same group.
+    Under ``loso`` and ``site``, the test part remains the same group or site.
 
     Args:
         dataset: The dataset, to compare its files.
@@ -50,6 +50,9 @@ def continue_split(dataset: Dataset, listing: Listing, run: Path, cache: Path) -
     new = [sample for sample in samples if sample.id not in part_of]
     seen = read_seen(folder / "encoder.safetensors") if new else Seen()
     trained_on = _trained_on(seen, dataset, new, cache)
+    if not known:  # the images lie in another folder now, for instance in that of a table
+        moved = {s.id: part for s in labelled if s.id not in trained_on and (part := _held_out(s.id, part_of))}
+        part_of, placed, known = {**part_of, **moved}, moved, len(moved)
     home = _homes(seen, samples, {**part_of, **dict.fromkeys(trained_on, "train")}, bool(known or trained_on))
     whole = old.protocol in _WHOLE or (old.protocol == "official" and bool(home))
     for sample in labelled:
@@ -61,6 +64,8 @@ def continue_split(dataset: Dataset, listing: Listing, run: Path, cache: Path) -
             placed[sample.id] = home[sample.group]
         elif old.protocol == "official" and sample.part:
             placed[sample.id] = sample.part
+        elif old.left_out is not None and sample.site == old.left_out:
+            placed[sample.id] = "test"
     placed |= _draw([sample for sample in labelled if sample.id not in placed], old, words, whole=whole)
     if "test" not in placed.values():
         raise DataError(
@@ -72,7 +77,7 @@ def continue_split(dataset: Dataset, listing: Listing, run: Path, cache: Path) -
         notes.append(
             f"{added} labelled images are new since the split of {folder.name} was made; the others keep their parts"
         )
-    drawn = Drawn(old.protocol, old.seed, old.fractions, old.fold, old.folds)
+    drawn = Drawn(old.protocol, old.seed, old.fractions, old.fold, old.folds, old.left_out)
     return write_down(samples, placed, drawn, words, notes)
 
 
@@ -80,6 +85,15 @@ def _trained_on(seen: Seen, dataset: Dataset, new: Sequence[Sample], cache: Path
     """Return the new samples whose files were in the encoder's training under other names."""
     contents = frozenset().union(*(stage.contents for stage in seen.stages))
     return {name for name, sha256 in file_keys(dataset, new, cache).items() if file_key(sha256) in contents}
+
+
+def _held_out(name: str, part_of: Mapping[str, str]) -> str | None:
+    """Return the part of an image that was held out below another folder: ``images/1.png`` may have been ``1.png``."""
+    folders = name.split("/")
+    tails = ["/".join(folders[at:]) for at in range(1, len(folders))]
+    longer = [other for other in part_of if other.endswith(f"/{name}")] if not tails else []
+    parts = {part_of[tail] for tail in [*tails, *longer] if tail in part_of}
+    return parts.pop() if len(parts) == 1 and parts <= {"val", "test"} else None
 
 
 def _homes(seen: Seen, samples: Sequence[Sample], part_of: Mapping[str, str], related: bool) -> dict[str, str]:
@@ -99,5 +113,5 @@ def _homes(seen: Seen, samples: Sequence[Sample], part_of: Mapping[str, str], re
 def _draw(samples: Sequence[Sample], old: Split, words: Words, *, whole: bool) -> dict[str, str]:
     if not samples:
         return {}
-    shares = rest_shares(old.fractions) if old.protocol == "loso" else old.fractions
+    shares = rest_shares(old.fractions) if old.protocol in ("loso", "site") else old.fractions
     return {name: PARTS[part] for name, part in assign(samples, shares, old.seed, words, grouped=whole).items()}

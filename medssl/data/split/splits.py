@@ -2,7 +2,7 @@
 
 Three protocols make a single split. ``random`` draws single images. ``grouped`` keeps the images of a patient, slide or
 source together, so that no group has both test and training images. ``official`` uses the parts that the authors of the
-dataset published. Three more protocols need several runs, each with another test part: see
+dataset published. Four more protocols need several runs, each with another test part: see
 :mod:`medssl.data.split.folds`.
 """
 
@@ -19,15 +19,18 @@ from typing import Any
 
 import numpy as np
 
-from medssl.contracts import Listing, Sample
+from medssl.contracts import Listing, Sample, Unlabelled
 from medssl.data.split.folds import FOLDED, check_fold, count_folds, draw_fold, refuse_undivided
 from medssl.data.split.protocols import PARTS, Words, draw_parts, official, place_unlabelled, rest_shares
-from medssl.errors import DataError, OptionError, did_you_mean
+from medssl.data.split.sites import site_names
+from medssl.errors import DataError, OptionError, did_you_mean, shorten
+from medssl.io.files import write_atomic
+from medssl.io.reading import read_json
 from medssl.recipe.settings import SplitSettings
 
 __all__ = ["FOLDED", "PROTOCOLS", "Drawn", "Split", "fold_count", "load_split", "make_split", "write_down"]
 
-PROTOCOLS = ("random", "grouped", "official", "kfold", "grouped-kfold", "loso")
+PROTOCOLS = ("random", "grouped", "official", "kfold", "grouped-kfold", "loso", "site")
 _Counts = dict[str, dict[str, int]]
 _TOLERANCE = 0.02  # a larger deviation of a part from its share gives a warning
 
@@ -45,11 +48,13 @@ class Split:
         train: Ids for training, including samples without a label.
         val: Ids for validation; all have labels.
         test: Ids for testing; all have labels.
-        unused: Ids without a label that belong to the group or official part of validation or test images.
+        unused: Ids without a label that belong to the group or official part of validation or test images; under
+            ``site`` also those of patients who were at the tested site too.
         groups: Group of each id that has one.
         labelled: Labelled images per part.
         stratum_count: Labelled images per part and stratum (class, grade, finding or range of values).
         warnings: Warnings for the reader of a result.
+        left_out: The site that is the test part, under ``site``.
     """
 
     protocol: str
@@ -65,6 +70,7 @@ class Split:
     labelled: Mapping[str, int]
     stratum_count: Mapping[str, Mapping[str, int]]
     warnings: tuple[str, ...]
+    left_out: str | None = None
 
     @cached_property
     def sha256(self) -> str:
@@ -94,10 +100,10 @@ class Split:
 
     @property
     def described_fold(self) -> dict[str, int | str | None] | None:
-        """Number, count and left-out group of the fold, for the result; ``None`` if the protocol has no folds."""
+        """Number, count and left-out group or site of the fold, for the result; ``None`` without folds."""
         if self.fold is None:
             return None
-        left_out = self.groups[self.test[0]] if self.protocol == "loso" else None
+        left_out = self.groups[self.test[0]] if self.protocol == "loso" else self.left_out
         return {"index": self.fold, "count": self.folds, "left_out": left_out}
 
     @property
@@ -107,8 +113,7 @@ class Split:
         return tuple(size / sum(sizes) for size in sizes)
 
     def save(self, path: str | Path) -> None:
-        """Write the split as JSON, atomically."""
-        path = Path(path)
+        """Write the split as JSON, atomically, readable by its owner alone: it has the ids of all images."""
         values = {
             "protocol": self.protocol,
             "seed": self.seed,
@@ -123,10 +128,9 @@ class Split:
             "warnings": self.warnings,
             "parts": {part: getattr(self, part) for part in (*PARTS, "unused")},
             "groups": self.groups,
+            **({"left_out": self.left_out} if self.left_out else {}),
         }
-        unfinished = path.with_name(path.name + ".tmp")
-        unfinished.write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
-        unfinished.replace(path)
+        write_atomic(Path(path), (json.dumps(values, indent=1) + "\n").encode(), private=True)
 
 
 def load_split(path: str | Path) -> Split:
@@ -136,7 +140,7 @@ def load_split(path: str | Path) -> Split:
         DataError: The file does not exist or is not a split, or its ids were changed.
     """
     try:
-        values = json.loads(Path(path).read_text(encoding="utf-8"))
+        values = read_json(path)
         split = Split(
             protocol=values["protocol"],
             seed=values["seed"],
@@ -147,9 +151,10 @@ def load_split(path: str | Path) -> Split:
             **_counts(values),
             **_parts(values),
             warnings=tuple(values["warnings"]),
+            left_out=values.get("left_out"),
         )
         recorded = values["sha256"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(
             f"{path} cannot be read as a split ({type(error).__name__}: {error}). Create it again."
         ) from error
@@ -200,11 +205,12 @@ def make_split(listing: Listing, settings: SplitSettings, protocol: str) -> Spli
     it is as small as whole groups allow (:mod:`medssl.data.split.stratify`); a sample without a group is a group of its
     own. ``official`` keeps the official parts. If there is no official validation part, one is drawn from the training
     part, by whole groups if groups are known. ``kfold`` and ``grouped-kfold`` distribute images or whole groups to
-    folds in the same way, and ``loso`` makes each group a fold. The fold of the settings is the test part, and the
-    validation part is drawn from the other folds.
+    folds in the same way, ``loso`` makes each group a fold, and ``site`` each site. The fold of the settings is the
+    test part, and the validation part is drawn from the other folds.
 
     Samples without a label are used for training, unless their group or official part belongs to validation or testing.
-    Then they are not used.
+    Then they are not used. If the dataset has no labels at all, its images are divided in the same way: those of the
+    validation and the test part are kept out of the training, so that labels can come later.
 
     Args:
         listing: Listing of a dataset. A class or grade without images is an error; a finding without images is not.
@@ -213,15 +219,19 @@ def make_split(listing: Listing, settings: SplitSettings, protocol: str) -> Spli
 
     Raises:
         DataError: There are no samples, two samples have the same id, all labels are equal, a class has too few images
-            or groups for the parts, or the dataset lacks the groups or official parts that the protocol needs.
+            or groups for the parts, or the dataset lacks the groups, sites or official parts that the protocol needs.
         OptionError: The protocol is unknown, the fractions are not three positive numbers that sum to one, or the fold
             is missing, too large, or set for a protocol without folds.
     """
     _check(listing.samples, settings, protocol)
+    unlabelled = isinstance(listing.target, Unlabelled)
     samples = sorted(listing.samples, key=lambda sample: sample.id)
+    if unlabelled:  # all images count the same, and are drawn as if they had one label
+        samples = [replace(sample, y=0) for sample in samples]
     labelled = [sample for sample in samples if sample.y is not None]
     words = Words(listing.group_kind or "group", listing.target)
-    _refuse_one_value(labelled, words)
+    if not unlabelled:
+        _refuse_one_value(labelled, words)
     if protocol in FOLDED:
         refuse_undivided(labelled, settings, protocol, words)
     check_fold(labelled, settings, protocol)
@@ -236,7 +246,8 @@ def make_split(listing: Listing, settings: SplitSettings, protocol: str) -> Spli
     _count_strata(labelled, part_of, words)  # fails if a class has no training image
     wanted = _wanted(settings, protocol, Counter(part_of.values()))
     folds = count_folds(labelled, settings, protocol) if protocol in FOLDED else None
-    drawn = Drawn(protocol, settings.seed, wanted, settings.fold, folds)
+    left_out = site_names(labelled)[settings.fold or 0] if protocol == "site" else None
+    drawn = Drawn(protocol, settings.seed, wanted, settings.fold, folds, left_out)
     if protocol in FOLDED and any(sample.part for sample in labelled):
         notes.append(f"the split protocol '{protocol}' does not keep the dataset's official parts")
     return write_down(samples, part_of, drawn, words, notes)
@@ -251,6 +262,7 @@ class Drawn:
     fractions: tuple[float, float, float]
     fold: int | None
     folds: int | None
+    left_out: str | None = None
 
 
 def write_down(
@@ -271,6 +283,7 @@ def write_down(
     samples = sorted(samples, key=lambda sample: sample.id)
     labelled = [sample for sample in samples if sample.y is not None]
     stratum_count = _count_strata(labelled, part_of, words)
+    aside = sum(part == "unused" for part in part_of.values())
     sizes = Counter(part_of[sample.id] for sample in labelled)
     part_of = {**part_of, **place_unlabelled(samples, part_of, by_makers=drawn.protocol == "official")}
     split = Split(
@@ -284,15 +297,16 @@ def write_down(
         labelled={part: sizes[part] for part in PARTS},
         stratum_count=stratum_count,
         warnings=(),
+        left_out=drawn.left_out,
     )
-    return replace(split, warnings=(*_warnings(split, words), *notes))
+    return replace(split, warnings=(*_warnings(split, words, aside), *notes))
 
 
 def _wanted(settings: SplitSettings, protocol: str, sizes: Mapping[str, int]) -> tuple[float, float, float]:
     """Return the requested shares of the parts; with folds, the test share is that of the fold."""
     if protocol not in FOLDED:
         return settings.fractions
-    test = sizes["test"] / sum(sizes.values()) if protocol == "loso" else 1 / settings.folds
+    test = sizes["test"] / sum(sizes.values()) if protocol in ("loso", "site") else 1 / settings.folds
     train, val = rest_shares(settings.fractions)
     return train * (1 - test), val * (1 - test), test
 
@@ -353,8 +367,12 @@ def _count_strata(labelled: Sequence[Sample], part_of: Mapping[str, str], words:
     return {part: dict(zip(names, count[part], strict=True)) for part in PARTS}
 
 
-def _warnings(split: Split, words: Words) -> Iterator[str]:
-    """Yield the warnings about the split for the reader of the result."""
+def _plural(noun: str) -> str:
+    return f"{noun}es" if noun.endswith("s") else f"{noun}s"
+
+
+def _warnings(split: Split, words: Words, aside: int) -> Iterator[str]:
+    """Yield the warnings about the split for the reader of the result; ``aside``: labelled images that are not used."""
     kind, noun = words.group_kind, words.target.stratum
     means = {
         "random": "image-level split",
@@ -363,18 +381,22 @@ def _warnings(split: Split, words: Words) -> Iterator[str]:
         "kfold": "image-level folds",
         "grouped-kfold": "grouped folds",
         "loso": f"one {kind} left out",
+        "site": "one site left out",
     }[split.protocol]
     anywhere = {name for counts in split.stratum_count.values() for name, count in counts.items() if count}
     for part, adjective in (("test", "test"), ("val", "validation"), ("train", "training")):
         if shared := split.shared.get(part):
             count = len(getattr(split, part))
             yield f"{means}: {shared} of {count} {adjective} images share a {kind} with a training image"
-        for name, count in split.stratum_count[part].items():
-            if not count and name in anywhere:
-                yield f"{means}: the {adjective} part has no image of {noun} '{name}'"
+        missing = [name for name, count in split.stratum_count[part].items() if not count and name in anywhere]
+        if len(missing) == 1:
+            yield f"{means}: the {adjective} part has no image of {noun} '{missing[0]}'"
+        elif missing:
+            names = shorten([f"'{name}'" for name in missing])
+            yield f"{means}: the {adjective} part has no image of {len(missing)} {_plural(noun)}: {names}"
     whole_groups = split.protocol in ("grouped", "grouped-kfold")
     if whole_groups and max(map(abs, np.subtract(split.shares, split.fractions))) > _TOLERANCE:
         got, wanted = (" / ".join(f"{share:.1%}" for share in shares) for shares in (split.shares, split.fractions))
         yield f"{means}: because {kind}s stay together, the parts have {got} of the labelled images instead of {wanted}"
-    if split.unused:
-        yield f"{len(split.unused)} images without a label belong to validation or test groups and are not used"
+    if len(split.unused) > aside:
+        yield f"{len(split.unused) - aside} images without a label belong to validation or test groups and are not used"

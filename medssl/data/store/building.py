@@ -12,20 +12,25 @@ import contextlib
 import errno
 import hashlib
 import json
+import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from medssl.contracts import Dataset, Sample
 from medssl.data.store.decoding import Decoded, Unreadable, decode_all
 from medssl.errors import DataError
+from medssl.io.files import checksum, keep_private, write_atomic
+from medssl.io.locks import hold, is_held, is_locked
+from medssl.io.reading import read_json
 
-__all__ = ["FORMAT", "build_store", "is_of", "store_name"]
+__all__ = ["FORMAT", "build_store", "is_of", "read_store_header", "store_name", "write_store_header"]
 
 FORMAT = 1
 _LISTED = 20  # unreadable images listed in one message
@@ -70,11 +75,15 @@ def build_store(
     """
     started = time.perf_counter()
     _sweep(stores)
-    with tempfile.TemporaryDirectory(prefix=".building-", dir=stores, ignore_cleanup_errors=True) as hidden:
+    with (
+        tempfile.TemporaryDirectory(prefix=".building-", dir=stores, ignore_cleanup_errors=True) as hidden,
+        hold(Path(hidden)),
+    ):
         folder = Path(hidden) / "store"
-        folder.mkdir()
+        folder.mkdir(mode=0o700)
         with contextlib.closing(decode_all(dataset, samples, limit)) as decoded:
             images = _write(folder / "pixels", samples, decoded, skip, progress)
+        images.check_channels()
         images.unify(folder / "pixels")
         content = content or _digest(folder / "pixels", images)
         header = {
@@ -91,7 +100,8 @@ def build_store(
             "reduced": images.reduced,
             "seconds": time.perf_counter() - started,
         }
-        (folder / "header.json").write_text(json.dumps(header), encoding="utf-8")
+        write_store_header(folder, header)
+        keep_private(folder / "pixels")
         target = stores / store_name(content, reader, limit)
         _publish(folder, target, Path(hidden))
     for old in stores.glob(f"{content[:32]}-*"):  # the same images, read by an earlier version of the dataset's code
@@ -132,6 +142,20 @@ class _Images:
         self.dtypes.append(image.pixels.dtype)
         self.windows.append(image.window)
         self.reduced = self.reduced or image.reduced
+
+    def check_channels(self) -> None:
+        """Refuse images with different numbers of channels; only grey ones can be repeated.
+
+        Raises:
+            DataError: There are some.
+        """
+        first = {shape[2]: name for shape, name in zip(reversed(self.shapes), reversed(self.ids), strict=True)}
+        if len(several := sorted(count for count in first if count > 1)) > 1:
+            examples = ", ".join(f"{count} in {first[count]}" for count in several)
+            raise DataError(
+                f"the images have different numbers of channels: {examples}. An encoder takes one number. Leave some "
+                "of the images out, or convert them."
+            )
 
     def unify(self, path: Path) -> None:
         """Convert all images to the same channels and type: grey repeated, 8 bits times 257 (255 becomes 65535)."""
@@ -222,8 +246,50 @@ def _publish(folder: Path, target: Path, hidden: Path) -> None:
 
 
 def _sweep(stores: Path) -> None:
-    """Delete the remains of builds that were killed at least a day ago."""
+    """Delete the remains of killed builds; a running build holds a lock in its folder."""
     for folder in stores.glob(".building-*"):
         with contextlib.suppress(OSError):
-            if time.time() - folder.stat().st_mtime > _ABANDONED_SECONDS:
+            old = time.time() - folder.stat().st_mtime > _ABANDONED_SECONDS  # it was killed before it took the lock
+            if (old or is_locked(folder)) and not is_held(folder):  # a clock that was set says nothing of a running one
                 shutil.rmtree(folder, ignore_errors=True)
+
+
+def write_store_header(folder: Path, header: Mapping[str, Any]) -> None:
+    """Write ``header.json`` with its own checksum, and with the checksum and the time of ``pixels``.
+
+    Args:
+        folder: Of the store; ``pixels`` is complete.
+        header: All other entries.
+    """
+    pixels = folder / "pixels"
+    sealed = {**header, "pixels_sha256": checksum(pixels), "pixels_time": pixels.stat().st_mtime_ns}
+    write_atomic(folder / "header.json", json.dumps({**sealed, "sha256": _seal(sealed)}).encode(), private=True)
+
+
+def read_store_header(folder: Path) -> dict[str, Any]:
+    """Read what :func:`write_store_header` wrote, and compare it and ``pixels`` with the checksums.
+
+    ``pixels`` is only read if its time differs from the recorded one, because a store may be larger than the memory;
+    if it is right, it gets the recorded time.
+
+    Raises:
+        OSError: A file is missing or cannot be opened.
+        ValueError, KeyError, TypeError, AttributeError: A file is damaged, or another version wrote it.
+    """
+    header: dict[str, Any] = read_json(folder / "header.json")
+    if header.pop("sha256") != _seal(header):
+        raise ValueError("the checksum of the header differs")
+    pixels = folder / "pixels"
+    size = sum(height * width for height, width in header["shapes"]) * header["channels"]
+    if pixels.stat().st_size != size * np.dtype(header["dtype"]).itemsize:
+        raise ValueError("the size of the pixels differs")
+    if pixels.stat().st_mtime_ns != header["pixels_time"]:
+        if checksum(pixels) != header["pixels_sha256"]:
+            raise ValueError("the checksum of the pixels differs")
+        with contextlib.suppress(OSError):
+            os.utime(pixels, ns=(header["pixels_time"], header["pixels_time"]))
+    return header
+
+
+def _seal(header: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(header, sort_keys=True).encode()).hexdigest()

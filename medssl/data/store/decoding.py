@@ -19,9 +19,11 @@ import torch
 from PIL import Image
 
 from medssl.contracts import Dataset, Sample
+from medssl.contracts.crossing import image_problems
 from medssl.data.store.windows import own_window
 from medssl.data.views.resample import resize_into
-from medssl.errors import DataError, PluginError
+from medssl.errors import BreachError, DataError, PluginError
+from medssl.io.waiting import waiting_for
 
 __all__ = ["Decoded", "Unreadable", "decode_all", "reduce_pixels", "thread_count"]
 
@@ -62,7 +64,7 @@ def decode_all(dataset: Dataset, samples: Sequence[Sample], limit: int) -> Gener
         limit: Largest short side, in pixels; larger images are reduced to it.
 
     Raises:
-        DataError: The dataset returned something other than an image; this is a fault of the dataset, not of the file.
+        BreachError: The dataset returned something other than an image, which is a fault of the dataset.
     """
     workers = thread_count()
     bundles = (samples[start : start + _BUNDLE] for start in range(0, len(samples), _BUNDLE))
@@ -72,10 +74,18 @@ def decode_all(dataset: Dataset, samples: Sequence[Sample], limit: int) -> Gener
             for bundle in itertools.islice(bundles, count):
                 yield pool.submit(lambda some: [_decode(dataset, sample, limit) for sample in some], bundle)
 
+        done = 0
+
+        def reading() -> str:
+            return f"{type(dataset).__name__}.read() of '{samples[done].id:.200}' or one of the images after it"
+
         waiting = deque(submit(_AHEAD * workers))
         try:
             while waiting:
-                yield from waiting.popleft().result()
+                with waiting_for(reading):
+                    found = waiting.popleft().result()
+                done += len(found)
+                yield from found
                 waiting.extend(submit(1))
         finally:
             pool.shutdown(cancel_futures=True)
@@ -86,21 +96,25 @@ def _decode(dataset: Dataset, sample: Sample, limit: int) -> Decoded | Unreadabl
         pixels = dataset.read_reduced(sample, limit)
     except DataError as error:
         return Unreadable(sample.id, str(error))
+    except PluginError:  # a reader breaks its contract, or cannot be used
+        raise
     except (AttributeError, ImportError, NameError, TypeError) as error:  # these are not caused by an image file
-        raise PluginError(
-            f"{type(dataset).__name__}.read() failed on '{sample.id}'. {type(error).__name__}: {error}. "
-            "This is a fault of the dataset plugin, not of the image. --traceback shows where."
+        raise BreachError(
+            type(dataset), f"read() of '{sample.id:.200}'", [f"it raised {type(error).__name__}: {error}"]
         ) from error
     except Exception as error:  # readers of other formats may raise anything, and the other files must still be tried
         return Unreadable(sample.id, f"{type(error).__name__}: {error}")
-    return reduce_pixels(_checked(pixels, dataset, sample), limit)
+    if problems := image_problems(pixels):
+        raise BreachError(type(dataset), f"read() of '{sample.id:.200}'", problems)
+    native = np.array(pixels, dtype=pixels.dtype.newbyteorder("="))  # a copy: the dataset may use one buffer for all
+    return reduce_pixels(native, limit)
 
 
 def reduce_pixels(pixels: np.ndarray, limit: int) -> Decoded:
     """Bring one image to the least that holds it: a short side up to the limit, one channel where they are equal.
 
     Args:
-        pixels: ``(H, W, C)``, C 1 or 3, uint8 or uint16.
+        pixels: ``(H, W, C)``, uint8 or uint16.
         limit: Longest short side, in pixels.
     """
     height, width, channels = pixels.shape
@@ -110,21 +124,6 @@ def reduce_pixels(pixels: np.ndarray, limit: int) -> Decoded:
         pixels = _resize(pixels, round(height * limit / short), round(width * limit / short))
     pixels = np.ascontiguousarray(pixels[:, :, :kept])
     return Decoded(pixels, reduced=short > limit, window=own_window(pixels))
-
-
-def _checked(pixels: np.ndarray, dataset: Dataset, sample: Sample) -> np.ndarray:
-    """Check the result of ``read`` against the contract."""
-    if isinstance(pixels, np.ndarray):
-        native = pixels.astype(pixels.dtype.newbyteorder("="), copy=False)
-        if native.dtype in (np.uint8, np.uint16) and native.ndim == 3 and native.shape[2] in (1, 3) and native.size:
-            return native
-        found = f"an array of shape {pixels.shape} and type {pixels.dtype}"
-    else:
-        found = f"a {type(pixels).__name__}"
-    raise DataError(
-        f"dataset {type(dataset).__name__} read sample '{sample.id}' as {found}. An image is (H, W, C) with C 1 or 3, "
-        "uint8 or uint16. Correct the dataset's read()."
-    )
 
 
 def _channels_equal(pixels: np.ndarray) -> bool:
@@ -154,9 +153,7 @@ def _resize(pixels: np.ndarray, height: int, width: int) -> np.ndarray:
         small = torch.empty((height, width, 3), dtype=torch.uint8)
         resize_into(image[None], small.permute(2, 0, 1)[None])
         return small.numpy()
-    if pixels.dtype == np.uint8:
-        grey = Image.fromarray(np.ascontiguousarray(pixels.squeeze(2)))
-        return np.asarray(grey.resize(size, Image.Resampling.BILINEAR))[:, :, None]
-    channels = [Image.fromarray(channel.astype(np.float32)) for channel in np.moveaxis(pixels, 2, 0)]
+    kind = np.uint8 if pixels.dtype == np.uint8 else np.float32
+    channels = [Image.fromarray(np.ascontiguousarray(channel, kind)) for channel in np.moveaxis(pixels, 2, 0)]
     resized = np.stack([np.asarray(c.resize(size, Image.Resampling.BILINEAR)) for c in channels], axis=2)
-    return np.asarray(np.rint(resized), np.uint16)
+    return resized if kind is np.uint8 else np.asarray(np.rint(resized), np.uint16)

@@ -9,8 +9,8 @@ N images, each H x W pixels and C channels.
 
 from __future__ import annotations
 
-import json
 import os
+import shutil
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -22,12 +22,13 @@ import numpy as np
 from pooch.utils import os_cache
 
 from medssl.contracts import Dataset, Sample
-from medssl.data.store.building import FORMAT, build_store, store_name
+from medssl.data.store.building import FORMAT, build_store, read_store_header, store_name
 from medssl.data.store.contents import content_key, reader_key
 from medssl.data.store.decoding import Unreadable
 from medssl.errors import DataError
+from medssl.io.files import keep_private
 
-__all__ = ["Store", "default_cache", "open_store"]
+__all__ = ["Store", "default_cache", "forget_checks", "open_store"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,7 +40,8 @@ class Store:
         skipped: Samples that could not be read, with the reason.
         key: Checksum of everything that determines the pixels; the same on every computer.
         dtype: uint8, or uint16 if any image has 16 bits; 8-bit images are then multiplied by 257, so white stays white.
-        channels: 1 when every image is grey or has three equal channels, else 3; grey images then have equal channels.
+        channels: 1 when every image is grey or has three equal channels, else the number of channels of the others, 3
+            for colour; grey images then have equal channels.
         shapes: ``(N, 2)`` int32, heights and widths.
         levels: ``(N, 2)`` float64, grey levels to show as black and white (:mod:`medssl.data.store.windows`); ``None``
             for uint8, where they are 0 and 255.
@@ -89,15 +91,60 @@ class Store:
         """Size of all pixels in bytes."""
         return self.pixels.nbytes
 
+    def describe(self) -> dict[str, Any]:
+        """Return the entry ``data.store`` of a result."""
+        return {
+            "key": self.key,
+            "reduced": self.reduced,
+            "bytes": self.nbytes,
+            "channels": self.channels,
+            "bits": 8 * self.dtype.itemsize,
+        }
+
     @cached_property
     def _offsets(self) -> np.ndarray:
         return np.concatenate([[0], np.cumsum(self.shapes.prod(axis=1, dtype=np.int64) * self.channels)])
 
 
 def default_cache() -> Path:
-    """Return the folder named by the environment variable ``MEDSSL_CACHE``, else the platform's cache folder."""
-    chosen = os.environ.get("MEDSSL_CACHE")
-    return Path(chosen).expanduser() if chosen else Path(os_cache("medssl"))
+    """Return the folder named by the environment variable ``MEDSSL_CACHE``, else the platform's cache folder.
+
+    Raises:
+        DataError: There is no such variable, and the user has no home directory.
+    """
+    try:
+        folder = Path(os.environ.get("MEDSSL_CACHE") or os_cache("medssl")).expanduser()
+    except RuntimeError:
+        folder = Path("~")
+    if "~" in folder.parts[:1]:
+        raise DataError(
+            "there is no place for decoded images, because the user has no home directory. Name a folder with the "
+            "environment variable MEDSSL_CACHE."
+        )
+    return folder
+
+
+def forget_checks(cache: Path) -> None:
+    """Let every image file and every store be read and compared again when it is used next, as ``--verify`` wants it.
+
+    A file of a dataset is otherwise taken for unchanged if its size and time are, and so are the pixels of a store.
+
+    Args:
+        cache: The cache folder.
+
+    Raises:
+        DataError: It cannot be written to.
+    """
+    try:
+        for index in cache.glob("contents/*.json"):
+            index.unlink(missing_ok=True)
+        for pixels in cache.glob("stores/*/pixels"):
+            os.utime(pixels, ns=(0, 0))
+    except OSError as error:
+        raise DataError(
+            f"--verify cannot be carried out, because {cache} cannot be written: {error.strerror or error}. Name "
+            "another cache folder with the environment variable MEDSSL_CACHE."
+        ) from error
 
 
 def open_store(
@@ -133,11 +180,12 @@ def open_store(
         raise DataError("the dataset has no samples, so there are no images to store. Check the data folder.")
     _refuse_duplicates(samples)
     limit, skip, stores = 2 * view_size, on_bad_image == "skip", cache / "stores"
-    content, reader = content_key(dataset, samples, cache), reader_key(dataset)
+    content, reader = content_key(dataset, samples, cache), reader_key(dataset, samples)
     if content and (found := _find(stores, content, reader, limit, skip=skip)):
         return found
     try:
-        stores.mkdir(parents=True, exist_ok=True)
+        stores.mkdir(parents=True, exist_ok=True, mode=0o700)
+        keep_private(stores)
         folder = build_store(
             dataset, samples, stores, content=content, reader=reader, limit=limit, skip=skip, progress=progress
         )
@@ -146,6 +194,12 @@ def open_store(
             f"the cache folder {cache} for decoded images cannot be written: {error.strerror or error}. Choose "
             "another one with the environment variable MEDSSL_CACHE."
         ) from error
+    if content is not None and content_key(dataset, samples, cache) != content:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise DataError(
+            f"files in {dataset.root} were changed while they were read, so the decoded images may be of both states. "
+            "Run the same command again when they are complete."
+        )
     store = _open(folder, reused=False)
     if store is None:
         raise DataError(
@@ -180,10 +234,10 @@ def _find(stores: Path, content: str, reader: str, limit: int, *, skip: bool) ->
 def _open(folder: Path, *, reused: bool) -> Store | None:
     """Map a store; ``None`` if it is damaged or has another format, so that it is built again."""
     try:
-        header = json.loads((folder / "header.json").read_text(encoding="utf-8"))
+        header = read_store_header(folder)
         if header["format"] != FORMAT:
             return None
-        store = Store(
+        return Store(
             ids=tuple(header["ids"]),
             skipped=tuple(Unreadable(*bad) for bad in header["skipped"]),
             key=header["key"],
@@ -197,6 +251,5 @@ def _open(folder: Path, *, reused: bool) -> Store | None:
             reused=reused,
             pixels=np.memmap(folder / "pixels", header["dtype"], "r").view(np.ndarray),
         )
-        return store if store.pixels.size == store.shapes.prod(axis=1, dtype=np.int64).sum() * store.channels else None
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None

@@ -6,6 +6,8 @@ black in the whole range of the type. So every image with more than 8 bits gets 
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -26,7 +28,21 @@ def own_window(pixels: NDArray[np.uint8] | NDArray[np.uint16]) -> tuple[float, f
     """
     if pixels.dtype == np.uint8:
         return None
-    low, high = np.percentile(pixels, [_BEYOND, 100 - _BEYOND])
+    low, high = _percentiles(pixels, _BEYOND, 100 - _BEYOND)
     if low == high:
         low, high = pixels.min(), pixels.max()
     return float(low), float(max(high, low + 1.0))
+
+
+def _percentiles(pixels: NDArray[Any], *shares: float) -> list[float]:
+    """Return exactly what :func:`numpy.percentile` returns, in a fraction of its time: 16-bit levels can be counted."""
+    up_to = np.bincount(pixels.reshape(-1)).cumsum()
+    found = []
+    for share in shares:
+        place = share / 100 * (pixels.size - 1)
+        first = int(place)
+        part = place - first
+        below, above = (int(np.searchsorted(up_to, k, "right")) for k in (first, min(first + 1, pixels.size - 1)))
+        near = below + (above - below) * part if part < 0.5 else above - (above - below) * (1 - part)
+        found.append(near)
+    return found

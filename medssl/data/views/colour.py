@@ -1,6 +1,6 @@
 """Mixes of an image with its mean brightness and its grey version, used by several colour operations.
 
-Images are ``(M, C, H, W)`` float32 in [0, 1], C 1 or 3, in any memory layout. They are fastest if each channel of the
+Images are ``(M, C, H, W)`` float32 in [0, 1], in any memory layout. They are fastest if each channel of the
 whole batch is contiguous (``C, M, H, W`` in memory). Functions whose name ends in ``_`` change the images in place, as
 in torch. No operation reads a value back from the device or depends on the rest of the batch.
 """
@@ -16,9 +16,11 @@ _LUMA = 0.299, 0.587, 0.114  # ITU-R BT.601, as PIL's mode L
 
 
 def luma(x: Tensor) -> Tensor:
-    """Return the perceived brightness, a new tensor ``(M, H, W)``; for a grey image, the image itself."""
+    """Return the perceived brightness, a new tensor ``(M, H, W)``; for other than three channels, their mean."""
     if x.shape[1] == 1:
         return x[:, 0].clone()
+    if x.shape[1] != 3:
+        return x.mean(1)
     red, green, blue = x.unbind(1)
     return (red * _LUMA[0]).add_(green, alpha=_LUMA[1]).add_(blue, alpha=_LUMA[2])
 

@@ -84,28 +84,40 @@ def _span(start: Ints, length: Ints, backwards: Bools) -> Floats:
 # ----------------------------------------------------------------------------------------------------- centre crops
 
 
-def centres_one_by_one(pixels: Pixels, places: Ints, size: int) -> Tensor:
-    """Resize whole images until the short side is S and cut out the centre; returns as :func:`crops_one_by_one`."""
+def centres_one_by_one(
+    pixels: Pixels, places: Ints, size: int, short: int | None = None, *, bicubic: bool = False
+) -> Tensor:
+    """Resize whole images and cut out the centre; returns as :func:`crops_one_by_one`.
+
+    Args:
+        pixels: The part's images.
+        places: ``(M,)`` the image of each view.
+        size: S.
+        short: Length of the short side after resizing; ``None``: S.
+        bicubic: Whether the filter is bicubic instead of bilinear.
+    """
     crops = _empty(pixels, len(places), (size, size))
     shapes = pixels.shapes[places]
-    resized = _resized(shapes, size)
+    resized = _resized(shapes, short or size)
     plan = np.concatenate([pixels.first[places, None], shapes, resized, _corner(resized, size)], 1).tolist()
     for i, (first, height, width, tall, wide, top, left) in enumerate(plan):
         whole = _empty(pixels, 1, (tall, wide))
-        _resize(pixels, first, width, height, width, whole)
+        _resize(pixels, first, width, height, width, whole, bicubic=bicubic)
         crops[i] = whole[0, :, top : top + size, left : left + size]
     return crops
 
 
-def centres_at_once(pixels: Pixels, places: Ints, size: int) -> Tensor:
+def centres_at_once(
+    pixels: Pixels, places: Ints, size: int, short: int | None = None, *, bicubic: bool = False
+) -> Tensor:
     """Same as :func:`centres_one_by_one`, on the device: ``(M, C, S, S)`` float32 grey levels."""
     shapes = pixels.shapes[places]
-    resized = _resized(shapes, size)
+    resized = _resized(shapes, short or size)
     scale = shapes / resized
     start, extent, low = _corner(resized, size) * scale, size * scale, np.zeros_like(scale)
     tall, wide = np.stack([start, extent, low, shapes, low]).transpose(2, 0, 1)  # each (5, M)
     corner = np.zeros_like(places)
-    return _resample(pixels, places, corner, corner, tall, wide, size, pixels.largest)
+    return _resample(pixels, places, corner, corner, tall, wide, size, pixels.largest, bicubic=bicubic)
 
 
 def _resized(shapes: Ints, size: int) -> Ints:
@@ -130,7 +142,9 @@ def _empty(pixels: Pixels, count: int, shape: tuple[int, int]) -> Tensor:
     return torch.empty((count, *shape, pixels.channels), dtype=torch.uint8).permute(0, 3, 1, 2)
 
 
-def _resize(pixels: Pixels, corner: int, pitch: int, height: int, width: int, out: Tensor) -> None:
+def _resize(
+    pixels: Pixels, corner: int, pitch: int, height: int, width: int, out: Tensor, *, bicubic: bool = False
+) -> None:
     """Resize one box into ``(1, C, H, W)``.
 
     Args:
@@ -140,15 +154,25 @@ def _resize(pixels: Pixels, corner: int, pitch: int, height: int, width: int, ou
         height: Rows of the box.
         width: Its columns.
         out: Destination.
+        bicubic: Whether the filter is bicubic instead of bilinear.
     """
     channels = pixels.channels
     strides = 1, 1, pitch * channels, channels
     source = pixels.pool.as_strided((1, channels, height, width), strides, corner * channels)
-    resize_into(grey_levels(source) if pixels.fine else source, out)
+    resize_into(grey_levels(source) if pixels.fine else source, out, bicubic=bicubic)
 
 
 def _resample(
-    pixels: Pixels, places: Ints, top: Ints, left: Ints, tall: Floats, wide: Floats, size: int, region: tuple[int, int]
+    pixels: Pixels,
+    places: Ints,
+    top: Ints,
+    left: Ints,
+    tall: Floats,
+    wide: Floats,
+    size: int,
+    region: tuple[int, int],
+    *,
+    bicubic: bool = False,
 ) -> Tensor:
     """Resample spans ``(5, M)`` over regions; each view has its own corner.
 
@@ -159,8 +183,10 @@ def _resample(
     parts = []
     for start in range(0, len(places), step):
         part = slice(start, start + step)
-        rows = filter_weights(Span(*spans[:5, part]), size, region[0])
-        columns = filter_weights(Span(*spans[5:, part]), size, region[1])
+        rows = filter_weights(Span(*spans[:5, part]), size, region[0], bicubic=bicubic)
+        columns = filter_weights(Span(*spans[5:, part]), size, region[1], bicubic=bicubic)
         parts.append(resample(pixels.regions(places[part], top[part], left[part], region), rows, columns))
     crops = torch.cat(parts) if len(parts) > 1 else parts[0]
-    return crops if pixels.fine else crops.round_()
+    if pixels.fine:
+        return crops
+    return crops.round_().clamp_(0, 255) if bicubic else crops.round_()

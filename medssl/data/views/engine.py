@@ -5,7 +5,8 @@ decisions are made on the host, from numbers that depend only on seed, epoch, sa
 (:mod:`medssl.data.views.draws`). Pixels are resampled (:mod:`medssl.data.views.crops`) and go through the operations
 (:mod:`medssl.data.views.ops`) on the device; nothing is read back from it.
 
-Shapes in this file: n samples, V views of each, M = V n, C channels of the store, S side of a view.
+Shapes in this file: n samples, V views of each, M = V n, C channels of the store (3 for a view of a grey image),
+S side of a view.
 """
 
 from __future__ import annotations
@@ -18,12 +19,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from medssl.contracts import Augmentation, ViewSpec
+from medssl.contracts import Augmentation, Preprocessing, ViewSpec
 from medssl.data.views.crops import centres_at_once, centres_one_by_one, crops_at_once, planes
 from medssl.data.views.draws import uniforms
 from medssl.data.views.geometry import view_to_image
 from medssl.data.views.groups import Group, resolve_groups
-from medssl.data.views.normalisation import Normalisation, normalise, statistics
+from medssl.data.views.normalisation import input_channels, normalise, statistics
 from medssl.data.views.operation import Ints, Parameters
 from medssl.data.views.ops.window import show_window, windows_of
 from medssl.data.views.pieces import fill_in_pieces
@@ -36,7 +37,7 @@ class Views:
     """Random views of a part's images.
 
     Calling it with positions ``(n,)`` int64 (on the CPU, from 0, in any order) returns a tuple of V tensors
-    ``(n, 3, S, S)``, normalised, channels last in memory, on the device, in the order of the specification. The views
+    ``(n, C, S, S)``, normalised, channels last in memory, on the device, in the order of the specification. The views
     of a group are one after the other in one tensor.
 
     Args:
@@ -47,7 +48,7 @@ class Views:
         image_size: Side of a full-size view in pixels.
         seed: Of the run.
         device: Where views are made and returned.
-        normalisation: ``imagenet`` or ``half``.
+        preprocessing: How the encoder expects images.
         dtype: Of the views; they are computed in float32 and cast at the end.
         resident: See :class:`medssl.data.views.pixels.Pixels`.
 
@@ -65,7 +66,7 @@ class Views:
         image_size: int,
         seed: int,
         device: torch.device | str,
-        normalisation: Normalisation,
+        preprocessing: Preprocessing,
         dtype: torch.dtype = torch.float32,
         resident: bool | None = None,
     ) -> None:
@@ -73,7 +74,8 @@ class Views:
         self.dtype = dtype
         self._seed, self._epoch = seed, 0
         self._groups = list(resolve_groups(spec, augmentation, image_size, self.pixels, seed))
-        self._statistics = statistics(normalisation, self.pixels.device)
+        self._channels = input_channels(self.pixels.channels)
+        self._statistics = statistics(preprocessing, self.pixels.device, self._channels)
         self._geometry = spec.geometry
 
     def __len__(self) -> int:
@@ -115,18 +117,20 @@ class Views:
         return group.draw(table, places), places
 
     def _make(self, group: Group, samples: Ints) -> Sequence[Tensor]:
-        """Make one group's views: V tensors ``(n, 3, S, S)``."""
+        """Make one group's views: V tensors ``(n, C, S, S)``."""
         parameters, places = self._draw(group, samples)
-        views = _empty(len(places), group.size, self.dtype, self.pixels.device)
+        views = _empty((len(places), self._channels, group.size), self.dtype, self.pixels.device)
         fill = fill_in_pieces if self.pixels.device.type == "cpu" else fill_at_once
         fill(views, self.pixels, places, parameters, group, self._statistics)
         return views.view(len(group.numbers), len(samples), *views.shape[1:]).unbind()
 
 
 class PlainViews:
-    """A part's images without randomness: short side resized to S (antialiased), then a centre crop.
+    """A part's images without randomness: short side resized (antialiased), then a centre crop of side S.
 
-    Calling it with positions ``(n,)`` int64 (on the CPU) returns ``(n, 3, S, S)``, normalised, channels last in memory,
+    The short side is resized to S, or to S divided by the crop of the preprocessing, rounded down.
+
+    Calling it with positions ``(n,)`` int64 (on the CPU) returns ``(n, C, S, S)``, normalised, channels last in memory,
     on the device, equal to torchvision's Resize and CenterCrop.
 
     Args:
@@ -134,7 +138,7 @@ class PlainViews:
         indices: ``(N,)`` the part's images, as rows of the store.
         image_size: S.
         device: Where views are made and returned.
-        normalisation: ``imagenet`` or ``half``.
+        preprocessing: How the encoder expects images.
         window: Window of the augmentation, see :attr:`medssl.contracts.Augmentation.window`.
         dtype: Of the views.
     """
@@ -146,15 +150,18 @@ class PlainViews:
         *,
         image_size: int,
         device: torch.device | str,
-        normalisation: Normalisation,
+        preprocessing: Preprocessing,
         window: tuple[float, float] | None = None,
         dtype: torch.dtype = torch.float32,
     ) -> None:
         self.pixels = Pixels(store, indices, torch.device(device), resident=False)
         self.dtype = dtype
         self._size = image_size
+        self._short = int(image_size / preprocessing.crop)
+        self._bicubic = preprocessing.interpolation == "bicubic"
         self._windows = windows_of(self.pixels, window)
-        self._statistics = statistics(normalisation, self.pixels.device)
+        self._channels = input_channels(self.pixels.channels)
+        self._statistics = statistics(preprocessing, self.pixels.device, self._channels)
 
     def __len__(self) -> int:
         """N."""
@@ -163,16 +170,17 @@ class PlainViews:
     def __call__(self, positions: Tensor) -> Tensor:
         """Make the views of these samples."""
         places = positions.numpy()
-        views = _empty(len(places), self._size, self.dtype, self.pixels.device)
+        views = _empty((len(places), self._channels, self._size), self.dtype, self.pixels.device)
         centres = centres_one_by_one if self.pixels.device.type == "cpu" else centres_at_once
         windows = None if self._windows is None else self._windows[places]
-        x = show_window(planes(centres(self.pixels, places, self._size)), windows, self.pixels.white)
+        crops = centres(self.pixels, places, self._size, self._short, bicubic=self._bicubic)
+        x = show_window(planes(crops), windows, self.pixels.white)
         return views.copy_(normalise(x, *self._statistics))
 
 
-def _empty(count: int, size: int, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """Return ``(count, 3, size, size)``, channels last in memory."""
-    return torch.empty((count, 3, size, size), dtype=dtype, device=device, memory_format=torch.channels_last)
+def _empty(shape: tuple[int, int, int], dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Return ``(M, C, S, S)``, channels last in memory; the shape is ``(M, C, S)``."""
+    return torch.empty((*shape, shape[2]), dtype=dtype, device=device, memory_format=torch.channels_last)
 
 
 def fill_at_once(
@@ -183,7 +191,7 @@ def fill_at_once(
     group: Group,
     statistics: tuple[Tensor, Tensor],
 ) -> None:
-    """Make views ``(M, 3, S, S)`` at once: every view passes every possible operation."""
+    """Make views ``(M, C, S, S)`` at once: every view passes every possible operation."""
     x = planes(crops_at_once(pixels, places, parameters, group.size))
     weights = to_device(group.table(parameters), pixels.device)
     views.copy_(normalise(group.render(x, parameters, weights, group.possible, oriented=True), *statistics))

@@ -9,9 +9,8 @@ from typing import Any
 import torch
 from numpy.typing import NDArray
 
-from medssl.contracts import Augmentation, ViewSpec
+from medssl.contracts import IMAGENET, Augmentation, Preprocessing, ViewSpec
 from medssl.data.views import PlainViews, Views
-from medssl.data.views.normalisation import Normalisation
 from medssl.data.views.pixels import ImageStore
 from medssl.recipe import DataRecipe
 
@@ -28,7 +27,7 @@ class ViewMaker:
         store: The decoded images.
         augmentation: Augmentation of random views.
         image_size: Side of a full-size view in pixels.
-        normalisation: ``imagenet`` or ``half``.
+        preprocessing: How the encoder expects images.
         seed: Seed of random views.
         device: Where views are made and returned.
     """
@@ -36,18 +35,24 @@ class ViewMaker:
     store: ImageStore
     augmentation: Augmentation
     image_size: int
-    normalisation: Normalisation
+    preprocessing: Preprocessing
     seed: int
     device: torch.device | str
 
     @classmethod
-    def of(cls, recipe: DataRecipe, store: ImageStore, device: torch.device | str) -> ViewMaker:
-        """Create it from the data part of a recipe."""
+    def of(
+        cls,
+        recipe: DataRecipe,
+        store: ImageStore,
+        device: torch.device | str,
+        preprocessing: Preprocessing = IMAGENET,
+    ) -> ViewMaker:
+        """Create it from the data part of a recipe, for an encoder's preprocessing."""
         return cls(
             store=store,
             augmentation=recipe.augmentation,
             image_size=recipe.views.image_size,
-            normalisation=recipe.views.normalisation,
+            preprocessing=preprocessing,
             seed=recipe.seed,
             device=device,
         )
@@ -59,7 +64,7 @@ class ViewMaker:
             rows,
             image_size=self.image_size,
             device=self.device,
-            normalisation=self.normalisation,
+            preprocessing=self.preprocessing,
             window=self.augmentation.window,
         )
 
@@ -73,5 +78,5 @@ class ViewMaker:
             image_size=self.image_size,
             seed=self.seed,
             device=self.device,
-            normalisation=self.normalisation,
+            preprocessing=self.preprocessing,
         )

@@ -87,7 +87,7 @@ class Operation(ABC):
             there is no such field.
         columns: Its columns of the table of uniform numbers. Never change them: every published number depends on them.
             A new operation takes the next free ones.
-        coloured: Whether it needs three channels; it is not applied to grey images.
+        coloured: Whether it needs three channels; it is not applied to other images.
     """
 
     fields: ClassVar[tuple[str, ...]]

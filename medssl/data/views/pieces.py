@@ -40,7 +40,7 @@ def fill_in_pieces(
     group: Group,
     statistics: tuple[Tensor, Tensor],
 ) -> None:
-    """Make views ``(M, 3, S, S)`` in pieces that fit a CPU's cache, sorted by operations.
+    """Make views ``(M, C, S, S)`` in pieces that fit a CPU's cache, sorted by operations.
 
     Args:
         views: Destination.

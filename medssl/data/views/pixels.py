@@ -34,7 +34,7 @@ class ImageStore(Protocol):
 
     @property
     def channels(self) -> int:
-        """1 or 3."""
+        """C."""
 
     @property
     def shapes(self) -> NDArray[np.int32]:
@@ -64,7 +64,7 @@ class Pixels:
         shapes: ``(n, 2)`` int64 heights and widths.
         largest: The largest height and the largest width.
         uniform: Whether all images of the store have one size.
-        channels: C, 1 or 3.
+        channels: C.
         fine: Whether the store holds uint16: such pixels are stored as int16 tensors with the same bits, because torch
             supports few operations on uint16; see :func:`grey_levels`.
         white: The largest possible pixel value: 255, or 65535 for uint16 (even if a camera used fewer bits).

@@ -1,4 +1,4 @@
-"""Crops of images, resized with an antialiased triangle filter: PIL's bilinear, torchvision's with ``antialias=True``.
+"""Crops of images, resized with an antialiased filter, PIL's bilinear or bicubic: torchvision's ``antialias=True``.
 
 Two functions give the same result. :func:`resize_into` resizes image by image with torch's vectorised kernel, which is
 fastest on a CPU except for tiny images. :func:`resample` processes a whole batch, each view with its own box, as two
@@ -20,16 +20,20 @@ __all__ = ["Span", "cut_regions", "filter_weights", "resample", "resize_into"]
 
 #: The kernel of torch.nn.functional.interpolate, which can write into a given tensor: half the time for small images.
 _resize: Any = torch._C._nn._upsample_bilinear2d_aa
+_resize_bicubic: Any = torch._C._nn._upsample_bicubic2d_aa
+_SHARPNESS = -0.5  # of the cubic filter: PIL's, and torch's with antialiasing
 
 
-def resize_into(image: Tensor, out: Tensor) -> None:
+def resize_into(image: Tensor, out: Tensor, *, bicubic: bool = False) -> None:
     """Resize one image to the size of ``out``.
 
     Args:
         image: ``(1, C, h, w)`` uint8 or float32, channels last in memory for speed.
         out: ``(1, C, H, W)`` of the same type.
+        bicubic: Whether the filter is bicubic instead of bilinear; then values may leave the image's range.
     """
-    _resize(image, out.shape[2:], False, None, None, out=out)
+    resize = _resize_bicubic if bicubic else _resize
+    resize(image, out.shape[2:], False, None, None, out=out)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,16 +55,18 @@ class Span:
     backwards: Tensor
 
 
-def filter_weights(span: Span, size: int, region: int) -> Tensor:
-    """Return the triangle filter of each output pixel over a region of source pixels.
+def filter_weights(span: Span, size: int, region: int, *, bicubic: bool = False) -> Tensor:
+    """Return the triangle or cubic filter of each output pixel over a region of source pixels.
 
-    On either side, the filter is one source pixel wide for enlarging and one output pixel wide for shrinking. The
+    On either side, the triangle is one source pixel wide for enlarging and one output pixel wide for shrinking, and
+    the cubic filter (Keys 1981, doi 10.1109/TASSP.1981.1163711) twice as wide. The
     weights sum to one over the pixels that it may use.
 
     Args:
         span: The part of the source axis, counted from the region's first pixel.
         size: Output pixels along this axis.
         region: Source pixels in the region.
+        bicubic: Whether the filter is cubic.
 
     Returns:
         ``(M, size, region)`` float32.
@@ -74,8 +80,19 @@ def filter_weights(span: Span, size: int, region: int) -> Tensor:
     seen = ((pixel >= span.low[:, None]) & (pixel < span.high[:, None])).to(torch.float32)  # (M, region)
     reach = scale.clamp_min(1.0)[:, None]
     weights = (centre / reach)[..., None] - ((pixel + 0.5) / reach)[:, None]  # (M, size, region)
-    torch.sub(1, weights.abs_(), out=weights).clamp_min_(0).mul_(seen[:, None])
+    if bicubic:
+        weights = _cubic(weights.abs_()).mul_(seen[:, None])
+    else:
+        torch.sub(1, weights.abs_(), out=weights).clamp_min_(0).mul_(seen[:, None])
     return weights.div_(weights.sum(2, keepdim=True))
+
+
+def _cubic(distance: Tensor) -> Tensor:
+    """Return the cubic filter at distances of at least 0."""
+    a = _SHARPNESS
+    near = ((a + 2) * distance - (a + 3)) * distance * distance + 1
+    far = ((distance - 5) * distance + 8) * distance * a - 4 * a
+    return torch.where(distance < 1, near, torch.where(distance < 2, far, 0.0))
 
 
 def resample(regions: Tensor, rows: Tensor, columns: Tensor) -> Tensor:

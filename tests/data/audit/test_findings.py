@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from dataclasses import replace
 from types import SimpleNamespace
@@ -17,6 +18,7 @@ from medssl.data.audit import duplicates
 from medssl.data.audit.findings import audit
 from medssl.data.split.splits import make_split
 from medssl.data.store.store import open_store
+from medssl.io.identities import revealed
 from medssl.recipe import choose
 from medssl.recipe.settings import SplitSettings
 
@@ -91,13 +93,19 @@ def test_different_pictures_leave_nothing_to_say(pictures, check):
     assert json.loads(json.dumps(values)) == values
 
 
+def named(warnings):
+    """Look up the private names in warnings."""
+    pattern = re.compile(r"[a-z]+-[0-9a-f]{12}")
+    return tuple(pattern.sub(lambda found: revealed(found[0])[1], text) for text in warnings)
+
+
 def test_a_test_image_that_was_trained_on_is_named(pictures, check):
     pictures.add("test/0/copy", pictures.arrays["train/0/3"], 0, "test")
     found = check(pictures)
-    assert found.warnings == (
+    assert named(found.warnings) == (
         "audit: 1 set of identical images (2 images)",
-        "audit: 1 of 13 test images is identical to a training or validation image, for instance 'test/0/copy' and "
-        "'train/0/3'",
+        "audit: 1 of 13 test images is identical to a training or validation image, for instance test/0/copy and "
+        "train/0/3",
     )
     assert found.to_dict()["seen_before"] == {
         "test": {"images": 13, "equal": 1, "near": 0, "either": 1},
@@ -121,13 +129,12 @@ def test_copies_that_are_not_exact_and_turned_ones_are_named_too(pictures, check
     pictures.add("test/0/b", nearly(pictures.arrays["val/0/2"])[::-1], 0, "test")
     pictures.add("val/0/c", nearly(pictures.arrays["train/0/4"]), 0, "val")
     found = check(pictures)
-    assert found.warnings == (
-        "audit: 2 of 14 test images are nearly identical to a training or validation image, for instance 'test/0/a' "
-        "and 'train/0/1'",
-        "audit: 1 of 13 validation images is nearly identical to a training image, for instance 'val/0/c' and "
-        "'train/0/4'",
+    assert named(found.warnings) == (
+        "audit: 2 of 14 test images are nearly identical to a training or validation image, for instance test/0/a "
+        "and train/0/1",
+        "audit: 1 of 13 validation images is nearly identical to a training image, for instance val/0/c and train/0/4",
     )
-    turned = {pair["images"][0]["id"]: pair["turned"] for pair in found.to_dict()["near"]}
+    turned = {pair["images"][0]["id"]: pair["turned"] for pair in found.to_dict(names=True)["near"]}
     assert turned == {"train/0/1": False, "val/0/2": True, "train/0/4": False}
 
 
@@ -135,12 +142,12 @@ def test_a_picture_with_two_labels_and_one_of_two_patients_are_named(pictures, c
     pictures.facts_of = [replace(s, group=f"p-{s.id}") for s in pictures.facts_of]
     pictures.add("train/1/twin", pictures.arrays["train/0/0"], 1, "train", "p-other")
     pictures.add("train/1/near", nearly(pictures.arrays["train/0/5"]), 1, "train", "p-train/0/5")
-    warnings = check(pictures).warnings
+    warnings = named(check(pictures).warnings)
     assert warnings == (
         "audit: 1 set of identical images (2 images)",
-        "audit: 1 set of identical images with several labels: 'train/0/0' (cat) and 'train/1/twin' (dog)",
-        "audit: 1 set of identical images of several patients: 'train/0/0' (p-train/0/0) and 'train/1/twin' (p-other)",
-        "audit: 1 pair of nearly identical images with two labels: 'train/0/5' (cat) and 'train/1/near' (dog)",
+        "audit: 1 set of identical images with several labels: train/0/0 (cat) and train/1/twin (dog)",
+        "audit: 1 set of identical images of several patients: train/0/0 (p-train/0/0) and train/1/twin (p-other)",
+        "audit: 1 pair of nearly identical images with two labels: train/0/5 (cat) and train/1/near (dog)",
     )
 
 
@@ -151,8 +158,8 @@ def test_equal_bytes_of_another_shape_are_another_picture(pictures, check):
 
 def test_an_unlabelled_copy_of_a_test_image_is_a_leak_but_no_contradiction(pictures, check):
     pictures.add("more/0", pictures.arrays["test/1/2"], None, "train")
-    warnings = check(pictures).warnings
-    assert "'test/1/2' and 'more/0'" in warnings[1]
+    warnings = named(check(pictures).warnings)
+    assert "test/1/2 and more/0" in warnings[1]
     assert not any("labels" in warning for warning in warnings)
 
 
@@ -267,12 +274,12 @@ def look(tmp_path):
 def test_the_two_labels_of_one_breast_ultrasound_image_are_found(real_data, look):
     found = look("folder", real_data("busi") / "Dataset_BUSI_with_GT").audit
     (pair,) = found.to_dict()["equal"]
-    assert {(image["id"], image["label"]) for image in pair} == {
+    assert {(revealed(image["id"])[1], image["label"]) for image in pair} == {
         ("benign/benign (433).png", "benign"),
         ("malignant/malignant (145).png", "malignant"),
     }
     assert any("1 set of identical images with several labels" in warning for warning in found.warnings)
-    near = {tuple(image["id"] for image in pair["images"]) for pair in found.to_dict()["near"]}
+    near = {tuple(revealed(image["id"])[1] for image in pair["images"]) for pair in found.to_dict()["near"]}
     assert ("benign/benign (233).png", "benign/benign (299).png") in near  # two frames of one recording
     assert 100 < len(near) < 160
 
@@ -285,7 +292,7 @@ def test_thirty_sets_of_identical_radiographs_are_found_and_no_child_is_taken_fo
     assert all(len({(image["part"], image["label"]) for image in images}) == 1 for images in values["equal"])
     assert values["near"] == []
     assert values["seen_before"]["test"] == {"images": 624, "equal": 0, "near": 0, "either": 0}
-    assert found.warnings[0] == "audit: 30 sets of identical images (62 images)"
+    assert "audit: 30 sets of identical images (62 images)" in found.warnings
 
 
 @pytest.mark.slow
@@ -303,7 +310,7 @@ def test_copies_of_one_tile_on_both_sides_are_found_with_and_without_the_table_o
     assert seen["near"] >= 25
     assert any("test images are identical to a training or validation image" in text for text in unknown.warnings)
     tile_of = {s.id.removeprefix("lung_image_sets/"): s.group for s in known.audit.samples}
-    pairs = Counter(len({tile_of[i["id"]] for i in pair["images"]}) for pair in unknown.to_dict()["near"])
+    pairs = Counter(len({tile_of[revealed(i["id"])[1]] for i in pair["images"]}) for pair in unknown.to_dict()["near"])
     assert pairs[1] > 100
     assert pairs[2] == 0
 
@@ -311,4 +318,4 @@ def test_copies_of_one_tile_on_both_sides_are_found_with_and_without_the_table_o
 @pytest.mark.slow
 def test_no_blood_cell_is_taken_for_another(real_data, look):
     found = look("csv", real_data("malaria"), group_column="slide_patient").audit
-    assert found.warnings == ()
+    assert all(warning.startswith("confounding: ") for warning in found.warnings)  # the colours tell the stain

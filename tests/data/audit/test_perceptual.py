@@ -146,3 +146,23 @@ def test_similarity_is_the_correlation_of_the_details():
     (pair,) = near_pairs(some)
     details = [thumb - uniform_filter(thumb, 9, mode="nearest") for thumb in some]
     assert pair.similarity == pytest.approx(np.corrcoef(details[0].ravel(), details[1].ravel())[0, 1], abs=1e-3)
+
+
+def test_a_common_frame_does_not_make_two_pictures_alike() -> None:
+    """Two fundus photographs: different inside, the same black frame around a disc."""
+    y, x = np.mgrid[:200, :200] - 99.5
+    inside = x**2 + y**2 <= 98**2
+
+    def photograph(seed, noise=0):
+        fine = np.random.default_rng(noise).normal(0, 1, (200, 200)) if noise else 0
+        return np.where(inside, 90 + (np.asarray(texture(seed), np.float32) - 128) / 6 + fine, 2)
+
+    one, other, again = photograph(0), photograph(1), photograph(0, noise=5)
+    assert [pair[:2] for pair in near_pairs(thumbs(one, other, again))] == [(0, 2)]
+    masked = perceptual.near_frame(thumbs(one))[0]
+    assert masked[0].all()
+    assert not masked[20:44, 20:44].any()
+
+
+def test_a_picture_without_a_frame_is_not_masked() -> None:
+    assert not perceptual.near_frame(thumbs(*(texture(seed) for seed in range(8)))).any()

@@ -129,6 +129,7 @@ def test_keys_of_looks_stay_as_they_are():
     assert np.unpackbits(look_keys(thumb)[0] ^ pinned).sum() <= 1  # a sum near zero may be rounded to either side
 
 
+@pytest.mark.slow
 def test_different_patients_are_not_flagged_on_real_images(real_data, tmp_path):
     """2,000 blood cells against 2,000 of other patients: four million pairs, each in eight positions."""
     folder = real_data("malaria")

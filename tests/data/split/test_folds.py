@@ -32,6 +32,7 @@ def images(per_class, group=None, part=None):
             id=f"{label}/{i:04}.png",
             y=label,
             group=group(label, i) if group else None,
+            site=f"s{i % 12 // 4}",
             part=part(label, i) if part else None,
         )
         for label, count in enumerate(per_class)
@@ -43,7 +44,7 @@ def patients(seed, classes=3, count=40):
     """Patients of one to twelve images, most with one class."""
     rng = random.Random(seed)
     return [
-        Sample(id=f"{p:02}-{i}", y=rng.choice([p % classes] * 8 + [0]), group=f"p{p:02}")
+        Sample(id=f"{p:02}-{i}", y=rng.choice([p % classes] * 8 + [0]), group=f"p{p:02}", site=f"s{p // 2 % 3}")
         for p in range(count)
         for i in range(rng.randint(1, 12))
     ]
@@ -205,7 +206,7 @@ def test_unlabelled_images_of_the_left_out_group_are_not_trained_on():
 def test_a_fold_must_be_chosen_and_exist(protocol):
     samples = patients(0, classes=2, count=10)
     count = fold_count(listed(samples), SplitSettings(folds=4), protocol)
-    assert count == (10 if protocol == "loso" else 4)
+    assert count == {"loso": 10, "site": 3}.get(protocol, 4)
     with pytest.raises(OptionError, match=rf"has {count} folds here.*--set split.fold=N, N from 0 to {count - 1}"):
         make_split(listed(samples), SplitSettings(folds=4), protocol)
     with pytest.raises(OptionError, match=f"fold {count} does not exist"):

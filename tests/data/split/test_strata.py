@@ -30,7 +30,7 @@ def findings(count, seed, patients=None):
         value = own[patient] ^ (rng.random(3) < 0.02)
         y = tuple(None if rng.random() < 0.1 else int(each) for each in value)
         y = y if any(part is not None for part in y) else (0, 0, 0)  # each image is labelled
-        samples.append(Sample(id=f"{i:05}", y=y, group=f"p{patient:04}" if patients else None))
+        samples.append(Sample(id=f"{i:05}", y=y, group=f"p{patient:04}" if patients else None, site=f"s{patient % 4}"))
     return Listing(samples=samples, target=TARGET, group_kind="patient" if patients else None)
 
 

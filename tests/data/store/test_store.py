@@ -19,6 +19,7 @@ from PIL import Image
 
 from medssl.contracts import Classes, Dataset, Listing, Sample
 from medssl.data.store import building
+from medssl.data.store.contents import _sources
 from medssl.data.store.decoding import decode_all, thread_count
 from medssl.data.store.store import default_cache, open_store
 from medssl.data.store.windows import own_window
@@ -457,7 +458,7 @@ def test_a_fault_in_the_readers_own_code_is_the_plugins_and_not_the_images(tmp_p
             return self.imagse[0]
 
     dataset = Faulty({"a": np.zeros((4, 4, 1), np.uint8)})
-    with pytest.raises(PluginError, match=r"Faulty\.read\(\) failed on .*AttributeError"):
+    with pytest.raises(PluginError, match=r"Faulty breaks its contract in read\(\) of 'a': it raised AttributeError"):
         open_store(dataset, dataset.index().samples, view_size=32, cache=tmp_path, on_bad_image="skip")
 
 
@@ -466,17 +467,17 @@ def test_a_fault_in_the_readers_own_code_is_the_plugins_and_not_the_images(tmp_p
     ("wrong", "found"),
     [
         (noise(4, 4), r"shape \(4, 4\) and type uint8"),
-        (noise(4, 4, 4), r"shape \(4, 4, 4\)"),
+        (noise(4, 4, 0), r"shape \(4, 4, 0\)"),
         (noise(4, 4, 3).astype(np.float32), "type float32"),
         (noise(4, 4, 1).astype(np.int16), "type int16"),
         (np.zeros((0, 4, 3), np.uint8), r"shape \(0, 4, 3\)"),
         ("pixels", "a str"),
-        (None, "a NoneType"),
+        (None, "is None"),
     ],
 )
 def test_what_is_no_image_is_the_datasets_mistake_and_names_both(tmp_path, wrong, found, on_bad_image):
     dataset = Arrays({"good": noise(4, 4, 1), "some/odd.png": wrong})
-    with pytest.raises(DataError, match=rf"dataset Arrays read sample 'some/odd\.png' as .*{found}"):
+    with pytest.raises(PluginError, match=rf"Arrays breaks its contract in read\(\) of 'some/odd\.png': .*{found}"):
         store_of(dataset, tmp_path, on_bad_image=on_bad_image)
     assert folders(tmp_path) == []
 
@@ -658,3 +659,18 @@ def test_real_tiles_of_two_sizes_in_colour(real_data, tmp_path):
     assert Counter(map(tuple, store.shapes.tolist())) == {(224, 224): 100, (150, 150): 8}
     for i, name in enumerate(store.ids):
         np.testing.assert_array_equal(store.image(i), read_image(dataset.root / name))
+
+
+def test_the_key_of_a_reader_covers_the_modules_that_it_imports(tmp_path, monkeypatch):
+    folder = tmp_path / "own_readers"
+    folder.mkdir()
+    (folder / "__init__.py").write_text("")
+    (folder / "_inner.py").write_text("import math\n")
+    (folder / "_helper.py").write_text("from own_readers import _inner\n")
+    (folder / "reader.py").write_text("from own_readers._helper import _inner\n")
+    (folder / "other.py").write_text("")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    importlib.import_module("own_readers.reader")
+    importlib.import_module("own_readers.other")
+    found = [Path(file).name for file in _sources("own_readers.reader", str(folder / "reader.py"))]
+    assert found == ["reader.py", "_helper.py", "_inner.py"]

@@ -37,3 +37,13 @@ def test_a_few_spots_on_a_plain_ground_are_kept():
 def test_an_image_of_one_grey_level_has_a_window_too():
     assert own_window(image([700])) == (700, 701)
     assert own_window(image([65535])) == (65535, 65536)
+
+
+@pytest.mark.parametrize("size", [1, 2, 7, 200, 201, 5000, 65537])
+def test_the_counted_percentiles_are_those_of_numpy(size):
+    rng = np.random.default_rng(size)
+    for most in (3, 4096, 65536):
+        pixels = rng.integers(0, most, (size, 1, 1)).astype(np.uint16)
+        low, high = np.percentile(pixels, [0.5, 99.5])
+        if low != high:
+            assert own_window(pixels) == (low, max(high, low + 1))

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torchvision.transforms import functional as F
 
-from medssl.contracts import Augmentation, ViewGroup, ViewSpec
+from medssl.contracts import HALF, IMAGENET, Augmentation, Preprocessing, ViewGroup, ViewSpec
 from medssl.data.store.windows import own_window
 from medssl.data.views import PlainViews, Views, ops
 from medssl.data.views import engine as module
@@ -68,7 +68,7 @@ STORES = {"even": EVEN, "ragged": RAGGED, "tiny": TINY}
 
 
 def make_views(images: list[np.ndarray], augmentation: Augmentation = RICH, **changes) -> Views:
-    settings = {"image_size": 32, "seed": 5, "device": "cpu", "normalisation": "imagenet", **changes}
+    settings = {"image_size": 32, "seed": 5, "device": "cpu", "preprocessing": IMAGENET, **changes}
     spec = settings.pop("spec", ViewSpec())
     return Views(Store(images), np.arange(len(images)), spec, augmentation, **settings)
 
@@ -159,7 +159,7 @@ def test_plain_views_equal_torchvisions_resize_and_centre_crop(store, way, reque
     if way == "at once":
         request.getfixturevalue("at_once")
     images, size = STORES[store], 24
-    plain = PlainViews(Store(images), np.arange(len(images)), image_size=size, device="cpu", normalisation="imagenet")(
+    plain = PlainViews(Store(images), np.arange(len(images)), image_size=size, device="cpu", preprocessing=IMAGENET)(
         torch.arange(len(images))
     )
     assert plain.shape == (len(images), 3, size, size)
@@ -216,7 +216,7 @@ def test_epoch_seed_sample_and_view_change_the_view():
 
 
 def test_a_position_counts_within_the_part_not_within_the_store():
-    part = Views(Store(EVEN), [20, 3], ViewSpec(), RICH, image_size=32, seed=5, device="cpu", normalisation="imagenet")
+    part = Views(Store(EVEN), [20, 3], ViewSpec(), RICH, image_size=32, seed=5, device="cpu", preprocessing=IMAGENET)
     alone = make_views([EVEN[20], EVEN[3]])
     assert len(part) == 2
     assert torch.equal(part(torch.tensor([1, 0]))[0], alone(torch.tensor([1, 0]))[0])
@@ -241,7 +241,7 @@ def test_samples_of_a_batch_differ_although_their_image_is_the_same():
 def test_nothing_drawn_leaves_the_resized_image():
     square = make_images([(40, 40)] * 3)
     still = make_views(square, STILL)(torch.arange(3))
-    plain = PlainViews(Store(square), np.arange(3), image_size=32, device="cpu", normalisation="imagenet")
+    plain = PlainViews(Store(square), np.arange(3), image_size=32, device="cpu", preprocessing=IMAGENET)
     for view in still:
         assert torch.equal(view, plain(torch.arange(3)))
 
@@ -256,7 +256,7 @@ def test_nothing_drawn_leaves_the_resized_image():
 )
 def test_probability_one_always_applies_the_operation(change, expected):
     plain, changed = (
-        make_views(EVEN, recipe, normalisation="half")(torch.arange(24))[0] * 0.5 + 0.5
+        make_views(EVEN, recipe, preprocessing=HALF)(torch.arange(24))[0] * 0.5 + 0.5
         for recipe in (STILL, dataclasses.replace(STILL, **change))
     )
     assert torch.allclose(changed, expected(plain), atol=1e-6)
@@ -296,9 +296,9 @@ class Invert(Operation):
 def test_an_operation_needs_no_more_than_its_line_in_the_list(way, monkeypatch, request):
     if way == "at once":
         request.getfixturevalue("at_once")
-    before = make_views(EVEN, STILL, normalisation="half")(torch.arange(24))[0]
+    before = make_views(EVEN, STILL, preprocessing=HALF)(torch.arange(24))[0]
     monkeypatch.setattr(ops, "OPERATIONS", (*ops.OPERATIONS, Invert))
-    views = make_views(EVEN, STILL, normalisation="half")
+    views = make_views(EVEN, STILL, preprocessing=HALF)
     inverted = torch.from_numpy(drawn(views, epoch=0, number=0)["invert"])
     assert 4 < inverted.sum() < 20
     sign = torch.where(inverted, -1.0, 1.0)[:, None, None, None]
@@ -375,7 +375,7 @@ def test_sixteen_bits_reach_from_black_to_white(way, request):
     if way == "at once":
         request.getfixturevalue("at_once")
     image = np.array([[0, 32767], [32768, 65535]], dtype=np.uint16)[..., None]
-    view = make_views([image] * 2, STILL, image_size=2, normalisation="half")(torch.arange(2))[0] * 0.5 + 0.5
+    view = make_views([image] * 2, STILL, image_size=2, preprocessing=HALF)(torch.arange(2))[0] * 0.5 + 0.5
     assert view[0, 0].flatten().tolist() == pytest.approx([0, 32767 / 65535, 32768 / 65535, 1], abs=1e-6)
 
 
@@ -392,7 +392,7 @@ class DeepStore(Store):
 
 def test_twelve_bits_in_a_file_of_sixteen_are_not_black():
     store = DeepStore(TWELVE_BITS)
-    settings = {"image_size": 32, "device": "cpu", "normalisation": "half"}
+    settings = {"image_size": 32, "device": "cpu", "preprocessing": HALF}
     plain = PlainViews(store, np.arange(24), **settings)(torch.arange(24)) * 0.5 + 0.5
     view = Views(store, np.arange(24), ViewSpec(), STILL, seed=0, **settings)(torch.arange(24))[0] * 0.5 + 0.5
     store.levels = None
@@ -412,7 +412,7 @@ def test_evaluation_sees_the_window_that_random_views_see(images, window, way, r
     window = window and (window if images[0].dtype == np.uint16 else (30, 190))
     square = [image[:50, :50] for image in images]
     store = DeepStore(square) if images is TWELVE_BITS else Store(square)
-    settings = {"image_size": 50, "device": "cpu", "normalisation": "half"}
+    settings = {"image_size": 50, "device": "cpu", "preprocessing": HALF}
     plain = PlainViews(store, np.arange(24), window=window, **settings)(torch.arange(24)) * 0.5 + 0.5
     recipe = dataclasses.replace(STILL, window=window)
     view = Views(store, np.arange(24), ViewSpec(), recipe, seed=0, **settings)(torch.arange(24))[0] * 0.5 + 0.5
@@ -439,9 +439,9 @@ def test_groups_come_in_their_order_with_sizes_and_augmentations_of_their_own():
     spec = ViewSpec(
         (ViewGroup(count=2), ViewGroup(count=3, scale=0.43, augment={"solarise": 1, "solarise_threshold": 0}))
     )
-    views = make_views(EVEN, STILL, image_size=56, spec=spec, normalisation="half")(torch.tensor([3, 1]))
+    views = make_views(EVEN, STILL, image_size=56, spec=spec, preprocessing=HALF)(torch.tensor([3, 1]))
     assert [tuple(view.shape) for view in views] == [(2, 3, 56, 56)] * 2 + [(2, 3, 24, 24)] * 3
-    small = make_views(EVEN, STILL, image_size=24, normalisation="half")(torch.tensor([3, 1]))[0]
+    small = make_views(EVEN, STILL, image_size=24, preprocessing=HALF)(torch.tensor([3, 1]))[0]
     assert torch.allclose(views[3], -small, atol=1e-6)
 
 
@@ -460,14 +460,22 @@ def test_another_type_is_the_cast_of_float32(store):
     assert torch.equal(cast, exact.bfloat16())
 
 
-@pytest.mark.parametrize("normalisation", ["imagenet", "half"])
+OWN = Preprocessing(mean=(0.1, 0.2, 0.3), std=(0.5, 1.0, 2.0))
+
+
+@pytest.mark.parametrize(
+    ("preprocessing", "mean", "deviation"),
+    [
+        (IMAGENET, [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]),
+        (HALF, [0.5] * 3, [0.5] * 3),
+        (OWN, [0.1, 0.2, 0.3], [0.5, 1, 2]),
+    ],
+    ids=["imagenet", "half", "own"],
+)
 @pytest.mark.parametrize("channels", [1, 3])
-def test_normalisation_subtracts_the_mean_and_divides_by_the_deviation(normalisation, channels):
+def test_normalisation_subtracts_the_mean_and_divides_by_the_deviation(preprocessing, mean, deviation, channels):
     images = [np.full((8, 8, channels), 51, dtype=np.uint8)]
-    view = make_views(images, STILL, image_size=8, normalisation=normalisation)(torch.tensor([0]))[0]
-    mean, deviation = (
-        ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]) if normalisation == "imagenet" else ([0.5] * 3,) * 2
-    )
+    view = make_views(images, STILL, image_size=8, preprocessing=preprocessing)(torch.tensor([0]))[0]
     expected = F.normalize(torch.full((3, 8, 8), 0.2), mean, deviation)
     assert torch.allclose(view[0], expected, atol=1e-6)
 
@@ -491,7 +499,7 @@ def test_views_of_no_pixel_or_number_are_refused(group):
 
 
 def test_a_part_without_images_has_length_zero():
-    plain = PlainViews(Store(EVEN), [], image_size=16, device="cpu", normalisation="half")
+    plain = PlainViews(Store(EVEN), [], image_size=16, device="cpu", preprocessing=HALF)
     assert len(plain) == 0
 
 
@@ -511,7 +519,7 @@ class NothingReadBack(TorchDispatchMode):
 @pytest.mark.parametrize("store", STORES)
 def test_nothing_is_read_back_from_the_device(store, at_once):
     views = make_views(STORES[store], DOMAIN)
-    plain = PlainViews(Store(STORES[store]), np.arange(24), image_size=24, device="cpu", normalisation="half")
+    plain = PlainViews(Store(STORES[store]), np.arange(24), image_size=24, device="cpu", preprocessing=HALF)
     with NothingReadBack():
         views(torch.arange(8))
         views.geometry(torch.arange(8))

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from medssl.contracts import Augmentation, ViewGroup, ViewSpec
+from medssl.contracts import HALF, Augmentation, ViewGroup, ViewSpec
 from medssl.data.views import Views
 from medssl.data.views import engine as module
 
@@ -41,9 +41,7 @@ class Coordinates:
 def make(augmentation, groups=None, *, shapes=SHAPES, geometry=True):
     spec = ViewSpec(groups or ViewSpec().groups, geometry=geometry)
     rows = np.arange(len(shapes))
-    return Views(
-        Coordinates(shapes), rows, spec, augmentation, image_size=24, seed=3, device="cpu", normalisation="half"
-    )
+    return Views(Coordinates(shapes), rows, spec, augmentation, image_size=24, seed=3, device="cpu", preprocessing=HALF)
 
 
 def seen(view):

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from medssl.catalog import load_catalog
-from medssl.contracts import ViewGroup, ViewSpec
+from medssl.contracts import HALF, ViewGroup, ViewSpec
 from medssl.data.views.maker import ViewMaker
 from medssl.recipe import resolve
 
@@ -32,7 +32,8 @@ def store(pixels, white=65535.0):
 @pytest.mark.parametrize("section", ["views", "augmentation"])
 def test_plain_views_use_the_window_of_the_recipe(section):
     recipe = recipe_with(**{section: {"window": [1000, 2000]}})
-    maker = ViewMaker.of(recipe.data, store(np.full(256, 1500, dtype=np.uint16)), "cpu")
+    assert recipe.card.preprocessing == HALF  # an earlier recipe's views.normalisation
+    maker = ViewMaker.of(recipe.data, store(np.full(256, 1500, dtype=np.uint16)), "cpu", recipe.card.preprocessing)
     view = maker.plain(np.array([0]))(torch.tensor([0]))
     assert view.unique().tolist() == pytest.approx([0.0], abs=1e-6)  # half of white, normalised by 0.5 and 0.5
 

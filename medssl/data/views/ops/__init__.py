@@ -34,6 +34,6 @@ OPERATIONS: tuple[type[Operation], ...] = (
 
 def operations_of(augmentation: Augmentation, scene: Scene) -> tuple[Operation, ...]:
     """Return the operations of a recipe that can change a pixel of these views, in the order of their application."""
-    grey = scene.pixels.channels == 1
-    found = [kind.of(augmentation, scene) for kind in OPERATIONS if not (kind.coloured and grey)]
+    colourless = scene.pixels.channels != 3
+    found = [kind.of(augmentation, scene) for kind in OPERATIONS if not (kind.coloured and colourless)]
     return tuple(operation for operation in found if operation is not None)

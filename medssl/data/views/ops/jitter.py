@@ -65,11 +65,11 @@ class Jitter(Operation):
 
     @classmethod
     def of(cls, augmentation: Augmentation, scene: Scene) -> Self | None:
-        """Read it from a recipe; a grey image has neither saturation nor hue."""
+        """Read it from a recipe; only images of three channels have saturation and hue."""
         a = augmentation
         strengths = np.array([a.brightness, a.contrast, a.saturation, a.hue])
         changing = strengths > 0
-        if scene.pixels.channels == 1:
+        if scene.pixels.channels != 3:
             changing[[SATURATION, HUE]] = False
         if a.jitter == 0 or not changing.any():
             return None
