@@ -7,7 +7,7 @@ drawn, because two images of one patient are not independent. Resample i counts 
 row i of ``numpy.random.default_rng(seed).integers(0, U, size=(resamples, U))``, U units, in the order of
 ``numpy.unique`` for groups. A resample is a column of weights, so one pass over the samples computes hundreds of them.
 If a metric is not defined in a resample, only the interval of that metric leaves the resample out; if it is not defined
-in more than half of the resamples, there is no interval (:mod:`medssl.evaluation.bootstrap`).
+in more than half of the resamples, there is no interval (:mod:`medssl.evaluation.uncertainty.bootstrap`).
 
 Notation: n samples, O outputs (classes or findings), B resamples at a time.
 """
@@ -21,21 +21,28 @@ import numpy as np
 
 from medssl.contracts.targets import Classes, Findings, Target
 from medssl.errors import DataError, PluginError
-from medssl.evaluation.bootstrap import percentile_interval
 from medssl.evaluation.metrics import PredictionMetric, Scored, prediction_metrics
 from medssl.evaluation.metrics.classes import confusion
 from medssl.evaluation.metrics.findings import outcome_counts
 from medssl.evaluation.metrics.metric import Array
+from medssl.evaluation.operating import OperatingPoints
 from medssl.evaluation.reliability import reliability
+from medssl.evaluation.uncertainty.bootstrap import percentile_interval
 from medssl.recipe.settings import EvaluateSettings
 
-__all__ = ["chunk", "draw_weights", "majority", "measure", "score"]
+__all__ = ["check_prediction", "chunk", "draw_weights", "majority", "measure", "score"]
 
 _CHUNK = 2**20  # number of weights in memory at a time: 8 MiB fit into a processor's cache
 
 
 def score(
-    target: Target, y: Array, prediction: Array, groups: Array | None, settings: EvaluateSettings, seed: int
+    target: Target,
+    y: Array,
+    prediction: Array,
+    groups: Array | None,
+    settings: EvaluateSettings,
+    seed: int,
+    points: OperatingPoints | None = None,
 ) -> dict[str, Any]:
     """Compute every metric of a target with its confidence interval.
 
@@ -47,10 +54,12 @@ def score(
             value. ``None`` if groups are not known.
         settings: Number of resamples, and level of the confidence intervals.
         seed: Seed of the resamples.
+        points: The operating points, chosen on the validation part; ``None``: metrics of decisions are left out.
 
     Returns:
-        By name of each metric ``{"value", "low", "high"}``. A value is ``None`` if it is undefined; the bounds are also
-        ``None`` without resamples or with fewer than two units. For a mean over classes or findings also ``outputs``:
+        By name of each metric ``{"value", "low", "high"}``, and ``chance`` if the value of predictions at random
+        depends on the samples. A value is ``None`` if it is undefined; the bounds are also ``None`` without resamples
+        or with fewer than two units. For a mean over classes or findings also ``outputs``:
         the same three values of each class or finding by name. ``n``: number of samples; ``n_unknown``: number left
         out; ``n_groups``; ``bootstrap``: ``resamples``, ``confidence``, ``unit`` (``group`` or ``sample``) and, if
         there are any, ``skipped``: by metric, the number of resamples in which it is not defined. For classes also
@@ -61,12 +70,12 @@ def score(
         DataError: The truth of all samples is unknown.
         PluginError: ``prediction`` is not a valid prediction of the target for these samples.
     """
-    scored, groups = _checked(target, np.asarray(y), np.asarray(prediction, dtype=np.float64), groups)
+    scored, groups = _checked(target, np.asarray(y), np.asarray(prediction), groups, points)
     units = np.arange(scored.n) if groups is None else np.unique(groups, return_inverse=True)[1].reshape(-1)
     count = int(units.max()) + 1
     resamples = settings.bootstrap if count > 1 else 0
 
-    metrics = prediction_metrics(target)
+    metrics = [metric for metric in prediction_metrics(target) if metric.defined(scored)]
     values = _measured(scored, metrics, np.ones((scored.n, 1)))
     drawn = [_measured(scored, metrics, w) for w in draw_weights(units, resamples, chunk(scored), seed)]
     found = {key: _interval(value, [part[key] for part in drawn], settings.confidence) for key, value in values.items()}
@@ -78,6 +87,9 @@ def score(
         else:
             interval.pop("skipped")
             result[name].setdefault("outputs", {})[output] = interval
+    for metric in metrics:
+        if (chance := metric.chance(scored)) is not None:
+            result[metric.name]["chance"] = chance
     return result | {
         "n": scored.n,
         "n_unknown": len(y) - scored.n,
@@ -92,24 +104,37 @@ def score(
     }
 
 
-def _checked(target: Target, y: Array, prediction: Array, groups: Array | None) -> tuple[Scored, Array | None]:
-    """Check the predictions, and leave out the samples with completely unknown truth."""
-    if prediction.shape != (len(y), target.outputs):
+def check_prediction(target: Target, prediction: Array, n: int) -> Array:
+    """Return predictions of n samples as float64.
+
+    Raises:
+        PluginError: They are not valid predictions of the target for n samples.
+    """
+    prediction = np.asarray(prediction, dtype=np.float64)
+    if prediction.shape != (n, target.outputs):
         raise PluginError(
             f"the predictions have the shape {prediction.shape}. Expected is one row per sample and one column per "
-            f"output, ({len(y)}, {target.outputs}). Check the predictions of the evaluator."
+            f"output, ({n}, {target.outputs}). Check the predictions of the evaluator."
         )
     if error := target.prediction_error(prediction):
         raise PluginError(f"the predictions are not valid: {error}. Check the predictions of the evaluator.")
+    return prediction
+
+
+def _checked(
+    target: Target, y: Array, prediction: Array, groups: Array | None, points: OperatingPoints | None
+) -> tuple[Scored, Array | None]:
+    """Check the predictions, decide, and leave out the samples with completely unknown truth."""
+    prediction = check_prediction(target, prediction, len(y))
     known = target.known(y)
     if not known.any():
         raise DataError(
             "the test part has no sample with a known target, so nothing can be scored. Add targets, or change the "
             "split."
         )
-    if known.all():
-        return Scored(target, y, prediction), groups
-    return Scored(target, y[known], prediction[known]), None if groups is None else groups[known]
+    rows = slice(None) if known.all() else known
+    decided = None if points is None else points.decided(target, prediction[rows])
+    return Scored(target, y[rows], prediction[rows], decided), None if groups is None else groups[rows]
 
 
 def majority(train: Array, test: Array) -> tuple[int, float | None]:
@@ -119,7 +144,7 @@ def majority(train: Array, test: Array) -> tuple[int, float | None]:
         train: Labels of the training part, integers from 0; at least one.
         test: Labels of the test part; if empty, there is no accuracy.
 
-        everal classes are equally frequent, the first is returned.
+    If several classes are equally frequent, the first is returned.
     """
     frequent = int(np.bincount(train).argmax())
     return frequent, float((test == frequent).mean()) if len(test) else None

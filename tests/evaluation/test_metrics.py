@@ -110,7 +110,8 @@ def test_whole_weights_are_repetitions(target, levels):
         y, prediction = made_case(target, 150, seed, levels=levels)
         weights = np.random.default_rng(seed).integers(0, 4, len(y))
         rows = np.repeat(np.arange(len(y)), weights)
-        assert measured(target, y, prediction, weights) == pytest.approx(measured(target, y[rows], prediction[rows]))
+        repeated = measured(target, y[rows], prediction[rows])
+        assert measured(target, y, prediction, weights) == pytest.approx(repeated, nan_ok=True)
         if target.kind in ORACLES:
             found = measured(target, y, prediction, weights)
             for name, value in ORACLES[target.kind](y[rows], prediction[rows]).items():
@@ -214,7 +215,8 @@ def test_names_are_unique_among_the_metrics_of_a_target():
     for target in ROOMS:
         names = [metric.name for metric in (*prediction_metrics(target), *ranking_metrics(target))]
         assert len(set(names)) == len(names)
-        assert list(metric_facts(target)) == [m.name for m in METRICS if target.kind in m.targets]
+        assert sorted(metric_facts(target)) == sorted(m.name for m in METRICS if target.kind in m.targets)
+        assert [name for name in metric_facts(target) if name in names[: len(names)]] == names
     facts = metric_facts(ROOMS[3])["mean_absolute_error"]
     assert (facts["unit"], facts["direction"]) == ("years", "lower")
 

@@ -8,17 +8,30 @@ from __future__ import annotations
 
 from typing import Any
 
-from medssl.contracts.targets import Target
+from medssl.contracts.targets import Classes, Grades, Target
 from medssl.evaluation.metrics.calibration import ECE, Brier, FindingsBrier, FindingsLogLoss, LogLoss
-from medssl.evaluation.metrics.classes import AUROC, MCC, Accuracy, BalancedAccuracy, MacroF1, WeightedF1
-from medssl.evaluation.metrics.findings import FindingsAUROC, FindingsAveragePrecision
+from medssl.evaluation.metrics.calibration_fit import CalibrationIntercept, CalibrationSlope, ClasswiseECE, ScaledBrier
+from medssl.evaluation.metrics.classes import MCC, Accuracy, BalancedAccuracy, MacroF1, WeightedF1
+from medssl.evaluation.metrics.decisions import (
+    F1,
+    NPV,
+    PPV,
+    ExpectedCost,
+    NegativeLikelihoodRatio,
+    NetBenefit,
+    PositiveLikelihoodRatio,
+    Sensitivity,
+    Specificity,
+)
+from medssl.evaluation.metrics.discrimination import AUROC, AveragePrecision, SensitivityAt, SpecificityAt
 from medssl.evaluation.metrics.grades import GradeError, QuadraticKappa
-from medssl.evaluation.metrics.metric import Metric, PairedTest, PredictionMetric, Resampled, Scored
+from medssl.evaluation.metrics.metric import Decided, Metric, PairedTest, PredictionMetric, Resampled, Scored
 from medssl.evaluation.metrics.quantity import MAE, RMSE, Concordance, RSquared
 from medssl.evaluation.metrics.ranking import MeanAveragePrecision, RankingMetric, RecallAt1, RecallAt5, RecallAt10
 
 __all__ = [
     "METRICS",
+    "Decided",
     "Metric",
     "PairedTest",
     "PredictionMetric",
@@ -38,14 +51,28 @@ METRICS: tuple[Metric, ...] = (
     MacroF1(),
     BalancedAccuracy(),
     AUROC(),
-    FindingsAUROC(),
-    FindingsAveragePrecision(),
+    AveragePrecision(),
     MCC(),
     ECE(),
     Brier(),
     FindingsBrier(),
     LogLoss(),
     FindingsLogLoss(),
+    Sensitivity(),
+    Specificity(),
+    NetBenefit(),
+    PPV(),
+    NPV(),
+    PositiveLikelihoodRatio(),
+    NegativeLikelihoodRatio(),
+    F1(),
+    ExpectedCost(),
+    SensitivityAt(),
+    SpecificityAt(),
+    ScaledBrier(),
+    CalibrationSlope(),
+    CalibrationIntercept(),
+    ClasswiseECE(),
     MAE(),
     RMSE(),
     RSquared(),
@@ -57,9 +84,13 @@ METRICS: tuple[Metric, ...] = (
 )
 
 
+# two classes: discrimination, overall performance, decisions, utility (Van Calster et al. 2025, Lancet Digit. Health)
+_CLINICAL = ("auroc", "brier", "sensitivity", "specificity", "net_benefit")
+
+
 def prediction_metrics(target: Target) -> tuple[PredictionMetric, ...]:
-    """Return the metrics of predictions of a target, in order."""
-    return tuple(m for m in METRICS if isinstance(m, PredictionMetric) and target.kind in m.targets)
+    """Return the metrics of predictions of a target, in order; the clinical ones first if there are two classes."""
+    return tuple(m for m in _ordered(target) if isinstance(m, PredictionMetric))
 
 
 def ranking_metrics(target: Target) -> tuple[RankingMetric, ...]:
@@ -69,4 +100,17 @@ def ranking_metrics(target: Target) -> tuple[RankingMetric, ...]:
 
 def metric_facts(target: Target) -> dict[str, dict[str, Any]]:
     """Return title, direction, unit and source of each metric of a target, by its name, in order."""
-    return {m.name: m.facts(target) for m in METRICS if target.kind in m.targets}
+    leading = _CLINICAL if _has_two_classes(target) else ()
+    return {m.name: m.facts(target) | ({"leads": True} if m.name in leading else {}) for m in _ordered(target)}
+
+
+def _ordered(target: Target) -> list[Metric]:
+    found = [m for m in METRICS if target.kind in m.targets]
+    if not _has_two_classes(target):
+        return found
+    places = {name: place for place, name in enumerate(_CLINICAL)}
+    return sorted(found, key=lambda metric: places.get(metric.name, len(places)))
+
+
+def _has_two_classes(target: Target) -> bool:
+    return isinstance(target, Classes) and not isinstance(target, Grades) and target.outputs == 2

@@ -17,7 +17,7 @@ from medssl.evaluation.metrics.classes import predicted
 from medssl.evaluation.metrics.findings import known_findings
 from medssl.evaluation.metrics.metric import Array, PairedTest, PredictionMetric, Resampled, Scored
 
-__all__ = ["BINS", "ECE", "Brier", "FindingsBrier", "FindingsLogLoss", "LogLoss", "confidence_bins"]
+__all__ = ["BINS", "ECE", "Brier", "FindingsBrier", "FindingsLogLoss", "LogLoss", "clipped", "confidence_bins"]
 
 BINS = 15  # of equal width: Guo et al. 2017
 _SMALLEST = float(np.finfo(np.float64).eps)
@@ -28,6 +28,12 @@ def confidence_bins(confidence: Array) -> Array:
     edges = np.linspace(0, 1, BINS + 1)
     bins: Array = np.searchsorted(edges[1:-1], confidence, side="left")
     return bins
+
+
+def clipped(probability: Array) -> Array:
+    """Move probabilities of 0 and 1 by 2.2e-16, so that they have a logarithm."""
+    inside: Array = np.clip(probability, _SMALLEST, 1 - _SMALLEST)
+    return inside
 
 
 def _gaps(scored: Scored) -> Array:
@@ -105,7 +111,7 @@ class LogLoss(_Loss):
 
     def losses(self, scored: Scored) -> Array:
         """Return ``(n,)``."""
-        likely: Array = np.clip(scored.prediction[np.arange(scored.n), scored.y], _SMALLEST, 1 - _SMALLEST)
+        likely: Array = clipped(scored.prediction[np.arange(scored.n), scored.y])
         loss: Array = -np.log(likely)
         return loss
 
@@ -187,6 +193,6 @@ class FindingsLogLoss(_FindingsLoss):
     @staticmethod
     def loss(probability: Array, positive: Array) -> Array:
         """Return ``(m,)`` in nats."""
-        likely: Array = np.clip(np.where(positive, probability, 1 - probability), _SMALLEST, 1 - _SMALLEST)
+        likely: Array = clipped(np.where(positive, probability, 1 - probability))
         loss: Array = -np.log(likely)
         return loss

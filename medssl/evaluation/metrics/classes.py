@@ -1,4 +1,4 @@
-"""Metrics of one class among K, ordered or not: of the most likely class, and of how each class ranks the samples.
+"""Metrics of the most likely class among K, ordered or not.
 
 The predicted class is the most likely one; if several are equally likely, the first. A mean over classes covers the
 classes that occur among the labels of the test part. A resample that lacks one of them would give a mean over other
@@ -13,11 +13,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from medssl.evaluation.metrics.curves import Curve, auroc_shares
 from medssl.evaluation.metrics.metric import Array, PairedTest, PredictionMetric, Resampled, Scored, sum_by
 
 __all__ = [
-    "AUROC",
     "MCC",
     "Accuracy",
     "BalancedAccuracy",
@@ -27,7 +25,6 @@ __all__ = [
     "confusion",
     "counts",
     "predicted",
-    "ranked_classes",
 ]
 
 
@@ -156,59 +153,6 @@ class BalancedAccuracy(_ClassMean):
         classes, number, count = np.unique(scored.y, return_inverse=True, return_counts=True)
         share: Array = (scored.once(predicted) == scored.y) / (len(classes) * count[number])
         return share
-
-
-class AUROC(_OfClasses):
-    """Area under the ROC curve: of class 1 if there are two, else the mean over classes, each against the rest.
-
-    The mean covers the classes among the labels; with a single class it is not defined. A resample that lacks a class
-    is left out.
-    """
-
-    name = "auroc"
-    title = "AUROC"
-    source = 'Hanley & McNeil 1982, Radiology 143, 29-36; scikit-learn `roc_auc_score(multi_class="ovr")`'
-    test = PairedTest.NORMAL
-
-    def values(self, drawn: Resampled) -> Array:
-        """Return ``(B,)``."""
-        areas = drawn.once(_areas)
-        return np.mean(list(areas.values()), axis=0) if areas else np.full(drawn.weights.shape[1], np.nan)
-
-    def outputs(self, drawn: Resampled) -> dict[str, Array]:
-        """Return the area of each class against the rest, if there are more than two classes."""
-        names = drawn.scored.target.output_names
-        return {names[c]: area for c, area in drawn.once(_areas).items()} if len(names) > 2 else {}
-
-    def contributions(self, scored: Scored) -> Array:
-        """Return DeLong's contributions, averaged over the classes."""
-        found = np.zeros(scored.n)
-        classes = ranked_classes(scored.y, scored.target.outputs)
-        for c in classes:
-            found += auroc_shares(scored.prediction[:, c], scored.y == c) / len(classes)
-        return found
-
-
-def ranked_classes(y: Array, classes: int) -> list[int]:
-    """List the classes whose AUROC, against the rest, is averaged; empty if the labels contain a single class.
-
-    Args:
-        y: ``(n,)`` integers in ``0 .. classes - 1``.
-        classes: K.
-    """
-    present = np.unique(y)
-    if len(present) < 2:
-        return []
-    return [int(c) for c in present if classes > 2 or c == 1]
-
-
-def _curves(scored: Scored) -> dict[int, Curve]:
-    classes = ranked_classes(scored.y, scored.target.outputs)
-    return {c: Curve(scored.prediction[:, c], scored.y == c) for c in classes}
-
-
-def _areas(drawn: Resampled) -> dict[int, Array]:
-    return {c: curve.auroc(drawn.weights) for c, curve in drawn.scored.once(_curves).items()}
 
 
 class MCC(_OfClasses):

@@ -5,11 +5,32 @@ Notation: n samples, L distinct scores of the positives, B resamples.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
 from medssl.evaluation.metrics.metric import Array, sum_by
 
-__all__ = ["Curve", "auroc_shares", "average_precision_shares"]
+__all__ = ["FIXED_SENSITIVITY", "FIXED_SPECIFICITY", "Areas", "Curve", "auroc_shares", "average_precision_shares"]
+
+FIXED_SPECIFICITY, FIXED_SENSITIVITY = 0.9, 0.95  # bounds of screening studies; with an operating rule, the user's own
+_LEAST = 1e-9  # a share that differs by rounding from a bound reaches it
+
+
+class Areas(NamedTuple):
+    """What the curves of one problem give in B resamples, ``(B,)`` each; NaN where it is not defined.
+
+    Attributes:
+        auroc: How often a positive scores above a negative; ties count half.
+        average_precision: Mean, over the positives, of the precision at their scores.
+        sensitivity: The largest sensitivity of a threshold with a specificity of at least 0.9.
+        specificity: The largest specificity of a threshold with a sensitivity of at least 0.95.
+    """
+
+    auroc: Array
+    average_precision: Array
+    sensitivity: Array
+    specificity: Array
 
 
 class Curve:
@@ -27,39 +48,41 @@ class Curve:
         # 2 j + 1 for a sample whose score equals positive score j, 2 j for one between j - 1 and j
         self._stair = np.searchsorted(levels, scores, side="left") + np.searchsorted(levels, scores, side="right")
 
-    def auroc(self, weights: Array) -> Array:
-        """Return ``(B,)``: how often a positive scores above a negative, ties count half; NaN without either."""
-        mass = sum_by(self._stair, weights, 2 * self._levels + 1)  # (stairs, B)
-        between, level = mass[0:-1:2], mass[1::2]
-        below = between + level / 2  # becomes the weight of all samples below a level, and half of those on it
-        below[1:] += level[:-1] / 2
-        for j in range(1, self._levels):  # cumsum along the first axis would be ten times slower
-            below[j] += below[j - 1]
-        own = sum_by(self._level, weights[self._positive], self._levels)
-        positives = own.sum(axis=0)
-        negatives = mass.sum(axis=0) - positives
-        pairs = np.einsum("jb,jb->b", own, below) - positives**2 / 2  # minus the pairs of two positives
-        area: Array = np.full(len(pairs), np.nan)
-        np.divide(pairs, positives * negatives, out=area, where=positives * negatives > 0)
-        return area
+    def areas(self, weights: Array) -> Areas:
+        """Return the areas and points of the curves for weights ``(n, B)``.
 
-    def average_precision(self, weights: Array) -> Array:
-        """Return ``(B,)``: the mean, over the positives, of the precision at their scores; NaN without a positive.
-
-        Samples with equal scores are counted together, as in scikit-learn's ``average_precision_score``.
+        Samples with equal scores are counted together, as in scikit-learn.
         """
         mass = sum_by(self._stair, weights, 2 * self._levels + 1)  # (stairs, B)
         own = sum_by(self._level, weights[self._positive], self._levels)
+        positives = own.sum(axis=0)
+        negatives = mass.sum(axis=0) - positives
         above = mass[1::2] + mass[2::2]  # becomes the weight of all samples at a level or above it
         found = own.copy()  # becomes that of the positives
-        for j in range(self._levels - 2, -1, -1):
+        for j in range(self._levels - 2, -1, -1):  # cumsum along the first axis would be ten times slower
             above[j] += above[j + 1]
             found[j] += found[j + 1]
         precision = found / np.maximum(above, 1)  # weights are integers
-        positives = own.sum(axis=0)
-        area: Array = np.full(len(positives), np.nan)
-        np.divide(np.einsum("jb,jb->b", own, precision), positives, out=area, where=positives > 0)
-        return area
+        alarms = np.subtract(above, found, out=above)  # negatives at a level or above it
+        reached = alarms <= (1 - FIXED_SPECIFICITY + _LEAST) * negatives
+        most = np.where(reached, found, 0).max(axis=0, initial=0)
+        reached = found >= (FIXED_SENSITIVITY - _LEAST) * positives
+        least = np.where(reached, alarms, negatives).min(axis=0, initial=np.inf)
+        ties = mass[1::2] - own  # negatives at a level
+        pairs = np.einsum("jb,jb->b", own, ties) / 2 - np.einsum("jb,jb->b", own, alarms) + positives * negatives
+        both = positives * negatives > 0
+        return Areas(
+            auroc=_ratio(pairs, positives * negatives, both),
+            average_precision=_ratio(np.einsum("jb,jb->b", own, precision), positives, positives > 0),
+            sensitivity=_ratio(most, positives, both),
+            specificity=1 - _ratio(least, negatives, both),
+        )
+
+
+def _ratio(numerator: Array, denominator: Array, where: Array) -> Array:
+    found: Array = np.full(len(numerator), np.nan)
+    np.divide(numerator, denominator, out=found, where=where)
+    return found
 
 
 def auroc_shares(scores: Array, positive: Array) -> Array:

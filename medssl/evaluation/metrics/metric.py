@@ -6,7 +6,8 @@ Notation: n samples, O outputs (classes or findings), B resamples at a time.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, ClassVar, Self, TypeVar, cast
 
@@ -15,7 +16,7 @@ import torch
 
 from medssl.contracts.targets import Target
 
-__all__ = ["Array", "Metric", "PairedTest", "PredictionMetric", "Resampled", "Scored", "sum_by"]
+__all__ = ["Array", "Decided", "Metric", "PairedTest", "PredictionMetric", "Resampled", "Scored", "pooled", "sum_by"]
 
 Array = np.ndarray[Any, np.dtype[Any]]
 T = TypeVar("T")
@@ -26,16 +27,18 @@ class PairedTest(StrEnum):
 
     Attributes:
         EXACT: Contributions are integers whose sum is proportional to the metric; all sign flips of the units'
-            differences are counted (:func:`medssl.study.results.statistics.sign_flip_exact`).
+            differences are counted (:func:`medssl.evaluation.uncertainty.statistics.sign_flip_exact`).
         SAMPLED: The sum of the contributions is the metric, or increases and decreases with it; signs are flipped at
-            random (:func:`medssl.study.results.statistics.sign_flip_sampled`).
+            random (:func:`medssl.evaluation.uncertainty.statistics.sign_flip_sampled`).
         NORMAL: Contributions are parts of the metric's error, and the sum of their squares is its variance
-            (:func:`medssl.study.results.statistics.normal_test`).
+            (:func:`medssl.evaluation.uncertainty.statistics.t_test`).
+        FEW: The same, for metrics whose error may come from a few units: the degrees of freedom are estimated.
     """
 
     EXACT = "sign flips, all of them"
     SAMPLED = "sign flips, drawn at random"
-    NORMAL = "normal, with a variance over units"
+    NORMAL = "t, with a variance over units"
+    FEW = "t, with a variance over units, for few events"
 
 
 class _Shared:
@@ -51,6 +54,36 @@ class _Shared:
         return cast(T, self._made[make])
 
 
+@dataclass(frozen=True, kw_only=True)
+class Decided:
+    """The decisions for n samples in P problems of two outcomes, see :mod:`medssl.evaluation.operating`.
+
+    Attributes:
+        positive: ``(n, P)`` float64, 1 for a sample that is called positive, else 0; NaN without an operating point.
+        benefit_at: ``(n, P)`` float64, the threshold probability of the net benefit; NaN if there is none.
+        miss: Cost of a positive sample that is called negative.
+        alarm: Cost of a negative sample that is called positive.
+    """
+
+    positive: Array
+    benefit_at: Array
+    miss: float = 1.0
+    alarm: float = 1.0
+
+    def take(self, rows: Array) -> Decided:
+        """Return the decisions for these samples, positions or a mask."""
+        return replace(self, positive=self.positive[rows], benefit_at=self.benefit_at[rows])
+
+
+def pooled(parts: Sequence[Decided]) -> Decided:
+    """Join the decisions for different samples; the costs are those of the first."""
+    return replace(
+        parts[0],
+        positive=np.concatenate([part.positive for part in parts]),
+        benefit_at=np.concatenate([part.benefit_at for part in parts]),
+    )
+
+
 class Scored(_Shared):
     """The truth and one prediction of n samples.
 
@@ -58,13 +91,15 @@ class Scored(_Shared):
         target: The target that was predicted.
         y: Truth of n samples, as the target encodes it; at least partly known for each.
         prediction: ``(n, O)``, valid by the target's :meth:`~medssl.contracts.targets.Target.prediction_error`.
+        decided: The decisions at the operating point; ``None`` if there is none.
     """
 
-    def __init__(self, target: Target, y: Array, prediction: Array) -> None:
+    def __init__(self, target: Target, y: Array, prediction: Array, decided: Decided | None = None) -> None:
         super().__init__()
         self.target = target
         self.y = y
         self.prediction = np.asarray(prediction, dtype=np.float64)
+        self.decided = decided
 
     @property
     def n(self) -> int:
@@ -116,6 +151,7 @@ class Metric(ABC):
         name: Key in a result; unique among the metrics of one kind of target.
         title: Title in tables.
         higher_is_better: Whether higher values are better.
+        ideal: The best value, if it lies between lower and higher ones; else ``None``.
         targets: The kinds of targets to which it applies.
         source: Its definition: a publication with the section or equation.
         leads: Whether the short table of a run shows it.
@@ -125,6 +161,7 @@ class Metric(ABC):
     name: ClassVar[str]
     title: ClassVar[str]
     higher_is_better: ClassVar[bool] = True
+    ideal: ClassVar[float | None] = None
     targets: ClassVar[tuple[str, ...]]
     source: ClassVar[str]
     leads: ClassVar[bool] = True
@@ -135,11 +172,18 @@ class Metric(ABC):
         del target
         return ""
 
+    @property
+    def direction(self) -> str:
+        """Which values are better: ``higher``, ``lower`` or ``nearest 1``."""
+        if self.ideal is not None:
+            return f"nearest {self.ideal:g}"
+        return "higher" if self.higher_is_better else "lower"
+
     def facts(self, target: Target) -> dict[str, Any]:
         """Return the facts about the metric that a reader of a result needs, as plain values."""
         return {
             "title": self.title,
-            "direction": "higher" if self.higher_is_better else "lower",
+            "direction": self.direction,
             "unit": self.unit(target),
             "source": self.source,
             "leads": self.leads,
@@ -162,10 +206,23 @@ class PredictionMetric(Metric):
         del drawn
         return {}
 
+    def defined(self, scored: Scored) -> bool:
+        """Whether the metric belongs to these predictions; one of decisions needs an operating point."""
+        del scored
+        return True
+
+    def chance(self, scored: Scored) -> float | None:
+        """Return the expected value of predictions at random, if it depends on the samples; else ``None``."""
+        del scored
+        return None
+
     def contributions(self, scored: Scored) -> Array:
         """Return the contribution of each sample to the metric or to its error, ``(n,)``, as :attr:`test` requires.
 
         A larger sum means a larger value of the metric. Contributions can be summed over groups.
+
+        Raises:
+            NotImplementedError: The metric has no paired test (:attr:`test` is ``None``), so nothing asks for them.
         """
         raise NotImplementedError(f"{self.name} has no paired test")
 

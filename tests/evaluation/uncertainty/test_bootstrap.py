@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from medssl.evaluation.bootstrap import percentile_interval
+from medssl.evaluation.uncertainty.bootstrap import percentile_interval
 
 
 @pytest.mark.parametrize("confidence", [0.5, 0.9, 0.95])

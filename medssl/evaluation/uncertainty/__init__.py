@@ -1,0 +1,1 @@
+"""Intervals and tests: how far chance alone could move a number."""
