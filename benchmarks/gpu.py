@@ -31,6 +31,7 @@ from benchmarks.evaluation import features as make_features
 from benchmarks.measuring import Line, print_table, ratio_line, take_turns, write_json
 from benchmarks.pretraining import TILE, Rig, Turn, bare, fastest, ours, rates, views_of
 from benchmarks.views import Memory, make_images
+from medssl.contracts import IMAGENET
 from medssl.data.views import PlainViews
 from medssl.evaluation.features import extract
 from medssl_evaluators._logistic import fit_logistic
@@ -198,7 +199,7 @@ def evaluation_lines(plan: Plan, device: torch.device) -> Iterator[Line]:
     rig = Rig(plan.backbone, plan.side, 64, device)
     encoder = rig.make()[0].to(device).to(memory_format=torch.channels_last)
     views = PlainViews(
-        store_of(plan.probed), range(plan.probed), image_size=plan.side, device=device, normalisation="imagenet"
+        store_of(plan.probed), range(plan.probed), image_size=plan.side, device=device, preprocessing=IMAGENET
     )
     part = make_features(1000, 1)
     strengths = torch.logspace(-3, 3, 48) / len(part.x)

@@ -47,17 +47,18 @@ def anonymous_megabytes() -> float:
 def steps(path: Path, count: int) -> dict[str, object]:
     """Train some steps on the first ``count`` images of the file."""
     from benchmarks.pretraining import EnoughError
-    from medssl.contracts import Augmentation, Classes, Task, ViewSpec
+    from medssl.contracts import HALF, Augmentation, Classes, Task, ViewSpec
     from medssl.data.views import Views
-    from medssl.recipe.settings import EncoderSettings, TrainSettings
-    from medssl.train.encoder.backbones import build_encoder
+    from medssl.recipe.settings import TrainSettings
+    from medssl.train.encoder.building import build_encoder
     from medssl.train.loop.records import StepRecord
     from medssl.train.loop.trainer import Trainer
     from medssl.train.machine.device import choose_precision
+    from medssl_encoders.timm import Timm
     from medssl_methods.simclr import SimCLR
 
     device = torch.device("cpu")
-    encoder = build_encoder(EncoderSettings(backbone="resnet18", stem="standard"), SIDE, 0)
+    encoder = build_encoder(Timm.of(backbone="resnet18", stem="standard"), SIDE, 0)
     task = Task(
         feature_dim=512, num_samples=count, target=Classes(("only",)), image_size=SIDE, batch_size=BATCH, total_steps=1
     )
@@ -69,7 +70,7 @@ def steps(path: Path, count: int) -> dict[str, object]:
         image_size=SIDE,
         seed=0,
         device=device,
-        normalisation="half",
+        preprocessing=HALF,
     )
     times: list[float] = []
 

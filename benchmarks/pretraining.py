@@ -33,18 +33,19 @@ from torch import Tensor, nn
 from torchvision import transforms
 
 from benchmarks.measuring import Line, ratio_line, take_turns
-from medssl.contracts import Augmentation, Classes, Dataset, Listing, Sample, Task, ViewSpec
+from medssl.contracts import IMAGENET, Augmentation, Classes, Dataset, Listing, Sample, Task, ViewSpec
 from medssl.data.store.store import Store, open_store
 from medssl.data.views import Views
 from medssl.data.views.pixels import ImageStore
-from medssl.recipe.settings import EncoderSettings, TrainSettings
+from medssl.recipe.settings import TrainSettings
 from medssl.tools import read_image
-from medssl.train.encoder.backbones import build_encoder
+from medssl.train.encoder.building import build_encoder
 from medssl.train.loop.optim import build_optimizer
 from medssl.train.loop.records import StepRecord
 from medssl.train.loop.trainer import Trainer
 from medssl.train.machine.device import Precision, choose_layout, choose_precision
 from medssl.train.machine.memory import kept_memory
+from medssl_encoders.timm import Timm
 from medssl_methods.simclr import SimCLR
 
 TILE, TILES = 150, 512  # pixels and images: a tenth of the colorectal set
@@ -98,7 +99,7 @@ class Rig:
         self.precision = choose_precision("auto", device)
 
     def make(self) -> tuple[nn.Module, SimCLR]:
-        encoder = build_encoder(EncoderSettings(backbone=self.backbone, stem="standard"), self.side, 0)
+        encoder = build_encoder(Timm.of(backbone=self.backbone, stem="standard"), self.side, 0)
         task = Task(
             feature_dim=encoder.feature_dim,
             num_samples=TILES,
@@ -196,7 +197,7 @@ def views_of(store: ImageStore, side: int, device: torch.device) -> Views:
     """Return two views of every image, by the default recipe."""
     every = range(len(store.shapes))
     return Views(
-        store, every, ViewSpec(), Augmentation(), image_size=side, seed=0, device=device, normalisation="imagenet"
+        store, every, ViewSpec(), Augmentation(), image_size=side, seed=0, device=device, preprocessing=IMAGENET
     )
 
 

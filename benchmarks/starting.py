@@ -102,6 +102,41 @@ def first_step(rounds: int) -> Line:
     )
 
 
+def imports(rounds: int) -> list[Line]:
+    """Compare a whole second start, imports included, with the import of torch; and what the libraries alone take.
+
+    torch imports its compiler when the first optimizer is made, and torchvision, which timm imports, does so at once.
+    """
+    alone = {
+        "torch": "import torch",
+        "an optimizer": "import torch; torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.1)",
+        "timm": "import torch, timm",
+    }
+    with tempfile.TemporaryDirectory() as scratch:
+        root = Path(scratch)
+        for name in ("a", "b"):
+            write_tiles(root / "data" / name, 500)
+        words = [sys.executable, "-c", _FIRST_STEP, str(root / "data"), str(root / "runs")]
+        variants = {name: command([sys.executable, "-c", code]) for name, code in alone.items()}
+        variants["first step"] = command(words, {"MEDSSL_CACHE": str(root / "cache")})
+        variants["first step"]()  # builds the store
+        seconds = take_turns(variants, rounds)
+    return [
+        ratio_line(
+            f"from nothing to {what} / import torch, time",
+            seconds[name],
+            seconds["torch"],
+            mark=1.5 if name == "first step" else None,
+            at_least=False,
+        )
+        for name, what in (
+            ("an optimizer", "an optimizer of torch"),
+            ("timm", "timm imported"),
+            ("first step", "the first step of a second start"),
+        )
+    ]
+
+
 def building(rounds: int) -> Line:
     """Compare building the store with only decoding the files on all cores."""
     cores = len(os.sched_getaffinity(0))
@@ -187,4 +222,5 @@ def validation() -> Line:
 
 def measure(rounds: int = 5) -> list[Line]:
     """Measure every waiting time."""
-    return [*command_line(2 * rounds), first_step(rounds), building(max(2, rounds // 2)), validation()]
+    lines = [*command_line(2 * rounds), *imports(rounds), first_step(rounds)]
+    return [*lines, building(max(2, rounds // 2)), validation()]

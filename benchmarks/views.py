@@ -24,7 +24,7 @@ from torch import nn
 from torchvision import transforms
 
 from benchmarks.measuring import Line, ratio_line, take_turns
-from medssl.contracts import Augmentation, ViewSpec
+from medssl.contracts import IMAGENET, Augmentation, ViewSpec
 from medssl.data.views import Views
 from medssl.data.views.ops.blur import blur_range, radius
 
@@ -72,7 +72,7 @@ def medssl_views(images: np.ndarray, side: int, batch: int) -> Step:
         image_size=side,
         seed=0,
         device="cpu",
-        normalisation="imagenet",
+        preprocessing=IMAGENET,
     )
     epochs = itertools.count()
 

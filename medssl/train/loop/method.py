@@ -2,20 +2,41 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import copy
 
 import torch
+from torch import Tensor
 
 from medssl.contracts import Method, Target, Task, ViewSpec
+from medssl.contracts.crossing import views_problems
+from medssl.errors import BreachError
 from medssl.recipe import Recipe
-from medssl.train.encoder.backbones import Encoder, build_encoder
+from medssl.train.encoder.building import Encoder, build_encoder
+from medssl.train.encoder.given import Loader
 from medssl.train.loop.seeding import derive_seed
 
 __all__ = ["build_method", "view_spec"]
 
 
-def build_method(recipe: Recipe, encoder: Encoder, *, num_samples: int, target: Target) -> Method:
-    """Build the recipe's method; its initial weights are drawn with the recipe's seed."""
+def build_method(
+    recipe: Recipe,
+    encoder: Encoder,
+    *,
+    num_samples: int,
+    target: Target,
+    loader: Loader | None = None,
+    y: Tensor | None = None,
+) -> Method:
+    """Build the recipe's method; its initial weights are drawn with the recipe's seed.
+
+    Args:
+        recipe: The recipe.
+        encoder: The encoder to train.
+        num_samples: Images in the training part.
+        target: Their target.
+        loader: Loads other encoders for the method; ``None``: a new one.
+        y: Values of the training part; a method that uses no labels does not get them.
+    """
     batch = recipe.train.batch_size
     task = Task(
         feature_dim=encoder.feature_dim,
@@ -24,10 +45,17 @@ def build_method(recipe: Recipe, encoder: Encoder, *, num_samples: int, target: 
         image_size=recipe.views.image_size,
         batch_size=batch,
         total_steps=recipe.train.epochs * (num_samples // batch),
+        load_encoder=loader or Loader(recipe, encoder),
+        y=y if recipe.method.plugin.uses_labels else None,
     )
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(derive_seed(recipe.seed, "method"))
-        method: Method = recipe.method.plugin(recipe.method.config, encoder, task)
+        method: Method = recipe.method.plugin(copy.deepcopy(recipe.method.config), encoder, task)
+        kind = recipe.method.plugin
+        if not isinstance(vars(method).get("_parameters"), dict):
+            raise BreachError(kind, "__init__()", ["it must call super().__init__(config, encoder, task) first"])
+        if problems := views_problems(method.views):
+            raise BreachError(kind, "views", problems)
     return method
 
 
@@ -39,6 +67,6 @@ def view_spec(recipe: Recipe, *, num_samples: int, target: Target) -> ViewSpec |
     """
     if not recipe.method.plugin.trains:
         return None
-    encoder = build_encoder(replace(recipe.encoder, weights=None), recipe.views.image_size, recipe.seed)
+    encoder = build_encoder(recipe.open_encoder(weights=None, adapter=None), recipe.views.image_size, recipe.seed)
     method = build_method(recipe, encoder, num_samples=num_samples, target=target)
     return recipe.data.views_for(method.views)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import torch
 from torch import nn
 
 from medssl.recipe.settings import TrainSettings
+from medssl.tools.layers import layer_groups
 from medssl.tools.training import parameter_groups
 
 __all__ = ["build_optimizer", "peak_learning_rate"]
@@ -31,7 +33,7 @@ def build_optimizer(modules: Iterable[nn.Module], settings: TrainSettings) -> to
         You et al. 2017 (arXiv 1708.03888) in lightly's form, which scales no parameter without weight decay, as in
         SimCLR and BYOL.
     """
-    groups = parameter_groups(modules, settings.weight_decay)
+    groups = _groups(modules, settings)
     rate = peak_learning_rate(settings)
     fused = all(parameter.device.type in ("cpu", "cuda") for group in groups for parameter in group["params"])
     if settings.optimizer == "adamw":
@@ -46,6 +48,23 @@ def build_optimizer(modules: Iterable[nn.Module], settings: TrainSettings) -> to
         for parameter in (p for group in groups for p in group["params"]):
             sgd.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
     return sgd
+
+
+def _groups(modules: Iterable[nn.Module], settings: TrainSettings) -> list[dict[str, Any]]:
+    """Return the groups of parameters; with a layer decay, those of an encoder that names its blocks by layer."""
+    if settings.layer_decay == 1:
+        return parameter_groups(modules, settings.weight_decay)
+    found: list[dict[str, Any]] = []
+    others = []
+    for module in modules:
+        if blocks := getattr(module, "blocks", ()):
+            network: Any = getattr(module, "network", module)
+            found += layer_groups(network, blocks, settings.weight_decay, settings.layer_decay)
+        else:
+            others.append(module)
+    used = {parameter for group in found for parameter in group["params"]}
+    rest = nn.ParameterList(p for module in others for p in module.parameters() if p not in used)
+    return [*found, *parameter_groups([rest], settings.weight_decay)]
 
 
 def peak_learning_rate(settings: TrainSettings) -> float:

@@ -7,11 +7,17 @@ from typing import Any
 
 from torch import Tensor, nn
 
-__all__ = ["BestEpoch"]
+__all__ = ["BRIER", "BestEpoch"]
+
+BRIER = "_brier"  # the end of the name of a Brier score among the scores of a validation
 
 
 class BestEpoch:
     """Stores the encoder of the epoch with the best validation score; of equal scores, the latest.
+
+    The score is the Brier score if the validation has one, because it judges the probabilities and not only the most
+    likely class (a proper score: Gneiting & Raftery 2007, J. Am. Stat. Assoc. 102, 359-378), and is finite for
+    probabilities of 0. Otherwise it is the first score, of which higher values are better.
 
     Args:
         encoder: The encoder in training.
@@ -24,7 +30,9 @@ class BestEpoch:
 
     def see(self, validation: Mapping[str, float]) -> None:
         """Compare an epoch's validation score with the best; without a score nothing is stored."""
-        if validation and (score := next(iter(validation.values()))) >= self._score:
+        brier = next((value for name, value in validation.items() if name.endswith(BRIER)), None)
+        score = -brier if brier is not None else next(iter(validation.values()), None)
+        if score is not None and score >= self._score:
             self._score = score
             self._weights = {name: value.detach().clone() for name, value in self._encoder.state_dict().items()}
 

@@ -10,6 +10,7 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -17,18 +18,22 @@ import torch
 from torch import Tensor, nn
 
 from medssl.contracts import Batch, Method
-from medssl.errors import CheckpointError, PluginError, TrainingError
+from medssl.contracts.crossing import loss_problems, state_problems
+from medssl.errors import BreachError, TrainingError
 from medssl.io.files import write_atomic
 from medssl.recipe.settings import TrainSettings
 from medssl.tools.measures import effective_rank, feature_std
 from medssl.tools.training import warmup_cosine
-from medssl.train.encoder.checkpoint import load_state, save_state
 from medssl.train.loop.batchnorm import JointEncode
 from medssl.train.loop.optim import build_optimizer, peak_learning_rate
 from medssl.train.loop.records import EpochRecord, StepRecord
 from medssl.train.loop.seeding import derive_seed
 from medssl.train.loop.selection import BestEpoch
+from medssl.train.loop.states import States
 from medssl.train.machine.device import Precision, choose_layout
+from medssl.world import ALONE, World
+from medssl.world.collectives import average, broadcast, own_slice, running_statistics
+from medssl.world.rows import GlobalViews
 
 __all__ = ["EpochRecord", "StepRecord", "Trainer", "ViewSource"]
 
@@ -70,6 +75,8 @@ class Trainer:
         directory: Directory for ``history.jsonl`` and ``state.pt``.
         fingerprint: Key of everything that determines the result; a state with another key is refused.
         y: What the samples are labelled with, as ``Batch.y``; passed to a method that uses labels.
+        world: The ranks that train together, each with a trainer of the same arguments. Each makes the views of its
+            share of a batch and encodes it; only rank 0 reads and writes the directory, validates and reports.
 
     Raises:
         TrainingError: There are fewer samples than one batch needs, or the method needs labels and none are given.
@@ -89,6 +96,7 @@ class Trainer:
         directory: Path,
         fingerprint: str,
         y: Tensor | None = None,
+        world: World = ALONE,
     ) -> None:
         if len(views) < settings.batch_size:
             raise TrainingError(
@@ -97,6 +105,8 @@ class Trainer:
             )
         if method.uses_labels and y is None:
             raise TrainingError(f"{type(method).__name__} learns from labels. None were given. Use a labelled dataset.")
+        if world.several:
+            _require_shares(settings, world.size)
         layout = choose_layout(device)
         for module in (encoder, method):
             layout.apply(module, device)
@@ -104,9 +114,16 @@ class Trainer:
         self._seed, self._device, self._precision = seed, device, precision
         self._groups = groups.to(device)
         self._y = y.to(device) if method.uses_labels and y is not None else None
-        self._state, self._history = directory / "state.pt", directory / "history.jsonl"
-        self._fingerprint = fingerprint
-        self._encode = JointEncode(encoder, precision, settings.batch_norm, compiled=settings.compile)
+        self._states, self._history = States(directory), directory / "history.jsonl"
+        self._fingerprint, self._world = fingerprint, world
+        self._encode = JointEncode(
+            encoder,
+            precision,
+            settings.batch_norm,
+            compiled=settings.compile,
+            world=world,
+            over_ranks=settings.batch_norm_devices == "all",
+        )
         self._optimizer = build_optimizer([encoder, method], settings)
         self._best = BestEpoch(encoder) if settings.keep == "best" else None
         self._scaler = precision.scaler()
@@ -144,16 +161,19 @@ class Trainer:
                 "validation score, so validation must be on. Set train.validate_every above 0 and use a quick "
                 "evaluator, or set train.keep=last."
             )
+        if problems := state_problems(self._method.state_dict()):
+            raise BreachError(type(self._method), "state_dict()", problems)
         history = self._resume()
         with torch.random.fork_rng(devices=[self._device] if self._device.type == "cuda" else []):
             for epoch in range(len(history), self._settings.epochs):
                 record = self._train_epoch(epoch, progress)
                 if validate is not None and self._is_validated(epoch):
-                    record = replace(record, validation=self._validate(validate))
+                    record = replace(record, validation=self._world.from_first(partial(self._validate, validate)))
                     if self._best is not None:
                         self._best.see(record.validation)
                 history.append(record)
-                self._save(history)
+                if self._world.first:
+                    self._save(history)
                 if report is not None:
                     report(record)
         if self._best is not None:
@@ -184,6 +204,8 @@ class Trainer:
             if progress is not None and looked:
                 progress(self._describe_step(epoch, step, float(losses[i]), rate))
         self._require_sound_weights(epoch)
+        if self._world.several and self._settings.batch_norm_devices == "each":
+            average(running_statistics((self._encoder, self._method)))
         mean = float(losses.cpu().double().mean())
         seconds = time.perf_counter() - start
         features = self._encode.latest
@@ -213,13 +235,13 @@ class Trainer:
     def _set_learning_rate(self, step: int) -> float:
         rate = self._learning_rate(step)
         for group in self._optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * group.get("scale", 1.0)
         return rate
 
     def _load(self, positions: Tensor, step: int) -> Batch:
         index = positions.to(self._device, non_blocking=True)
         return Batch(
-            views=self._views(positions),
+            views=self._make_views(positions),
             index=index,
             group=self._groups[index],
             y=None if self._y is None else self._y[index],
@@ -228,9 +250,26 @@ class Trainer:
             geometry=self._views.geometry(positions),
         )
 
+    def _make_views(self, positions: Tensor) -> tuple[Tensor, ...]:
+        """Make the views, of several ranks each those of its share."""
+        if not self._world.several:
+            return self._views(positions)
+        return tuple(GlobalViews(view, len(positions)) for view in self._views(positions[own_slice(len(positions))]))
+
     def _update(self, loss: Tensor) -> None:
         self._optimizer.zero_grad(set_to_none=True)
-        torch.autograd.backward(self._scaler.scale(loss))
+        try:
+            torch.autograd.backward(self._scaler.scale(loss))
+        except torch.OutOfMemoryError:
+            raise
+        except RuntimeError as error:  # loss() called backward() itself, or changed in place what the gradient needs
+            said = " ".join(str(error).split())
+            raise BreachError(
+                type(self._method), "loss()", [f"the gradient of the result cannot be computed ({said:.300})"]
+            ) from error
+        if self._world.several:
+            weights = (weight for group in self._optimizer.param_groups for weight in group["params"])
+            average(weight.grad for weight in weights if weight.grad is not None)
         self._scaler.step(self._optimizer)
         self._scaler.update()
 
@@ -238,15 +277,8 @@ class Trainer:
         return StepRecord(epoch=epoch, step=step, total_steps=self._total, loss=loss, learning_rate=rate)
 
     def _require_loss(self, loss: object) -> None:
-        if isinstance(loss, Tensor) and loss.numel() == 1 and loss.requires_grad:
-            return
-        was = type(loss).__name__
-        if isinstance(loss, Tensor):
-            was = f"a tensor of shape {tuple(loss.shape)}" if loss.numel() != 1 else "a tensor without a gradient"
-        raise PluginError(
-            f"{type(self._method).__name__}.loss() must return one number with a gradient. It returned {was}. "
-            "Return the mean over the batch as a tensor, and do not detach it."
-        )
+        if problems := loss_problems(loss, self._device):
+            raise BreachError(type(self._method), "loss()", problems)
 
     def _require_finite(self, losses: Tensor, epoch: int) -> None:
         bad = (~losses.isfinite()).nonzero()
@@ -291,7 +323,7 @@ class Trainer:
         now = time.perf_counter()
         if len(history) < self._settings.epochs and (now - self._saved_at) * _SAVING_SHARE < self._saving:
             return
-        save_state(self._state, self._describe(history))
+        self._states.save(self._describe(history))
         self._saved_at = time.perf_counter()
         self._saving = self._saved_at - now
 
@@ -307,32 +339,36 @@ class Trainer:
         }
 
     def _resume(self) -> list[EpochRecord]:
-        """Restore the last saved state, and the history up to it."""
-        state = self._read_state() if self._state.exists() else None
-        history = [] if state is None else [EpochRecord(**record) for record in state["history"]]
-        self._write_history(history)
+        """Restore the last saved state, and the history up to it; all ranks begin with the values of rank 0."""
+        history: list[EpochRecord] = []
+        if self._world.first:
+            history = self._states.restore(self._fingerprint, self._restore) or []
+            self._write_history(history)
+        if self._world.several:
+            history = self._restore(broadcast(self._describe(history), self._device))
         return history
 
     def _write_history(self, history: list[EpochRecord]) -> None:
         write_atomic(self._history, "".join(record.to_json() for record in history).encode())
 
-    def _read_state(self) -> dict[str, Any]:
-        state = load_state(self._state)
-        if state.get("fingerprint") != self._fingerprint:
-            raise CheckpointError(
-                f"{self._state} belongs to another run. Its recipe or its images differ from those of this run. "
-                "Give another --output, or --force to start over here."
-            )
-        try:
-            self._encoder.load_state_dict(state["encoder"])
-            self._method.load_state_dict(state["method"])
-            self._optimizer.load_state_dict(state["optimizer"])
-            self._scaler.load_state_dict(state["scaler"])
-            if self._best is not None:
-                self._best.load_state_dict(state["best"])
-        except (KeyError, RuntimeError, ValueError) as error:
-            raise CheckpointError(
-                f"{self._state} does not fit this method or encoder. {str(error).splitlines()[0]} "
-                "Another version of a plugin or of medssl wrote it. Use that version, or start over with --force."
-            ) from error
-        return state
+    def _restore(self, state: Mapping[str, Any]) -> list[EpochRecord]:
+        self._encoder.load_state_dict(state["encoder"])
+        self._method.load_state_dict(state["method"])
+        self._optimizer.load_state_dict(state["optimizer"])
+        self._scaler.load_state_dict(state["scaler"])
+        if self._best is not None:
+            self._best.load_state_dict(state["best"])
+        return [EpochRecord(**record) for record in state["history"]]
+
+
+def _require_shares(settings: TrainSettings, devices: int) -> None:
+    if settings.batch_size < devices:
+        raise TrainingError(
+            f"a batch of {settings.batch_size} images cannot be divided among {devices} devices. Each needs one at "
+            "least. Give a larger --batch-size or fewer devices."
+        )
+    if settings.compile:
+        raise TrainingError(
+            "train.compile is on, but several devices train together. A compiled encoder cannot exchange statistics. "
+            "Set train.compile=false, or train on one device."
+        )

@@ -40,15 +40,18 @@ def protect(network: nn.Module) -> None:
             vars(layer)["forward"] = partial(_forward, layer)
 
 
-def find_small_maps(network: nn.Module, sides: Iterable[int], precision: Precision) -> tuple[str, ...]:
+def find_small_maps(
+    network: nn.Module, sides: Iterable[int], precision: Precision, channels: int = 3
+) -> tuple[str, ...]:
     """Return the names of the convolutions that run in float32 for some of these images, in the network's order.
 
     It encodes one empty image of each size, and does not change parameters, buffers, modes or random states.
 
     Args:
-        network: Takes ``(1, 3, S, S)``, on its device.
+        network: Takes ``(1, C, S, S)``, on its device.
         sides: S, the side lengths of all images that the network will get, in pixels.
         precision: Precision of the run; unless it is bfloat16 on a CPU, the result is empty.
+        channels: C.
     """
     if precision.dtype != torch.bfloat16 or precision.device_type != "cpu":
         return ()
@@ -63,7 +66,7 @@ def find_small_maps(network: nn.Module, sides: Iterable[int], precision: Precisi
     try:
         with evaluation_mode(network), torch.no_grad():
             for side in sorted(set(sides)):
-                network(torch.zeros(1, 3, side, side))
+                network(torch.zeros(1, channels, side, side))
     finally:
         for hook in hooks:
             hook.remove()

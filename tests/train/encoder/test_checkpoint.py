@@ -11,14 +11,14 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from medssl.errors import CheckpointError
-from medssl.recipe.settings import EncoderSettings
-from medssl.train.encoder.backbones import build_encoder
+from medssl.train.encoder.building import build_encoder
 from medssl.train.encoder.checkpoint import (
     load_state,
     read_encoder,
     save_encoder,
     save_state,
 )
+from medssl_encoders.timm import Timm
 
 
 def test_state_comes_back(tmp_path):
@@ -51,7 +51,7 @@ def test_state_that_is_no_state_is_refused(tmp_path):
 
 @pytest.fixture
 def encoder():
-    return build_encoder(EncoderSettings(backbone="test_resnet", stem="small"), 32, seed=1)
+    return build_encoder(Timm.of(backbone="test_resnet", stem="small"), 32, seed=1)
 
 
 @pytest.fixture
@@ -66,7 +66,7 @@ def test_encoder_comes_back_with_its_header(encoder, file):
     x = torch.randn(2, 3, 32, 32)
     assert torch.equal(back(x), encoder.eval()(x))
     assert not back.training
-    assert (back.stem, back.backbone_name, back.feature_dim) == ("small", "test_resnet", 96)
+    assert (back.rebuild["stem"], back.backbone_name, back.feature_dim) == ("small", "test_resnet", 96)
     assert header == {
         "backbone": "test_resnet",
         "feature_dim": "96",
@@ -78,7 +78,7 @@ def test_encoder_comes_back_with_its_header(encoder, file):
 
 
 def test_file_is_plain_safetensors_with_timms_names(tmp_path):
-    encoder = build_encoder(EncoderSettings(backbone="test_vit"), 32, seed=1)
+    encoder = build_encoder(Timm.of(backbone="test_vit"), 32, seed=1)
     save_encoder(tmp_path / "e.safetensors", encoder, {})
     network = timm.create_model("test_vit", num_classes=0, img_size=32)
     network.load_state_dict(load_file(tmp_path / "e.safetensors"))
@@ -100,8 +100,8 @@ def test_header_is_sorted_whatever_order_the_library_writes(file):
 
 
 def test_encoder_file_serves_as_weights_of_another_run(encoder, file):
-    again = build_encoder(EncoderSettings(backbone="test_resnet", weights=file), 64, seed=5)
-    assert again.stem == "small"
+    again = build_encoder(Timm.of(backbone="test_resnet", weights=file), 64, seed=5)
+    assert again.rebuild["stem"] == "small"
     assert torch.equal(again.network.conv1.weight, encoder.network.conv1.weight)
 
 

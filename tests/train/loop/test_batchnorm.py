@@ -12,10 +12,10 @@ from torch import nn
 
 from medssl.conformance import toy
 from medssl.errors import TrainingError
-from medssl.recipe.settings import EncoderSettings
-from medssl.train.encoder.backbones import build_encoder
+from medssl.train.encoder.building import build_encoder
 from medssl.train.loop.batchnorm import JointEncode, PerView
 from medssl.train.machine.device import Precision
+from medssl_encoders.timm import Timm
 
 FLOAT32 = Precision(None, "test")
 BFLOAT16 = Precision(torch.bfloat16, "test")
@@ -79,7 +79,7 @@ def test_layout_survives():
 
 @pytest.fixture
 def encoder():
-    return build_encoder(EncoderSettings(backbone="test_resnet"), 32, seed=0)
+    return build_encoder(Timm.of(backbone="test_resnet"), 32, seed=0)
 
 
 def gradients(network):
@@ -140,7 +140,7 @@ def test_views_of_two_sizes_take_one_forward_each_and_come_back_in_order(encoder
 
 
 def test_teacher_is_encoded_by_its_own_weights_and_statistics(encoder):
-    teacher = build_encoder(EncoderSettings(backbone="test_resnet"), 32, seed=1)
+    teacher = build_encoder(Timm.of(backbone="test_resnet"), 32, seed=1)
     views = make_views(2, 4, 3, 32, 32)
     before = encoder.network.bn1.running_mean.clone()
     encode = JointEncode(encoder, FLOAT32)
@@ -257,7 +257,7 @@ def test_dense_features_equal_those_of_separate_forwards_in_each_precision(encod
 
 
 def test_dense_features_of_a_teacher_are_its_own(encoder):
-    teacher = build_encoder(EncoderSettings(backbone="test_resnet"), 32, seed=1).eval()
+    teacher = build_encoder(Timm.of(backbone="test_resnet"), 32, seed=1).eval()
     (view,) = make_views(1, 4, 3, 32, 32)
     encode = JointEncode(encoder, FLOAT32)
     with torch.no_grad():

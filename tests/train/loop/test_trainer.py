@@ -16,7 +16,8 @@ from torch.nn import functional as F
 from medssl.contracts import Classes, Method, Task, ViewSpec
 from medssl.errors import CheckpointError, PluginError, TrainingError
 from medssl.recipe.settings import TrainSettings
-from medssl.train.loop import trainer as module
+from medssl.train.loop import states as module
+from medssl.train.loop.selection import BestEpoch
 from medssl.train.loop.trainer import Trainer
 from medssl.train.machine.device import Precision
 
@@ -303,7 +304,7 @@ def test_state_that_a_newer_plugin_cannot_take_is_refused(start):
 def test_state_is_not_written_more_often_than_pays(start, monkeypatch):
     written = []
 
-    def slow(path, state):
+    def slow(path, state, keep):
         time.sleep(0.3)
         written.append(len(state["history"]))
 
@@ -329,7 +330,7 @@ class Breaks(Contrast):
     [
         (lambda loss: loss.expand(4), r"a tensor of shape \(4,\)"),
         (lambda loss: loss.detach(), "a tensor without a gradient"),
-        (lambda loss: loss.item(), "It returned float"),
+        (lambda loss: loss.item(), "a float"),
     ],
 )
 def test_a_loss_that_is_no_differentiable_number_is_refused(start, wrong, said):
@@ -337,7 +338,7 @@ def test_a_loss_that_is_no_differentiable_number_is_refused(start, wrong, said):
         def loss(self, batch, encode):
             return wrong(super().loss(batch, encode))
 
-    with pytest.raises(PluginError, match=rf"Wrong.loss\(\) must return one number.*{said}.*Return the mean"):
+    with pytest.raises(PluginError, match=rf"Wrong breaks its contract in loss\(\): .*{said}"):
         start(Wrong).fit()
 
 
@@ -570,6 +571,17 @@ def test_the_best_validated_epoch_is_kept_the_latest_among_equals(start):
     scores = Scores(run, [0.2, 0.7, 0.7, 0.1])
     run.fit(validate=scores)
     assert_equal_weights(run.encoder.state_dict(), scores.seen[2])
+
+
+def test_the_best_epoch_has_the_lowest_brier_score_not_the_highest_accuracy():
+    encoder = torch.nn.Linear(1, 1, bias=False)
+    best = BestEpoch(encoder)
+    for weight, accuracy, brier in ((1.0, 0.9, 0.3), (2.0, 0.8, 0.2), (3.0, 0.95, 0.25)):
+        torch.nn.init.constant_(encoder.weight, weight)
+        best.see({"val_knn": accuracy, "val_knn_brier": brier})
+    best.see({})
+    best.restore()
+    assert encoder.weight.item() == 2.0
 
 
 def test_the_best_epoch_survives_an_interruption(start, tmp_path):

@@ -17,11 +17,11 @@ from torch import nn
 from torch.nn import functional as F
 
 from medssl.conformance import toy
-from medssl.recipe.settings import EncoderSettings
-from medssl.train.encoder.backbones import build_encoder
+from medssl.train.encoder.building import build_encoder
 from medssl.train.loop.batchnorm import JointEncode, PerView
 from medssl.train.machine.device import Precision
 from medssl.train.machine.small_maps import find_small_maps, protect
+from medssl_encoders.timm import Timm
 
 FLOAT32 = Precision(None, "test")
 BFLOAT16 = Precision(torch.bfloat16, "test")
@@ -55,7 +55,7 @@ def broken_processor(monkeypatch):
 
 
 def make_encoder(backbone="resnet10t", image_size=32):
-    return build_encoder(EncoderSettings(backbone=backbone, stem="standard"), image_size, seed=0)
+    return build_encoder(Timm.of(backbone=backbone, stem="standard"), image_size, seed=0)
 
 
 def unprotected(encoder):
