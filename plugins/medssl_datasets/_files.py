@@ -5,62 +5,39 @@ from __future__ import annotations
 import logging
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import fields
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
 
-from medssl.contracts import Dataset, Sample
-from medssl.errors import DataError
-from medssl.tools import IMAGE_SUFFIXES, Source, download, read_image, unpack
+from medssl.contracts import Dataset, FileFacts, Part, Readers, Sample, Value
+from medssl.errors import DataError, shorten
+from medssl.tools import Source, download, installed_readers, unpack
+from medssl_datasets._tree import read_tree, real_path
 
-__all__ = ["FileDataset", "PublishedTree", "images_below", "log", "own_split", "shorten", "subfolders"]
+__all__ = ["FileDataset", "PublishedTree", "Row", "Survey", "images_below", "log", "own_split", "subfolders"]
 
 log = logging.getLogger("medssl")
 
 
-def shorten(names: Iterable[str], limit: int = 20) -> str:
-    """Join names for a message: the first names, and the number of the others."""
-    names = list(names)
-    more = f" and {len(names) - limit} more" if len(names) > limit else ""
-    return ", ".join(names[:limit]) + more
-
-
-def _entries(folder: Path) -> list[os.DirEntry[str]]:
-    """Everything in a folder, by name, without files that the operating system creates."""
-    try:
-        with os.scandir(folder) as found:
-            kept = [entry for entry in found if not entry.name.startswith(".") and entry.name != "__MACOSX"]
-    except OSError as error:
-        raise DataError(f"{folder} cannot be listed: {error.strerror}. Check the path and its permissions.") from error
-    return sorted(kept, key=lambda entry: entry.name)
-
-
 def subfolders(folder: Path) -> list[str]:
     """Names of the visible folders in a folder, sorted."""
-    return [entry.name for entry in _entries(folder) if entry.is_dir()]
+    return sorted(name for name in read_tree(folder, deep=False).folders)
 
 
-def images_below(folder: Path) -> list[str]:
+def images_below(folder: Path, readers: Readers | None = None) -> list[str]:
     """Paths of the image files at any depth below a folder, relative to it, with forward slashes, sorted.
 
-    Hidden files and files without the suffix of an image are ignored. Links to folders are followed, but not in
-    circles.
+    Hidden files, masks beside images, and files that no reader knows are left out. Links to folders are followed, but
+    not in circles.
+
+    Args:
+        folder: The folder.
+        readers: The readers of the run; ``None``: all installed ones.
     """
-    return sorted(_walk(folder, "", frozenset()))
-
-
-def _walk(folder: Path, prefix: str, above: frozenset[str]) -> Iterator[str]:
-    here = os.path.realpath(folder)
-    if here in above:
-        return
-    for entry in _entries(folder):
-        if entry.is_dir():
-            yield from _walk(folder / entry.name, f"{prefix}{entry.name}/", above | {here})
-        elif os.path.splitext(entry.name)[1].lower() in IMAGE_SUFFIXES:  # noqa: PTH122  (ten times as fast as Path)
-            yield prefix + entry.name
+    return list(read_tree(folder, (readers or installed_readers()).is_image).images)
 
 
 def own_split(samples: Sequence[Sample]) -> tuple[str, str]:
@@ -72,8 +49,77 @@ def own_split(samples: Sequence[Sample]) -> tuple[str, str]:
     return "random", "neither groups nor parts are known, so related images may be on both sides"
 
 
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What the user says about one image file.
+
+    Attributes:
+        file: Its path below the data folder.
+        y: Its value; ``None``: unknown.
+        group: Its patient, slide or source image.
+        site: Its hospital or scanner.
+        part: Its part.
+        facts: Other facts, by name.
+    """
+
+    file: str
+    y: Value | None
+    group: str | None = None
+    site: str | None = None
+    part: Part | None = None
+    facts: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What image files hold and say about themselves.
+
+    Attributes:
+        ids: Sample ids by file: the file's name, or one id for each chosen frame.
+        facts: What each file says about itself, with hashed identifiers.
+        group_kind: The kind of group that the files name, ``file`` if only their frames are grouped; ``None``: no group
+            is known.
+        site_kind: The kind of site; ``None``: no site is known.
+    """
+
+    ids: Mapping[str, Sequence[str]]
+    facts: Mapping[str, FileFacts]
+    group_kind: str | None
+    site_kind: str | None
+
+    @classmethod
+    def of(cls, ids: Mapping[str, Sequence[str]], facts: Mapping[str, FileFacts]) -> Survey:
+        """Find the kinds of groups and sites."""
+        kinds = Counter(each.group_kind or "group" for each in facts.values() if each.group)
+        several = any(len(frames) > 1 for frames in ids.values())
+        sites = Counter(each.site_kind or "site" for each in facts.values() if each.site)
+        group_kind = kinds.most_common(1)[0][0] if kinds else "file" if several else None
+        return cls(ids, facts, group_kind, sites.most_common(1)[0][0] if sites else None)
+
+    def samples(self, rows: Sequence[Row], *, grouped: bool) -> list[Sample]:
+        """Return the samples of files.
+
+        Args:
+            rows: What the user says about each file.
+            grouped: Whether the user gives groups; else those that the files name count. Frames of one file are in one
+                group in any case.
+        """
+        found = []
+        for row in rows:
+            facts, frames = self.facts[row.file], self.ids[row.file]
+            group = row.group if grouped else facts.group
+            group = group or (row.file if len(frames) > 1 else None)
+            site = row.site or facts.site
+            every = {**facts.values, **row.facts} if row.facts else facts.values
+            found += [Sample(id=name, y=row.y, group=group, site=site, part=row.part, facts=every) for name in frames]
+        return found
+
+
 class FileDataset(Dataset):
-    """A dataset whose samples are image files below one folder, named by their path in it."""
+    """A dataset whose samples are image files below one folder, named by their path in it.
+
+    A file with several frames gives several samples, ``path#frame``.
+    """
 
     @property
     def tree(self) -> Path:
@@ -82,15 +128,45 @@ class FileDataset(Dataset):
 
     def path(self, sample: Sample) -> Path:
         """Return the image's file."""
-        return self.tree / sample.id
+        return self._place(sample)[0]
+
+    def _place(self, sample: Sample) -> tuple[Path, int]:
+        """Return the file and the frame of a sample."""
+        path, frame = self.readers.locate(self.tree, sample.id)
+        return (path if path.exists() else real_path(self.tree, path.relative_to(self.tree).as_posix())), frame
+
+    def survey(self, files: Sequence[str]) -> Survey:
+        """Read the number of frames of each file, and what it says about itself.
+
+        Raises:
+            DataError: Files of one patient or study contradict each other; one message lists all contradictions.
+        """
+        kind = type(self).__name__.lower()
+        tree, join = str(self.tree), os.path.join  # texts, because there may be a million
+        places: dict[str, str | Path] = {
+            file: real_path(self.tree, file) if "%" in file else join(tree, file) for file in files
+        }
+        facts, problems, warnings = self.readers.survey(places)
+        if problems:
+            raise DataError("\n".join([f"{kind}: the image files contradict each other.", *problems]))
+        ids = {file: self.readers.ids(file, place) for file, place in places.items()}
+        if stacks := [file for file, frames in ids.items() if frames != [file]]:
+            count = sum(len(ids[file]) for file in stacks)
+            warnings.append(
+                f"{len(stacks)} files have several frames or pages: {shorten(stacks, 3)}. They give {count} images, "
+                "and those of one file are in one group"
+            )
+        for warning in warnings:
+            log.warning("%s: %s", kind, warning)
+        return Survey.of(ids, facts)
 
     def read(self, sample: Sample) -> np.ndarray:
-        """Decode the image's file."""
-        return read_image(self.path(sample))
+        """Decode the image."""
+        return self.readers.read(*self._place(sample))
 
     def read_reduced(self, sample: Sample, short_side: int) -> np.ndarray:
-        """Decode the image's file at a reduced size, if that is enough."""
-        return read_image(self.path(sample), short_side)
+        """Decode the image at a reduced size, if that is enough."""
+        return self.readers.read(*self._place(sample), short_side)
 
 
 class PublishedTree(FileDataset):

@@ -1,16 +1,19 @@
-"""Assigns groups to paths, with a regular expression or a table."""
+"""Assigns groups, sites and labels to paths, with a regular expression or a table."""
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from medssl.errors import OptionError
+from medssl.errors import DataError, OptionError, shorten
 from medssl_datasets._table import find_table, normal_path, read_table
+from medssl_datasets._words import is_missing
 
-__all__ = ["compile_pattern", "group_pattern", "groups_by_pattern", "groups_by_table"]
+__all__ = ["compile_pattern", "groups_by_table", "match_pattern", "path_pattern"]
+
+_MEANT = {"group": "patient or slide"}
 
 
 def compile_pattern(option: str, pattern: str | None) -> re.Pattern[str] | None:
@@ -28,26 +31,42 @@ def compile_pattern(option: str, pattern: str | None) -> re.Pattern[str] | None:
         ) from error
 
 
-def group_pattern(pattern: str | None) -> re.Pattern[str] | None:
-    """Compile a regular expression that marks the group in a path.
+def path_pattern(option: str, pattern: str | None) -> re.Pattern[str] | None:
+    """Compile a regular expression that marks a part of a path: its group named like the option, or its only group.
+
+    Args:
+        option: Name of the option: ``group_pattern``, ``site_pattern`` or ``label_pattern``.
+        pattern: The expression; ``None``: none is set.
 
     Raises:
         OptionError: It is not valid, or it does not mark one part of the path.
     """
-    compiled = compile_pattern("group_pattern", pattern)
-    if compiled and compiled.groups != 1 and "group" not in compiled.groupindex:
+    compiled = compile_pattern(option, pattern)
+    name = option.removesuffix("_pattern")
+    if compiled and compiled.groups != 1 and name not in compiled.groupindex:
         raise OptionError(
-            f"group_pattern '{pattern}' has {compiled.groups} pairs of parentheses. They must mark the part of a path "
-            "that is the patient or slide. Use one pair, or (?P<group>...)."
+            f"{option} '{pattern}' has {compiled.groups} pairs of parentheses. They must mark the part of a path "
+            f"that is the {_MEANT.get(name, name)}. Use one pair, or (?P<{name}>...)."
         )
     return compiled
 
 
-def groups_by_pattern(pattern: re.Pattern[str], images: Iterable[str]) -> dict[str, str]:
-    """Map each path that matches the pattern to the text in its parentheses; leave out the others."""
-    key: str | int = "group" if "group" in pattern.groupindex else 1
+def match_pattern(option: str, pattern: re.Pattern[str], images: Sequence[str]) -> dict[str, str]:
+    """Map each path that matches the pattern to the text in its parentheses; leave out the others.
+
+    Raises:
+        DataError: No path matches.
+    """
+    name = option.removesuffix("_pattern")
+    key: str | int = name if name in pattern.groupindex else 1
     matches = ((image, pattern.search(image)) for image in images)
-    return {image: match[key] for image, match in matches if match and match[key]}
+    found = {image: match[key] for image, match in matches if match and match[key]}
+    if not found:
+        raise DataError(
+            f"{option} '{pattern.pattern}' matches no image. The paths are like {shorten(sorted(images), 3)}. "
+            "Correct it so that it matches them."
+        )
+    return found
 
 
 def groups_by_table(file: Path, root: Path, images: Iterable[str]) -> dict[str, str]:
@@ -66,4 +85,5 @@ def groups_by_table(file: Path, root: Path, images: Iterable[str]) -> dict[str, 
     seen = [os.path.relpath(beside / path, base).replace(os.sep, "/") for path in paths]
     known = dict(zip(seen, groups, strict=True))
     known |= dict(zip(paths, groups, strict=True))
+    known = {path: "" if is_missing(group) else group for path, group in known.items()}
     return {image: known[image] for image in images if image in known}

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+import numpy as np
+
 from medssl.contracts import Classes, Findings, Grades, Target, Value
 from medssl.errors import did_you_mean
 
-__all__ = ["LABELS", "MODALITY", "check_finding", "target_of"]
+__all__ = ["LABELS", "MODALITY", "check_array", "check_finding", "target_of"]
 
 _ORGANS = (
     "bladder",
@@ -124,6 +126,20 @@ def check_finding(name: str, finding: str | None) -> None:
             f"chestmnist has no finding '{finding}'.{did_you_mean(finding, LABELS[name])} "
             f"Choose from: {', '.join(LABELS[name])}."
         )
+
+
+def check_array(name: str, values: np.ndarray) -> None:
+    """Check that an array is one of MedMNIST.
+
+    Raises:
+        ValueError: Images are not ``(N, H, W)`` or ``(N, H, W, 3)`` uint8, or labels not whole numbers ``(N, ...)``.
+    """
+    if name.endswith("_images"):
+        fits = values.dtype == np.uint8 and values.ndim in (3, 4) and values.shape[3:] in ((), (3,)) and values.size > 0
+    else:
+        fits = values.dtype.kind in "iu" and values.ndim in (1, 2) and values.size > 0
+    if not fits:
+        raise ValueError(f"its array {name} has the type {values.dtype} and the shape {values.shape}")
 
 
 def target_of(name: str, finding: str | None) -> tuple[Target, Callable[[Sequence[int]], Value]]:

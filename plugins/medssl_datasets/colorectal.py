@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 
 from medssl.contracts import Classes, Listing, Sample
-from medssl_datasets._files import PublishedTree, images_below, log, shorten, subfolders
+from medssl.errors import shorten
+from medssl_datasets._files import PublishedTree, images_below, log, subfolders
 
 __all__ = ["Colorectal", "slide"]
 

@@ -7,23 +7,28 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from medssl.contracts import Classes, Grades, Listing, Part, Sample
-from medssl.errors import DataError, did_you_mean
-from medssl_datasets._files import FileDataset, images_below, log, own_split, shorten, subfolders
-from medssl_datasets._groups import compile_pattern, group_pattern, groups_by_pattern, groups_by_table
-from medssl_datasets._targets import names_in_order
+from medssl.contracts import Listing, Understanding
+from medssl.errors import DataError, did_you_mean, shorten
+from medssl_datasets._choose import Choosing, parts_of_lists
+from medssl_datasets._files import FileDataset, Row, log, own_split
+from medssl_datasets._groups import compile_pattern, groups_by_table, match_pattern, path_pattern
+from medssl_datasets._layout import Layout, read_layout, understand_folder
+from medssl_datasets._targets import Labels, no_labels, read_classes
+from medssl_datasets._tree import Tree, read_tree, sample_id
 
 __all__ = ["Folder"]
-
-_PARTS: dict[str, Part] = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 
 
 class Folder(FileDataset):
     """Images in one folder per class, at any depth in it; the classes are the sorted folder names.
 
-    Layouts: ``<class>/*.png``; or ``train|val|test/<class>/*.png``, which sets the parts; it is recognised if every top
-    folder has one of these names (or ``valid``, ``validation``) and contains folders. Hidden files and files that are
-    not images are ignored.
+    Layouts: ``<class>/*.png``; ``train|val|test/<class>/*.png`` or ``<class>/train|val|test/*.png``, which set the
+    parts, in any usual spelling (``Training``, ``TEST``, ``validation_set``); one folder around all of these; folds,
+    which are put together; images in no folder, which have no labels.
+
+    Left out, with a word: masks (``<class>/masks`` beside ``<class>/images``, ``1_mask.png`` beside ``1.png``), folders
+    beside the parts, archives, and files that are not images. Hidden files and those that operating systems create are
+    ignored.
 
     Source and licence: your own.
 
@@ -31,8 +36,10 @@ class Folder(FileDataset):
     slide or source image has more than one file.
     """
 
+    published = False
+
     @dataclass(frozen=True, kw_only=True)
-    class Config:
+    class Config(Choosing):
         r"""Options.
 
         Attributes:
@@ -43,26 +50,28 @@ class Folder(FileDataset):
                 table. An empty cell means no group. ``medssl audit --groups`` writes a table that puts duplicates into
                 one group.
             unlabelled: Name of a folder next to the class folders whose images are used for pre-training only.
-            exclude: Regular expression; images whose path contains a match are left out, for instance ``_mask``.
-            target: Kind of target of the folders: ``classes``, or ``grades`` (ordered classes).
+            exclude: Regular expression; images whose path contains a match are left out, for instance ``^samples/``.
+            masks: Whether masks are left out, or kept as images.
+            target: Kind of target of the folders: ``classes``, ``grades`` (ordered classes), or ``none``: the folders
+                are no classes, and the images have no labels.
             names: The folders in order; empty: sorted as text, whole numbers by value for grades.
-            augmentation: Name of the augmentation recipe.
         """
 
         group_pattern: str | None = None
         groups: Path | None = None
         unlabelled: str | None = None
         exclude: str | None = None
-        target: Literal["classes", "grades"] = "classes"
+        masks: Literal["leave out", "keep"] = "leave out"
+        target: Literal["classes", "grades", "none"] = "classes"
         names: tuple[str, ...] = ()
-        augmentation: str = "natural"
 
         def __post_init__(self) -> None:
+            super().__post_init__()
             if self.group_pattern is not None and self.groups is not None:
                 raise ValueError(
                     "group_pattern and groups are both set, but only one can define the groups. Leave one out."
                 )
-            group_pattern(self.group_pattern)
+            path_pattern("group_pattern", self.group_pattern)
             compile_pattern("exclude", self.exclude)
 
     @classmethod
@@ -70,98 +79,94 @@ class Folder(FileDataset):
         """Return the augmentation that the user gives."""
         return str(config.augmentation)
 
-    def __init__(self, config: Any, root: Path, facts: Mapping[str, Any] | None = None) -> None:
-        super().__init__(config, root, facts)
-        self._pattern = group_pattern(config.group_pattern)
-        self._exclude = compile_pattern("exclude", config.exclude)
+    @classmethod
+    def understand(cls, path: Path, given: Mapping[str, Any]) -> Understanding | None:
+        """Read parts and classes from the folders below a folder."""
+        return None if path.is_file() else understand_folder(path, given)
 
     def index(self) -> Listing:
         """List the images, sorted by path.
 
         Raises:
-            DataError: The folder is missing, has no class folders or an empty one, or the groups match no image.
+            DataError: The folder is missing, has no images or an empty class folder, can be understood in two ways, or
+                the groups match no image.
         """
-        folders = self._class_folders()
-        target = self._target({name for _, name in folders.values()} - {self.config.unlabelled})
-        labels = {name: label for label, name in enumerate(target.names)}
-        found = {folder: self._images(folder) for folder in folders}
-        if empty := [folder for folder, images in found.items() if not images]:
-            raise DataError(
-                f"folder: no images in {shorten(empty)} below {self.root}. Every class folder needs images. "
-                "Add images or remove the folder."
+        tree = self._files()
+        layout = read_layout(tree, self.config.unlabelled)
+        images = [image for image in tree.images if image in layout.places]
+        labels = self._labels(layout, images)
+        names = [sample_id(image) for image in images]
+        groups, sites = self._groups(names), self.config.by_path("site_pattern", names)
+        listed = parts_of_lists(self.config.part_lists, self.root, names)
+        for text in (*layout.doubts, *layout.said, *tree.left_out(), *labels.said):
+            log.warning("folder: %s", text)
+        rows = [
+            Row(
+                name, labels.values[i], groups.get(name), sites.get(name), listed.get(name) or layout.places[image].part
             )
-        groups = self._groups([image for images in found.values() for image in images])
-        samples = [
-            Sample(id=image, y=labels.get(name), group=groups.get(image), part=part)
-            for folder, (part, name) in folders.items()
-            for image in found[folder]
+            for i, (name, image) in enumerate(zip(names, images, strict=True))
+            if labels.used[i]
         ]
+        survey = self.survey([row.file for row in rows])
+        samples = survey.samples(rows, grouped=bool(groups))
         protocol, reason = own_split(samples)
         return Listing(
             samples=sorted(samples, key=lambda sample: sample.id),
-            target=target,
-            group_kind="group" if groups else None,
+            target=labels.target,
+            group_kind="group" if groups else survey.group_kind,
+            site_kind="site" if sites else survey.site_kind,
             default_split=protocol,
             split_reason=reason,
         )
 
-    def _target(self, found: set[str]) -> Classes:
-        grades, given = self.config.target == "grades", self.config.names
-        names = names_in_order(given, found, "folder: the data folder") if given or grades else tuple(sorted(found))
-        return (Grades if grades else Classes)(names)
-
-    def _class_folders(self) -> dict[str, tuple[Part | None, str]]:
-        """Map each class folder, relative to the root, to its part and its class."""
+    def _files(self) -> Tree:
+        """List the files below the data folder, without the excluded ones."""
         if not self.root.is_dir():
             raise DataError(
                 f"folder: {self.root} is not a folder. It must contain the class folders. Check --data-dir."
             )
-        top = subfolders(self.root)
+        exclude = compile_pattern("exclude", self.config.exclude)
+        tree = read_tree(self.root, self.readers.is_image, masks=self.config.masks == "keep", exclude=exclude)
+        if not tree.images:
+            kinds = [f"{count} {kind}" for kind, count in tree.kinds().items()]
+            held = f"holds {shorten(kinds)}" if kinds else "holds no files of images"
+            packed = f" Unpack {shorten(tree.archives)} first." if tree.archives else ""
+            raise DataError(
+                f"folder: no images are found in {self.root}. It {held}.{packed} Each class needs its own folder "
+                "with its images. Give the folder that contains them with --data-dir."
+            )
+        return tree
+
+    def _labels(self, layout: Layout, images: Sequence[str]) -> Labels:
+        config, names = self.config, {place.name for place in layout.places.values()} - {None}
+        self._check_unlabelled(layout)
+        if config.label_pattern is None and (not names or config.target == "none"):
+            return no_labels(len(images))
+        texts = [layout.places[image].name or "" for image in images]
+        where = "folder: the data folder"
+        if config.label_pattern is not None:
+            marked = config.by_path("label_pattern", images)
+            texts, where = [marked.get(image, "") for image in images], f"folder: '{config.label_pattern}'"
+        return read_classes(where, texts, config, grades=config.target == "grades", names=config.names, folders=True)
+
+    def _check_unlabelled(self, layout: Layout) -> None:
+        """Check that the folder of unlabelled images exists."""
         wanted = self.config.unlabelled
-        classes = [name for name in top if name != wanted]
-        if not classes:
+        folders = {part for image in layout.places for part in image.split("/")[:-1]}
+        if wanted is not None and wanted not in folders:
             raise DataError(
-                f"folder: {self.root} has no class folders. Each class needs its own folder with its images. "
-                "Create them, or give the folder that contains them with --data-dir."
-            )
-        inner = {name: subfolders(self.root / name) for name in classes}
-        if all(name.lower() in _PARTS and inner[name] for name in classes):
-            nested: dict[str, tuple[Part | None, str]] = {
-                f"{part}/{name}": (_PARTS[part.lower()], name) for part in classes for name in inner[part]
-            }
-        else:
-            nested = {name: (None, name) for name in classes}
-            self._hint(classes, inner)
-        if wanted in top:
-            nested[wanted] = (None, wanted)
-        elif wanted is not None and wanted not in {name for _, name in nested.values()}:
-            raise DataError(
-                f"folder: {self.root} has no folder '{wanted}' for unlabelled images.{did_you_mean(wanted, top)} "
-                f"It has {shorten(top)}. Correct --set dataset.unlabelled=..."
-            )
-        return nested
-
-    def _hint(self, classes: Sequence[str], inner: Mapping[str, Sequence[str]]) -> None:
-        """Warn if the class folders seem to be one level deeper."""
-        if len(classes) == 1 and len(inner[classes[0]]) > 1:
-            log.warning(
-                "folder: %s has only one class folder, %s. If the classes are %s, use --data-dir %s",
-                self.root,
-                classes[0],
-                shorten(inner[classes[0]], 5),
-                self.root / classes[0],
+                f"folder: {self.root} has no folder '{wanted}' for unlabelled images.{did_you_mean(wanted, folders)} "
+                f"It has {shorten(sorted(folders))}. Correct --set dataset.unlabelled=..."
             )
 
-    def _images(self, folder: str) -> list[str]:
-        images = [f"{folder}/{image}" for image in images_below(self.root / folder)]
-        return [image for image in images if not (self._exclude and self._exclude.search(image))]
-
-    def _groups(self, images: Sequence[str]) -> dict[str, str]:
+    def _groups(self, images: Sequence[str]) -> Mapping[str, str]:
         """Map images to groups with the pattern or the table."""
-        if self._pattern is not None:
-            groups, source = groups_by_pattern(self._pattern, images), f"group_pattern '{self._pattern.pattern}'"
-        elif self.config.groups is not None:
-            groups, source = groups_by_table(self.config.groups, self.root, images), f"the table {self.config.groups}"
+        config = self.config
+        pattern = path_pattern("group_pattern", config.group_pattern)
+        if pattern is not None:
+            groups, source = match_pattern("group_pattern", pattern, images), f"group_pattern '{pattern.pattern}'"
+        elif config.groups is not None:
+            groups, source = groups_by_table(config.groups, self.root, images), f"the table {config.groups}"
         else:
             return {}
         unmatched = sorted(set(images) - set(groups))
@@ -172,5 +177,5 @@ class Folder(FileDataset):
                 "Correct it so that it matches them."
             )
         if unmatched:
-            log.warning("folder: %s gives %d images no group: %s", source, len(unmatched), shorten(unmatched, 5))
+            log.warning("folder: %s gives %d images no group: %s", source, len(unmatched), shorten(unmatched))
         return named

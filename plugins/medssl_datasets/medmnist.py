@@ -9,15 +9,14 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
-from zipfile import BadZipFile
 
 import numpy as np
 
 from medssl.contracts import Dataset, Listing, Part, Sample
 from medssl.errors import DataError
-from medssl.tools import Source, download
+from medssl.tools import Source, download, open_regular, read_npz
 from medssl_datasets._files import log
-from medssl_datasets._medmnist import MODALITY, check_finding, target_of
+from medssl_datasets._medmnist import MODALITY, check_array, check_finding, target_of
 
 __all__ = ["MedMNIST"]
 
@@ -27,7 +26,7 @@ _PARTS: tuple[Part, ...] = ("train", "val", "test")
 @lru_cache(maxsize=16)
 def _sha256(path: Path, _size: int, _modified_ns: int) -> str:
     """Hash a file; the result is cached until the file changes."""
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
@@ -134,7 +133,13 @@ class MedMNIST(Dataset):
         with self._lock:
             if part not in self._arrays:
                 self._arrays[part] = self._load(f"{part}_images")
-        image: np.ndarray = self._arrays[part][int(number)]
+        images = self._arrays[part]
+        if int(number) >= len(images):
+            raise DataError(
+                f"medmnist: {self.file} is damaged: it has {len(images)} images of the part {part}, but more labels. "
+                "Move it away and run 'medssl fetch medmnist'."
+            )
+        image: np.ndarray = images[int(number)]
         return image[..., None] if image.ndim == 2 else image
 
     def fingerprint(self) -> str:
@@ -151,9 +156,9 @@ class MedMNIST(Dataset):
                 "from its authors and put it there."
             )
         try:
-            with self.file.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-                loaded: np.ndarray = arrays[array]
-        except (KeyError, ValueError, OSError, EOFError, BadZipFile) as error:
+            loaded = read_npz(self.file, [array])[array]
+            check_array(array, loaded)
+        except (KeyError, ValueError, OSError) as error:
             raise DataError(
                 f"medmnist: {self.file} is damaged or not a file of MedMNIST: {error}. "
                 "Move it away and run 'medssl fetch medmnist'."

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 
 from medssl.contracts import Classes, Listing, Part, Sample
-from medssl_datasets._files import PublishedTree, images_below, log, shorten
+from medssl.errors import shorten
+from medssl_datasets._files import PublishedTree, images_below, log
 
 __all__ = ["Pneumonia", "patient"]
 

@@ -6,13 +6,14 @@ N queries, M training samples, F features, O outputs of the target.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Self
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from medssl.contracts import Features
+from medssl.contracts import Features, Kept, Target
 
 __all__ = ["Bank"]
 
@@ -31,20 +32,41 @@ class Bank:
 
     def __init__(self, train: Features, *, distance: str, weights: str, temperature: float) -> None:
         self.weights, self.temperature = weights, temperature
-        self.outputs = train.target.outputs
-        self.label = None if train.y.is_floating_point() else train.y
-        # value of each output for each sample, (M, O), and whether it is known
-        value = train.y.view(len(train), -1) if self.label is None else F.one_hot(train.y, self.outputs).float()
-        self.knows = ~value.isnan()
-        self.value = value.nan_to_num()
-        self.known = self.knows.sum(dim=0)  # (O,)
-        # for a finding that is never known, 1/2: there is no evidence for either outcome
-        self.frequency = (self.value.sum(dim=0) / self.known).where(self.known > 0, 0.5)  # (O,)
+        self.y = train.y
+        self._count(train.target)
         self.cosine = distance == "cosine"
         # distances do not depend on the origin; near the data's middle float32 resolves them best
         self.origin = torch.zeros_like(train.x[0]) if self.cosine else train.x.mean(dim=0)
         self.x = self._prepare(train.x)  # (M, F)
         self.offset = self.x.new_zeros(len(self.x)) if self.cosine else -0.5 * self.x.square().sum(dim=1)  # (M,)
+
+    def _count(self, target: Target) -> None:
+        """Set the value of each output for each sample ``(M, O)``, whether it is known, and its frequency ``(O,)``."""
+        self.outputs = target.outputs
+        self.label = None if self.y.is_floating_point() else self.y
+        value = self.y.view(len(self.y), -1) if self.label is None else F.one_hot(self.y, self.outputs).float()
+        self.knows = ~value.isnan()
+        self.value = value.nan_to_num()
+        self.known = self.knows.sum(dim=0)  # (O,)
+        # for a finding that is never known, 1/2: there is no evidence for either outcome
+        self.frequency = (self.value.sum(dim=0) / self.known).where(self.known > 0, 0.5)  # (O,)
+
+    def keep(self) -> Kept:
+        """Return the bank as plain data, with the prepared features: prepared again, they could differ by rounding."""
+        return Kept(
+            tensors={"x": self.x, "y": self.y, "origin": self.origin, "offset": self.offset},
+            settings={"cosine": self.cosine, "weights": self.weights, "temperature": self.temperature},
+        )
+
+    @classmethod
+    def rebuild(cls, kept: Kept, target: Target) -> Self:
+        """Build the bank that :meth:`keep` described."""
+        bank = cls.__new__(cls)
+        bank.x, bank.y, bank.origin, bank.offset = (kept.tensors[name] for name in ("x", "y", "origin", "offset"))
+        bank.cosine, bank.weights = bool(kept.settings["cosine"]), str(kept.settings["weights"])
+        bank.temperature = float(kept.settings["temperature"])
+        bank._count(target)
+        return bank
 
     def vote(self, x: Tensor, ks: Sequence[int]) -> Tensor:
         """Return predictions ``(len(ks), N, O)`` for ascending ``ks``."""

@@ -29,13 +29,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal, Self
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from medssl.contracts import Features, Images, Predictor
+from medssl.contracts import Features, Images, Kept, Predictor, RestoreContext
 from medssl.errors import DataError
 from medssl_evaluators._scores import Score, has_auroc
 
@@ -203,6 +203,8 @@ def only_class(train: Features | Images) -> int | None:
 class ConstantPredictor(Predictor):
     """Predicts the only class in the training part for all features."""
 
+    form: ClassVar[str] = "one class"
+
     def __init__(self, label: int, num_classes: int) -> None:
         self.label = label
         self.num_classes = num_classes
@@ -211,6 +213,15 @@ class ConstantPredictor(Predictor):
     def predict(self, x: Tensor) -> Tensor:
         """Map ``(N, F)`` to ``(N, K)``."""
         return F.one_hot(torch.full((len(x),), self.label, device=x.device), self.num_classes).float()
+
+    def keep(self) -> Kept:
+        """Return the class."""
+        return Kept(settings={"form": self.form, "label": self.label})
+
+    @classmethod
+    def rebuild(cls, kept: Kept, context: RestoreContext) -> Self:
+        """Build the predictor that :meth:`keep` described."""
+        return cls(int(kept.settings["label"]), context.target.outputs)
 
 
 def one_class_note(label: int) -> str:

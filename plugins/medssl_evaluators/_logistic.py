@@ -27,7 +27,9 @@ _CG_STEPS = 100
 _TOLERANCE = 1e-3  # a head has converged if a full Newton step changes each training probability by at most this
 
 
-def fit_logistic(x: Tensor, label: Tensor, num_classes: int, penalties: Tensor) -> tuple[Tensor, Tensor]:
+def fit_logistic(
+    x: Tensor, label: Tensor, num_classes: int, penalties: Tensor, weights: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
     """Minimise ``mean cross-entropy + penalty / 2 * |weights|^2`` for each penalty; the intercept is not penalised.
 
     The optimum does not depend on a starting point or a learning rate: so there are no settings to tune and no seed.
@@ -37,19 +39,22 @@ def fit_logistic(x: Tensor, label: Tensor, num_classes: int, penalties: Tensor) 
         label: ``(n,)`` int64 in ``0 .. num_classes - 1``, each class present at least once.
         num_classes: K, at least two.
         penalties: ``(S,)`` float32, positive.
+        weights: ``(n,)`` float32, weights of the samples in the mean cross-entropy; ``None``: all one.
 
     Returns:
         Weights ``(S, K, F)`` and intercepts ``(S, K)``, float32.
     """
-    axes, variance = _principal_axes(x)  # (F, R - 1), (R - 1,)
+    root = None if weights is None else weights.sqrt()[:, None]
+    axes, variance = _principal_axes(x if root is None else x * root)  # (F, R - 1), (R - 1,)
     design = torch.cat([x @ axes, x.new_ones(len(x), 1)], dim=1)  # (n, R)
     curvature = 0.5 * torch.cat([variance, variance.new_ones(1)])  # Böhning's bound, (R,)
     target = F.one_hot(label, num_classes).to(x.dtype).T.contiguous()  # (K, n)
 
+    data = _Data(design, target, weights)
     heads = _start(penalties.to(x.dtype), num_classes, design)
     solution = torch.zeros_like(heads.weight)
     for _ in range(_NEWTON_STEPS):
-        heads, done = _newton_step(design, target, curvature, heads)
+        heads, done = _newton_step(data, curvature, heads)
         solution[heads.which] = heads.weight
         if bool(done.all()):
             break
@@ -65,6 +70,19 @@ def _principal_axes(x: Tensor) -> tuple[Tensor, Tensor]:
     z = x if span is None else x @ span
     variance, vectors = torch.linalg.eigh(z.T @ z / n)
     return (vectors if span is None else span @ vectors), variance.clamp_min(0)
+
+
+class _Data(NamedTuple):
+    """The training part."""
+
+    design: Tensor  # (n, R)
+    target: Tensor  # (K, n)
+    weights: Tensor | None  # (n,)
+
+    def mean_product(self, slopes: Tensor) -> Tensor:
+        """Multiply slopes ``(S, K, n)``, which are overwritten, with the design, and average over samples."""
+        slopes.div_(len(self.design))
+        return (slopes if self.weights is None else slopes.mul_(self.weights)) @ self.design
 
 
 class _Heads(NamedTuple):
@@ -84,12 +102,12 @@ def _start(penalties: Tensor, num_classes: int, design: Tensor) -> _Heads:
     return _Heads(which, penalty, design.new_zeros(s, num_classes, columns), design.new_zeros(s, num_classes, n))
 
 
-def _newton_step(design: Tensor, target: Tensor, curvature: Tensor, heads: _Heads) -> tuple[_Heads, Tensor]:
+def _newton_step(data: _Data, curvature: Tensor, heads: _Heads) -> tuple[_Heads, Tensor]:
     """Take one step; also return which heads have converged, ``(S,)`` bool."""
     proba = heads.logits.softmax(dim=1)
-    gradient = (proba - target).div_(len(design)) @ design + heads.penalty * heads.weight
-    step, logits_step = _solve(design, proba, gradient, heads.penalty, 1 / (curvature + heads.penalty))
-    length = _step_length(target, heads, step, logits_step, slope=_dot(gradient, step))
+    gradient = data.mean_product(proba - data.target) + heads.penalty * heads.weight
+    step, logits_step = _solve(data, proba, gradient, heads.penalty, 1 / (curvature + heads.penalty))
+    length = _step_length(data, heads, step, logits_step, slope=_dot(gradient, step))
     heads = heads._replace(weight=heads.weight + length * step, logits=heads.logits + length * logits_step)
     moved = (heads.logits.softmax(dim=1) - proba).abs().amax(dim=(1, 2))
     return heads, moved <= _TOLERANCE * length.flatten()
@@ -110,7 +128,7 @@ class _Systems(NamedTuple):
     logits_step: Tensor  # (S, K, n), its effect on the logits
 
 
-def _solve(design: Tensor, proba: Tensor, gradient: Tensor, penalty: Tensor, inverse: Tensor) -> tuple[Tensor, Tensor]:
+def _solve(data: _Data, proba: Tensor, gradient: Tensor, penalty: Tensor, inverse: Tensor) -> tuple[Tensor, Tensor]:
     """Solve for each head's Newton step by conjugate gradients; also return the step's effect on the logits."""
     step, logits_step = torch.zeros_like(gradient), torch.zeros_like(proba)
     direction = -inverse * gradient
@@ -122,7 +140,7 @@ def _solve(design: Tensor, proba: Tensor, gradient: Tensor, penalty: Tensor, inv
         which, proba, penalty, inverse, goal, energy, -gradient, direction, step.clone(), logits_step.clone()
     )
     for _ in range(_CG_STEPS):
-        work = _cg_step(design, work)
+        work = _cg_step(data, work)
         live = (work.energy > work.goal).flatten()
         if 2 * int(live.sum()) <= len(live):
             step[work.which], logits_step[work.which] = work.step, work.logits_step
@@ -133,13 +151,13 @@ def _solve(design: Tensor, proba: Tensor, gradient: Tensor, penalty: Tensor, inv
     return step, logits_step
 
 
-def _cg_step(design: Tensor, work: _Systems) -> _Systems:
+def _cg_step(data: _Data, work: _Systems) -> _Systems:
     """One step of preconditioned conjugate gradients; a system that has reached its goal does not change."""
     live = work.energy > work.goal
-    effect = work.direction @ design.T  # (S, K, n)
+    effect = work.direction @ data.design.T  # (S, K, n)
     weighted = work.proba * effect
-    weighted.sub_(work.proba * weighted.sum(dim=1, keepdim=True)).div_(len(design))
-    curved = weighted @ design + work.penalty * work.direction  # the Hessian times the direction
+    weighted.sub_(work.proba * weighted.sum(dim=1, keepdim=True))
+    curved = data.mean_product(weighted) + work.penalty * work.direction  # the Hessian times the direction
     rate = torch.where(live, work.energy / _dot(work.direction, curved), 0.0)
     work.step.add_(rate * work.direction)
     work.logits_step.add_(effect.mul_(rate))
@@ -150,16 +168,16 @@ def _cg_step(design: Tensor, work: _Systems) -> _Systems:
     return work._replace(energy=energy, residual=residual, direction=direction)
 
 
-def _step_length(target: Tensor, heads: _Heads, step: Tensor, logits_step: Tensor, slope: Tensor) -> Tensor:
+def _step_length(data: _Data, heads: _Heads, step: Tensor, logits_step: Tensor, slope: Tensor) -> Tensor:
     """Halve each head's step until its objective falls enough (Armijo); ``(S, 1, 1)``.
 
     The logits are linear in the weights, so a trial costs no product with the features.
     """
     length = torch.ones_like(slope)
-    start = _objective(target, heads.penalty, heads.weight, heads.logits)
+    start = _objective(data, heads.penalty, heads.weight, heads.logits)
     slack = 1e-6 * start.abs()  # differences that float32 cannot resolve
     for _ in range(20):
-        reached = _objective(target, heads.penalty, heads.weight + length * step, heads.logits + length * logits_step)
+        reached = _objective(data, heads.penalty, heads.weight + length * step, heads.logits + length * logits_step)
         short = reached > start + 1e-4 * length * slope + slack
         if not bool(short.any()):
             break
@@ -167,9 +185,11 @@ def _step_length(target: Tensor, heads: _Heads, step: Tensor, logits_step: Tenso
     return length
 
 
-def _objective(target: Tensor, penalty: Tensor, weight: Tensor, logits: Tensor) -> Tensor:
-    data = -(logits.log_softmax(dim=1) * target).sum(dim=(1, 2), keepdim=True) / target.shape[1]
-    return data + 0.5 * (penalty * weight.square()).sum(dim=(1, 2), keepdim=True)
+def _objective(data: _Data, penalty: Tensor, weight: Tensor, logits: Tensor) -> Tensor:
+    losses = logits.log_softmax(dim=1) * data.target
+    losses = losses if data.weights is None else losses * data.weights
+    mean = -losses.sum(dim=(1, 2), keepdim=True) / data.target.shape[1]
+    return mean + 0.5 * (penalty * weight.square()).sum(dim=(1, 2), keepdim=True)
 
 
 def _dot(a: Tensor, b: Tensor) -> Tensor:

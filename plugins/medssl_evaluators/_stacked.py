@@ -10,7 +10,8 @@ of 16 (four heads, 512 features, one processor core).
 The first layer has no bias, because BatchNorm would subtract it. The gradient of such a bias is rounding noise; Adam
 would scale it up to full steps, and the running mean would be wrong.
 
-For findings, each output has its own sigmoid, and the loss is the mean over the known findings.
+For findings, each output has its own sigmoid, and the loss is the mean over the known findings. A quantity has one
+output without an activation, and the squared error.
 
 Legend: S heads, N samples, F features, H hidden units, K classes or findings.
 """
@@ -19,17 +20,19 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import torch
 import torch.nn.functional as F
-from torch import Generator, Tensor
+from torch import Generator, Tensor, nn
 
 from medssl.tools import halving
+from medssl_evaluators._keeping import affine
 
 __all__ = ["StackedHeads", "train_heads"]
 
 _EPS, _MOMENTUM, _SLOPE = 1e-5, 0.1, 0.01  # torch's defaults for BatchNorm1d and LeakyReLU
+_NAMES = ("first", "scale", "shift", "second", "bias", "running_mean", "running_var")
 _CHUNK = 2**24  # hidden activations in memory at a time in a prediction: 64 MiB
 
 
@@ -44,6 +47,7 @@ class StackedHeads:
             generator start with equal weights.
         like: A tensor with the type and device of the heads.
         independent: Whether the outputs are findings, each present or absent by itself.
+        number: Whether the output is a number.
     """
 
     def __init__(
@@ -55,8 +59,9 @@ class StackedHeads:
         like: Tensor,
         *,
         independent: bool = False,
+        number: bool = False,
     ) -> None:
-        self.independent = independent
+        self.independent, self.number = independent, number
         distinct = {id(g): g for g in generators}
         drawn = {name: _initial(features, hidden, outputs, g) for name, g in distinct.items()}
         first, second, bias = (
@@ -85,12 +90,35 @@ class StackedHeads:
 
     def take(self, heads: Sequence[int]) -> StackedHeads:
         """Return a copy of some heads, for prediction."""
-        other = object.__new__(StackedHeads)
-        names = ("first", "scale", "shift", "second", "bias", "running_mean", "running_var")
-        for name in names:
-            setattr(other, name, getattr(self, name)[list(heads)])
-        other.gradients, other.independent = [], self.independent
+        chosen = {name: value[list(heads)] for name, value in self.tensors().items()}
+        return StackedHeads.of(chosen, independent=self.independent, number=self.number)
+
+    def in_unit(self, middle: Tensor, spread: Tensor) -> StackedHeads:
+        """Return heads that predict ``spread`` times the number, plus ``middle``."""
+        found = self.take(range(len(self)))
+        found.second, found.bias = found.second * spread, found.bias * spread + middle
+        return found
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return all tensors that are needed for a prediction, by name."""
+        return {name: getattr(self, name) for name in _NAMES}
+
+    @classmethod
+    def of(cls, tensors: Mapping[str, Tensor], *, independent: bool, number: bool = False) -> StackedHeads:
+        """Build heads for prediction from what :meth:`tensors` returned."""
+        other = cls.__new__(cls)
+        for name in _NAMES:
+            setattr(other, name, tensors[name])
+        other.gradients, other.independent, other.number = [], independent, number
         return other
+
+    def layers(self) -> nn.Module:
+        """Return the first head as standard layers: the batch normalisation is part of the first of them."""
+        scale = (self.scale * (self.running_var + _EPS).rsqrt())[0, 0]
+        shift = self.shift[0, 0] - self.running_mean[0, 0] * scale
+        last = nn.Identity() if self.number else nn.Sigmoid() if self.independent else nn.Softmax(dim=1)
+        first = affine(self.first[0].T * scale[:, None], shift)
+        return nn.Sequential(first, nn.LeakyReLU(_SLOPE), affine(self.second[0], self.bias[0, 0]), last)
 
     def copy_where(self, mask: Tensor, other: StackedHeads) -> None:
         """Copy the heads of ``other`` where ``mask`` ``(S,)`` is true."""
@@ -98,12 +126,13 @@ class StackedHeads:
             mine[mask] = theirs[mask]
 
     @torch.no_grad()
-    def accumulate(self, x: Tensor, target: Tensor) -> None:
+    def accumulate(self, x: Tensor, target: Tensor, weights: Tensor | None = None) -> None:
         """Fill ``gradients`` with those of the mean cross-entropy; update the running statistics.
 
         Args:
             x: ``(S, N, F)``, each head's batch, N at least 2.
-            target: ``(S, N, K)``, one-hot classes, or findings, NaN where unknown.
+            target: ``(S, N, K)``, one-hot classes, or findings, NaN where unknown; or the number.
+            weights: ``(S, N, 1)`` weights of the classes or ``(S, N, K)`` of the findings; ``None``: all one.
         """
         n = x.shape[1]
         hidden = x @ self.first
@@ -120,6 +149,8 @@ class StackedHeads:
 
         d_first, d_scale, d_shift, d_second, d_bias = self.gradients
         d_logits = self._slope_of_loss(logits, target)
+        if weights is not None:
+            d_logits.mul_(weights)
         torch.sum(d_logits, dim=1, keepdim=True, out=d_bias)
         torch.bmm(d_logits.mT, after, out=d_second)
         slope = before.gt_(0).mul_(1 - _SLOPE).add_(_SLOPE)  # as floats: boolean masks are slow on a CPU
@@ -131,6 +162,8 @@ class StackedHeads:
 
     def _slope_of_loss(self, logits: Tensor, target: Tensor) -> Tensor:
         """Return the gradient of each head's mean loss by its logits."""
+        if self.number:
+            return (logits - target).mul_(2 / target.shape[1])
         if not self.independent:
             return (logits.softmax(dim=2) - target).div_(target.shape[1])
         known = ~target.isnan()
@@ -138,11 +171,13 @@ class StackedHeads:
         return slope.div_(known.sum(dim=(1, 2), keepdim=True).clamp_min(1))
 
     def _probabilities(self, logits: Tensor) -> Tensor:
+        if self.number:
+            return logits
         return logits.sigmoid() if self.independent else logits.softmax(dim=2)
 
     @torch.no_grad()
     def predict_proba(self, x: Tensor) -> Tensor:
-        """Map features ``(N, F)`` to probabilities ``(S, N, K)``, with the running statistics."""
+        """Map features ``(N, F)`` to probabilities, or numbers, ``(S, N, K)``, with the running statistics."""
         scale = self.scale * (self.running_var + _EPS).rsqrt()
         shift = self.shift - self.running_mean * scale
         rows = max(1, _CHUNK // (len(self) * self.first.shape[2]))
@@ -179,12 +214,14 @@ def train_heads(
     epochs: int,
     hold: int = 0,
     after_epoch: Callable[[StackedHeads], None] | None = None,
+    weights: Tensor | None = None,
+    chances: Tensor | None = None,
 ) -> StackedHeads:
     """Train S heads with Adam, the learning rates halved every 25 epochs after the first ``hold``.
 
     Args:
         x: ``(N, F)`` floating point, N at least 2.
-        y: ``(N,)`` int64 of classes, or ``(N, K)`` of findings, NaN where unknown.
+        y: ``(N,)`` int64 of classes, ``(N, K)`` of findings, NaN where unknown, or ``(N,)`` standardised numbers.
         outputs: K.
         hidden: H.
         seeds: S seeds of initial weights and orders; heads of one seed share both.
@@ -193,24 +230,33 @@ def train_heads(
         epochs: Passes over the samples.
         hold: Initial epochs that the schedule does not count.
         after_epoch: Called with the heads after each epoch.
+        weights: Weights of the values, as ``y``; ``None``: all one.
+        chances: ``(N,)``, how often each sample is drawn, with replacement; ``None``: each once in an epoch.
     """
     by_seed = {seed: Generator().manual_seed(seed) for seed in seeds}
-    findings = y.ndim == 2
+    findings, number = y.ndim == 2, y.ndim == 1 and y.is_floating_point()
     generators = [by_seed[seed] for seed in seeds]
-    heads = StackedHeads(x.shape[1], hidden, outputs, generators, x, independent=findings)
+    heads = StackedHeads(x.shape[1], hidden, outputs, generators, x, independent=findings, number=number)
     optimizer = torch.optim.Adam(_groups(heads, learning_rates), fused=x.device.type in ("cpu", "cuda"))
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda epoch: halving(epoch, every=25, hold=hold))
-    target = (y if findings else F.one_hot(y, outputs)).to(x.dtype)
+    target = (y if findings else y[:, None] if number else F.one_hot(y, outputs)).to(x.dtype)
+    own = weights if weights is None or findings else weights[:, None]
     for _ in range(epochs):
-        drawn = {seed: torch.randperm(len(x), generator=generator) for seed, generator in by_seed.items()}
+        drawn = {seed: _order(len(x), generator, chances) for seed, generator in by_seed.items()}
         order = torch.stack([drawn[seed] for seed in seeds]).to(x.device)  # (S, N)
         for rows in _batches(order, batch_size):
-            heads.accumulate(x[rows], target[rows])
+            heads.accumulate(x[rows], target[rows], None if own is None else own[rows])
             optimizer.step()
         schedule.step()
         if after_epoch:
             after_epoch(heads)
     return heads
+
+
+def _order(n: int, generator: Generator, chances: Tensor | None) -> Tensor:
+    if chances is None:
+        return torch.randperm(n, generator=generator)
+    return torch.multinomial(chances.double().cpu(), n, replacement=True, generator=generator)
 
 
 def _batches(order: Tensor, batch_size: int) -> Iterator[Tensor]:

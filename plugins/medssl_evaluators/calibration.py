@@ -16,15 +16,18 @@ N samples, K classes.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Self
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from medssl.contracts import Evaluator, Features, Predictor
+from medssl.contracts import Evaluator, Features, Kept, Predictor, RestoreContext
 from medssl.errors import DataError
-from medssl_evaluators._by_finding import fit_each_finding
-from medssl_evaluators.linear import Linear, LinearHead
+from medssl_evaluators._by_finding import EachFinding, fit_each_finding
+from medssl_evaluators._choice import ConstantPredictor
+from medssl_evaluators._keeping import inner, nested, restore_form
+from medssl_evaluators._linear_heads import LinearHead
+from medssl_evaluators.linear import Linear
 
 __all__ = ["Calibration", "fit_temperature"]
 
@@ -89,6 +92,12 @@ class Calibration(Evaluator):
             return fit_each_finding(self._fit, train, val)
         return self._fit(train, val)
 
+    @classmethod
+    def restore(cls, kept: Kept, context: RestoreContext) -> Predictor:
+        """Build the probe again."""
+        heads = _Scaled, LinearHead
+        return restore_form(kept, context, *heads, ConstantPredictor, EachFinding.of(*heads))
+
     def _fit(self, train: Features, val: Features) -> Predictor:
         probe = Linear(self.config, self.seed).fit(train, val)
         if not isinstance(probe, LinearHead):
@@ -99,10 +108,12 @@ class Calibration(Evaluator):
 class _Scaled(Predictor):
     """A probe whose logits are divided by a temperature."""
 
+    form: ClassVar[str] = "scaled logistic regression"
+
     def __init__(self, probe: LinearHead, temperature: float) -> None:
         self.probe = probe
         self.temperature = temperature
-        self.selected = {"temperature": temperature, **probe.selected}
+        self.selected = {"temperature": temperature, **getattr(probe, "selected", {})}
         self.also = {"uncalibrated": probe}
         if temperature in _LIMITS:
             self.notes = ("The temperature is at its limit: the validation part is too small or too easy to fit it.",)
@@ -110,3 +121,16 @@ class _Scaled(Predictor):
     def predict(self, x: Tensor) -> Tensor:
         """Map features ``(N, F)`` to class probabilities ``(N, K)``."""
         return (self.probe.log_proba(x) / self.temperature).softmax(dim=1).to(x.device)
+
+    def keep(self) -> Kept:
+        """Return the probe and the temperature."""
+        return nested(self.form, {"probe": self.probe.keep()}, temperature=self.temperature)
+
+    @classmethod
+    def rebuild(cls, kept: Kept, context: RestoreContext) -> Self:
+        """Build the probe that :meth:`keep` described."""
+        return cls(LinearHead.rebuild(inner(kept)["probe"], context), float(kept.settings["temperature"]))
+
+    def module(self) -> nn.Module:
+        """Return a linear layer that includes standardisation and temperature, and a softmax."""
+        return nn.Sequential(self.probe.logits(self.temperature), nn.Softmax(dim=1))

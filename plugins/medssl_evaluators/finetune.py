@@ -19,17 +19,29 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 import torch
-from annotated_types import Ge
-from torch import Tensor
+from annotated_types import Ge, Gt, Le
+from torch import Tensor, nn
 
-from medssl.contracts import Evaluator, Images, NonNegative, Positive, PositiveInt, Predictor, Target
+from medssl.contracts import (
+    TARGETS,
+    Evaluator,
+    Images,
+    Kept,
+    NonNegative,
+    Positive,
+    PositiveInt,
+    Predictor,
+    RestoreContext,
+    Target,
+)
 from medssl.errors import DataError
 from medssl.tools import KeepBest, activation
 from medssl_evaluators._choice import ChooseBy, ConstantPredictor, Rule, choose, only_class
 from medssl_evaluators._finetuning import Network, Plan, train_network
+from medssl_evaluators._keeping import restore_form
 from medssl_evaluators._scores import Score, score
 
 __all__ = ["Finetune"]
@@ -56,7 +68,16 @@ class Finetune(Evaluator):
             choose_by: Score on the validation part that chooses learning rate and epoch: ``log_loss``; ``auroc``, which
                 uses only the order of the images, for rare classes; ``balanced_accuracy``, which uses the predicted
                 class.
+            last_blocks: Train only the last blocks of the encoder, this many, with what follows them and the head;
+                ``None``: train all.
+            layer_decay: Factor of the learning rate from one block to the block before it; 1: all have the same.
+            class_weight: ``balanced``: each class, or both values of a finding, has the same weight in training, as in
+                scikit-learn. The probabilities are then those of an equal mix of classes.
+            sampling: ``balanced``: each epoch draws as many samples, with replacement, so that classes are equally
+                frequent; a sample with several findings is drawn by its rarest one.
         """
+
+        LATER: ClassVar[frozenset[str]] = frozenset({"class_weight", "sampling"})
 
         learning_rates: tuple[Positive, ...] = (1e-4, 1e-3)  # ours: for good and for almost untrained weights
         head_factor: Positive = 10.0  # Caffe's fine-tuning example (2014): new layers learn ten times as fast
@@ -67,8 +88,12 @@ class Finetune(Evaluator):
         warmup_epochs: NonNegative = 1.0  # ours: 1/30 of the training; DeiT has 1/60
         select_epoch: Literal["best", "last"] = "best"  # small datasets overfit before the last epoch
         choose_by: ChooseBy = "log_loss"  # a strictly proper score: Gneiting & Raftery 2007, sec. 4.1
+        last_blocks: PositiveInt | None = None  # fine-tuning in the usual sense trains all
+        layer_decay: Annotated[float, Gt(0), Le(1)] = 1.0  # BEiT and MAE use 0.65 to 0.75 on large transformers
+        class_weight: Literal["none", "balanced"] = "none"  # scikit-learn's default; the classes as they are
+        sampling: Literal["none", "balanced"] = "none"  # as before
 
-    targets: ClassVar[tuple[str, ...]] = ("classes", "grades", "findings")
+    targets: ClassVar[tuple[str, ...]] = tuple(TARGETS)
     needs: ClassVar[Literal["features", "images"]] = "images"
     config: Config
 
@@ -101,6 +126,11 @@ class Finetune(Evaluator):
         selected = {"learning_rate": choice.value, "epoch": best.epoch + 1, **choice.selected, **best.score.selected()}
         return _Tuned(network.eval(), train.target, selected, choice.notes)
 
+    @classmethod
+    def restore(cls, kept: Kept, context: RestoreContext) -> Predictor:
+        """Build the network again."""
+        return restore_form(kept, context, _Tuned, ConstantPredictor)
+
     def _train(self, rate: float, train: Images, val: Images, rule: Rule) -> KeepBest[Score]:
         config = self.config
         plan = Plan(
@@ -112,6 +142,10 @@ class Finetune(Evaluator):
             weight_decay=config.weight_decay,
             warmup_epochs=config.warmup_epochs,
             seed=self.seed,
+            last_blocks=config.last_blocks,
+            layer_decay=config.layer_decay,
+            weighted=config.class_weight == "balanced",
+            sampled=config.sampling == "balanced",
         )
         kept = KeepBest(rule.better)
         passes = plan.passes(len(train))
@@ -129,6 +163,8 @@ class Finetune(Evaluator):
 class _Tuned(Predictor):
     """The chosen network."""
 
+    form: ClassVar[str] = "network"
+
     def __init__(self, network: Network, target: Target, selected: dict[str, Any], notes: tuple[str, ...]) -> None:
         self.network = network
         self.target = target
@@ -139,3 +175,21 @@ class _Tuned(Predictor):
     def predict(self, x: Tensor) -> Tensor:
         """Map images ``(N, 3, S, S)`` to predictions ``(N, O)``."""
         return activation(self.target, self.network(x))
+
+    def keep(self) -> Kept:
+        """Return all weights of encoder and head."""
+        return Kept(tensors=self.network.state_dict(), settings={"form": self.form})
+
+    @classmethod
+    def rebuild(cls, kept: Kept, context: RestoreContext) -> Self:
+        """Build the network that :meth:`keep` described."""
+        network = Network(context)
+        network.load_state_dict(dict(kept.tensors))
+        return cls(network.eval(), context.target, {}, ())
+
+    def module(self) -> nn.Module:
+        """Return encoder, head and softmax or sigmoid (for a quantity neither), for images ``(N, 3, S, S)``."""
+        parts = [self.network.encoder, self.network.layers()]
+        if self.target.kind != "quantity":
+            parts.append(nn.Sigmoid() if self.target.kind == "findings" else nn.Softmax(dim=1))
+        return nn.Sequential(*parts)

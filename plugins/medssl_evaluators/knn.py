@@ -24,14 +24,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
 from torch import Tensor
 
-from medssl.contracts import TARGETS, Evaluator, Features, Positive, PositiveInt, Predictor
+from medssl.contracts import TARGETS, Evaluator, Features, Kept, Positive, PositiveInt, Predictor, RestoreContext
 from medssl.errors import OptionError
 from medssl_evaluators._bank import Bank
 from medssl_evaluators._choice import ChooseBy, Rule, choose, one_class_note, only_class, steps
+from medssl_evaluators._keeping import restore_form
 from medssl_evaluators._scores import Score, score, smooth
 
 __all__ = ["KNN"]
@@ -114,6 +115,11 @@ class KNN(Evaluator):
         result.notes = (*self._notes(train), *choice.notes)
         return result
 
+    @classmethod
+    def restore(cls, kept: Kept, context: RestoreContext) -> Predictor:
+        """Build the vote again."""
+        return restore_form(kept, context, _Neighbours)
+
     def _beyond(self, candidates: Sequence[int], count: int) -> Callable[[int], int | None] | None:
         """Return the function that extends the list of k; ``None`` for a list from the user."""
         if self.config.ks != KNN.Config.ks:
@@ -134,6 +140,8 @@ class KNN(Evaluator):
 class _Neighbours(Predictor):
     """The vote of k neighbours."""
 
+    form: ClassVar[str] = "neighbours"
+
     def __init__(self, bank: Bank, k: int, selected: dict[str, Any]) -> None:
         self.bank = bank
         self.k = k
@@ -142,3 +150,13 @@ class _Neighbours(Predictor):
     def predict(self, x: Tensor) -> Tensor:
         """Map features ``(N, F)`` to predictions ``(N, O)``."""
         return self.bank.vote(x, [self.k])[0]
+
+    def keep(self) -> Kept:
+        """Return the bank and k."""
+        bank = self.bank.keep()
+        return Kept(tensors=bank.tensors, settings={"form": self.form, "k": self.k, **bank.settings})
+
+    @classmethod
+    def rebuild(cls, kept: Kept, context: RestoreContext) -> Self:
+        """Build the vote that :meth:`keep` described."""
+        return cls(Bank.rebuild(kept, context.target), int(kept.settings["k"]), {})

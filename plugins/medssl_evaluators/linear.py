@@ -19,19 +19,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
 
-from medssl.contracts import TARGETS, Evaluator, Features, Positive, Predictor
-from medssl_evaluators._by_finding import fit_each_finding
+from medssl.contracts import TARGETS, Evaluator, Features, Kept, Positive, Predictor, RestoreContext
+from medssl.tools import balanced_weights
+from medssl_evaluators._by_finding import EachFinding, fit_each_finding
 from medssl_evaluators._choice import ChooseBy, ConstantPredictor, Rule, choose, steps
+from medssl_evaluators._keeping import restore_form
+from medssl_evaluators._linear_heads import LinearHead, RidgeHead
 from medssl_evaluators._logistic import fit_logistic
 from medssl_evaluators._ridge import fit_ridge
 from medssl_evaluators._scores import Score, score
 
-__all__ = ["Linear", "LinearHead"]
+__all__ = ["Linear"]
 
 _SMALLEST_C, _LARGEST_C = 1e-8, 1e4  # ours: how far the default grid is extended
 
@@ -49,11 +52,17 @@ class Linear(Evaluator):
                 grid, the grid is extended in half decades, down to 1e-8 and up to 1e4. Your own grid is never extended.
             choose_by: Score on the validation part that chooses C: ``log_loss``; ``auroc``, which uses only the order
                 of the images, for rare classes; ``balanced_accuracy``, which uses the predicted class.
+            class_weight: ``balanced``: each class, or both values of a finding, has the same weight in training, as in
+                scikit-learn. The probabilities are then those of an equal mix of classes, and ``choose_by`` should be
+                ``auroc`` or ``balanced_accuracy``. A quantity has no classes and ignores it.
         """
+
+        LATER: ClassVar[frozenset[str]] = frozenset({"class_weight"})
 
         # ours: from almost no weight to almost no penalty on 500 to 10,000 samples; two per decade, CLIP has eight
         c_values: tuple[Positive, ...] = (1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
         choose_by: ChooseBy = "log_loss"  # a strictly proper score: Gneiting & Raftery 2007, sec. 4.1
+        class_weight: Literal["none", "balanced"] = "none"  # scikit-learn's default; the classes as they are
 
     targets: ClassVar[tuple[str, ...]] = tuple(TARGETS)
     config: Config
@@ -68,18 +77,24 @@ class Linear(Evaluator):
             return fit_each_finding(self._fit_classes, train, val)
         return self._fit_ridge(train, val) if train.target.kind == "quantity" else self._fit_classes(train, val)
 
+    @classmethod
+    def restore(cls, kept: Kept, context: RestoreContext) -> Predictor:
+        """Build the probe again."""
+        return restore_form(kept, context, LinearHead, RidgeHead, ConstantPredictor, EachFinding.of(LinearHead))
+
     def _fit_classes(self, train: Features, val: Features) -> Predictor:
         present, label = torch.unique(train.y, return_inverse=True)  # (P,), (N,)
         if len(present) == 1:
             return ConstantPredictor(int(present), train.target.outputs)
-        return self._choose(_Problem(train, present, label), val)
+        weights = balanced_weights(train.y) if self.config.class_weight == "balanced" else None
+        return self._choose(_Problem(train, present, label, weights), val)
 
     def _fit_ridge(self, train: Features, val: Features) -> Predictor:
         return self._choose(_Ridge(train), val)
 
     def _choose(self, problem: _Problem | _Ridge, val: Features) -> Predictor:
         """Solve a problem for every strength, and choose one on the validation part."""
-        heads: dict[float, LinearHead | _RidgeHead] = {}
+        heads: dict[float, LinearHead | RidgeHead] = {}
         scores: dict[float, Score] = {}
 
         def measure(strengths: Sequence[float]) -> list[Score]:
@@ -113,9 +128,11 @@ class _Problem:
         train: Features ``(N, F)``.
         present: ``(P,)`` the classes in it.
         label: ``(N,)`` positions in ``present``.
+        weights: ``(N,)`` weights of the samples; ``None``: all one.
     """
 
-    def __init__(self, train: Features, present: Tensor, label: Tensor) -> None:
+    def __init__(self, train: Features, present: Tensor, label: Tensor, weights: Tensor | None) -> None:
+        self.weights = weights
         x = train.x.float()
         self.mean, self.deviation = x.mean(dim=0), x.std(dim=0, correction=0)
         self.deviation[self.deviation == 0] = 1  # a constant feature stays zero
@@ -127,35 +144,11 @@ class _Problem:
         penalty = 1 / (torch.tensor(strengths, dtype=self.x.dtype, device=self.x.device) * len(self.x))
         if len(self.present) == 2:
             penalty = 2 * penalty  # for two classes scikit-learn has one weight vector, the difference of our two
-        solved = fit_logistic(self.x, self.label, len(self.present), penalty)  # (S, P, F), (S, P)
+        solved = fit_logistic(self.x, self.label, len(self.present), penalty, self.weights)  # (S, P, F), (S, P)
         return [
             LinearHead(self.mean, self.deviation, weight, intercept, self.present, self.num_classes)
             for weight, intercept in zip(*solved, strict=True)
         ]
-
-
-class LinearHead(Predictor):
-    """One solved regression: ``weight`` (P, F) and ``intercept`` (P,) on standardised features."""
-
-    selected: dict[str, Any]
-
-    def __init__(
-        self, mean: Tensor, deviation: Tensor, weight: Tensor, intercept: Tensor, present: Tensor, num_classes: int
-    ) -> None:
-        self.mean, self.deviation, self.weight, self.intercept = mean, deviation, weight, intercept
-        self.present = present
-        self.num_classes = num_classes
-
-    def predict(self, x: Tensor) -> Tensor:
-        """Map features ``(N, F)`` to class probabilities ``(N, K)``; zero for a class without a training sample."""
-        return self.log_proba(x).exp()
-
-    def log_proba(self, x: Tensor) -> Tensor:
-        """Return log probabilities, which can represent very small probabilities; minus infinity for zero."""
-        z = (x.to(self.mean) - self.mean) / self.deviation
-        found = z.new_full((len(z), self.num_classes), -torch.inf)
-        found[:, self.present] = (z @ self.weight.T + self.intercept).log_softmax(dim=1)
-        return found.to(x.device)
 
 
 class _Ridge:
@@ -173,23 +166,8 @@ class _Ridge:
         self.spread = spread if spread > 0 else torch.ones_like(spread)
         self.y = (train.y - self.middle) / self.spread
 
-    def solve(self, strengths: Sequence[float]) -> list[_RidgeHead]:
+    def solve(self, strengths: Sequence[float]) -> list[RidgeHead]:
         """Return the regression of each strength."""
         weights, intercept = fit_ridge(self.x, self.y, 1 / torch.tensor(strengths, dtype=torch.float64))
-        return [_RidgeHead(self, weight, intercept) for weight in weights]
-
-
-class _RidgeHead(Predictor):
-    """One solved regression: ``weight`` (F,) on standardised features."""
-
-    selected: dict[str, Any]
-
-    def __init__(self, problem: _Ridge, weight: Tensor, intercept: Tensor) -> None:
-        self.mean, self.deviation = problem.mean, problem.deviation
-        self.middle, self.spread = problem.middle, problem.spread
-        self.weight, self.intercept = weight, intercept
-
-    def predict(self, x: Tensor) -> Tensor:
-        """Map features ``(N, F)`` to numbers ``(N, 1)``."""
-        z = (x.to(self.mean) - self.mean) / self.deviation
-        return ((z @ self.weight + self.intercept) * self.spread + self.middle)[:, None].to(x.device)
+        known = self.mean, self.deviation, self.middle, self.spread
+        return [RidgeHead(*known, weight, intercept) for weight in weights]

@@ -9,22 +9,26 @@ may have been tuned on the test part: so here every learning rate of the table i
 Where the study's code differs from its text, this follows the text: the learning rate is halved after epochs 25, 50 and
 75 (the code: 50 and 75), and the backbone's BatchNorm is frozen like the rest (in the code it adapts to the probe).
 
+A quantity is standardised, and its squared error is the loss; it has no classes to balance.
+
 N samples, L learning rates, R seeds, S = L x R heads, K classes or findings.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 import torch
 from annotated_types import Ge
-from torch import Tensor
+from torch import Tensor, nn
 
-from medssl.contracts import Evaluator, Features, Positive, PositiveInt, Predictor
+from medssl.contracts import TARGETS, Evaluator, Features, Kept, Positive, PositiveInt, Predictor, RestoreContext
 from medssl.errors import DataError
+from medssl.tools import balanced_chances, balanced_weights, number_scale
 from medssl_evaluators._choice import ChooseBy, ConstantPredictor, Rule, choose, only_class
+from medssl_evaluators._keeping import restore_form
 from medssl_evaluators._scores import Score, score
 from medssl_evaluators._stacked import StackedHeads, train_heads
 
@@ -54,7 +58,13 @@ class MLP(Evaluator):
             choose_by: Score on the validation part that chooses learning rate and epoch: ``log_loss``; ``auroc``, which
                 uses only the order of the images, for rare classes; ``balanced_accuracy``, which uses the predicted
                 class.
+            class_weight: ``balanced``: each class, or both values of a finding, has the same weight in training, as in
+                scikit-learn. The probabilities are then those of an equal mix of classes.
+            sampling: ``balanced``: each epoch draws as many samples, with replacement, so that classes are equally
+                frequent; a sample with several findings is drawn by its rarest one.
         """
+
+        LATER: ClassVar[frozenset[str]] = frozenset({"class_weight", "sampling"})
 
         hidden: PositiveInt = 512  # the study's code; its text says "2-layered"
         epochs: PositiveInt = 100  # ICIP 2023 study, sec. 3.1
@@ -64,8 +74,10 @@ class MLP(Evaluator):
         seeds: PositiveInt = 1  # as in the study, which reports one
         select_epoch: Literal["last", "best"] = "last"  # what the study's code did; its "best" was never updated
         choose_by: ChooseBy = "log_loss"  # a strictly proper score: Gneiting & Raftery 2007, sec. 4.1
+        class_weight: Literal["none", "balanced"] = "none"  # scikit-learn's default; the classes as they are
+        sampling: Literal["none", "balanced"] = "none"  # as before
 
-    targets: ClassVar[tuple[str, ...]] = ("classes", "grades", "findings")
+    targets: ClassVar[tuple[str, ...]] = tuple(TARGETS)
     config: Config
 
     def fit(self, train: Features, val: Features) -> Predictor:
@@ -79,10 +91,16 @@ class MLP(Evaluator):
         config = self.config
         rates = sorted(set(config.learning_rates))
         rule = Rule(config.choose_by, val.y)
-        keep = _KeepBest(val, rule) if config.select_epoch == "best" else None
+        number = train.target.kind == "quantity"
+        middle, spread = number_scale(train.y) if number else (train.x.new_zeros(()), train.x.new_ones(()))
+
+        def in_unit(some: StackedHeads) -> StackedHeads:
+            return some.in_unit(middle, spread) if number else some
+
+        keep = _KeepBest(val, rule, in_unit) if config.select_epoch == "best" else None
         heads = train_heads(
             train.x.float(),
-            train.y,
+            (train.y - middle) / spread if number else train.y,
             train.target.outputs,
             hidden=config.hidden,
             seeds=[1000 * self.seed + r for _ in rates for r in range(config.seeds)],
@@ -91,8 +109,10 @@ class MLP(Evaluator):
             epochs=config.epochs,
             hold=config.hold_epochs,
             after_epoch=keep,
+            weights=balanced_weights(train.y) if config.class_weight == "balanced" and not number else None,
+            chances=balanced_chances(train.y) if config.sampling == "balanced" and not number else None,
         )
-        heads = keep.heads if keep and keep.heads else heads
+        heads = keep.heads if keep and keep.heads else in_unit(heads)
         scores = score(heads.predict_proba(val.x), val.y)
         of_rate = {rate: scores[i * config.seeds : (i + 1) * config.seeds] for i, rate in enumerate(rates)}
 
@@ -111,20 +131,26 @@ class MLP(Evaluator):
         result.also = {f"seed{r + 1}": predictor(r) for r in range(1, config.seeds)}
         return result
 
+    @classmethod
+    def restore(cls, kept: Kept, context: RestoreContext) -> Predictor:
+        """Build the probe again."""
+        return restore_form(kept, context, _Head, ConstantPredictor)
+
 
 class _KeepBest:
     """Callback after each epoch: keeps every head at its best epoch."""
 
-    def __init__(self, val: Features, rule: Rule) -> None:
+    def __init__(self, val: Features, rule: Rule, in_unit: Callable[[StackedHeads], StackedHeads]) -> None:
         if not len(val):
             raise DataError(
                 "the validation part is empty, so select_epoch=best is not possible. "
                 "Epochs must not be chosen on the test part. Add validation images, or set select_epoch=last."
             )
-        self.val, self.rule = val, rule
+        self.val, self.rule, self.in_unit = val, rule, in_unit
         self.heads: StackedHeads | None = None
 
     def __call__(self, heads: StackedHeads) -> None:
+        heads = self.in_unit(heads)
         reached = score(heads.predict_proba(self.val.x), self.val.y)
         if self.heads is None:
             self.heads, self.reached = heads.take(range(len(heads))), reached
@@ -137,10 +163,27 @@ class _KeepBest:
 class _Head(Predictor):
     """One trained probe."""
 
+    form: ClassVar[str] = "two layers"
+
     def __init__(self, heads: StackedHeads, selected: dict[str, Any]) -> None:
         self.heads = heads
         self.selected = selected
 
     def predict(self, x: Tensor) -> Tensor:
-        """Map features ``(N, F)`` to the probabilities of classes or findings ``(N, K)``."""
+        """Map features ``(N, F)`` to the probabilities of classes or findings ``(N, K)``, or to numbers ``(N, 1)``."""
         return self.heads.predict_proba(x)[0]
+
+    def keep(self) -> Kept:
+        """Return the weights and the running statistics."""
+        kind = {"independent": self.heads.independent, **({"number": True} if self.heads.number else {})}
+        return Kept(tensors=self.heads.tensors(), settings={"form": self.form, **kind})
+
+    @classmethod
+    def rebuild(cls, kept: Kept, context: RestoreContext) -> Self:  # noqa: ARG003  (the tensors have every size)
+        """Build the probe that :meth:`keep` described."""
+        kind = {name: bool(kept.settings.get(name)) for name in ("independent", "number")}
+        return cls(StackedHeads.of(kept.tensors, **kind), {})
+
+    def module(self) -> nn.Module:
+        """Return two linear layers, the first of which includes the batch normalisation."""
+        return self.heads.layers()

@@ -61,6 +61,7 @@ class Rank(Evaluator):
         fit: tuple[PositiveInt, PositiveInt] = (11, 500)  # Stringer et al. 2019 (Nature 571, 361), alpha-ReQ's source
 
     targets: ClassVar[tuple[str, ...]] = tuple(TARGETS)
+    label_free = True
     config: Config
 
     def fit(self, train: Features, val: Features) -> Observer:  # noqa: ARG002  (nothing is learned)

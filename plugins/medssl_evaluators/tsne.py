@@ -43,6 +43,7 @@ class TSNE(Evaluator):
         perplexity: Positive = 30.0  # scikit-learn's default; 5 to 50 in section 3.2 of the paper
 
     targets: ClassVar[tuple[str, ...]] = tuple(TARGETS)
+    label_free = True
     config: Config
 
     def fit(self, train: Features, val: Features) -> Observer:  # noqa: ARG002  (the map is of the test part alone)

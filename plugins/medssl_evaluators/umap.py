@@ -45,6 +45,7 @@ class UMAP(Evaluator):
         min_dist: Fraction = 0.1  # umap-learn
 
     targets: ClassVar[tuple[str, ...]] = tuple(TARGETS)
+    label_free = True
     config: Config
 
     def fit(self, train: Features, val: Features) -> Observer:  # noqa: ARG002  (the map is of the test part alone)

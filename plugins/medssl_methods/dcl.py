@@ -12,7 +12,9 @@ divergence. The projection head is SimCLR's, from lightly.
 N samples, F features, D dimensions of the embedding.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from lightly.models.modules.heads import SimCLRProjectionHead
@@ -80,6 +82,8 @@ class DCL(Method):
         temperature: Positive = 0.1  # lightly's DCL benchmarks on small data; the ICIP 2023 study's code
         hidden_dim: PositiveInt | None = None  # SimCLR's code: the hidden layer is as wide as its input
         output_dim: PositiveInt = 128  # SimCLR sec. 2.3
+
+    ranges: ClassVar[Mapping[str, str]] = {"temperature": "0.05..1:log"}  # SimCLR table 5
 
     def __init__(self, config: Config, encoder: nn.Module, task: Task) -> None:
         super().__init__(config, encoder, task)

@@ -63,19 +63,19 @@ class Decoder(nn.Module):
 
 
 class _Autoencoder(nn.Module):
-    """Encoder of visible patches and decoder of all: images ``(N, C, H, W)`` to pixels ``(N, T, P)``."""
+    """Encoder of visible patches ``(N, K)`` and decoder of all: images ``(N, C, H, W)`` to pixels ``(N, T, P)``."""
 
-    def __init__(self, vit: VisionTransformer, decoder: Decoder, visible: Tensor, grid: tuple[int, int]) -> None:
+    def __init__(self, vit: VisionTransformer, decoder: Decoder, grid: tuple[int, int]) -> None:
         super().__init__()
-        self.vit, self.decoder, self.visible, self.grid = vit, decoder, visible, grid
+        self.vit, self.decoder, self.grid = vit, decoder, grid
 
-    def forward(self, images: Tensor) -> Tensor:
+    def forward(self, images: Tensor, visible: Tensor) -> Tensor:
         tokens = self.vit._pos_embed(self.vit.patch_embed(images))  # (N, extra + T, F)
         extra = self.vit.num_prefix_tokens
-        places = self.visible[..., None].expand(-1, -1, tokens.shape[2])
+        places = visible[..., None].expand(-1, -1, tokens.shape[2])
         tokens = torch.cat([tokens[:, :extra], tokens[:, extra:].gather(1, places)], dim=1)
         tokens = self.vit.norm(self.vit.blocks(self.vit.norm_pre(tokens)))
-        pixels: Tensor = self.decoder(tokens, self.visible, self.grid)
+        pixels: Tensor = self.decoder(tokens, visible, self.grid)
         return pixels
 
 
@@ -111,8 +111,9 @@ class MAE(Method):
         self.views = ViewSpec((ViewGroup(count=1, augment={"jitter": 0.0, "greyscale": 0.0, "blur": 0.0}),))
         height, width = vit.patch_embed.patch_size
         self.patch = (int(height), int(width))
+        channels = int(getattr(encoder, "in_channels", 3))
         width = max(1, round((config.decoder_dim or vit.embed_dim // 2) / _HEAD)) * _HEAD
-        self.decoder = Decoder(vit.embed_dim, width, config.decoder_depth, 3 * self.patch[0] * self.patch[1])
+        self.decoder = Decoder(vit.embed_dim, width, config.decoder_depth, channels * self.patch[0] * self.patch[1])
 
     def loss(self, batch: Batch, encode: Encode) -> Tensor:
         """Return the mean squared error on the hidden patches' normalised pixels.
@@ -133,6 +134,6 @@ class MAE(Method):
         drawn = torch.rand(n, count, generator=batch.generator, device=batch.generator.device)
         order = drawn.to(view.device).argsort(dim=1)
         visible, hidden = order[:, :kept], order[:, kept:, None].expand(-1, -1, pixels)
-        (predicted,) = encode((view,), encoder=_Autoencoder(self._vit[0], self.decoder, visible, grid))
+        (predicted,) = encode((view,), _Autoencoder(self._vit[0], self.decoder, grid), beside=(visible,))
         target = F.layer_norm(patches, (pixels,), eps=1e-6)
         return F.mse_loss(predicted.gather(1, hidden), target.gather(1, hidden))

@@ -11,7 +11,9 @@ give a weaker training signal; DCL was designed for them.
 N samples, D dimensions of the embedding.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 from lightly.loss.ntx_ent_loss import NTXentLoss
 from lightly.models.modules.heads import SimCLRProjectionHead
@@ -38,6 +40,8 @@ class SimCLR(Method):
         temperature: Positive = 0.5  # SimCLR B.9 (CIFAR-10); lightly's benchmarks on small data
         hidden_dim: PositiveInt | None = None  # SimCLR's code: the hidden layer is as wide as its input
         output_dim: PositiveInt = 128  # SimCLR sec. 2.3
+
+    ranges: ClassVar[Mapping[str, str]] = {"temperature": "0.05..1:log"}  # SimCLR table 5
 
     def __init__(self, config: Config, encoder: nn.Module, task: Task) -> None:
         super().__init__(config, encoder, task)

@@ -53,24 +53,20 @@ def test_a_missing_folder_is_named(tmp_path):
         build(tmp_path / "gone").index()
 
 
-def test_a_folder_without_class_folders_is_explained(tmp_path, write):
-    with pytest.raises(DataError, match="has no class folders"):
-        build(write(tmp_path, ["1.png", "2.png"])).index()
-
-
 def test_empty_class_folders_are_named_all_at_once(tmp_path, write):
     write(tmp_path, ["a/1.png"])
     for name in ("b", "c"):
         (tmp_path / name).mkdir()
     (tmp_path / "b/readme.txt").touch()
-    with pytest.raises(DataError, match="no images in b, c below"):
+    (tmp_path / "d").mkdir()
+    with pytest.raises(DataError, match="no images in c, d below"):
         build(tmp_path).index()
 
 
-def test_classes_one_level_deeper_are_hinted_at(tmp_path, write, warned):
+def test_a_folder_around_the_class_folders_is_entered(tmp_path, write, warned):
     dataset = build(write(tmp_path, ["set/a/1.png", "set/b/1.png"]))
-    assert len(dataset.index().samples) == 2
-    assert f"use --data-dir {tmp_path / 'set'}" in warned()
+    assert dataset.index().target.names == ("a", "b")
+    assert "the images lie in the folder set" in warned()
 
 
 def test_excluded_images_are_left_out(tmp_path, write):
@@ -98,11 +94,17 @@ def test_parts_are_recognised_when_all_top_folders_are_parts(tmp_path, write):
     assert dataset.index().default_split == "official"
 
 
-@pytest.mark.parametrize("names", [["train/a/1.png", "other/a/1.png"], ["train/1.png", "test/1.png"]])
-def test_otherwise_such_folders_are_classes(tmp_path, write, names):
-    dataset = build(write(tmp_path, names))
-    assert {sample.part for sample in dataset.index().samples} == {None}
-    assert dataset.index().target.names == tuple(sorted(name.partition("/")[0] for name in names))
+def test_one_part_beside_other_folders_is_an_error(tmp_path, write):
+    with pytest.raises(DataError, match=r"holds train, which is named like a part of a split, and other.*--data-dir"):
+        build(write(tmp_path, ["train/a/1.png", "other/a/1.png"])).index()
+
+
+def test_parts_without_class_folders_have_no_labels(tmp_path, write):
+    listing = build(write(tmp_path, ["train/1.png", "test/1.png"])).index()
+    assert (listing.target.kind, {(s.part, s.y) for s in listing.samples}) == (
+        "none",
+        {("train", None), ("test", None)},
+    )
 
 
 # --------------------------------------------------------------------------------------------------------- unlabelled

@@ -141,6 +141,16 @@ def test_an_archive_without_the_arrays_is_named(tmp_path):
         build(tmp_path).index()
 
 
+def test_more_labels_than_images_is_damage(tmp_path):
+    """Found by a fuzz test."""
+    arrays = make(tmp_path / "pneumoniamnist.npz")
+    np.savez(tmp_path / "pneumoniamnist.npz", **{**arrays, "test_images": arrays["test_images"][:1]})
+    dataset = build(tmp_path)
+    last = [sample for sample in dataset.index().samples if sample.part == "test"][-1]
+    with pytest.raises(DataError, match="it has 1 images of the part test, but more labels"):
+        dataset.read(last)
+
+
 def test_counts_that_differ_are_a_warning(tmp_path, facts, warned):
     make(tmp_path / "pneumoniamnist.npz")
     build(tmp_path, facts).index()

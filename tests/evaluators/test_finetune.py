@@ -195,3 +195,41 @@ def test_a_choice_needs_validation(options):
     assert single.selected == {"learning_rate": 0.003, "epoch": 1}
     with pytest.raises(DataError, match="validation part is empty"):
         fit(train, val, epochs=1, **{key: value for key, value in options.items() if key != "epochs"})
+
+
+def of_blocks():
+    """Toy images with a transformer, whose blocks a run knows."""
+    from medssl.train.encoder.building import build_encoder
+    from medssl_encoders.timm import Timm
+
+    encoder = build_encoder(Timm.of(backbone="test_vit"), toy.SIDE, seed=0)
+    return replace(toy.image_part(16, 0), encoder=encoder, feature_dim=encoder.feature_dim)
+
+
+def test_only_the_last_blocks_are_trained_if_asked():
+    part, after = of_blocks(), {}
+    before = {name: value.clone() for name, value in part.encoder.network.state_dict().items()}
+    train_network(
+        part, replace(PLAN, last_blocks=1), lambda _, network: after.update(network.encoder.network.state_dict())
+    )
+    moved = {name for name in before if not torch.equal(before[name], after[name])}
+    last = part.encoder.blocks[-1]
+    assert any(name.startswith(f"{last}.") for name in moved)
+    assert all(name.startswith((f"{last}.", "norm.", "fc_norm.")) for name in moved)
+
+
+def test_layer_decay_slows_the_layers_near_the_input():
+    part = of_blocks()
+    groups = Network(part).groups(replace(PLAN, layer_decay=0.5))
+    rates = sorted({group["lr"] for group in groups})
+    count = len(part.encoder.blocks) + 2
+    assert rates == [PLAN.encoder_rate * 0.5**power for power in reversed(range(count))] + [PLAN.head_rate]
+    plain = Network(part).groups(PLAN)
+    assert {group["lr"] for group in plain} == {PLAN.encoder_rate, PLAN.head_rate}
+
+
+def test_more_blocks_than_there_are_is_an_option_to_change():
+    from medssl.errors import OptionError
+
+    with pytest.raises(OptionError, match=r"blocks of the encoder cannot be trained alone, because its blocks"):
+        train_network(toy.image_part(16, 0), replace(PLAN, last_blocks=1), lambda *_: None)

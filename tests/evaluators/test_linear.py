@@ -11,7 +11,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 from sklearn.preprocessing import StandardScaler
 
-from medssl.contracts import Classes, Evaluator, Features
+from medssl.contracts import Classes, Evaluator, Features, Findings
 from medssl.errors import DataError
 from medssl_evaluators._logistic import fit_logistic
 from medssl_evaluators.linear import Linear
@@ -178,3 +178,33 @@ def test_several_strengths_need_validation(blobs: Blobs) -> None:
     assert fit(blobs(30, 0), blobs(0, 1), c_values=(1.0,)).selected == {"c": 1.0}
     with pytest.raises(DataError, match="validation part is empty"):
         fit(blobs(30, 0), blobs(0, 1))
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_balanced_weights_equal_scikit_learns(blobs: Blobs, classes: int) -> None:
+    train, val = blobs(120, 3, classes=classes, features=6), blobs(40, 4, classes=classes, features=6)
+    kept = torch.cat([torch.nonzero(train.y == c).flatten()[: (40, 6, 15)[c]] for c in range(classes)])
+    rare = Features(x=train.x[kept], y=train.y[kept], target=train.target)
+    probe = fit(rare, val, c_values=(0.1,), class_weight="balanced")
+    scaler = StandardScaler().fit(rare.x.numpy())
+    model = LogisticRegression(C=0.1, class_weight="balanced", tol=1e-10, max_iter=10_000)
+    model.fit(scaler.transform(rare.x.numpy()), rare.y.numpy())
+    expected = model.predict_proba(scaler.transform(val.x.numpy()))
+    assert probe.predict(val.x).numpy() == pytest.approx(expected, abs=2e-4)
+    plain = fit(rare, val, c_values=(0.1,)).predict(val.x).numpy()
+    assert np.abs(plain - expected).max() > 0.05
+
+
+def test_balanced_findings_are_weighted_one_by_one_among_known_images(blobs: Blobs) -> None:
+    part = blobs(150, 5, classes=2, features=5)
+    draw = torch.Generator().manual_seed(0)
+    y = torch.stack([part.y.float(), (torch.rand(len(part), generator=draw) < 0.15).float()], dim=1)
+    y[::7, 0], y[::5, 1] = torch.nan, torch.nan
+    train = Features(x=part.x, y=y, target=Findings(("a", "b")))
+    found = fit(train, train, c_values=(0.3,), class_weight="balanced").predict(part.x).numpy()
+    for k in range(2):
+        known = ~y[:, k].isnan().numpy()
+        scaler = StandardScaler().fit(part.x.numpy()[known])
+        model = LogisticRegression(C=0.3, class_weight="balanced", tol=1e-10, max_iter=10_000)
+        model.fit(scaler.transform(part.x.numpy()[known]), y[:, k].numpy()[known])
+        assert found[:, k] == pytest.approx(model.predict_proba(scaler.transform(part.x.numpy()))[:, 1], abs=2e-4)

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Generator, Tensor, nn
 
-from medssl.contracts import Classes, Evaluator, Features
+from medssl.contracts import Classes, Evaluator, Features, Quantity
 from medssl.errors import DataError
 from medssl_evaluators._stacked import StackedHeads, train_heads
 from medssl_evaluators.mlp import MLP
@@ -45,6 +45,49 @@ def separate(x: Tensor, label: Tensor, seed: int, rate: float, batch_size: int, 
             optimizer.step()
         schedule.step()
     return probe.eval()
+
+
+def test_heads_of_a_number_equal_training_with_the_squared_error(blobs: Blobs) -> None:
+    train, test = blobs(50, 0), blobs(20, 1)
+    x, middle, spread = train.x.double(), 40.0, 12.0
+    y = train.x[:, 0].double() + train.x[:, 1].double().square()
+    heads = train_heads(x, y, 1, hidden=HIDDEN, seeds=[3], learning_rates=[0.01], batch_size=16, epochs=27)
+    generator = Generator().manual_seed(3)
+    start = StackedHeads(x.shape[1], HIDDEN, 1, [generator], x)
+    probe = nn.Sequential(
+        nn.Linear(x.shape[1], HIDDEN, bias=False), nn.BatchNorm1d(HIDDEN), nn.LeakyReLU(), nn.Linear(HIDDEN, 1)
+    ).to(x)
+    with torch.no_grad():
+        probe[0].weight.copy_(start.first[0].T)
+        probe[3].weight.copy_(start.second[0])
+        probe[3].bias.copy_(start.bias[0, 0])
+    optimizer = torch.optim.Adam(probe.parameters(), lr=0.01)
+    schedule = torch.optim.lr_scheduler.StepLR(optimizer, 25, 0.5)
+    for _ in range(27):
+        for rows in torch.randperm(len(x), generator=generator).split(16)[:3]:
+            optimizer.zero_grad()
+            nn.functional.mse_loss(probe(x[rows])[:, 0], y[rows]).backward()
+            optimizer.step()
+        schedule.step()
+    wanted = probe.eval()(test.x.double()).detach()
+    torch.testing.assert_close(heads.predict_proba(test.x.double())[0], wanted, rtol=1e-7, atol=1e-7)
+    unit = heads.in_unit(torch.tensor(middle), torch.tensor(spread))
+    torch.testing.assert_close(unit.predict_proba(test.x.double())[0], wanted * spread + middle, rtol=1e-7, atol=1e-6)
+
+
+@pytest.mark.parametrize("select_epoch", ["last", "best"])
+def test_a_quantity_is_learned_in_its_unit(blobs: Blobs, select_epoch: str) -> None:
+    def part(seed: int, n: int) -> Features:
+        x = blobs(n, seed).x
+        return Features(x=x, y=1000 + 50 * (x[:, 0] - x[:, 1]), target=Quantity("ml"))
+
+    train, val, test = part(0, 120), part(1, 40), part(2, 40)
+    predictor = fit(train, val, epochs=40, learning_rates=(0.005, 0.01), select_epoch=select_epoch)
+    error = (predictor.predict(test.x)[:, 0] - test.y).square().mean() / test.y.var()
+    assert error < 0.3
+    again = MLP.restore(predictor.keep(), None)
+    assert torch.equal(again.predict(test.x), predictor.predict(test.x))
+    torch.testing.assert_close(predictor.module()(test.x), predictor.predict(test.x))
 
 
 @pytest.mark.parametrize(("dtype", "epochs", "tolerance"), [(torch.float64, 27, 1e-7), (torch.float32, 3, 1e-4)])
@@ -199,3 +242,31 @@ def test_a_choice_needs_validation(blobs: Blobs, options: dict[str, object]) -> 
     assert fit(blobs(30, 0), blobs(0, 1), **single).selected == {"learning_rate": 0.01, "batch_size": 16}
     with pytest.raises(DataError, match="validation part is empty"):
         fit(blobs(30, 0), blobs(0, 1), **(single | options))
+
+
+def test_weighted_gradients_equal_autograd(blobs: Blobs) -> None:
+    part = blobs(16, 0)
+    x, target = part.x.double(), nn.functional.one_hot(part.y, CLASSES).double()
+    weights = torch.rand(16, 1, generator=Generator().manual_seed(0)).double() + 0.5
+    heads = StackedHeads(16, HIDDEN, CLASSES, [Generator().manual_seed(0)], x)
+    leaves = [parameter.clone().requires_grad_() for parameter in heads.parameters]
+    first, scale, shift, second, bias = leaves
+    normal = nn.functional.batch_norm(x @ first[0], None, None, scale[0, 0], shift[0, 0], training=True)
+    logits = nn.functional.leaky_relu(normal) @ second[0].T + bias[0, 0]
+    (nn.functional.cross_entropy(logits, part.y, reduction="none") * weights[:, 0]).mean().backward()
+    heads.accumulate(x[None], target[None], weights[None])
+    for found, leaf in zip(heads.gradients, leaves, strict=True):
+        torch.testing.assert_close(found, leaf.grad)
+
+
+@pytest.mark.parametrize("options", [{"class_weight": "balanced"}, {"sampling": "balanced"}])
+def test_a_rare_class_is_found_more_often_when_balanced(blobs: Blobs, options: dict[str, object]) -> None:
+    part, val = blobs(300, 0), blobs(120, 1)
+    noisy = Features(
+        x=part.x + 3 * torch.randn(part.x.shape, generator=Generator().manual_seed(0)), y=part.y, target=part.target
+    )
+    kept = torch.cat([torch.nonzero(part.y == 0).flatten()[:20], torch.nonzero(part.y != 0).flatten()])
+    rare = Features(x=noisy.x[kept], y=part.y[kept], target=part.target)
+    few = {"learning_rates": (0.01,), "epochs": 5}
+    plain, balanced = (fit(rare, val, **few, **more).predict(val.x)[:, 0].mean() for more in ({}, options))
+    assert balanced > plain + 0.03

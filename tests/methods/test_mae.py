@@ -26,8 +26,8 @@ def build(checks, seed=0, pool="token", **options):
     return vit, MAE(MAE.Config(**({"decoder_depth": 1} | options)), vit, task)
 
 
-def encode(views, encoder):
-    return tuple(encoder(view) for view in views)
+def encode(views, encoder, *, beside):
+    return tuple(encoder(*inputs) for inputs in zip(views, beside, strict=True))
 
 
 def stripes(count, seed):
@@ -56,8 +56,8 @@ def test_loss_equals_the_float64_loop_over_hidden_patches(checks):
     _, method = build(checks)
     data, caught = batch(checks), {}
 
-    def catch(views, encoder):
-        caught["visible"], caught["predicted"] = encoder.visible, encoder(views[0])
+    def catch(views, encoder, *, beside):
+        caught["visible"], caught["predicted"] = beside[0], encoder(views[0], beside[0])
         return (caught["predicted"],)
 
     loss = method.loss(data, catch).item()
@@ -82,14 +82,15 @@ def test_prediction_ignores_the_pixels_of_hidden_patches(checks):
     _, method = build(checks)
     found = []
 
-    def catch(views, encoder):
-        place = encoder.visible[0].sort().values
+    def catch(views, encoder, *, beside):
+        (visible,) = beside
+        place = visible[0].sort().values
         changed = views[0].clone()
         for hidden in set(range(16)) - set(place.tolist()):
             y, x = PATCH * (hidden // 4), PATCH * (hidden % 4)
             changed[0, :, y : y + PATCH, x : x + PATCH] = 100.0
-        found.extend([encoder(views[0])[0], encoder(changed)[0]])
-        return (encoder(views[0]),)
+        found.extend([encoder(views[0], visible)[0], encoder(changed, visible)[0]])
+        return (encoder(views[0], visible),)
 
     method.loss(batch(checks), catch)
     torch.testing.assert_close(*found)
@@ -105,7 +106,7 @@ def test_with_every_patch_visible_the_encoder_is_timms(checks):
     vit, _ = build(checks)
     images = batch(checks).views[0]
     order = torch.arange(16).flip(0).expand(6, -1)
-    tokens = _Autoencoder(vit, Tokens(), order, (4, 4))(images)
+    tokens = _Autoencoder(vit, Tokens(), (4, 4))(images, order)
     expected = vit.forward_features(images)
     torch.testing.assert_close(tokens[:, 0], expected[:, 0])
     torch.testing.assert_close(tokens[:, 1:], expected[:, 1:].flip(1))
@@ -116,9 +117,9 @@ def test_mask_hides_the_share_it_is_told_and_each_image_differently(checks, rati
     _, method = build(checks, mask_ratio=ratio)
     caught = []
 
-    def catch(views, encoder):
-        caught.append(encoder.visible)
-        return encode(views, encoder)
+    def catch(views, encoder, *, beside):
+        caught.append(beside[0])
+        return encode(views, encoder, beside=beside)
 
     method.loss(batch(checks), catch)
     assert caught[0].shape == (6, visible)

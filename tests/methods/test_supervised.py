@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from medssl.contracts import Classes, Quantity, Task
 from medssl_methods.supervised import Supervised
 
 
@@ -64,3 +65,35 @@ def test_training_classifies_new_images(checks):
     rig.encoder.eval()
     predicted = rig.method.head(rig.encode(new.views)[0]).argmax(dim=1)
     assert (predicted == torch.arange(300) % 3).float().mean() > 0.8
+
+
+def test_balanced_weights_are_those_of_the_whole_training_part(checks):
+    y = torch.tensor([0, 0, 0, 0, 0, 1, 2, -1])
+    plain = checks.build(Supervised)
+    target = Classes(("a", "b", "c"))
+    sizes = {"image_size": 16, "batch_size": 8, "total_steps": 1, "num_samples": 8}
+    task = Task(feature_dim=plain.method.head.in_features, target=target, y=y, **sizes)
+    method = Supervised(Supervised.Config(class_weight="balanced"), plain.encoder, task)
+    method.head.load_state_dict(plain.method.head.state_dict())
+    batch = labelled(plain.batch(8), y)
+    (features,) = plain.encode(batch.views)
+    each = torch.nn.functional.cross_entropy(plain.method.head(features), y.clamp_min(0), reduction="none").tolist()
+    weight = {0: 7 / 15, 1: 7 / 3, 2: 7 / 3, -1: 0.0}
+    expected = sum(weight[k] * e for k, e in zip(y.tolist(), each, strict=True)) / 7
+    assert method.loss(batch, plain.encode).item() == pytest.approx(expected, rel=1e-5)
+    assert "weights" not in method.state_dict()
+
+
+def test_a_quantity_has_the_squared_error_of_standardised_known_numbers(checks):
+    plain = checks.build(Supervised)
+    y = torch.tensor([30.0, 50.0, torch.nan, 70.0, 90.0, 40.0, torch.nan, 60.0])
+    sizes = {"image_size": 16, "batch_size": 8, "total_steps": 1, "num_samples": 8}
+    task = Task(feature_dim=plain.method.head.in_features, target=Quantity("years"), y=y, **sizes)
+    method = Supervised(Supervised.Config(class_weight="balanced"), plain.encoder, task)
+    batch = labelled(plain.batch(8), y)
+    (features,) = plain.encode(batch.views)
+    known = y[~y.isnan()].double().numpy()
+    rows = zip(method.head(features)[:, 0].tolist(), y.tolist(), strict=True)
+    each = [(guess - (true - known.mean()) / known.std()) ** 2 for guess, true in rows if not np.isnan(true)]
+    assert method.loss(batch, plain.encode).item() == pytest.approx(np.mean(each), rel=1e-5)
+    assert "scale" not in method.state_dict()

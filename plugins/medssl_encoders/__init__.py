@@ -1,0 +1,1 @@
+"""First-party encoders: networks of timm, of the Hugging Face Hub and of other libraries, and weights from files."""

@@ -1,0 +1,1 @@
+"""The readers of image files that come with medssl, one file each."""
