@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from medssl.catalog import Catalog
-from medssl.contracts.kinds import Kind
+from medssl.contracts.kinds import Kind, kind_named
 from medssl.discovery import load_plugin
 from medssl.errors import OptionError, did_you_mean
 from medssl.recipe import options
+from medssl.recipe.naming import read_name
 
 __all__ = ["Choice", "choose", "choose_many", "name_in", "plain"]
 
@@ -27,6 +28,9 @@ class Choice:
         version: Version of that package.
         plugin: The class.
         config: An instance of its ``Config``.
+        loader: Name of the installed plugin, if ``name`` is a name of the catalogue or a file.
+        facts: Entry of the catalogue.
+        implied: Whether a recipe that names no plugin has this one.
     """
 
     kind: str
@@ -35,24 +39,38 @@ class Choice:
     version: str
     plugin: type[Any]
     config: Any
+    loader: str = ""
+    facts: Mapping[str, Any] = field(default_factory=dict, compare=False)
+    implied: bool = False
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the name and every option."""
-        return {"plugin": self.name, **plain(asdict(self.config))}
+        """Return the name and every option, except those of the plugin's ``Config.LATER`` that have their default.
+
+        Options that came later are left out so that recipes of earlier versions keep their hash.
+        """
+        default = {each.name: each.default for each in fields(self.config)}
+        later = {name for name in getattr(self.config, "LATER", ()) if getattr(self.config, name) == default[name]}
+        return {"plugin": self.name, **{k: v for k, v in plain(asdict(self.config)).items() if k not in later}}
 
     @property
     def origin(self) -> dict[str, str]:
         """Return name, package and version, as written into a result."""
-        return {"name": self.name, "distribution": self.distribution, "version": self.version}
+        named = {"name": self.name, "distribution": self.distribution, "version": self.version}
+        return {**named, "loader": self.loader} if self.loader not in ("", self.name) else named
 
 
-def name_in(kind: Kind, values: Mapping[str, Any]) -> str:
+def name_in(kind: Kind, values: Mapping[str, Any], default: str = "") -> str:
     """Return the name of the plugin in merged layers, for a kind of which a run takes one; empty if none is named.
+
+    Args:
+        kind: The kind.
+        values: The layers.
+        default: The plugin if none is named.
 
     Raises:
         OptionError: No plugin is named, but a run needs one.
     """
-    name = values.get(kind.section, {}).get("plugin")
+    name = values.get(kind.section, {}).get("plugin") or default
     if not name and kind.required:
         raise OptionError(
             f"no {kind.name} is named. Give --{kind.name} NAME; `medssl list {kind.plural}` shows the names."
@@ -73,8 +91,9 @@ def choose(kind: str, name: str, values: Mapping[str, Any], catalog: Catalog) ->
         PluginError: See :func:`medssl.discovery.load_plugin`.
         OptionError: An option is unknown, of the wrong type, or out of range.
     """
-    found, plugin = load_plugin(kind, name, catalog.packages(kind))
-    given = {key: value for key, value in values.items() if key != "plugin"}
+    named = read_name(kind_named(kind), name, catalog)
+    found, plugin = load_plugin(kind, named.plugin, catalog.packages(kind))
+    given = {**named.options, **{key: value for key, value in values.items() if key != "plugin"}}
     return Choice(
         kind=kind,
         name=name,
@@ -82,6 +101,9 @@ def choose(kind: str, name: str, values: Mapping[str, Any], catalog: Catalog) ->
         version=found.version,
         plugin=plugin,
         config=options.build(plugin.Config, given, f"{kind} '{name}'"),
+        loader=found.name,
+        facts=catalog.entry(kind, name),
+        implied=name == catalog.default(kind),
     )
 
 
@@ -91,7 +113,8 @@ def choose_many(kind: Kind, values: Mapping[str, Any], user: Mapping[str, Any], 
     Args:
         kind: The kind.
         values: All layers, merged; the key ``*`` holds the names of the strongest list.
-        user: The user's layers alone; options for a plugin that no list names are an error.
+        user: The user's layers alone; options for a plugin that no list names are an error. If a run needs no plugin
+            of this kind, they choose the plugin.
         catalog: As for :func:`choose`.
 
     Raises:
@@ -99,8 +122,16 @@ def choose_many(kind: Kind, values: Mapping[str, Any], user: Mapping[str, Any], 
     """
     section = values.get(kind.section, {})
     names = section.get("*", [])
-    for name in user.get(kind.section, {}):
-        if name != "*" and name not in names:
+    given = [name for name in user.get(kind.section, {}) if name != "*"]
+    if isinstance(names, list) and not kind.required:
+        names = [*names, *(name for name in given if name not in names)]
+    if not isinstance(names, list) or not all(isinstance(section.get(name), Mapping | None) for name in names):
+        raise OptionError(
+            f"the section '{kind.section}' must list names, or have a mapping of options for each name. Write it as "
+            "`[name, ...]` or `name: {option: value}`."
+        )
+    for name in given:
+        if name not in names:
             raise OptionError(
                 f"options were given for the {kind.name} '{name}', which this run does not use."
                 f"{did_you_mean(name, names)} It uses: {', '.join(names) or 'none'}. Add --{kind.name} {name}."
@@ -109,7 +140,7 @@ def choose_many(kind: Kind, values: Mapping[str, Any], user: Mapping[str, Any], 
         raise OptionError(
             f"no {kind.name} is named. Give --{kind.name} NAME; `medssl list {kind.plural}` shows the names."
         )
-    return tuple(choose(kind.name, name, section.get(name, {}), catalog) for name in names)
+    return tuple(choose(kind.name, name, section.get(name) or {}, catalog) for name in names)
 
 
 def plain(value: Any) -> Any:

@@ -5,21 +5,34 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from medssl.contracts.kinds import KINDS
+from medssl.contracts.encoders import HALF
+from medssl.contracts.kinds import ENCODER, KINDS, Kind
 from medssl.errors import OptionError, did_you_mean
-from medssl.recipe.settings import EncoderSettings, EvaluateSettings, SplitSettings, TrainSettings
+from medssl.recipe.settings import EvaluateSettings, SplitSettings, TrainSettings
 
 __all__ = ["SECTIONS", "lay_over", "normal_form", "stack"]
 
 #: Sections of a recipe that belong neither to a plugin nor to the views.
 SECTIONS: Mapping[str, type] = {
     "train": TrainSettings,
-    "encoder": EncoderSettings,
     "split": SplitSettings,
     "evaluate": EvaluateSettings,
 }
-_MAPPINGS = (*SECTIONS, "views", "augmentation", *(kind.section for kind in KINDS))
-_KEYS = ("recipe", *(kind.section for kind in KINDS), "seed", "precision", "views", "augmentation", *SECTIONS)
+_MAPPINGS = (*SECTIONS, "views", "augmentation", "external", *(kind.section for kind in KINDS))
+_KEYS = (
+    "recipe",
+    *(kind.section for kind in KINDS),
+    "seed",
+    "precision",
+    "views",
+    "augmentation",
+    "external",
+    *SECTIONS,
+)
+_NORMALISATIONS: Mapping[str, Mapping[str, Any]] = {
+    "imagenet": {},
+    "half": {"mean": list(HALF.mean), "std": list(HALF.std)},
+}
 _RATES = ("learning_rate", "base_learning_rate")
 
 
@@ -58,22 +71,53 @@ def normal_form(layer: Mapping[str, Any]) -> dict[str, Any]:
     A plugin is a name, or a mapping of ``plugin`` (the name) and options. Several plugins are a list of these, a single
     one, or a mapping of options by name.
     """
-    values = {key: value for key, value in layer.items() if value is not None}
+    values = _moved({key: value for key, value in layer.items() if value is not None})
     for kind in KINDS:
         given = values.get(kind.section)
         if not kind.many and isinstance(given, str):
             values[kind.section] = {"plugin": given}
         elif kind.many and (isinstance(given, str) or (isinstance(given, Mapping) and "plugin" in given)):
-            values[kind.section] = _by_name([given])
+            values[kind.section] = _by_name([given], kind)
         elif kind.many and isinstance(given, list | tuple):
-            values[kind.section] = _by_name(given)
+            values[kind.section] = _by_name(given, kind)
     for key in _MAPPINGS:
         if key in values and not isinstance(values[key], Mapping):
-            raise OptionError(f"the section '{key}' must be a mapping of settings by name, but is {values[key]!r}.")
+            raise OptionError(
+                f"the section '{key}' must be a mapping of settings by name, but is {values[key]!r:.80}. Write the "
+                "settings below it, as `name: value`."
+            )
+        if key in values and not all(isinstance(name, str) for name in values[key]):
+            raise OptionError(
+                f"the names in the section '{key}' must be texts, but are {list(values[key])!r:.80}. Put quotes around "
+                "them."
+            )
     return values
 
 
-def _by_name(listed: Sequence[Any]) -> dict[str, Any]:
+def _moved(values: dict[str, Any]) -> dict[str, Any]:
+    """Read ``views.normalisation`` of earlier recipes: mean and deviation now belong to the encoder."""
+    views = values.get("views")
+    if not isinstance(views, Mapping) or "normalisation" not in views:
+        return values
+    name = views["normalisation"]
+    if name not in _NORMALISATIONS:
+        raise OptionError(
+            f"views.normalisation {name!r} is unknown. Mean and deviation belong to the encoder now: set "
+            "encoder.mean and encoder.std to three numbers each."
+        )
+    given = values.get(ENCODER.section) or {}
+    section = {"plugin": given} if isinstance(given, str) else dict(given)
+    kept = {key: value for key, value in views.items() if key != "normalisation"}
+    return {**values, "views": kept, ENCODER.section: {**_NORMALISATIONS[name], **section}}
+
+
+def _by_name(listed: Sequence[Any], kind: Kind) -> dict[str, Any]:
+    for each in listed:
+        if not isinstance(each, str) and not (isinstance(each, Mapping) and isinstance(each.get("plugin"), str)):
+            raise OptionError(
+                f"{each!r:.60} is listed under '{kind.section}'. Each must be a name, or a mapping with the name as "
+                "`plugin` and options. Put a name in quotes if YAML reads it as another type."
+            )
     named = [{"plugin": each} if isinstance(each, str) else dict(each) for each in listed]
     values: dict[str, Any] = {str(each.pop("plugin", "")): each for each in named}
     return {**values, "*": list(values)}

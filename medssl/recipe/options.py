@@ -17,9 +17,8 @@ from dataclasses import MISSING, Field, dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
-import yaml
-
 from medssl.errors import OptionError, PluginError, did_you_mean
+from medssl.io.reading import parse_yaml
 
 __all__ = ["Option", "build", "describe"]
 
@@ -68,6 +67,13 @@ def build(config_class: type[ConfigT], values: Mapping[str, Any] | None, where: 
         except ValueError as error:
             problems.append(str(error))
             raise OptionError(_joined(where, problems)) from error
+        except OptionError:  # says itself what is wrong
+            raise
+        except Exception as error:  # a plugin's own check, which may raise anything
+            raise PluginError(
+                f"{where}: the options cannot be built. {config_class.__module__}.{config_class.__qualname__} raised "
+                f"{type(error).__name__}: {error}. A wrong value should be a ValueError; tell the plugin's authors."
+            ) from error
     raise OptionError(_joined(where, problems))
 
 
@@ -91,8 +97,8 @@ def _check(hint: Any, value: Any) -> Any:
         if not isinstance(value, str):
             raise
         try:
-            parsed = yaml.safe_load(value)
-        except yaml.YAMLError:
+            parsed = parse_yaml(value)
+        except ValueError:
             parsed = value
         if isinstance(parsed, str):
             raise

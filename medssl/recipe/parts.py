@@ -5,14 +5,15 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
 from typing import Any
 
-from medssl.contracts import Augmentation, ViewSpec
-from medssl.contracts.kinds import KINDS, Kind
+from medssl.contracts import HALF, IMAGENET, Augmentation, EncoderCard, EncoderPlugin, ViewSpec
+from medssl.contracts.kinds import ENCODER, KINDS, Kind
 from medssl.recipe.choosing import Choice, plain
+from medssl.recipe.external import External
 from medssl.recipe.settings import (
-    EncoderSettings,
     EvaluateSettings,
     PrecisionName,
     SplitSettings,
@@ -22,6 +23,8 @@ from medssl.recipe.settings import (
 
 __all__ = ["DataRecipe", "EvaluateRecipe", "Recipe", "TrainRecipe"]
 
+_OF_CARD = tuple(option.name for option in fields(EncoderPlugin.Config))
+
 
 @dataclass(frozen=True, kw_only=True)
 class DataRecipe:
@@ -30,10 +33,11 @@ class DataRecipe:
     Attributes:
         dataset: Dataset plugin that provides the images.
         split: How the images are divided into parts.
-        views: Size, normalisation and the name of the augmentation.
+        views: Size and the name of the augmentation.
         named_augmentation: The catalogue's entry of that name, merged with the recipe's ``augmentation`` section.
         overridden: Augmentation fields that the user set in the ``views`` section.
         seed: Seed of views, order, initial weights and evaluators; the split has its own seed.
+        readers: Readers of image files that the user named or set options of; all other installed ones have defaults.
     """
 
     dataset: Choice
@@ -42,6 +46,7 @@ class DataRecipe:
     named_augmentation: Augmentation
     overridden: Mapping[str, Any]
     seed: int
+    readers: tuple[Choice, ...] = ()
 
     @property
     def augmentation(self) -> Augmentation:
@@ -64,11 +69,13 @@ class TrainRecipe:
     Attributes:
         method: Method that trains it; if its ``trains`` is off, the encoder keeps its initial weights.
         encoder: The network and its initial weights.
+        card: What is known of the encoder: how it expects images, its licence, its training data.
         train: The settings of the training loop.
     """
 
     method: Choice
-    encoder: EncoderSettings
+    encoder: Choice
+    card: EncoderCard
     train: TrainSettings
 
 
@@ -79,10 +86,12 @@ class EvaluateRecipe:
     Attributes:
         evaluators: Evaluators that use its features.
         evaluate: Settings of confidence intervals.
+        external: Images of other hospitals that are only tested on.
     """
 
     evaluators: tuple[Choice, ...]
     evaluate: EvaluateSettings
+    external: tuple[External, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,9 +133,32 @@ class Recipe:
         return self.training.method
 
     @property
-    def encoder(self) -> EncoderSettings:
-        """The encoder settings, from :attr:`training`."""
+    def encoder(self) -> Choice:
+        """The encoder, from :attr:`training`."""
         return self.training.encoder
+
+    @property
+    def card(self) -> EncoderCard:
+        """What is known of the encoder, from :attr:`training`."""
+        return self.training.card
+
+    def open_encoder(self, **changed: Any) -> EncoderPlugin:
+        """Create the encoder's plugin, with some options changed; nothing is read."""
+        choice = self.encoder
+        opened: EncoderPlugin = choice.plugin(replace(choice.config, **changed), choice.facts)
+        return opened
+
+    @property
+    def network(self) -> str:
+        """Name of the encoder for tables: a name of the catalogue, a file, or the plugin's argument (``resnet18``)."""
+        choice = self.encoder
+        argument = getattr(choice.config, choice.plugin.argument, None) if choice.plugin.argument else None
+        return choice.name if choice.name != choice.loader or argument is None else str(argument)
+
+    @property
+    def initial_weights(self) -> Path | str | None:
+        """The encoder's initial weights: a file, a name of published weights, or ``None`` for random ones."""
+        return self.open_encoder().weights
 
     @property
     def train(self) -> TrainSettings:
@@ -168,6 +200,11 @@ class Recipe:
         """The evaluation settings, from :attr:`evaluation`."""
         return self.evaluation.evaluate
 
+    @property
+    def external(self) -> tuple[External, ...]:
+        """The images of other hospitals, from :attr:`evaluation`."""
+        return self.evaluation.external
+
     def per_kind(self, describe: Callable[[Choice], Any]) -> dict[str, Any]:
         """Describe the plugins by section: one, or a list if a run takes several. Empty kinds are left out."""
         found = {kind: [describe(choice) for choice in self.chosen(kind)] for kind in KINDS}
@@ -180,18 +217,52 @@ class Recipe:
             **self.per_kind(Choice.to_dict),
             "seed": self.seed,
             "precision": self.precision,
-            "train": plain(asdict(self.train)),
+            "train": _written(self.train),
             "views": {**plain(asdict(self.views)), **plain(self.data.overridden)},
             "augmentation": plain(asdict(self.data.named_augmentation)),
-            "encoder": plain(asdict(self.encoder)),
-            "split": plain(asdict(self.split)),
-            "evaluate": plain(asdict(self.evaluate)),
+            "split": _written(self.split),
+            "evaluate": _written(self.evaluate),
+            **({"external": {each.name: each.to_dict() for each in self.external}} if self.external else {}),
         }
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """Everything that may change a result: :meth:`to_dict` without the plugins that belong to no part."""
+        return _counted(self.to_dict())
+
+    @property
+    def paths(self) -> frozenset[str]:
+        """Every setting that is a path, as text."""
+        configs = [asdict(choice.config) for choice in (*self.choices, *(each.dataset for each in self.external))]
+        configs += [{"path": each.path} for each in self.external]
+        return frozenset(_paths([*configs, asdict(self.encoder), asdict(self.split)]))
 
     @property
     def hash(self) -> str:
         """Hash of every setting, ten hexadecimal digits; equal recipes have equal hashes, in any order of settings."""
-        return _digest(self.to_dict())
+        return _digest(self._hashed)
+
+    @property
+    def _hashed(self) -> dict[str, Any]:
+        """The settings that the hash is computed from: as in :meth:`to_dict`, without what says the same as nothing.
+
+        The encoder's options that are unset and the default plugin are left out, and mean and deviation count where
+        recipes had them before. So a run keeps the name of its directory. How given weights expect images is counted,
+        because it changes the result and may change with the version of a library.
+        """
+        values = self.to_dict()
+        given = values[ENCODER.section]
+        kept = {key: value for key, value in given.items() if value is not None or key not in _OF_CARD}
+        if self.encoder.implied:
+            del kept["plugin"]
+        named = "imagenet"
+        if (kept.get("mean"), kept.get("std")) == (list(HALF.mean), list(HALF.std)):
+            named = "half"
+            del kept["mean"], kept["std"]
+        expects = {}
+        if self.initial_weights is not None and self.card.preprocessing != (HALF if named == "half" else IMAGENET):
+            expects["preprocessing"] = plain(asdict(self.card.preprocessing))
+        return {**values, ENCODER.section: {**kept, **expects}, "views": {**values["views"], "normalisation": named}}
 
     @property
     def pretraining_hash(self) -> str:
@@ -201,8 +272,9 @@ class Recipe:
 
         If the best epoch is kept, the evaluator and the labels that it sees also determine the encoder.
         """
-        values = self.to_dict()
+        values = self._hashed
         del values["evaluate"]
+        values.pop("external", None)
         if self.train.keep == "best":
             return _digest(values)
         for kind in KINDS:
@@ -220,9 +292,27 @@ class Recipe:
         return words.replace(":", "_").replace("/", "_")
 
 
-def _digest(values: Mapping[str, Any]) -> str:
-    """Hash a recipe's values. Plugins that belong to no part, such as a display, change no result and are left out."""
+def _written(settings: TrainSettings | SplitSettings | EvaluateSettings) -> dict[str, Any]:
+    """Return settings as plain values, without later ones that have their default."""
+    default = {each.name: each.default for each in fields(settings)}
+    left_out = {name for name in settings.LATER if getattr(settings, name) == default[name]}
+    return {name: value for name, value in plain(asdict(settings)).items() if name not in left_out}
+
+
+def _paths(values: Any) -> Iterator[str]:
+    if isinstance(values, Path):
+        yield str(values)
+    elif isinstance(values, Mapping | list | tuple):
+        for value in values.values() if isinstance(values, Mapping) else values:
+            yield from _paths(value)
+
+
+def _counted(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Leave out the plugins that belong to no part: they change no result."""
     beside = {kind.section for kind in KINDS if kind.part == "run"}
-    counted = {key: value for key, value in values.items() if key not in beside}
-    text = json.dumps({**counted, "recipe": None}, sort_keys=True)
+    return {key: value for key, value in values.items() if key not in beside}
+
+
+def _digest(values: Mapping[str, Any]) -> str:
+    text = json.dumps({**_counted(values), "recipe": None}, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:10]

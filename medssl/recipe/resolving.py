@@ -9,11 +9,12 @@ from typing import Annotated, Any
 from annotated_types import Ge, Lt
 
 from medssl.catalog import Catalog
-from medssl.contracts import Augmentation
-from medssl.contracts.kinds import DATASET, KINDS, METHOD, Kind
-from medssl.errors import OptionError, did_you_mean
+from medssl.contracts import Augmentation, EncoderCard
+from medssl.contracts.kinds import DATASET, ENCODER, KINDS, METHOD, Kind
+from medssl.errors import BreachError, OptionError, did_you_mean
 from medssl.recipe import options
 from medssl.recipe.choosing import Choice, choose, choose_many, name_in
+from medssl.recipe.external import choose_external
 from medssl.recipe.layers import SECTIONS, lay_over, normal_form, stack
 from medssl.recipe.parts import DataRecipe, EvaluateRecipe, Recipe, TrainRecipe
 from medssl.recipe.settings import PrecisionName, ViewSettings
@@ -44,8 +45,11 @@ def resolve(catalog: Catalog, layers: Sequence[Mapping[str, Any]]) -> Recipe:
         PluginError: See :func:`medssl.discovery.load_plugin`.
     """
     user = stack(layers)
-    values = _over_the_catalogue(catalog, user, {kind: name_in(kind, user) for kind in KINDS if not kind.many})
+    values = _over_the_catalogue(catalog, user, _names(catalog, user, KINDS))
     chosen = _choose(catalog, values, user, KINDS)
+    card = _card_of(chosen[ENCODER])
+    if card.image_size is not None and user.get("views", {}).get("image_size") is None:
+        values["views"] = {**values.get("views", {}), "image_size": card.image_size}
     scalars = _scalars(values)
     sections: dict[str, Any] = {
         name: options.build(kind, values.get(name, {}), name) for name, kind in SECTIONS.items()
@@ -54,11 +58,16 @@ def resolve(catalog: Catalog, layers: Sequence[Mapping[str, Any]]) -> Recipe:
         base=_base(user),
         precision=scalars.precision,
         data=_data_part(catalog, values, chosen, scalars.seed),
-        training=TrainRecipe(**_of("training", chosen), encoder=sections["encoder"], train=sections["train"]),
-        evaluation=EvaluateRecipe(**_of("evaluation", chosen), evaluate=sections["evaluate"]),
+        training=TrainRecipe(**_of("training", chosen), card=card, train=sections["train"]),
+        evaluation=EvaluateRecipe(
+            **_of("evaluation", chosen),
+            evaluate=sections["evaluate"],
+            external=choose_external(values.get("external", {}), values[DATASET.section], catalog),
+        ),
         others=_of("run", chosen),
     )
     _refuse_leaked_labels(recipe)
+    _refuse_open_hospitals(recipe)
     return recipe
 
 
@@ -75,7 +84,7 @@ def resolve_data(catalog: Catalog, layers: Sequence[Mapping[str, Any]]) -> DataR
     """
     user = stack(layers)
     kinds = [kind for kind in KINDS if kind.part == "data"]
-    values = _over_the_catalogue(catalog, user, {kind: name_in(kind, user) for kind in kinds if not kind.many})
+    values = _over_the_catalogue(catalog, user, _names(catalog, user, kinds))
     return _data_part(catalog, values, _choose(catalog, values, user, kinds), _scalars(values).seed)
 
 
@@ -87,13 +96,46 @@ def _refuse_leaked_labels(recipe: Recipe) -> None:
         )
 
 
+def _refuse_open_hospitals(recipe: Recipe) -> None:
+    if recipe.evaluate.closed and recipe.external:
+        raise OptionError(
+            "evaluate.closed keeps the test part closed, but an external test set was given too. Leave out "
+            "--external, or open the test part."
+        )
+
+
 def _base(user: Mapping[str, Any]) -> str:
     return str(user.get("recipe") or "medssl")
+
+
+def _names(catalog: Catalog, user: Mapping[str, Any], kinds: Sequence[Kind]) -> dict[Kind, str]:
+    return {kind: name_in(kind, user, catalog.default(kind.name)) for kind in kinds if not kind.many}
+
+
+def _card_of(choice: Any) -> EncoderCard:
+    """Return the card of an encoder.
+
+    Raises:
+        MedsslError: The card's files are missing or cannot be read.
+        OptionError: The encoder takes images of another number of channels.
+    """
+    card: EncoderCard = choice.plugin(choice.config, choice.facts).card
+    if card.channels != 3:
+        raise OptionError(
+            f"the encoder '{choice.name}' takes images of {card.channels} channels. medssl gives every encoder three "
+            "(grey images are repeated). Choose another encoder."
+        )
+    return card
 
 
 def _over_the_catalogue(catalog: Catalog, user: Mapping[str, Any], named: Mapping[Kind, str]) -> dict[str, Any]:
     """Merge the user's settings into the catalogue's recipe for these plugins."""
     below = normal_form(catalog.recipe(_base(user), named.get(METHOD, ""), named.get(DATASET, "")))
+    for kind, name in named.items():
+        default = catalog.default(kind.name)
+        if default and name != default and kind.section in below:  # its settings are those of the default
+            section = below[kind.section]
+            below[kind.section] = {key: section[key] for key in ("weights",) if key in section}
     for kind in KINDS:
         if kind.many:
             section = below.setdefault(kind.section, {})
@@ -109,7 +151,7 @@ def _choose(
         if kind.many:
             found[kind] = choose_many(kind, values, user, catalog)
         else:
-            name = name_in(kind, values)
+            name = name_in(kind, values, catalog.default(kind.name))
             found[kind] = choose(kind.name, name, values.get(kind.section, {}), catalog) if name else None
     return found
 
@@ -146,6 +188,8 @@ def _resolve_views(
             raise OptionError(f"views has no option '{key}'.{did_you_mean(key, every)} Options: {', '.join(every)}.")
     given = {key: value for key, value in section.items() if key in known}
     name = given.get("augmentation") or dataset.plugin.augmentation_for(dataset.config)
+    if not isinstance(name, str):
+        raise BreachError(dataset.plugin, "augmentation_for()", [f"it must return a text, but returned {name!r:.80}"])
     settings = options.build(ViewSettings, {**given, "augmentation": name}, "views")
     drawn = {**catalog.augmentation(name), **values.get("augmentation", {})}
     set_by_user = {key: value for key, value in section.items() if key in _AUGMENTATION_FIELDS}

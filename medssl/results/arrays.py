@@ -5,22 +5,22 @@ n test images, N images of a part, F features, O outputs of a prediction.
 
 from __future__ import annotations
 
-import json
-import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
 from medssl.contracts.targets import Target
 from medssl.errors import CheckpointError
+from medssl.io.reading import read_json, read_npz, read_text
 from medssl.results.history import EpochRecord
 from medssl.results.truth import truth
 
 __all__ = [
+    "VAL",
     "PartFeatures",
     "RunPredictions",
     "RunSplit",
@@ -34,6 +34,7 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 _ADVICE = "Run again with --force."
 _BESIDE = ("id", "y", "label")  # arrays of predictions.npz that do not belong to an evaluator
+VAL = "val_"  # the arrays of predictions.npz whose names begin with it are those of the validation part
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +66,7 @@ class RunSplit:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class RunPredictions:
-    """Predictions for the n images of the test part.
+    """Predictions for the n images of the test part, or for the n labelled images of the validation part.
 
     Attributes:
         target: What was predicted.
@@ -104,36 +105,39 @@ def read_split(file: Path) -> RunSplit:
         CheckpointError: It is missing or damaged.
     """
     try:
-        values = json.loads(file.read_text(encoding="utf-8"))
+        values = read_json(file)
         parts = values.pop("parts")
-        return TypeAdapter(RunSplit).validate_json(json.dumps({**values, **parts}), strict=True)
+        return TypeAdapter(RunSplit).validate_python({**values, **parts})  # an id may hold bytes that are no UTF-8
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise _unreadable(file, error) from error
 
 
-def read_tested(file: Path, split: RunSplit, target: Target) -> RunPredictions:
-    """Read ``predictions.npz``, in the order of the file.
+def read_tested(file: Path, split: RunSplit, target: Target, part: Literal["test", "val"] = "test") -> RunPredictions:
+    """Read the predictions for a part from ``predictions.npz``, in the order of the file.
 
     Args:
         file: The file.
         split: The split, which has the groups.
         target: What was predicted.
+        part: ``test``, or ``val`` for the validation part, whose predictions earlier versions did not keep.
 
     Raises:
-        CheckpointError: The file is missing or damaged.
+        CheckpointError: The file is missing or damaged, or it lacks the part.
     """
-    arrays, (y,) = _arrays(file, "")
-    ids = tuple(str(name) for name in arrays["id"])
+    arrays, (y,) = _arrays(file, "" if part == "test" else part)
+    prefix = "" if part == "test" else VAL
+    ids = tuple(str(name) for name in arrays[f"{prefix}id"])
+    own = {
+        name.removeprefix(prefix): rows
+        for name, rows in arrays.items()
+        if name.startswith(VAL) == (part == "val") and rows.ndim == 2 and len(rows) == len(ids)
+    }
     return RunPredictions(
         target=target,
         ids=ids,
         y=y,
         groups=tuple(split.groups.get(name) for name in ids),
-        by_evaluator={
-            name: rows
-            for name, rows in arrays.items()
-            if name not in _BESIDE and rows.ndim == 2 and len(rows) == len(ids)
-        },
+        by_evaluator={name: rows for name, rows in own.items() if name not in _BESIDE},
     )
 
 
@@ -158,7 +162,7 @@ def read_epochs(file: Path) -> tuple[EpochRecord, ...]:
         CheckpointError: The file is missing or damaged.
     """
     try:
-        lines = file.read_text(encoding="utf-8").splitlines()
+        lines = read_text(file).splitlines()
         return tuple(TypeAdapter(EpochRecord).validate_json(line, strict=True) for line in lines)
     except (OSError, ValueError) as error:
         raise _unreadable(file, error) from error
@@ -176,12 +180,11 @@ def _arrays(file: Path, *parts: str, wanted: Sequence[str] = ()) -> tuple[dict[s
         All arrays by name, and the true values of each part.
     """
     try:
-        with file.open("rb") as opened, np.load(opened) as content:
-            arrays = dict(content)
+        arrays = read_npz(file)
         for name in (*(f"{part}_id" if part else "id" for part in parts), *wanted):
             _ = arrays[name]
         return arrays, [truth(arrays, part) for part in parts]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise _unreadable(file, error) from error
 
 

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import json
-import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from html import escape
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Any, Literal, Self, TypeVar
 
 import numpy as np
 import yaml
 from rich.table import Table
 
-from medssl.contracts.targets import Target, target_from_dict
 from medssl.errors import CheckpointError
 from medssl.io.files import write_atomic
+from medssl.io.identities import remember_ids
+from medssl.io.json_text import json_text
+from medssl.io.reading import parse_json, read_json, read_npz, read_text, read_yaml
 from medssl.results.arrays import (
     PartFeatures,
     RunPredictions,
@@ -27,17 +27,12 @@ from medssl.results.arrays import (
     read_split,
     read_tested,
 )
+from medssl.results.external import ExternalScores, read_external
 from medssl.results.history import EpochRecord
 from medssl.results.metrics_table import metric_rows
-from medssl.results.sections import (
-    Environment,
-    MetricFacts,
-    RunData,
-    Scores,
-    Training,
-    read_scores,
-    read_section,
-)
+from medssl.results.privacy import Desk, hidden_folder, hidden_paths, read_desk, restored
+from medssl.results.scores import Baseline, MetricFacts, Scores, read_baseline, read_scores
+from medssl.results.sections import Environment, RunData, Training, read_section
 from medssl.results.upgrade import SCHEMA, upgraded
 
 __all__ = ["SCHEMA", "RunDirectory", "RunResult", "load_run", "read_arrays", "read_history"]
@@ -68,6 +63,13 @@ class RunResult:
     def dataset(self) -> str:
         """Name of the dataset."""
         return self._read("dataset", str)
+
+    @property
+    def dataset_title(self) -> str:
+        """The same with the set that its option ``name`` chooses: ``medmnist pneumoniamnist``."""
+        options = self.values.get("recipe", {}).get("dataset")
+        chosen = str(options.get("name") or "") if isinstance(options, Mapping) else ""
+        return f"{self.dataset} {hidden_folder(chosen)}".rstrip()
 
     @cached_property
     def seed(self) -> int:
@@ -105,9 +107,19 @@ class RunResult:
         return read_scores(self.values, self.path / "result.json")
 
     @cached_property
+    def baseline(self) -> Baseline | None:
+        """The encoder before training, evaluated on the same images; ``None`` if the run trained nothing."""
+        return read_baseline(self.values, self.path / "result.json")
+
+    @cached_property
     def diagnostics(self) -> Mapping[str, Mapping[str, Any]]:
         """Measures of the features, rankings and observations by evaluator, as plain values."""
-        return self._read("diagnostics", dict[str, dict[str, Any]])
+        return self._read("diagnostics", dict[str, dict[str, Any]]) if "diagnostics" in self.values else {}
+
+    @cached_property
+    def external(self) -> Mapping[str, ExternalScores]:
+        """Scores on other hospitals' images, by name: ``result.external["leiden"].scores["knn"]``."""
+        return read_external(self.values, self.path / "result.json")
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -120,14 +132,16 @@ class RunResult:
         return self.values["evaluations"]  # type: ignore[no-any-return]
 
     @property
-    def target(self) -> Target:
-        """What was predicted."""
-        return target_from_dict(self.values["data"]["target"])
-
-    @property
     def metrics(self) -> Mapping[str, Mapping[str, Any]]:
         """Title, direction, unit and source of each metric, by name, in the order of tables."""
         return self.values["metrics"]  # type: ignore[no-any-return]
+
+    @property
+    def folder(self) -> str | None:
+        """Folder of the images, from ``desk.json``; ``None``: this copy of the run does not know it."""
+        known = read_desk(RunDirectory(self.path).desk).directory
+        earlier = self.values["data"].get("directory", "")  # earlier versions wrote it into the result
+        return known or (earlier if Path(earlier).is_absolute() else None)
 
     def _read(self, section: str, shape: type[_T]) -> _T:
         return read_section(self.values, section, shape, self.path / "result.json")
@@ -144,13 +158,17 @@ class RunResult:
         self._read("metrics", dict[str, MetricFacts])
         return self
 
-    def predictions(self) -> RunPredictions:
-        """Read the predictions of every evaluator for each test image.
+    def predictions(self, part: Literal["test", "val"] = "test") -> RunPredictions:
+        """Read the predictions of every evaluator for each image of a part.
+
+        Args:
+            part: ``test``, or ``val``: the labelled images of the validation part, on which thresholds are chosen.
 
         Raises:
-            CheckpointError: ``predictions.npz`` or ``splits.json`` is missing or damaged.
+            CheckpointError: ``predictions.npz`` or ``splits.json`` is missing or damaged, or the run is of a version
+                that did not keep the predictions for the validation part.
         """
-        return read_tested(RunDirectory(self.path).predictions, self.split(), self.data.target)
+        return read_tested(RunDirectory(self.path).predictions, self.split(), self.data.target, part)
 
     def features(self) -> dict[str, PartFeatures]:
         """Read the frozen features by part: ``train``, ``val``, ``test``.
@@ -198,7 +216,10 @@ class RunResult:
 
     @property
     def _title(self) -> str:
-        return f"{self.method} on {self.dataset}, {self.data.test} test images ({self.data.split} split)"
+        positive = f", positive class: {self.data.positive}" if self.data.positive else ""
+        return (
+            f"{self.method} on {self.dataset_title}, {self.data.test} test images ({self.data.split} split){positive}"
+        )
 
 
 def load_run(path: Path | str) -> RunResult:
@@ -223,13 +244,18 @@ class RunDirectory:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.recipe = path / "recipe.yaml"
+        self.desk = path / "desk.json"
         self.splits = path / "splits.json"
         self.history = path / "history.jsonl"
         self.encoder = path / "encoder.safetensors"
+        self.adapter = path / "adapter.safetensors"
         self.state = path / "state.pt"
+        self.previous_state = path / "state.previous.pt"  # used if state.pt is damaged
         self.features = path / "features.npz"
         self.predictions = path / "predictions.npz"
+        self.heads = path / "heads.safetensors"
         self.diagnostics = path / "diagnostics.npz"
+        self.external = path / "external.npz"
         self.pictures = path / "pictures.npz"
         self.result = path / "result.json"
         self.report = path / "report.html"
@@ -240,27 +266,48 @@ class RunDirectory:
             if isinstance(file, Path) and file != self.path:
                 file.unlink(missing_ok=True)
 
-    def claim(self, recipe: Mapping[str, Any]) -> None:
-        """Write ``recipe.yaml``, or check that the existing one is the same.
+    def claim(self, recipe: Mapping[str, Any], paths: Iterable[str] = ()) -> None:
+        """Write ``recipe.yaml`` with private names for its paths, or check that the existing one is the same.
+
+        Args:
+            recipe: Plain values.
+            paths: Texts in it that are paths.
 
         Raises:
             CheckpointError: The directory belongs to another recipe, or cannot be written.
         """
         if self.recipe.exists():
-            if self._read_yaml() == dict(recipe):
+            if self.read_recipe() == dict(recipe):
                 return
             raise CheckpointError(
                 f"{self.path} contains a run of another recipe. Its recipe.yaml differs from the current settings. "
                 "Give another --output, or --force to start over here."
             )
         self.make()
-        write_atomic(self.recipe, yaml.safe_dump(dict(recipe), sort_keys=False, allow_unicode=True).encode())
+        names: dict[str, str] = {}
+        hidden = hidden_paths(recipe, paths, names)
+        Desk(names=names).write(self.desk)
+        text = yaml.safe_dump(hidden, sort_keys=False, allow_unicode=True)
+        write_atomic(self.recipe, text.encode(errors="surrogateescape"))
+
+    def remember(self, folder: Path) -> None:
+        """Write into ``desk.json`` where the images are."""
+        Desk(directory=str(folder), names=read_desk(self.desk).names).write(self.desk)
+
+    def read_recipe(self) -> Any:
+        """Read ``recipe.yaml``, with the paths that ``desk.json`` or the user's table knows.
+
+        Raises:
+            CheckpointError: It cannot be read.
+        """
+        return restored(self._read_yaml(), read_desk(self.desk))
 
     def abandon(self) -> None:
         """Remove ``recipe.yaml`` again if the run has written no other file."""
         files = (file for file in vars(self).values() if isinstance(file, Path))
-        if not any(file.is_file() for file in files if file != self.recipe):
+        if not any(file.is_file() for file in files if file not in (self.recipe, self.desk)):
             self.recipe.unlink(missing_ok=True)
+            self.desk.unlink(missing_ok=True)
 
     def make(self) -> None:
         """Create the directory.
@@ -277,8 +324,8 @@ class RunDirectory:
 
     def _read_yaml(self) -> Any:
         try:
-            return yaml.safe_load(self.recipe.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+            return read_yaml(self.recipe)
+        except (OSError, ValueError) as error:
             cause = " ".join(str(error).split())
             raise CheckpointError(
                 f"{self.recipe} cannot be read. {cause}. Give --force to start over, or another --output."
@@ -295,7 +342,7 @@ class RunDirectory:
             CheckpointError: It is missing or damaged, or it has another schema.
         """
         try:
-            values = json.loads(self.result.read_text(encoding="utf-8"))
+            values = read_json(self.result)
         except FileNotFoundError as error:
             raise CheckpointError(
                 f"{self.path} contains no finished run, because result.json is missing. "
@@ -319,23 +366,23 @@ class RunDirectory:
 
     def finish(self, values: Mapping[str, Any]) -> RunResult:
         """Write ``result.json``, as the last step of a run."""
-        write_atomic(self.result, (json.dumps(values, indent=2, allow_nan=False) + "\n").encode())
+        write_atomic(self.result, json_text(values).encode())
+        self.previous_state.unlink(missing_ok=True)
+        remember_ids()
         return self.load()
 
 
 def read_arrays(path: Path) -> dict[str, np.ndarray]:
     """Read the arrays of an ``.npz`` file of a run; empty if it is missing or damaged."""
     try:
-        with path.open("rb") as opened, np.load(opened) as file:
-            return dict(file)
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile):
+        return read_npz(path)
+    except (OSError, ValueError):
         return {}
 
 
 def read_history(directory: RunDirectory) -> list[dict[str, Any]]:
     """Read ``history.jsonl``, one mapping per epoch; empty if it is missing or damaged."""
     try:
-        lines = directory.history.read_text(encoding="utf-8").splitlines()
-        return [dict(json.loads(line)) for line in lines if line]
+        return [dict(parse_json(line)) for line in read_text(directory.history).splitlines() if line]
     except (OSError, ValueError, TypeError):
         return []

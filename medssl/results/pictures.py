@@ -6,9 +6,8 @@ The JPEG bytes of all pictures are in one array, one after the other; an index i
 from __future__ import annotations
 
 import json
-import zipfile
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,8 @@ from typing import Any
 import numpy as np
 
 from medssl.io.files import write_atomic_with
+from medssl.io.identities import private_id
+from medssl.io.reading import parse_json, read_npz
 
 __all__ = ["Card", "FeatureMap", "Neighbours", "Pictures", "read_pictures", "write_pictures"]
 
@@ -96,7 +97,8 @@ class Pictures:
 
 
 def write_pictures(path: Path, pictures: Pictures) -> None:
-    """Write ``pictures.npz``."""
+    """Write ``pictures.npz``, readable by its owner alone. Private names stand in the place of sample ids."""
+    pictures = _hidden(pictures)
     files: list[bytes] = []
 
     def keep(content: bytes) -> int:
@@ -104,6 +106,7 @@ def write_pictures(path: Path, pictures: Pictures) -> None:
         return len(files) - 1
 
     index = {
+        "hidden": True,
         "plain": {name: keep(content) for name, content in pictures.plain.items()},
         "samples": [asdict(card) for card in pictures.samples],
         "views": [[keep(view) for view in views] for views in pictures.views],
@@ -121,19 +124,19 @@ def write_pictures(path: Path, pictures: Pictures) -> None:
         "index": np.frombuffer(json.dumps(index).encode(), np.uint8),
         "map_xy": np.empty((0, 2)) if pictures.map is None else pictures.map.xy.astype(np.float64),
     }
-    write_atomic_with(path, lambda file: np.savez(file, **arrays))
+    write_atomic_with(path, lambda file: np.savez(file, **arrays), private=True)
 
 
 def read_pictures(path: Path) -> Pictures | None:
-    """Read ``pictures.npz``; ``None`` if it is missing or damaged."""
+    """Read ``pictures.npz``, with private names in the place of ids; ``None`` if it is missing or damaged."""
     try:
-        with path.open("rb") as opened, np.load(opened) as file:
-            arrays = dict(file)
-        index = json.loads(arrays["index"].tobytes())
+        arrays = read_npz(path)
+        index = parse_json(arrays["index"].tobytes().decode())
         ends = [0, *arrays["end"].tolist()]
         jpeg = arrays["jpeg"].tobytes()
-        return _from_index(index, [jpeg[a:b] for a, b in pairwise(ends)], arrays["map_xy"])
-    except (OSError, ValueError, KeyError, TypeError, IndexError, EOFError, zipfile.BadZipFile):
+        found = _from_index(index, [jpeg[a:b] for a, b in pairwise(ends)], arrays["map_xy"])
+        return found if index.get("hidden") else _hidden(found)  # earlier versions wrote the ids themselves
+    except (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError):
         return None
 
 
@@ -153,6 +156,25 @@ def _from_index(index: Mapping[str, Any], files: Sequence[bytes], xy: Array) -> 
         and FeatureMap(
             how=found["how"], ids=tuple(found["ids"]), label=tuple(found["label"]), xy=xy, of=int(found["of"])
         ),
+    )
+
+
+def _hidden(pictures: Pictures) -> Pictures:
+    """Put private names in the place of sample ids."""
+
+    def hide(card: Card) -> Card:
+        return replace(card, id=private_id("image", card.id))
+
+    found = pictures.map
+    return replace(
+        pictures,
+        plain={private_id("image", name): content for name, content in pictures.plain.items()},
+        samples=tuple(map(hide, pictures.samples)),
+        neighbours=tuple(
+            Neighbours(query=hide(near.query), found=tuple(map(hide, near.found))) for near in pictures.neighbours
+        ),
+        mistakes={name: tuple(map(hide, cards)) for name, cards in pictures.mistakes.items()},
+        map=found and replace(found, ids=tuple(private_id("image", name) for name in found.ids)),
     )
 
 

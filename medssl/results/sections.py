@@ -1,4 +1,4 @@
-"""The sections of ``result.json`` as typed values: attributes instead of keys.
+"""The sections of ``result.json`` as typed values: attributes instead of keys. The scores are in a module of their own.
 
 Entries that earlier versions did not write have a default. Unknown entries are left out.
 """
@@ -6,7 +6,7 @@ Entries that earlier versions did not write have a default. Unknown entries are 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -14,142 +14,26 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import PlainValidator, TypeAdapter, ValidationError
 
-from medssl.contracts.targets import Target, target_from_dict
+from medssl.contracts.targets import Classes, Target, target_from_dict
 from medssl.errors import CheckpointError
 
 __all__ = [
-    "Bootstrap",
+    "Adaptation",
     "CopiesSeen",
     "EncoderSeen",
     "Environment",
     "FirstWeights",
     "Fold",
-    "Interval",
     "LabelsUsed",
-    "MetricFacts",
+    "Lora",
     "PartSeen",
     "RunData",
-    "Score",
-    "Scores",
     "Training",
-    "read_scores",
     "read_section",
+    "validated",
 ]
 
 _T = TypeVar("_T")
-
-# entries of an evaluation that are not metrics
-_BESIDE = (
-    "n",
-    "n_unknown",
-    "n_groups",
-    "bootstrap",
-    "confusion_matrix",
-    "reliability",
-    "outcomes",
-    "selected",
-    "notes",
-)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Interval:
-    """A value with its confidence interval.
-
-    Attributes:
-        value: The value; ``None`` if it is not defined, for instance an AUROC of one class.
-        low: Lower end of the interval; ``None`` if there is none.
-        high: Upper end.
-    """
-
-    value: float | None
-    low: float | None = None
-    high: float | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Score(Interval):
-    """One metric of one evaluator on the test part.
-
-    Attributes:
-        outputs: If the value is a mean over classes or findings: the metric of each, by name; else empty.
-    """
-
-    outputs: Mapping[str, Interval] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Bootstrap:
-    """How the intervals were drawn.
-
-    Attributes:
-        resamples: Number of resamples; 0: there are no intervals.
-        confidence: Confidence level, 0 to 1.
-        unit: The resampled unit: ``group`` or ``sample``.
-        skipped: By metric, the number of resamples in which it is not defined.
-    """
-
-    resamples: int = 0
-    confidence: float = 0.95
-    unit: str = "sample"
-    skipped: Mapping[str, int] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Scores(Mapping[str, Score]):
-    """The scores of one evaluator: a mapping from the names of metrics to scores.
-
-    Attributes:
-        metrics: The mapping.
-        n: Test samples with a known target.
-        n_unknown: Test samples left out.
-        n_groups: Number of their groups; ``None`` if groups are not known.
-        bootstrap: How the intervals were drawn.
-        confusion_matrix: ``(K, K)`` counts, one row per true class; ``None`` if there are no classes.
-        reliability: ``count``, ``confidence`` and ``accuracy`` by bin of confidence; ``None`` if there are no classes.
-        outcomes: For findings: number of test samples by finding and outcome.
-        selected: Settings chosen on the validation part.
-        notes: Notes for the reader.
-    """
-
-    metrics: Mapping[str, Score]
-    n: int = 0
-    n_unknown: int = 0
-    n_groups: int | None = None
-    bootstrap: Bootstrap = field(default_factory=Bootstrap)
-    confusion_matrix: tuple[tuple[int, ...], ...] | None = None
-    reliability: Mapping[str, tuple[float | None, ...]] | None = None
-    outcomes: Mapping[str, Mapping[str, int]] | None = None
-    selected: Mapping[str, Any] = field(default_factory=dict)
-    notes: tuple[str, ...] = ()
-
-    def __getitem__(self, metric: str) -> Score:
-        return self.metrics[metric]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.metrics)
-
-    def __len__(self) -> int:
-        return len(self.metrics)
-
-
-@dataclass(frozen=True, kw_only=True)
-class MetricFacts:
-    """The description of a metric.
-
-    Attributes:
-        title: Title for tables.
-        direction: ``higher`` or ``lower``: which values are better.
-        unit: The unit; empty for a share or another number without a unit.
-        source: Source of the definition.
-        leads: Whether the short table of a run shows it.
-    """
-
-    title: str
-    direction: str
-    unit: str = ""
-    source: str = ""
-    leads: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,7 +43,7 @@ class Fold:
     Attributes:
         index: Number of the fold, from 0.
         count: Number of folds.
-        left_out: The left-out group, if the protocol leaves one out.
+        left_out: The left-out group or site, if the protocol leaves one out.
     """
 
     index: int
@@ -270,6 +154,7 @@ class RunData:
         labels: Labels that the evaluators saw.
         samples_sha256: Checksum of every id with its label, group and official part.
         seen_before: By part (``val``, ``test``), images with a duplicate in an earlier part.
+        confounding: What predicts the target beside the disease, as plain values; ``None``: not measured.
         encoder_seen: The images that the initial weights had seen; ``None`` for random weights.
         store: Checksum (``key``), size (``bytes``) of the decoded images, and whether any was ``reduced``.
         warnings: Warnings for the reader, the most serious first.
@@ -293,9 +178,18 @@ class RunData:
     labels: LabelsUsed | None = None
     samples_sha256: str | None = None
     seen_before: Mapping[str, CopiesSeen] = field(default_factory=dict)
+    confounding: Mapping[str, Any] | None = None
     encoder_seen: EncoderSeen | None = None
     store: Mapping[str, Any] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+
+    @property
+    def positive(self) -> str | None:
+        """The positive class of two classes; ``None`` for another target."""
+        target = self.target
+        if isinstance(target, Classes) and target.outputs == 2:
+            return target.names[target.positive_index]
+        return None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -305,10 +199,48 @@ class FirstWeights:
     Attributes:
         source: A file, or timm's name of them.
         sha256: Checksum of their content.
+        adapter: Checksum of the adapters that were added to them; ``None``: none.
     """
 
     source: str
     sha256: str
+    adapter: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lora:
+    """The low-rank adapters that a run trained.
+
+    Attributes:
+        rank: Rank of each.
+        alpha: They are scaled by ``alpha / rank``.
+        layers: Number of layers that have one.
+        base: Checksum of the frozen weights beside them.
+    """
+
+    rank: int
+    alpha: float
+    layers: int
+    base: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Adaptation:
+    """How given weights were trained.
+
+    Attributes:
+        trained_parameters: Trained parameters of the encoder.
+        parameters: All its parameters, with adapters.
+        last_blocks: Number of trained blocks; ``None``: all.
+        layer_decay: Factor of the learning rate from one block to the block before it.
+        lora: Its low-rank adapters.
+    """
+
+    trained_parameters: int
+    parameters: int
+    last_blocks: int | None = None
+    layer_decay: float = 1.0
+    lora: Lora | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -323,6 +255,7 @@ class Training:
         final_loss: Mean over the last epoch; ``None`` if nothing was trained.
         uses_labels: Whether the method learns from the training labels.
         init: The weights that it started from; ``None`` for random ones.
+        adaptation: How they were trained; ``None``: all at one rate.
         reused: Folder of the run whose encoder was reused; ``None``: this run trained its own.
     """
 
@@ -333,6 +266,7 @@ class Training:
     final_loss: float | None = None
     uses_labels: bool = False
     init: FirstWeights | None = None
+    adaptation: Adaptation | None = None
     reused: str | None = None
 
 
@@ -350,6 +284,7 @@ class Environment:
         precision: ``float32``, ``bfloat16`` or ``float16``.
         precision_reason: The reason for this precision.
         float32_layers: Layers that ran in float32 although the precision is lower.
+        devices: Number of devices that trained together.
     """
 
     python: str | None = None
@@ -361,6 +296,7 @@ class Environment:
     precision: str | None = None
     precision_reason: str | None = None
     float32_layers: tuple[str, ...] = ()
+    devices: int = 1
 
 
 @cache
@@ -382,29 +318,24 @@ def read_section(values: Mapping[str, Any], name: str, shape: type[_T], file: Pa
     """
     if name not in values:
         raise CheckpointError(f"{file} is damaged. Its section '{name}' is missing. {_ADVICE}")
-    return _validated(values[name], shape, name, file)
-
-
-def read_scores(values: Mapping[str, Any], file: Path) -> dict[str, Scores]:
-    """Read the section ``evaluations``, by evaluator.
-
-    Raises:
-        CheckpointError: It is missing, or an entry of it is missing or of the wrong type.
-    """
-    found = read_section(values, "evaluations", dict[str, dict[str, Any]], file)
-    return {name: _scores(entries, f"evaluations.{name}", file) for name, entries in found.items()}
-
-
-def _scores(entries: Mapping[str, Any], name: str, file: Path) -> Scores:
-    beside = {key: value for key, value in entries.items() if key in _BESIDE}
-    metrics = {key: value for key, value in entries.items() if key not in _BESIDE}
-    return _validated({**beside, "metrics": metrics}, Scores, name, file)
+    return validated(values[name], shape, name, file)
 
 
 _ADVICE = "Restore the file from a backup, or run again with --force."
 
 
-def _validated(value: Any, shape: type[_T], name: str, file: Path) -> _T:
+def validated(value: Any, shape: type[_T], name: str, file: Path) -> _T:
+    """Check a value against a type.
+
+    Args:
+        value: Plain values, as read from JSON.
+        shape: The type.
+        name: The place of the value in the file, for the message.
+        file: Where it comes from, for the message.
+
+    Raises:
+        CheckpointError: An entry is missing or of the wrong type.
+    """
     wanted: Any = shape  # a type is hashable, and mypy says otherwise
     try:
         read: _T = _adapter(wanted).validate_json(json.dumps(value), strict=True)

@@ -3,64 +3,65 @@
 from __future__ import annotations
 
 import contextlib
-import sys
-import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import torch
 
-from medssl.errors import MedsslError, PluginError
+from medssl.discovery.blame import file_of, files_of, find_frame, loaded, sentence_about
+from medssl.discovery.scanning import Plugin
+from medssl.errors import BreachError, MedsslError, PluginError
 from medssl.recipe import Choice, Recipe
 
-__all__ = ["naming_the_plugin"]
-
-_CORE = Path(__file__).parents[1]
-_TOOLS = _CORE / "tools"  # called by plugins: errors there come from the plugin's arguments
+__all__ = ["breach_of", "named_plugin", "naming_the_plugin"]
 
 
 @contextlib.contextmanager
 def naming_the_plugin(recipe: Recipe) -> Iterator[None]:
     """Turn an exception in a plugin's own code into an error that names plugin, function, file and line.
 
-    Exceptions in the core are not changed, even if a plugin called the core.
+    Exceptions in the core are not changed, even if a plugin called the core. An exit of the process that a plugin asks
+    for is an error too, but not Ctrl-C.
 
     Raises:
-        PluginError: The exception came from a plugin; it is the cause of this error.
+        PluginError: The exception came from a plugin, or a plugin broke its contract; it is the cause of this error.
     """
     try:
         yield
-    except MedsslError:
+    except BreachError as error:
+        choice = next((choice for choice in recipe.choices if issubclass(error.plugin, choice.plugin)), None)
+        if choice is None:
+            raise sentence_about(error) or error from error
+        raise breach_of(choice, error.function, error.problems) from error
+    except (MedsslError, KeyboardInterrupt, MemoryError, torch.OutOfMemoryError):
         raise
-    except Exception as error:
-        found = _culprit(error, recipe)
+    except BaseException as error:
+        # those of the recipe, and readers that are used without being named
+        known: list[tuple[Choice | Plugin, object]] = [
+            *loaded.items(),
+            *((each, each.plugin) for each in recipe.choices),
+        ]
+        files = {file: plugin for plugin, kind in known for file in files_of(kind) if file}
+        found = find_frame(error, files)
         if found is None:
             raise
-        choice, frame = found
+        culprit, frame = found
         said = " ".join(str(error).split()) or "no message"
         raise PluginError(
-            f"{choice.kind} '{choice.name}' ({choice.distribution} {choice.version}) failed in {frame.name}(): "
-            f"{type(error).__name__}: {said}. It happened at {Path(frame.filename).name}:{frame.lineno}. "
-            f"`medssl check {choice.name}` checks only this plugin; --traceback shows the full traceback."
+            f"{named_plugin(culprit)} failed in {frame.name}(): "
+            f"{type(error).__name__}: {said:.2000}. It happened at {Path(frame.filename).name}:{frame.lineno}. "
+            f"`medssl check {culprit.name}` checks only this plugin; --traceback shows the full traceback."
         ) from error
 
 
-def _culprit(error: Exception, recipe: Recipe) -> tuple[Choice, traceback.FrameSummary] | None:
-    """Return the plugin whose file is the last in the traceback, unless it called the core."""
-    if isinstance(error, MemoryError | torch.OutOfMemoryError):
-        return None  # the last caller did not cause the error
-    files = {file: choice for choice in recipe.choices for file in _files(choice.plugin)}
-    for frame in reversed(traceback.extract_tb(error.__traceback__)):
-        if frame.filename in files:
-            return files[frame.filename], frame
-        file = Path(frame.filename)
-        if file.is_relative_to(_CORE) and not file.is_relative_to(_TOOLS):
-            return None
-    return None
+def breach_of(choice: Choice, function: str, problems: Sequence[str]) -> PluginError:
+    """Return the error for a plugin that broke its contract: who, where, and everything that is wrong."""
+    return PluginError(
+        f"{named_plugin(choice)} breaks its contract in {function} ({file_of(choice.plugin)}): {'; '.join(problems)}. "
+        f"Correct it there; `medssl check {choice.name}` checks the plugin."
+    )
 
 
-def _files(plugin: type) -> Iterator[str]:
-    """Return the files of a plugin and of its base classes outside PyTorch, Python and the core."""
-    for parent in plugin.__mro__:
-        if parent.__module__.partition(".")[0] not in ("abc", "builtins", "medssl", "torch", "typing"):
-            yield getattr(sys.modules.get(parent.__module__), "__file__", None) or ""
+def named_plugin(choice: Choice | Plugin) -> str:
+    """Return a plugin with its package, for a message."""
+    return f"{choice.kind} '{choice.name}' ({choice.distribution} {choice.version})"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from torch import Tensor
 
@@ -15,8 +16,12 @@ from medssl.results.directory import RunDirectory
 from medssl.runs.listener import Listener
 from medssl.train.loop.seeding import derive_seed
 from medssl.train.machine.machine import Machine
+from medssl.world import ALONE, World
 
-__all__ = ["RandomViews", "RunContext"]
+__all__ = ["KeptHeads", "RandomViews", "RunContext"]
+
+KeptHeads = Literal["all", "features", "none"]
+"""The fitted heads that a run keeps, see :class:`RunContext`."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +34,9 @@ class RunContext:
         machine: Device and precision.
         directory: The run's directory.
         listener: Receives progress events.
+        keep: The fitted heads to keep for predictions of new images: ``all``; ``features``: none that has an encoder of
+            its own; ``none``.
+        world: The processes that train together; this is rank 0, unless the run is only followed.
     """
 
     recipe: Recipe
@@ -36,11 +44,13 @@ class RunContext:
     machine: Machine
     directory: RunDirectory
     listener: Listener
+    keep: KeptHeads = "all"
+    world: World = ALONE
 
     @property
     def view_maker(self) -> ViewMaker:
         """The maker of views of this run's images, on its device."""
-        return ViewMaker.of(self.recipe.data, self.data.store, self.machine.device)
+        return ViewMaker.of(self.recipe.data, self.data.store, self.machine.device, self.recipe.card.preprocessing)
 
     def plain(self, part: LoadedPart) -> PlainViews:
         """Return a part's images for evaluation, without augmentation."""

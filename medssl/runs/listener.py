@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from medssl.results.directory import RunResult
 from medssl.train.loop.records import EpochRecord, StepRecord
 
 __all__ = ["Listener"]
@@ -24,3 +25,6 @@ class Listener:
 
     def epoch(self, record: EpochRecord) -> None:
         """An epoch is done."""
+
+    def finished(self, result: RunResult) -> None:
+        """The result and its page are written."""

@@ -16,31 +16,40 @@ from pathlib import Path
 from typing import Any, Literal
 
 from medssl.catalog import Catalog, load_catalog
-from medssl.contracts import Dataset
-from medssl.contracts.kinds import DATASET, METHOD
+from medssl.contracts import Dataset, Target
+from medssl.contracts.kinds import DATASET, METHOD, TRACKER
+from medssl.data.external import Mapped
 from medssl.data.listing import index
-from medssl.data.loading import DataOrigin, base_folder, fingerprint, load_data, open_dataset
+from medssl.data.loading import base_folder, fingerprint, load_data, open_dataset
+from medssl.data.origin import DataOrigin
 from medssl.errors import CheckpointError, OptionError
-from medssl.io.files import checksum
+from medssl.evaluation.prior import require_prior
+from medssl.io.files import checksum, clear_unfinished
 from medssl.io.locks import hold
 from medssl.recipe import Recipe, choose, resolve
 from medssl.results.directory import RunDirectory, RunResult
 from medssl.runs.blame import naming_the_plugin
-from medssl.runs.context import RunContext
+from medssl.runs.context import KeptHeads, RunContext
 from medssl.runs.description import Remarks, describe_run
+from medssl.runs.kept.heads import keep_heads
+from medssl.runs.kept.reuse import adopt, find_pretrained
 from medssl.runs.listener import Listener
 from medssl.runs.pictures.pictures import leave_pictures
 from medssl.runs.stages.baseline import baseline_features, describe_baseline
 from medssl.runs.stages.evaluation import evaluate
+from medssl.runs.stages.external import list_others, open_others, require_same_others, score_others
 from medssl.runs.stages.features import extract_features
+from medssl.runs.stages.judging import require_columns
 from medssl.runs.stages.pretraining import Trained, pretrain, save
-from medssl.runs.stages.reuse import adopt, find_pretrained
 from medssl.runs.stages.seen import hold_against
 from medssl.runs.stages.served import require_served
+from medssl.runs.stages.sites import site_in_features
+from medssl.runs.tracking import page_for_trackers, tracking
 from medssl.train.machine.machine import Machine
 from medssl.train.machine.memory import kept_memory
+from medssl.world import ALONE, World
 
-__all__ = ["Place", "collect_warnings", "execute", "fetch_dataset", "require_origin", "run"]
+__all__ = ["Place", "collect_warnings", "execute", "fetch_dataset", "follow", "require_origin", "run"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +63,8 @@ class Place:
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
         force: Start over even if the run directory has files.
         on_bad_image: ``fail``: an image that cannot be read stops the run; ``skip``: it is left out and reported.
+        keep_heads: The fitted heads to keep in ``heads.safetensors``, with which the run predicts new images: ``all``;
+            ``features``: no fine-tuned networks, which are as large as the encoder; ``none``.
     """
 
     data_dir: Path | None = None
@@ -61,6 +72,7 @@ class Place:
     device: str = "auto"
     force: bool = False
     on_bad_image: Literal["fail", "skip"] = "fail"
+    keep_heads: KeptHeads = "all"
 
     def __post_init__(self) -> None:
         """Take texts for paths, as notebooks write them."""
@@ -103,61 +115,120 @@ def run(
 
 
 @kept_memory()
-def execute(recipe: Recipe, *, catalog: Catalog, place: Place, listener: Listener) -> RunResult:
+def execute(recipe: Recipe, *, catalog: Catalog, place: Place, listener: Listener, world: World = ALONE) -> RunResult:
     """Run a recipe, or return its result if it is already finished.
+
+    Args:
+        recipe: Every setting.
+        catalog: Of plugins.
+        place: Where to read and write.
+        listener: Receives progress events.
+        world: The processes that train together, of which this is rank 0; the others call :func:`follow`.
 
     Raises:
         MedsslError: A problem that the user can correct.
     """
     _require_weights(recipe)
-    with _open_directory(recipe, place) as directory, naming_the_plugin(recipe):
+    with (
+        _open_directory(recipe, place) as directory,
+        naming_the_plugin(recipe),
+        tracking(recipe, directory, listener) as tracked,
+    ):
         if finished := directory.finished():
-            result = require_origin(finished, recipe, DataOrigin.of(recipe.dataset, catalog, place.data_dir))
+            result = require_origin(finished, recipe, DataOrigin.of(recipe.data, catalog, place.data_dir))
+            require_same_others(result, recipe, catalog)
+            world.tell("done")
             return result if directory.report.exists() else _with_page(result, catalog)
         start = time.perf_counter()
         with collect_warnings() as warnings:
-            listener.stage("data")
-            dataset = open_dataset(recipe.dataset, catalog, place.data_dir)
+            tracked.stage("data")
+            dataset = open_dataset(recipe.dataset, catalog, place.data_dir, recipe.data.readers)
+            listed: list[Mapped] = []
             data = load_data(
                 recipe.data,
                 dataset,
                 on_bad_image=place.on_bad_image,
-                check=partial(require_served, recipe),
-                progress=listener.progress,
+                positive=recipe.evaluate.positive,
+                check=partial(_check, recipe, catalog, listed),
+                progress=tracked.progress,
             )
+            require_columns(recipe, data)
             seen = hold_against(recipe, data)
+            others = open_others(recipe, data, listed, place.on_bad_image)
+            directory.remember(dataset.root)
             data.split.save(directory.splits)
-            context = RunContext(recipe, data, Machine.choose(place.device, recipe.precision), directory, listener)
-            listener.note(context.machine.reasons)
+            world.tell("data")
+            machine = Machine.choose(world.device or place.device, recipe.precision)
+            context = RunContext(recipe, data, machine, directory, tracked, place.keep_heads, world)
+            tracked.note(f"{world.size} devices, {machine.reasons}" if world.several else machine.reasons)
             before = baseline_features(context)
-            listener.stage("pre-training")
+            tracked.stage("pre-training")
             trained = _train(context, anew=place.force)
-            save(context, trained.encoder)
-            listener.stage("features")
+            world.tell("done")
+            save(context, trained)
+            tracked.stage("features")
             features = extract_features(context, trained.encoder)
-            listener.stage("evaluation")
+            tracked.stage("evaluation")
+            site = site_in_features(context, features)
+            if site and site.above_chance:
+                tracked.note(site.sentence("frozen features", data.target.stratum))
             findings = evaluate(context, trained.encoder, features)
+            keep_heads(context, findings.fitted, features)
+            external = score_others(context, trained.encoder, findings, others)
             baseline = describe_baseline(context, before, findings)
-            listener.stage("report")
+            tracked.stage("report")
             leave_pictures(context, trained, features, findings)
-        remarks = Remarks(seen, warnings, baseline)
+        remarks = Remarks(seen, warnings, baseline, external, site)
         seconds = time.perf_counter() - start
-        return _with_page(directory.finish(describe_run(context, trained, findings, remarks, seconds)), catalog)
+        result = _with_page(directory.finish(describe_run(context, trained, findings, remarks, seconds)), catalog)
+        if recipe.chosen(TRACKER):
+            _with_page(result, catalog, page_for_trackers(directory))
+        tracked.finished(result)
+        return result
+
+
+@kept_memory()
+def follow(recipe: Recipe, *, catalog: Catalog, place: Place, world: World) -> None:
+    """Join a run that rank 0 carries out, on another rank: read the images, train along, and write nothing.
+
+    Raises:
+        MedsslError: A problem that the user can correct, or another rank has ended.
+    """
+    with naming_the_plugin(recipe):
+        context: RunContext | None = None
+        while (word := world.hear()) != "done":
+            if word == "data":
+                dataset = open_dataset(recipe.dataset, catalog, place.data_dir, recipe.data.readers)
+                positive = recipe.evaluate.positive
+                data = load_data(recipe.data, dataset, on_bad_image=place.on_bad_image, positive=positive)
+                machine = Machine.choose(world.device or place.device, recipe.precision)
+                directory = RunDirectory(place.output / recipe.slug)
+                context = RunContext(recipe, data, machine, directory, Listener(), world=world)
+            elif context is not None:
+                pretrain(context)
+
+
+def _check(recipe: Recipe, catalog: Catalog, listed: list[Mapped], target: Target) -> None:
+    """Check the target before anything is decoded, and list the external test sets with its labels."""
+    require_served(recipe, target)
+    if recipe.evaluate.prior:
+        require_prior(target, recipe.evaluate.prior)
+    listed += list_others(recipe, catalog, target)
 
 
 def _require_weights(recipe: Recipe) -> None:
-    if recipe.method.plugin.needs_weights and recipe.encoder.weights is None:
+    if recipe.method.plugin.needs_weights and recipe.initial_weights is None:
         raise OptionError(
             f"the method '{recipe.method.name}' needs an encoder with weights, but this recipe has random ones. "
             "Give --init FILE, or --init pretrained for the weights that timm provides."
         )
 
 
-def _with_page(result: RunResult, catalog: Catalog) -> RunResult:
-    """Write ``report.html``."""
+def _with_page(result: RunResult, catalog: Catalog, shared: Path | None = None) -> RunResult:
+    """Write ``report.html``, or a page without images to another file."""
     from medssl.report.page import write_page  # noqa: PLC0415  (matplotlib, half a second: not before it is needed)
 
-    write_page(result, catalog)
+    write_page(result, catalog, shared)
     return result
 
 
@@ -165,6 +236,7 @@ def _train(context: RunContext, *, anew: bool) -> Trained:
     """Reuse the encoder of another run, or train one."""
     source = None if anew else find_pretrained(context.directory, fingerprint(context.recipe, context.data))
     if source is None:
+        context.world.tell("train")
         return pretrain(context)
     context.listener.note(f"reusing the encoder of {source.path.name}, because only the evaluation differs")
     return adopt(context, source)
@@ -176,9 +248,10 @@ def _open_directory(recipe: Recipe, place: Place) -> Iterator[RunDirectory]:
     directory = RunDirectory(place.output / recipe.slug)
     directory.make()
     with hold(directory.path):
+        clear_unfinished(directory.path)
         if place.force:
             directory.clear()
-        directory.claim(recipe.to_dict())
+        directory.claim(recipe.identity, recipe.paths)
         try:
             yield directory
         except BaseException:
@@ -193,9 +266,9 @@ def require_origin(result: RunResult, recipe: Recipe, source: DataOrigin) -> Run
         CheckpointError: It was made from other images or weights.
     """
     way_out = "Give another --output, or --force to start over here."
-    if change := source.change_since(result.data):
+    if change := source.change_since(result.data, result.folder):
         raise CheckpointError(f"{result.path} has a result of this recipe for other images. {change} {way_out}")
-    weights, init = recipe.encoder.weights, result.training.init
+    weights, init = recipe.initial_weights, result.training.init
     if isinstance(weights, Path) and weights.is_file() and init and init.sha256 != checksum(weights):
         raise CheckpointError(
             f"{result.path} has a result of this recipe for other weights. {weights} has changed since then. {way_out}"

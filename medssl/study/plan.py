@@ -3,32 +3,34 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from medssl.catalog import Catalog
-from medssl.contracts.kinds import KINDS, METHOD, Kind
+from medssl.contracts.kinds import ENCODER, KINDS, METHOD, Kind
 from medssl.errors import OptionError, did_you_mean
+from medssl.io.reading import read_yaml
 
-__all__ = ["PLUGIN_LISTS", "VARIED", "Plan", "build_plan", "read_plan"]
+__all__ = ["PLUGIN_LISTS", "Plan", "build_plan", "plan_content", "plan_of", "plugin_named", "read_plan"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
     """The values that vary in a study, and the settings that all cells share.
 
-    A method, a dataset or an evaluator is a name, or a mapping of ``plugin`` (the name) and options.
+    A plugin is a name, or a mapping of ``plugin`` (the name) and options. The mapping of a method may also hold
+    settings of its training under ``train``. Each kind of plugin has its list under its plural: methods, datasets,
+    encoders, evaluators and so on.
 
     Attributes:
-        methods: Methods, run at every batch size.
+        plugins: Plugins by the plural of their kind. Every method runs at every batch size, on every dataset with every
+            encoder; a kind of which a run takes several replaces the recipe's list. Empty: the recipe's.
         baselines: Methods that run only at the first batch size; a method that the catalogue marks as baseline does
-            too.
-        datasets: Datasets; each has its own table.
-        evaluators: Evaluators that replace the recipe's; empty: the recipe's.
+            too. The name of an encoder stands for this encoder, frozen.
+        on_encoders: Methods that run on each of the encoders. The plan's methods and baselines then run on the
+            recipe's own encoder alone. Empty: the plan's methods run on each of the encoders.
         batch_sizes: Batch sizes of pre-training; empty: the recipe's.
         label_fractions: Fractions of the training labels that the evaluators see, 0 to 1; empty: all labels.
         seeds: Number of seeds, counted from 0.
@@ -36,19 +38,39 @@ class Plan:
         settings: Sections of a recipe for every cell.
     """
 
-    methods: tuple[Any, ...] = ()
+    plugins: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
     baselines: tuple[Any, ...] = ()
-    datasets: tuple[Any, ...] = ()
-    evaluators: tuple[Any, ...] = ()
+    on_encoders: tuple[Any, ...] = ()
     batch_sizes: tuple[int, ...] = ()
     label_fractions: tuple[float, ...] = ()
     seeds: int = 1
     recipe: str | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
 
+    def without(self, names: Container[str]) -> Plan:
+        """Return the plan without some encoders, in its lists of encoders and of baselines."""
+        kept = tuple(each for each in self.of(ENCODER) if plugin_named(each) not in names)
+        plugins = {**self.plugins, ENCODER.plural: kept}
+        baselines = tuple(each for each in self.baselines if plugin_named(each) not in names)
+        return replace(self, plugins=plugins, baselines=baselines)
+
+    def of(self, kind: Kind) -> tuple[Any, ...]:
+        """Return the plugins of a kind."""
+        return self.plugins.get(kind.plural, ())
+
+    def named(self) -> dict[str, tuple[Any, ...]]:
+        """Return every list of plugins by its key in a plan file."""
+        return {
+            **{kind.plural: self.of(kind) for kind in KINDS},
+            "baselines": self.baselines,
+            "on_encoders": self.on_encoders,
+        }
+
     def to_dict(self) -> dict[str, Any]:
         """Return the content of a plan file."""
-        return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
+        values = {key: value for key, value in asdict(self).items() if key not in ("plugins", *self.named())}
+        flat = {**self.named(), **values}
+        return {key: list(value) if isinstance(value, tuple) else value for key, value in flat.items()}
 
     def merged(self, **given: Any) -> Plan:
         """Replace values of the plan by the given ones, unless these are empty or ``None``, and check the result."""
@@ -56,12 +78,25 @@ class Plan:
         return build_plan({**self.to_dict(), **chosen}, "the study") if chosen else self
 
 
-_KEYS = tuple(option.name for option in fields(Plan))
-#: The kinds of plugins that a plan lists.
-VARIED = tuple(kind for kind in KINDS if kind.plural in _KEYS)
-#: Each list of plugins in a plan, with its kind.
-PLUGIN_LISTS: Mapping[str, Kind] = {**{kind.plural: kind for kind in VARIED}, "baselines": METHOD}
-_LISTS = tuple(option.name for option in fields(Plan) if option.default == ())
+def plugin_named(entry: Any) -> str:
+    """Return the name of a plugin in a plan."""
+    return str(entry if isinstance(entry, str) else entry["plugin"])
+
+
+def plan_of(**given: Any) -> Plan:
+    """Create a plan from the keys of a plan file: ``plan_of(methods=["dcl"], datasets=["phantom"], seeds=3)``.
+
+    Raises:
+        OptionError: See :func:`build_plan`.
+    """
+    return build_plan(given, "the study")
+
+
+_OWN = tuple(option.name for option in fields(Plan) if option.name != "plugins")
+_KEYS = (*(kind.plural for kind in KINDS), *_OWN)
+#: Each list of plugins in a plan, with its kind. The names of encoders are allowed among the baselines too.
+PLUGIN_LISTS: Mapping[str, Kind] = {**{kind.plural: kind for kind in KINDS}, "baselines": METHOD, "on_encoders": METHOD}
+_LISTS = (*PLUGIN_LISTS, "batch_sizes", "label_fractions")
 
 
 def read_plan(word: str | Path, catalog: Catalog) -> Plan:
@@ -70,12 +105,21 @@ def read_plan(word: str | Path, catalog: Catalog) -> Plan:
     Raises:
         OptionError: The plan does not exist, the file cannot be read, or its content is not a valid plan.
     """
+    return build_plan(*plan_content(word, catalog))
+
+
+def plan_content(word: str | Path, catalog: Catalog) -> tuple[dict[str, Any], str]:
+    """Return the keys of a plan file or a plan of the catalogue, unchecked, and what to call it in a message.
+
+    Raises:
+        OptionError: The plan does not exist, or the file cannot be read.
+    """
     path = Path(word)
     if path.suffix not in (".yaml", ".yml") and "/" not in str(word):
-        return build_plan(catalog.plan(str(word)), f"the plan '{word}'")
+        return catalog.plan(str(word)), f"the plan '{word}'"
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        values = read_yaml(path)
+    except (OSError, ValueError) as error:
         cause = " ".join(str(error).split())
         raise OptionError(
             f"the plan file {path} cannot be read. {cause}. Give a YAML file, or one of: "
@@ -85,7 +129,7 @@ def read_plan(word: str | Path, catalog: Catalog) -> Plan:
         raise OptionError(
             f"the plan file {path} contains no plan. It must be a YAML mapping with the keys {_listed()}."
         )
-    return build_plan(values, f"the plan file {path}")
+    return values, f"the plan file {path}"
 
 
 def build_plan(values: Mapping[str, Any], source: str) -> Plan:
@@ -98,6 +142,8 @@ def build_plan(values: Mapping[str, Any], source: str) -> Plan:
     Raises:
         OptionError: A key is unknown, or a value is of the wrong type or out of range.
     """
+    if "vary" in values:
+        raise OptionError(f"{source} is a search of settings. Start it with medssl tune --plan.")
     for key in values:
         if key not in _KEYS:
             raise OptionError(f"{source} has an unknown key '{key}'.{did_you_mean(str(key), _KEYS)} Keys: {_listed()}.")
@@ -105,7 +151,8 @@ def build_plan(values: Mapping[str, Any], source: str) -> Plan:
     for key in _LISTS:
         if key in given:
             given[key] = tuple(given[key]) if isinstance(given[key], list | tuple) else (given[key],)
-    plan = Plan(**given)
+    plugins = {kind.plural: given.pop(kind.plural) for kind in KINDS if given.get(kind.plural)}
+    plan = Plan(plugins=plugins, **{key: value for key, value in given.items() if key in _OWN})
     _check_names(plan, source)
     _check_numbers(plan, source)
     if not isinstance(plan.settings, Mapping):
@@ -117,8 +164,8 @@ def build_plan(values: Mapping[str, Any], source: str) -> Plan:
 
 
 def _check_names(plan: Plan, source: str) -> None:
-    for key in PLUGIN_LISTS:
-        for value in getattr(plan, key):
+    for key, values in plan.named().items():
+        for value in values:
             if not isinstance(value, str) and not (isinstance(value, Mapping) and isinstance(value.get("plugin"), str)):
                 raise OptionError(
                     f"{source} has {value!r:.60} among its {key}. Each must be a name, or a mapping with the name as "

@@ -8,7 +8,7 @@ import yaml
 
 from medssl.catalog import load_catalog
 from medssl.contracts import ViewGroup, ViewSpec
-from medssl.errors import OptionError, PluginError
+from medssl.errors import MedsslError, OptionError, PluginError
 from medssl.recipe import resolve, resolve_data
 
 NAMED = {"method": "dcl", "dataset": "phantom"}
@@ -164,6 +164,7 @@ def test_every_plugin_of_a_run_is_listed_with_its_kind(catalog):
     assert [(choice.kind, choice.name) for choice in recipe.choices] == [
         ("method", "dcl"),
         ("dataset", "phantom"),
+        ("encoder", "timm"),
         ("evaluator", "knn"),
         ("evaluator", "linear"),
     ]
@@ -172,3 +173,28 @@ def test_every_plugin_of_a_run_is_listed_with_its_kind(catalog):
 def test_labels_do_not_leak_through_a_split_of_its_own_for_pre_training(catalog):
     with pytest.raises(OptionError, match="supervised learns from labels"):
         resolve(catalog, [NAMED, {"method": "supervised", "split": {"pretrain_seed": 1}}])
+
+
+def test_options_that_are_no_mapping_are_refused_also_for_a_plugin_that_no_list_names(catalog):
+    """Found by a fuzz test."""
+    with pytest.raises(OptionError, match="the section 'trackers' must list names, or have a mapping"):
+        resolve(catalog, [NAMED, {"trackers": {"csv": True}}])
+
+
+@pytest.mark.parametrize("name", ["x" * 5000, "a/" + "x" * 300, "x" * 300 + ".safetensors", str(list(range(9999)))])
+def test_a_name_longer_than_any_is_refused_in_few_words(catalog, name):
+    """Found by a fuzz test."""
+    for settings in ({"dataset": name}, {"encoder": {"plugin": name}}):
+        with pytest.raises(MedsslError) as refused:
+            resolve(catalog, [NAMED, settings])
+        assert len(str(refused.value)) < 3000
+
+
+@pytest.mark.parametrize(
+    ("section", "name"),
+    [("train", "epochs"), ("train", "batch_size"), ("evaluate", "bootstrap"), ("views", "image_size")],
+)
+@pytest.mark.parametrize("value", ["1e9", "1e20", 10**30, "inf", "nan"])
+def test_a_number_that_no_machine_can_carry_out_is_refused(section, name, value):
+    with pytest.raises(OptionError, match=name):
+        resolve(load_catalog(), [{"method": "random", "dataset": "phantom", section: {name: value}}])

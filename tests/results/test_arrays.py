@@ -48,6 +48,27 @@ def test_predictions_have_ids_truth_groups_and_a_table_for_each_evaluator(result
     assert found.target == result.data.target
 
 
+def test_predictions_of_the_validation_part_are_read_apart(result):
+    directory = RunDirectory(result.path)
+    tables = {"knn": np.full((4, 2), 0.5), "val_knn": np.eye(2)[[0, 1, 1, 0]]}  # as many rows as the test part
+    truths = {
+        "id": np.array(IDS),
+        "y": np.zeros(4, int),
+        "val_id": np.array(["e", "f", "g", "h"]),
+        "val_y": np.ones(4, int),
+    }
+    np.savez(directory.predictions, **truths, **tables)
+    test, val = result.predictions(), result.predictions("val")
+    assert (test.ids, list(test.by_evaluator), test.y.tolist()) == (tuple(IDS), ["knn"], [0] * 4)
+    assert (val.ids, list(val.by_evaluator), val.y.tolist()) == (("e", "f", "g", "h"), ["knn"], [1] * 4)
+    np.testing.assert_array_equal(val.by_evaluator["knn"], tables["val_knn"])
+
+
+def test_a_run_without_predictions_of_the_validation_part_says_so(result):
+    with pytest.raises(CheckpointError, match=r"predictions\.npz cannot be read. It lacks 'val_id'"):
+        result.predictions("val")
+
+
 def test_arrays_of_runs_before_there_were_targets_are_read(result):
     directory = RunDirectory(result.path)
     np.savez(directory.predictions, id=np.array(IDS), label=np.array([1, 1, 0, 0]), knn=np.eye(2)[[1, 1, 0, 0]])

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from medssl.results.pictures import Card, FeatureMap, Neighbours, Pictures, read_pictures, write_pictures
+from medssl.results.pictures import Card, FeatureMap, Neighbours, Pictures, _hidden, read_pictures, write_pictures
 
 CARD = Card(id="a/1.png", label="ä class", note="called b, 90\u00a0%", right=False)
 FULL = Pictures(
@@ -31,9 +31,14 @@ def same(one, other):
 
 
 @pytest.mark.parametrize("pictures", [FULL, Pictures()])
-def test_everything_comes_back(tmp_path, pictures):
-    write_pictures(tmp_path / "pictures.npz", pictures)
-    assert same(read_pictures(tmp_path / "pictures.npz"), pictures)
+def test_everything_comes_back_with_private_names(tmp_path, pictures):
+    file = tmp_path / "pictures.npz"
+    write_pictures(file, pictures)
+    found = read_pictures(file)
+    assert same(found, _hidden(pictures))
+    assert not {card.id for card in found.samples} & {card.id for card in pictures.samples}
+    write_pictures(file, found)
+    assert same(read_pictures(file), found), "a private name is not hidden again"
 
 
 def test_none_and_damaged_ones_are_none(tmp_path):

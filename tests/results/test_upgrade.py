@@ -5,7 +5,8 @@ import json
 import pytest
 
 from medssl.contracts.targets import Classes, target_from_dict
-from medssl.report.tables.tables import ranking_rows, result_rows
+from medssl.report.tables.score_tables import score_tables
+from medssl.report.tables.tables import ranking_rows
 from medssl.results.directory import SCHEMA, RunDirectory
 from medssl.results.upgrade import upgraded
 
@@ -51,7 +52,8 @@ def test_it_is_read_and_shown_by_its_directory(old, tmp_path):
     directory = RunDirectory(tmp_path)
     directory.result.write_text(json.dumps(old))
     result = directory.load()
-    assert result_rows(result) == [["", "knn"], ["accuracy", ".500 [.250, .750]"], ["ECE", ".500 [.250, .750]"]]
+    (scores,) = score_tables(result)
+    assert scores.rows == [["", "knn"], ["accuracy", ".500 [.250, .750]"], ["ECE", ".500 [.250, .750]"]]
     assert ranking_rows(result) == [["", "retrieval"], ["mAP", ".500 [.250, .750]"]]
 
 

@@ -16,7 +16,7 @@ from medssl.results.directory import RunDirectory
 from medssl.runs.context import RunContext
 from medssl.runs.listener import Listener
 from medssl.runs.stages.features import extract_features
-from medssl.train.encoder.backbones import Encoder, build_encoder
+from medssl.train.encoder.building import Encoder, build_encoder
 from medssl.train.machine.machine import Machine
 
 SETTINGS = {
@@ -71,4 +71,4 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Scene:
         patch.setenv("MEDSSL_CACHE", str(tmp_path_factory.mktemp("cache")))
         data = load_data(recipe.data, open_dataset(recipe.dataset, catalog, None))
     machine = Machine.choose("cpu", "float32")
-    return Scene(recipe, data, machine, build_encoder(recipe.encoder, 24, seed=0))
+    return Scene(recipe, data, machine, build_encoder(recipe.open_encoder(), 24, seed=0))

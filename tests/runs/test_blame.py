@@ -6,11 +6,13 @@ import importlib.util
 import sys
 from dataclasses import replace
 from functools import partial
+from pathlib import PurePath
 
 import pytest
 import torch
 
 from medssl.catalog import load_catalog
+from medssl.discovery.blame import files_of
 from medssl.errors import DataError, PluginError
 from medssl.recipe import resolve
 from medssl.runs.blame import naming_the_plugin
@@ -69,6 +71,11 @@ def test_a_plugin_is_named_with_file_and_line_though_pytorch_raised(recipe):
 def test_what_goes_wrong_in_the_core_is_not_the_plugins_who_called_it(recipe):
     with pytest.raises(TypeError):
         call(recipe, partial(read_encoder, 3))
+
+
+def test_files_of_python_belong_to_no_plugin():
+    """An entry point may lead to a class of Python, or to one that inherits from it."""
+    assert list(files_of(type("Plugin", (PurePath,), {"__module__": "pathlib"}))) == []
 
 
 def test_a_plugin_that_misuses_a_tool_is_named(recipe):

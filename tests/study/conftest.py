@@ -8,6 +8,7 @@ import pytest
 
 from medssl.contracts.targets import Classes
 from medssl.evaluation.metrics import metric_facts
+from medssl.evaluation.pooling import PoolingChoice, score_groups
 from medssl.evaluation.scoring import score
 from medssl.recipe.settings import EvaluateSettings
 from medssl.results.directory import SCHEMA, RunDirectory
@@ -33,6 +34,7 @@ def make_run(tmp_path):
         dataset="phantom",
         epochs=5,
         bootstrap=200,
+        pooling=None,
         **changes,
     ):
         ids = [f"{i:03}.png" for i in range(n)] if ids is None else ids
@@ -76,6 +78,10 @@ def make_run(tmp_path):
         np.savez(directory.predictions, id=np.array(ids), y=label, **proba)
         units = np.unique([groups.get(name, f"\0{name}") for name in ids], return_inverse=True)[1]
         settings = EvaluateSettings(bootstrap=bootstrap)
+        evaluations = {name: score(TARGET, label, p, units, settings, seed) for name, p in proba.items()}
+        for name, p in proba.items() if pooling else ():
+            choice = PoolingChoice(pooling, "setting")
+            evaluations[name]["per_group"] = score_groups(TARGET, label, p, units, choice, settings, seed)
         return directory.finish(
             {
                 "schema": SCHEMA,
@@ -96,7 +102,7 @@ def make_run(tmp_path):
                 },
                 "pretrain": {"epochs": epochs, "seconds": 10.0},
                 "metrics": metric_facts(TARGET),
-                "evaluations": {name: score(TARGET, label, p, units, settings, seed) for name, p in proba.items()},
+                "evaluations": evaluations,
                 "diagnostics": {},
                 "seconds": 12.0,
             }

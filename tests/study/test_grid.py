@@ -6,7 +6,8 @@ from medssl.catalog import load_catalog
 from medssl.data.loading import open_dataset
 from medssl.errors import DataError, OptionError
 from medssl.study.grid import expand, fold_layers
-from medssl.study.plan import Plan, read_plan
+from medssl.study.missing import find_missing
+from medssl.study.plan import plan_of, read_plan
 
 
 @pytest.fixture(scope="module")
@@ -17,7 +18,7 @@ def catalog():
 @pytest.fixture
 def cells_of(catalog, tmp_path):
     def make(plan=None, *layers, **given):
-        return expand((plan or Plan(datasets=("phantom",))).merged(**given), layers, catalog, tmp_path)
+        return expand((plan or plan_of(datasets=("phantom",))).merged(**given), layers, catalog, tmp_path)
 
     return make
 
@@ -92,7 +93,7 @@ def test_loso_makes_a_fold_of_each_group(catalog, cells_of):
 
 
 def test_a_dataset_that_is_not_there_stops_no_other(catalog, cells_of, tmp_path):
-    plan = Plan(methods=("random",), datasets=("pneumonia", "phantom"))
+    plan = plan_of(methods=("random",), datasets=("pneumonia", "phantom"))
     cells = cells_of(plan, {"split": {"protocol": "loso"}})
     assert cells[0].recipe.dataset.name == "pneumonia"
     assert cells[0].recipe.split.fold is None
@@ -102,9 +103,9 @@ def test_a_dataset_that_is_not_there_stops_no_other(catalog, cells_of, tmp_path)
 
 
 def test_layers_of_the_user_win_over_the_plans_settings(cells_of):
-    plan = Plan(methods=("dcl",), datasets=("phantom",), recipe="paper", settings={"train": {"epochs": 7}})
+    plan = plan_of(methods=("dcl",), datasets=("phantom",), recipe="paper", settings={"train": {"epochs": 7}})
     (cell,) = cells_of(plan, {"train": {"epochs": 9}})
-    assert (cell.recipe.train.epochs, cell.recipe.base, cell.recipe.encoder.backbone) == (9, "paper", "resnet50")
+    assert (cell.recipe.train.epochs, cell.recipe.base, cell.recipe.encoder.config.backbone) == (9, "paper", "resnet50")
 
 
 def test_options_of_a_plugin_may_stand_in_the_plan(cells_of):
@@ -114,7 +115,7 @@ def test_options_of_a_plugin_may_stand_in_the_plan(cells_of):
 
 @pytest.mark.parametrize(("given", "kind"), [({"methods": ["dcl"], "datasets": []}, "dataset"), ({}, "method")])
 def test_a_study_without_methods_or_datasets_is_refused(catalog, given, kind):
-    plan = Plan(datasets=() if kind == "dataset" else ("phantom",)).merged(**given)
+    plan = plan_of(datasets=() if kind == "dataset" else ("phantom",)).merged(**given)
     with pytest.raises(OptionError, match=f"the study names no {kind}"):
         expand(plan, [], catalog, None)
 
@@ -124,5 +125,66 @@ def test_the_papers_plan_is_its_grid(catalog, tmp_path):
     trained = [cell.recipe for cell in cells if cell.recipe.method.plugin.trains]
     assert len(trained) == 4 * 3 * 3
     assert {recipe.train.batch_size for recipe in trained} == {16, 32, 64}
-    assert {recipe.encoder.backbone for recipe in trained} == {"resnet50"}
+    assert {recipe.encoder.config.backbone for recipe in trained} == {"resnet50"}
     assert {choice.name for recipe in trained for choice in recipe.evaluators} == {"knn", "mlp"}
+
+
+# ------------------------------------------------------------------------------------------------------------ encoders
+
+
+def rows(cells):
+    return [(cell.recipe.method.name, cell.recipe.network) for cell in cells]
+
+
+def test_methods_start_from_every_encoder(catalog, tmp_path):
+    plan = plan_of(methods=["dcl"], datasets=["phantom"], encoders=["timm:resnet18", "timm:resnet34"])
+    assert rows(expand(plan, [], catalog, tmp_path)) == [("dcl", "timm:resnet18"), ("dcl", "timm:resnet34")]
+
+
+def test_encoders_without_a_method_are_frozen_and_baselines_run_on_the_recipes_own(catalog, tmp_path):
+    plan = plan_of(baselines=["random", "uni"], datasets=["phantom"], encoders=["dinov2-s"])
+    found = rows(expand(plan, [], catalog, tmp_path))
+    assert found == [("none", "uni"), ("random", "resnet18"), ("none", "dinov2-s")]
+
+
+def test_against_foundation_compares_own_training_with_given_encoders(catalog, tmp_path):
+    plan = read_plan("against-foundation", catalog).merged(datasets=["phantom"], encoders=["dinov2-s"], seeds=1)
+    own = {"encoder": {"backbone": "resnet34"}}
+    cells = expand(plan, [own], catalog, tmp_path)
+    assert set(rows(cells)) == {
+        ("random", "resnet34"),
+        ("imagenet", "resnet34"),
+        ("supervised", "resnet34"),
+        ("dcl", "resnet34"),
+        ("none", "dinov2-s"),
+        ("dcl", "dinov2-s"),
+    }
+    started = [cell for cell in cells if rows([cell]) == [("dcl", "dinov2-s")]]
+    assert [(cell.recipe.train.last_blocks, cell.recipe.train.optimizer) for cell in started] == [
+        (None, "adamw"),
+        (2, "adamw"),
+    ]
+    given = next(cell for cell in cells if cell.recipe.network == "dinov2-s")
+    assert (given.name, given.recipe.views.image_size) == ("phantom frozen, dinov2-s, seed 0", 518)
+
+
+def test_encoders_that_are_missing_are_found_and_left_out(catalog, tmp_path):
+    file = str(tmp_path / "absent.pth")
+    plan = plan_of(baselines=["random"], datasets=["phantom"], encoders=["timm:test_resnet", file])
+    missing = find_missing(plan, catalog)
+    assert list(missing) == [file]
+    assert "there is no encoder at" in missing[file]
+    assert plan.without(missing).named()["encoders"] == ("timm:test_resnet",)
+
+
+def test_a_row_may_have_training_settings_of_its_own(cells_of):
+    adapted = {"plugin": "dcl", "train": {"last_blocks": 2, "optimizer": "adamw"}}
+    cells = cells_of(methods=["dcl", adapted], batch_sizes=[32])
+    assert [(c.recipe.train.last_blocks, c.recipe.train.optimizer, c.recipe.train.batch_size) for c in cells] == [
+        (None, "sgd", 32),
+        (2, "adamw", 32),
+    ]
+    assert [cell.name for cell in cells] == [
+        "phantom dcl, batch 32, seed 0",
+        "phantom dcl (last_blocks 2, optimizer adamw), batch 32, seed 0",
+    ]

@@ -8,7 +8,8 @@ import pytest
 
 from medssl.catalog import load_catalog
 from medssl.errors import OptionError
-from medssl.study.plan import Plan, build_plan, read_plan
+from medssl.study.plan import build_plan, plan_of, read_plan
+from medssl.study.search.plan import read_search_plan
 
 
 @pytest.fixture(scope="module")
@@ -23,8 +24,8 @@ def test_a_plan_file_is_read(tmp_path, catalog):
         "settings: {train: {epochs: 3}}\n"
     )
     plan = read_plan(file, catalog)
-    assert plan.methods == ("dcl", {"plugin": "simclr", "temperature": 0.2})
-    assert plan.datasets == ("phantom",)
+    assert plan.named()["methods"] == ("dcl", {"plugin": "simclr", "temperature": 0.2})
+    assert plan.named()["datasets"] == ("phantom",)
     assert (plan.seeds, plan.label_fractions) == (3, (0.1, 1.0))
     assert plan.settings == {"train": {"epochs": 3}}
     assert build_plan(plan.to_dict(), "itself") == plan
@@ -32,8 +33,13 @@ def test_a_plan_file_is_read(tmp_path, catalog):
 
 def test_every_plan_of_the_catalogue_can_be_read(catalog):
     assert set(catalog.plan_names()) >= {"paper", "quick"}
-    for name in catalog.plan_names():
-        assert read_plan(name, catalog).methods
+    searches = {"paper-probe"}
+    for name in set(catalog.plan_names()) - searches:
+        assert read_plan(name, catalog).named()["methods"]
+    for name in searches:
+        assert read_search_plan(name, catalog).vary
+        with pytest.raises(OptionError, match=r"medssl tune --plan"):
+            read_plan(name, catalog)
 
 
 def test_the_plan_in_the_documentation_is_accepted(tmp_path, catalog):
@@ -42,12 +48,13 @@ def test_the_plan_in_the_documentation_is_accepted(tmp_path, catalog):
     file.write_text(re.search(r"^```yaml\n(.*?)^```", text, re.MULTILINE | re.DOTALL)[1])
     plan = read_plan(file, catalog)
     assert [option.name for option in fields(plan) if not getattr(plan, option.name)] == []
-    assert all(f"| `{option.name}` |" in text for option in fields(plan))
+    keys = set(plan.to_dict()) - {"plugins"}
+    assert all(f"| `{key}` |" in text for key in keys)
 
 
 def test_flags_replace_what_a_plan_says_and_leave_the_rest():
-    plan = Plan(methods=("dcl",), datasets=("phantom",), seeds=3)
-    assert plan.merged(methods=("simclr",), datasets=(), seeds=None) == Plan(
+    plan = plan_of(methods=("dcl",), datasets=("phantom",), seeds=3)
+    assert plan.merged(methods=("simclr",), datasets=(), seeds=None) == plan_of(
         methods=("simclr",), datasets=("phantom",), seeds=3
     )
 
@@ -84,7 +91,7 @@ def test_a_catalogue_of_the_users_own_adds_plans(tmp_path):
     file = tmp_path / "lab.yaml"
     file.write_text("plans: {ours: {summary: Ours., methods: [dcl], seeds: 2}}")
     catalog = load_catalog(file)
-    assert read_plan("ours", catalog) == Plan(methods=("dcl",), seeds=2)
+    assert read_plan("ours", catalog) == plan_of(methods=("dcl",), seeds=2)
     file.write_text("plans: {ours: {methds: [dcl], seeds: two}}")
     with pytest.raises(OptionError, match=r"(?s)no section 'methds'.*plans\.ours\.seeds: expected a whole"):
         load_catalog(file)
@@ -96,5 +103,5 @@ def test_an_unknown_plan_names_the_closest(catalog):
 
 
 def test_a_missing_plan_file_lists_the_plans_there_are(tmp_path, catalog):
-    with pytest.raises(OptionError, match=r"cannot be read.*paper, quick"):
+    with pytest.raises(OptionError, match=r"cannot be read.*paper, paper-probe, quick"):
         read_plan(tmp_path / "none.yaml", catalog)

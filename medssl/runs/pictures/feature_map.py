@@ -42,7 +42,7 @@ def make_map(
     if len(part) < _FEWEST:
         return None
     if adopted is not None and (found := _of_equal_features(adopted, part, x.numpy())) is not None:
-        return found
+        return _map(part, chosen, found.how, found.xy)
     xy = _tsne(x.numpy()[chosen].astype(np.float64))
     return None if xy is None else _map(part, chosen, "t-SNE", xy)
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
+from medssl.contracts import Unlabelled
 from medssl.data.loading import LoadedPart
+from medssl.evaluation.predictions import Predictions, decisions, make_predictions
+from medssl.evaluation.uncertainty.paired import paired_differences
 from medssl.runs.context import RunContext
 from medssl.runs.stages.evaluation import Evaluated, evaluate_predictors
 from medssl.runs.stages.features import EncodedParts, encode_parts
 from medssl.runs.stages.pretraining import first_encoder
-from medssl.study.results.paired import paired_differences
-from medssl.study.results.predictions import Predictions, make_predictions
 from medssl.train.machine.small_maps import find_small_maps
 
 __all__ = ["baseline_features", "describe_baseline"]
@@ -24,10 +25,12 @@ def baseline_features(context: RunContext) -> EncodedParts | None:
         Features by part; ``None`` if nothing is trained, or the recipe has no baseline.
     """
     recipe = context.recipe
-    if not recipe.method.plugin.trains or not recipe.evaluate.baseline:
+    unlabelled = isinstance(context.data.target, Unlabelled)
+    if not recipe.method.plugin.trains or not recipe.evaluate.baseline or unlabelled:
         return None
     encoder = first_encoder(context)
-    encoder.float32_layers = find_small_maps(encoder.network, [recipe.views.image_size], context.machine.precision)
+    sides = [recipe.views.image_size]
+    encoder.float32_layers = find_small_maps(encoder.network, sides, context.machine.precision, encoder.in_channels)
     return encode_parts(context, encoder)
 
 
@@ -59,4 +62,6 @@ def describe_baseline(context: RunContext, features: EncodedParts | None, after:
 
 def _predictions(context: RunContext, test: LoadedPart, findings: Evaluated) -> Predictions:
     data = context.data
-    return make_predictions(data.target, test.ids, test.y.numpy(), data.split.groups, findings.predictions)
+    tables = findings.predictions
+    decided = decisions(findings.evaluations, data.target, tables)
+    return make_predictions(data.target, test.ids, test.y.numpy(), data.split.groups, tables, decided=decided)

@@ -14,7 +14,7 @@ from medssl.evaluation.features import extract
 from medssl.recipe import Recipe
 from medssl.runs.context import RunContext
 from medssl.tools.measures import alignment, effective_rank, feature_std, uniformity
-from medssl.train.encoder.backbones import Encoder
+from medssl.train.encoder.building import Encoder
 from medssl.train.loop.monitor import Collapse, call_collapse
 from medssl.train.loop.records import EpochRecord
 

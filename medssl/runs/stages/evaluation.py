@@ -6,26 +6,35 @@ import copy
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from medssl.contracts import Classes, Evaluator, Features, Images, Observation, Observer, Outcome, Predictor, Ranker
+from medssl.contracts import Classes, Features, Images, Observer, Outcome, Predictor, Ranker, Unlabelled
 from medssl.errors import PluginError
+from medssl.evaluation.decision import curves
+from medssl.evaluation.metrics.metric import Array, Scored
+from medssl.evaluation.operating import OperatingPoints, choose_operating_points
+from medssl.evaluation.pooling import PoolingChoice
 from medssl.evaluation.ranking import score_ranking
-from medssl.evaluation.scoring import majority, score
+from medssl.evaluation.scoring import check_prediction, majority
 from medssl.io.files import write_atomic_with
 from medssl.recipe import Choice
+from medssl.results.arrays import VAL
 from medssl.runs.context import RunContext
+from medssl.runs.crossing import Called
 from medssl.runs.stages.collapse import measure_features
 from medssl.runs.stages.features import EncodedParts
-from medssl.train.encoder.backbones import Encoder
+from medssl.runs.stages.judging import judge_part, pooling_of, predict_groups
+from medssl.train.encoder.building import Encoder
 
 __all__ = ["Evaluated", "evaluate", "evaluate_predictors"]
 
 _BATCH = 256  # test images per call of an evaluator of images
+_DIGITS = 4  # of the curves for the page; a figure of 500 pixels shows three
 
 
 @dataclass
@@ -36,20 +45,29 @@ class Evaluated:
         evaluations: Scores of predictions by evaluator, for the result.
         diagnostics: Scores of rankings and measurements of observers by evaluator, for the result. ``features`` has
             measures of the features, and ``majority`` has the accuracy of predicting the most frequent class.
-        predictions: Predictions ``(n, O)`` by evaluator.
+        predictions: Predictions ``(n, O)`` of the test part by evaluator.
+        val_predictions: Predictions ``(N, O)`` of the N labelled images of the validation part by evaluator.
         arrays: Arrays of the observers, n rows each, by ``<evaluator>_<name>``.
+        fitted: The fitted predictors by evaluator, with the evaluator.
+        poolings: How the predictions of a group's images become one, by evaluator.
+        points: The operating points by evaluator; ``None`` for a quantity.
     """
 
     evaluations: dict[str, Any] = field(default_factory=dict)
     diagnostics: dict[str, Any] = field(default_factory=dict)
     predictions: dict[str, Any] = field(default_factory=dict)
+    val_predictions: dict[str, Any] = field(default_factory=dict)
     arrays: dict[str, Any] = field(default_factory=dict)
+    fitted: dict[str, tuple[Called, Predictor]] = field(default_factory=dict)
+    poolings: dict[str, PoolingChoice] = field(default_factory=dict)
+    points: dict[str, OperatingPoints | None] = field(default_factory=dict)
 
 
 def evaluate(context: RunContext, encoder: Encoder, features: EncodedParts) -> Evaluated:
     """Measure the features, fit every evaluator on training and validation part, and score it on the test part.
 
-    Writes ``predictions.npz``, and ``diagnostics.npz`` if observers returned arrays.
+    Writes ``predictions.npz`` with the predictions of the test and the validation part, and ``diagnostics.npz`` if
+    observers returned arrays.
 
     Raises:
         MedsslError: An evaluator cannot use these images, or breaks its contract.
@@ -60,18 +78,29 @@ def evaluate(context: RunContext, encoder: Encoder, features: EncodedParts) -> E
     found.diagnostics["features"] = measure_features(context, encoder, features["train"])
     if work.majority is not None:
         found.diagnostics["majority"] = work.majority
+    unlabelled = isinstance(context.data.target, Unlabelled)
     for choice in recipe.evaluators:
-        evaluator: Evaluator = choice.plugin(choice.config, recipe.seed)
-        for name, outcome in _outcomes(choice.name, evaluator.fit(*work.parts(evaluator.needs))):
+        if unlabelled and not choice.plugin.label_free:
+            continue  # the result says that nothing was scored
+        called = Called(choice, recipe.seed, context.data.target)
+        for name, outcome in _outcomes(choice.name, called.fit(*work.parts(choice.plugin.needs))):
             if name in {**found.evaluations, **found.diagnostics}:
                 raise PluginError(f"two evaluator outcomes of this run are called '{name}'. Leave one of them out.")
-            work.judge(choice, name, outcome, found)
-    part, _ = features["test"]
-    known: dict[str, Any] = {"id": np.array(part.ids), "y": part.y.numpy()}
-    write_atomic_with(directory.predictions, lambda file: np.savez(file, **known, **found.predictions))
+            if name in ("id", "y") or name.startswith(VAL):
+                raise PluginError(f"an evaluator outcome must not be called '{name}', a name of predictions.npz.")
+            work.judge(called, choice, name, outcome, found)
+    known = _truth(features, "test")
+    arrays = {**known, **found.predictions}
+    arrays |= {f"{VAL}{key}": array for key, array in (_truth(features, "val") | found.val_predictions).items()}
+    write_atomic_with(directory.predictions, lambda file: np.savez(file, **arrays), private=True)
     if found.arrays:
-        write_atomic_with(directory.diagnostics, lambda file: np.savez(file, **known, **found.arrays))
+        write_atomic_with(directory.diagnostics, lambda file: np.savez(file, **known, **found.arrays), private=True)
     return found
+
+
+def _truth(features: EncodedParts, name: str) -> dict[str, Any]:
+    part, _ = features[name]
+    return {"id": np.array(part.ids, dtype=str), "y": part.y.numpy()}
 
 
 def evaluate_predictors(context: RunContext, features: EncodedParts) -> Evaluated:
@@ -83,10 +112,10 @@ def evaluate_predictors(context: RunContext, features: EncodedParts) -> Evaluate
     work, found = _Work(context, None, features), Evaluated()
     for choice in context.recipe.evaluators:
         if choice.plugin.needs == "features":
-            evaluator: Evaluator = choice.plugin(choice.config, context.recipe.seed)
-            for name, outcome in _outcomes(choice.name, evaluator.fit(*work.parts(choice.plugin.needs))):
+            called = Called(choice, context.recipe.seed, context.data.target)
+            for name, outcome in _outcomes(choice.name, called.fit(*work.parts(choice.plugin.needs))):
                 if isinstance(outcome, Predictor):
-                    work.judge(choice, name, outcome, found)
+                    work.judge(called, choice, name, outcome, found)
     return found
 
 
@@ -103,6 +132,7 @@ class _Work:
         self._context, self._encoder, self._features = context, encoder, features
         self._recipe, self._target = context.recipe, context.data.target
         self._test, self._x = features["test"]
+        self._samples = context.data.samples(self._test.ids)
         self._groups = self._test.groups.numpy() if self._test.grouped else None
         self.majority = self._majority()
 
@@ -122,7 +152,7 @@ class _Work:
 
     def _known(self, name: str) -> Features:
         part, x = self._features[name]
-        return Features(x=x, y=part.y, target=self._target)
+        return Features(x=x, y=part.y, target=self._target, groups=part.groups if part.grouped else None)
 
     def _images(self, name: str, encoder: Encoder) -> Images:
         part, _ = self._features[name]
@@ -136,37 +166,62 @@ class _Work:
             autocast=self._context.machine.precision.autocast,
         )
 
-    def judge(self, choice: Choice, name: str, outcome: Outcome, found: Evaluated) -> None:
+    def judge(self, called: Called, choice: Choice, name: str, outcome: Outcome, found: Evaluated) -> None:
         """Score one outcome on the test part.
 
         Raises:
-            PluginError: It is not an outcome, or an evaluator of images returned no predictor.
+            PluginError: It breaks its contract, or an evaluator of images returned no predictor.
         """
         if isinstance(outcome, Predictor):
-            proba = self._predict(outcome, choice.plugin.needs).numpy()
-            y, settings = self._test.y.numpy(), self._recipe.evaluate
-            scores = score(self._target, y, proba, self._groups, settings, self._recipe.seed)
+            needs = choice.plugin.needs
+            proba, prediction = (self._predict(called, outcome, needs, part).numpy() for part in ("test", "val"))
+            found.predictions[name], found.val_predictions[name] = proba, prediction
+            val, _ = self._features["val"]
+            pooled = predict_groups(called, outcome, self._x if needs == "features" else None, self._test)
+            pooling = pooling_of(self._target, val, prediction, self._recipe.evaluate)
+            if pooled is not None:
+                pooling = PoolingChoice("learned", "predictor", pooling.val_groups)
+            points = self._operating_points(prediction)
+            train_y = self._features["train"][0].y.numpy()
+            judge = partial(judge_part, self._recipe, self._target, self._test, self._samples)
+            scores = judge(proba, pooling, points, train_y, pooled)
             remarks = _remarks(outcome)
+            if points is not None:
+                remarks["operating_points"] = points.to_dict()
+                remarks["notes"] += points.notes
             if "accuracy" in scores:
                 remarks["notes"] += self._below_majority(scores["accuracy"]["value"])
             found.evaluations[name] = {**scores, **remarks}
-            found.predictions[name] = proba
+            found.fitted[name], found.poolings[name], found.points[name] = (called, outcome), pooling, points
+            if self._encoder is not None:  # a page has the curves of the trained encoder alone
+                found.evaluations[name]["curves"] = self._curves(proba)
         elif choice.plugin.needs == "images":
             raise PluginError(
                 f"evaluator '{choice.name}' works on images but returns a {type(outcome).__name__}. It must return a "
                 "Predictor; rankings and observations are for features only."
             )
         elif isinstance(outcome, Ranker):
-            found.diagnostics[name] = {**self._rank(outcome), **_remarks(outcome)}
+            found.diagnostics[name] = {**self._rank(called, outcome), **_remarks(outcome)}
         elif isinstance(outcome, Observer):
-            seen = _checked(name, outcome.observe(self._x), len(self._test))
+            seen = called.observe(outcome, self._x)
             found.diagnostics[name] = {**{k: _plain(v) for k, v in seen.values.items()}, **_remarks(outcome)}
-            found.arrays |= {f"{name}_{key}": array for key, array in seen.arrays.items()}
-        else:
-            raise PluginError(
-                f"evaluator '{choice.name}' returns a {type(outcome).__name__}. fit() must return a Predictor, a "
-                "Ranker or an Observer of medssl.contracts."
-            )
+            found.arrays |= {f"{name}_{key}": array.copy() for key, array in seen.arrays.items()}
+
+    def _operating_points(self, prediction: Array) -> OperatingPoints | None:
+        """Choose the thresholds of one evaluator from its predictions ``(N, O)`` for the validation part."""
+        val, train = self._features["val"][0], self._features["train"][0]
+        checked = check_prediction(self._target, prediction, len(val))
+        rule = self._recipe.evaluate.operating_point
+        return choose_operating_points(self._target, val.y.numpy(), checked, rule, train.y.numpy())
+
+    def _curves(self, prediction: Array) -> dict[str, Any]:
+        """Return the curves of the test part for the page."""
+        y = self._test.y.numpy()
+        known = self._target.known(y)
+        groups = self._test.groups.numpy()
+        units = np.unique(groups[known], return_inverse=True)[1].reshape(-1)
+        scored = Scored(self._target, y[known], prediction[known])
+        return dict(_rounded(curves(scored, units, self._recipe.evaluate, self._recipe.seed)))
 
     def _below_majority(self, accuracy: float) -> list[str]:
         frequent = self.majority
@@ -177,34 +232,46 @@ class _Work:
             f"most frequent training class ('{frequent['class']}')."
         ]
 
-    def _predict(self, predictor: Predictor, needs: str) -> Tensor:
+    def _predict(self, called: Called, predictor: Predictor, needs: str, name: str) -> Tensor:
+        """Return the predictions ``(n, O)`` for a part: the test part, or the validation part for later choices."""
+        part, x = self._features[name]
+        if not len(part):
+            return torch.empty(0, self._target.outputs)
         if needs == "features":
-            return predictor.predict(self._x)
-        views = self._context.plain(self._test)
+            return called.predict(predictor, x)
+        views = self._context.plain(part)
         with torch.no_grad():
-            batches = torch.split(torch.arange(len(self._test)), _BATCH)
-            parts = [predictor.predict(views(rows)).cpu() for rows in batches]
+            batches = torch.split(torch.arange(len(part)), _BATCH)
+            parts = [called.predict(predictor, views(rows)) for rows in batches]
         return torch.cat(parts)
 
-    def _rank(self, ranker: Ranker) -> dict[str, Any]:
+    def _rank(self, called: Called, ranker: Ranker) -> dict[str, Any]:
         ranked, _ = self._features["train"]
         test, recipe = self._test, self._recipe
         labels = test.y, ranked.y
-        return score_ranking(self._target, ranker.rank, self._x, *labels, self._groups, recipe.evaluate, recipe.seed)
+        rank = called.ranker(ranker, len(ranked))
+        return score_ranking(
+            self._target,
+            rank,
+            self._x,
+            *labels,
+            self._groups,
+            recipe.evaluate,
+            recipe.seed,
+        )
 
 
 def _remarks(outcome: Outcome) -> dict[str, Any]:
     return {"selected": dict(outcome.selected), "notes": list(outcome.notes)}
 
 
-def _checked(name: str, seen: Observation, n: int) -> Observation:
-    for key, array in seen.arrays.items():
-        if len(array) != n:
-            raise PluginError(
-                f"the observer '{name}' returns the array '{key}' with {len(array)} rows. It must have one row per "
-                f"test image, that is {n}. Check observe()."
-            )
-    return seen
+def _rounded(values: Any) -> Any:
+    """Round all numbers of nested values: a figure shows no more digits, and the result stays small."""
+    if isinstance(values, float):
+        return round(values, _DIGITS)
+    if isinstance(values, list):
+        return [_rounded(value) for value in values]
+    return {key: _rounded(value) for key, value in values.items()} if isinstance(values, dict) else values
 
 
 def _plain(value: float) -> float | None:

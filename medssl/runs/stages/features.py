@@ -13,7 +13,8 @@ from medssl.data.loading import LoadedPart
 from medssl.evaluation.features import extract
 from medssl.io.files import write_atomic_with
 from medssl.runs.context import RunContext
-from medssl.train.encoder.backbones import Encoder
+from medssl.runs.kept.shared import shared_features
+from medssl.train.encoder.building import Encoder
 
 __all__ = ["EncodedParts", "encode_parts", "extract_features", "features_of"]
 
@@ -25,13 +26,20 @@ _PARTS: tuple[Part, ...] = ("train", "val", "test")
 
 def features_of(context: RunContext, encoder: Encoder, part: LoadedPart) -> Tensor:
     """Encode the images of a part without augmentation: ``(N, F)`` float32 on the processor."""
+    shared = shared_features(context, encoder, part)
+    if shared is not None:
+        return shared
     return extract(encoder, context.plain(part), len(part), precision=context.machine.precision)
 
 
 def encode_parts(context: RunContext, encoder: Encoder) -> EncodedParts:
-    """Encode the labelled images of every part."""
-    parts = {name: context.data.part(name) for name in _PARTS}
-    return {name: (part, features_of(context, encoder, part)) for name, part in parts.items()}
+    """Encode the labelled images of every part; while the test part is closed, the validation part takes its place."""
+    closed = context.recipe.evaluate.closed
+    parts = {name: context.data.part(name) for name in _PARTS if not (closed and name == "test")}
+    found: dict[str, tuple[LoadedPart, Tensor]] = {}
+    for name, part in parts.items():
+        found[name] = part, features_of(context, encoder, part)
+    return {**found, "test": found["val"]} if closed else found
 
 
 def extract_features(context: RunContext, encoder: Encoder) -> EncodedParts:
@@ -40,5 +48,5 @@ def extract_features(context: RunContext, encoder: Encoder) -> EncodedParts:
     arrays: dict[str, Any] = {}
     for name, (part, x) in found.items():
         arrays |= {f"{name}_x": x.numpy(), f"{name}_y": part.y.numpy(), f"{name}_id": np.array(part.ids)}
-    write_atomic_with(context.directory.features, lambda file: np.savez(file, **arrays))
+    write_atomic_with(context.directory.features, lambda file: np.savez(file, **arrays), private=True)
     return found

@@ -13,8 +13,10 @@ from medssl.data.loading import Data
 from medssl.data.store.store import default_cache
 from medssl.errors import DataError
 from medssl.recipe import Recipe
+from medssl.results.privacy import hidden_path
+from medssl.train.encoder.given import named_encoders
 
-__all__ = ["Judged", "hold_against", "seen_by"]
+__all__ = ["Judged", "before", "hold_against", "seen_by"]
 
 _Name = Literal["test", "val"]
 _ADJECTIVES: Mapping[_Name, str] = {"test": "test", "val": "validation"}
@@ -35,13 +37,13 @@ class Judged:
 
 def seen_by(recipe: Recipe, data: Data) -> Seen:
     """Return the record of all images that the encoder has seen after the run, for its file."""
-    before = _before(recipe) or Seen()
+    earlier = before(recipe) or Seen()
     if not recipe.method.plugin.trains:
-        return before
+        return earlier
     stages = [_keys("train", data, data.pretrained_on)]
     if recipe.train.keep == "best":
         stages.append(_keys("val", data, data.part("val").ids))
-    return Seen((*before.stages, *stages), before.known)
+    return Seen((*earlier.stages, *stages), earlier.known)
 
 
 def hold_against(recipe: Recipe, data: Data) -> Judged:
@@ -53,10 +55,10 @@ def hold_against(recipe: Recipe, data: Data) -> Judged:
     Raises:
         DataError: A test or a validation image was seen, and the recipe does not allow it.
     """
-    seen = _before(recipe)
+    seen = before(recipe)
     if seen is None:
         return Judged()
-    names: tuple[_Name, ...] = ("test", "val")
+    names: tuple[_Name, ...] = ("val",) if recipe.evaluate.closed else ("test", "val")
     parts = {str(name): _Part.of(name, seen, data) for name in names}
     if not recipe.evaluate.allow_seen and any(part.blamed for part in parts.values()):
         found = "; ".join(part.sentence for part in parts.values() if part.blamed)
@@ -73,12 +75,19 @@ def hold_against(recipe: Recipe, data: Data) -> Judged:
     return Judged(values, tuple(_warn(seen, recipe, list(parts.values()))))
 
 
-def _before(recipe: Recipe) -> Seen | None:
-    """Read the record of the initial weights; ``None``: they are random."""
-    weights = recipe.encoder.weights
-    if weights is None:
+def before(recipe: Recipe) -> Seen | None:
+    """Return the record of the initial weights, and of encoders that the method learns from; ``None``: neither."""
+    found = [read_seen(path) if isinstance(path, Path) else Seen(known=False) for path in _weights(recipe)]
+    if not found:
         return None
-    return read_seen(weights) if isinstance(weights, Path) else Seen(known=False)
+    return Seen(tuple(stage for each in found for stage in each.stages), all(each.known for each in found))
+
+
+def _weights(recipe: Recipe) -> list[Path | str]:
+    """Return the files, or the names, of the weights that a run begins with."""
+    own = recipe.encoder.config.adapter or recipe.initial_weights  # what adapters have seen includes their base
+    given = [weights for _, weights, _ in named_encoders(recipe)]
+    return [weights for weights in (own, *given) if weights is not None]
 
 
 def _keys(part: str, data: Data, names: Sequence[str]) -> SeenImages:
@@ -158,8 +167,8 @@ def _warn(seen: Seen, recipe: Recipe, parts: Sequence[_Part]) -> Iterator[str]:
                 f"is another {part.kind}"
             )
     if not seen.known:
-        weights = recipe.encoder.weights
-        what = weights.name if isinstance(weights, Path) else f"timm's {recipe.encoder.backbone}"
+        named = [hidden_path(each) if isinstance(each, Path) else each for each in _weights(recipe)]
+        what = " or ".join(named)
         yield (
             f"what the initial weights ({what}) have seen is not known: they have no record of their training "
             "images, and test images may have been among them"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from medssl.contracts import Target
+from medssl.contracts import Target, Unlabelled
 from medssl.discovery import discover, load_plugin
 from medssl.errors import MedsslError, OptionError
 from medssl.recipe import Recipe
@@ -18,6 +18,13 @@ def require_served(recipe: Recipe, target: Target) -> None:
     Raises:
         OptionError: It names the first plugin that does not support the target, and the plugins of its kind that do.
     """
+    if isinstance(target, Unlabelled):
+        if recipe.method.plugin.uses_labels:
+            raise OptionError(
+                f"the method '{recipe.method.name}' learns from labels, but no image of the dataset "
+                f"'{recipe.dataset.name}' has one. Give another --method, or a dataset with labels."
+            )
+        return
     for choice in recipe.choices:
         served = getattr(choice.plugin, "targets", (target.kind,))
         if target.kind not in served:

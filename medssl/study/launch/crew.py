@@ -6,7 +6,7 @@ import json
 import os
 import queue
 import signal
-import subprocess
+import subprocess  # nosec B404 # it starts only this Python, see _COMMAND
 import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from medssl.errors import CheckpointError
-from medssl.io.locks import is_held
+from medssl.io.locks import is_held, is_locked
 from medssl.results.directory import RunDirectory
 from medssl.runs.pipeline import Place
 from medssl.study.grid import Cell
@@ -109,7 +109,9 @@ class Crew:
 
     def _pass_over_finished(self) -> None:
         for cell in list(self._pending):
-            if not self._place.force and self._directory(cell).result.exists():
+            directory = self._directory(cell)
+            # if its end was killed, the page may be missing: a worker writes it and removes the lock
+            if not self._place.force and directory.result.exists() and not is_locked(directory.path):
                 self._settle(CellOutcome(cell, "done"))
 
     def _next(self) -> Cell | None:
@@ -134,6 +136,7 @@ class Crew:
         if outcome.state == "done":
             try:
                 self._directory(cell).load()
+                (self._directory(cell).path / LOG).unlink(missing_ok=True)  # also that of a study that was killed
                 self._trained.add(cell.recipe.pretraining_hash)
             except CheckpointError as error:
                 outcome = CellOutcome(cell, "failed", str(error))
@@ -145,8 +148,10 @@ class Crew:
         directory = self._directory(cell)
         directory.make()
         log = directory.path / LOG
+        log.unlink(missing_ok=True)
+        log.touch(mode=0o600)  # messages may name files of patients
         with log.open("w", encoding="utf-8") as stderr:
-            process = subprocess.Popen(
+            process = subprocess.Popen(  # nosec B603 # no word of the command comes from outside
                 _COMMAND,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
@@ -192,8 +197,8 @@ class Crew:
         """Receive the events of a worker, in a thread; add a last event when it has ended."""
         try:
             with process:  # closes the pipes and waits for the end
-                assert process.stdin is not None
-                assert process.stdout is not None
+                assert process.stdin is not None  # nosec B101 # for the type checker; Popen gives both
+                assert process.stdout is not None  # nosec B101
                 process.stdin.write(self._job(cell) + "\n")
                 process.stdin.flush()
                 for line in process.stdout:
@@ -242,7 +247,6 @@ class Crew:
             self._listener.wait(work.cell)
             return
         if work.said == "done":
-            work.log.unlink(missing_ok=True)
             outcome = CellOutcome(work.cell, "done")
             self._clock.learn_result(work.cell.recipe, self._directory(work.cell).load())
         else:

@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from medssl.evaluation.bootstrap import percentile_interval
 from medssl.evaluation.metrics import PairedTest, PredictionMetric, prediction_metrics
+from medssl.evaluation.uncertainty.bootstrap import percentile_interval
+from medssl.evaluation.uncertainty.paired import paired_test
+from medssl.evaluation.uncertainty.statistics import holm, sum_by_unit
 from medssl.study.results.estimates import Evidence
-from medssl.study.results.paired import paired_test
 from medssl.study.results.rows import Row
-from medssl.study.results.statistics import holm, sum_by_unit
 
 __all__ = ["Comparison", "compare"]
 
@@ -57,7 +57,8 @@ def compare(evidence: Sequence[Evidence], confidence: float) -> list[Comparison]
     """Test the differences that answer a question of the reader.
 
     Two rows that were tested on the same images are compared if they differ in one thing: the method (with its weights
-    and options), the batch size, the backbone, the image size, or other settings. A baseline is compared with every
+    and options), the batch size, the backbone, the image size, or other settings. An encoder with given weights that is
+    evaluated as it is counts as one thing with its network and image size. A baseline is compared with every
     method at any batch size. A metric is tested with its :class:`~medssl.evaluation.metrics.PairedTest`, from the
     contribution of each unit to the metric. One table contains, for one metric, all evaluators of those rows of a
     dataset that were tested on the same images with the same fraction of labels. Holm's correction covers all
@@ -157,5 +158,7 @@ def _asks(first: Row, second: Row) -> bool:
     """Whether two rows differ in one thing."""
     method = (first.method, first.init) != (second.method, second.init)
     batch = first.batch_size != second.batch_size and not (first.baseline or second.baseline)
-    others = [getattr(first, name) != getattr(second, name) for name in ("backbone", "image_size", "recipe")]
-    return [method, batch, *others].count(True) <= 1
+    network, size, recipe = (getattr(first, n) != getattr(second, n) for n in ("backbone", "image_size", "recipe"))
+    if first.given or second.given:  # weights come with their network and size: together they are one thing
+        method, network, size = method or network or size, False, False
+    return [method, batch, network, size, recipe].count(True) <= 1

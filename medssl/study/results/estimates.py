@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from medssl.evaluation.bootstrap import percentile_interval
 from medssl.evaluation.metrics import prediction_metrics
+from medssl.evaluation.predictions import Predictions, group_predictions, pool, read_predictions
 from medssl.evaluation.scoring import chunk, draw_weights, measure
+from medssl.evaluation.uncertainty.bootstrap import percentile_interval
+from medssl.evaluation.uncertainty.statistics import draw_seeds, spread
 from medssl.results.directory import RunResult
-from medssl.study.results.predictions import Predictions, pool, read_predictions
+from medssl.results.scores import Scores
 from medssl.study.results.rows import Estimate, Row, repeats
-from medssl.study.results.statistics import draw_seeds, spread
 
 __all__ = ["Evidence", "estimate"]
 
@@ -47,8 +48,8 @@ def estimate(row: Row, resamples: int) -> Evidence:
     """Compute a row's scores.
 
     A single run keeps the values and intervals of its ``result.json``. For several seeds, the value is the mean and the
-    interval that of :func:`~medssl.study.results.statistics.draw_seeds`. Folds of one seed are pooled and scored
-    together.
+    interval that of :func:`~medssl.evaluation.uncertainty.statistics.draw_seeds`. Folds of one seed are pooled and
+    scored together.
 
     Args:
         row: The row.
@@ -63,15 +64,39 @@ def estimate(row: Row, resamples: int) -> Evidence:
     usable = tuple(part for part in predictions if part is not None)
     known = usable if len(usable) == len(seeds) else ()
     draws = _draws(row, known, resamples)
-    scores = {
-        name: {metric: _one(row, seeds, known, name, metric, draws) for metric in metrics}
-        for name, metrics in _metrics_of(seeds)
+    scores = _every(row, seeds, known, draws, lambda run: run.scores)
+    by_group: Mapping[str, Mapping[str, Estimate]] = {}
+    if any(_of_groups(run) for run in row.runs):
+        groups = [_pooled(folds, group_predictions) for folds in seeds] if known else []
+        patients = tuple(part for part in groups if part is not None)
+        by_group = _every(row, seeds, patients, _draws(row, patients, resamples), _of_groups)
+    return Evidence(row=replace(row, scores=scores, by_group=by_group, notes=notes), predictions=known, draws=draws)
+
+
+def _of_groups(run: RunResult) -> Mapping[str, Scores]:
+    """Return the scores of groups by evaluator."""
+    return {name: scores.per_group for name, scores in run.scores.items() if scores.per_group is not None}
+
+
+def _every(
+    row: Row,
+    seeds: Sequence[Sequence[RunResult]],
+    predictions: Sequence[Predictions],
+    draws: Mapping[str, Mapping[str, Array]],
+    of: Callable[[RunResult], Mapping[str, Scores]],
+) -> dict[str, dict[str, Estimate]]:
+    """Estimate every metric that all runs have; ``of`` returns the scores of a run, per image or per group."""
+    known = [[of(run) for run in folds] for folds in seeds]
+    return {
+        name: {metric: _one(row, known, predictions, name, metric, draws) for metric in metrics}
+        for name, metrics in _metrics_of(known)
     }
-    return Evidence(row=replace(row, scores=scores, notes=notes), predictions=known, draws=draws)
 
 
-def _pooled(folds: Sequence[RunResult]) -> Predictions | None:
-    parts = [part for run in folds if (part := read_predictions(run)) is not None]
+def _pooled(
+    folds: Sequence[RunResult], read: Callable[[RunResult], Predictions | None] = read_predictions
+) -> Predictions | None:
+    parts = [part for run in folds if (part := read(run)) is not None]
     return pool(parts) if len(parts) == len(folds) else None
 
 
@@ -95,12 +120,12 @@ def _comparable(
     return [seeds[i] for i in kept], [predictions[i] for i in kept], tuple(notes)
 
 
-def _metrics_of(seeds: Sequence[Sequence[RunResult]]) -> Iterator[tuple[str, list[str]]]:
+def _metrics_of(seeds: Sequence[Sequence[Mapping[str, Scores]]]) -> Iterator[tuple[str, list[str]]]:
     """Yield each evaluator that every run has, with its metrics."""
     runs = [run for folds in seeds for run in folds]
-    for name in runs[0].scores:
-        if all(name in run.scores for run in runs):
-            scores = [run.scores[name] for run in runs]
+    for name in runs[0]:
+        if all(name in run for run in runs):
+            scores = [run[name] for run in runs]
             yield name, [m for m in scores[0] if all(m in other for other in scores)]
 
 
@@ -124,14 +149,14 @@ def _draws(row: Row, predictions: Sequence[Predictions], resamples: int) -> dict
 
 def _one(
     row: Row,
-    seeds: Sequence[Sequence[RunResult]],
+    seeds: Sequence[Sequence[Mapping[str, Scores]]],
     predictions: Sequence[Predictions],
     name: str,
     metric: str,
     draws: Mapping[str, Mapping[str, Array]],
 ) -> Estimate:
     if len(row.runs) == 1:
-        own = row.runs[0].scores[name][metric]
+        own = seeds[0][0][name][metric]
         return Estimate(value=own.value, low=own.low, high=own.high, std=None, runs=1)
     values = [_value(folds, i, predictions, name, metric) for i, folds in enumerate(seeds)]
     defined = [value for value in values if value is not None]
@@ -143,11 +168,11 @@ def _one(
 
 
 def _value(
-    folds: Sequence[RunResult], seed: int, predictions: Sequence[Predictions], name: str, metric: str
+    folds: Sequence[Mapping[str, Scores]], seed: int, predictions: Sequence[Predictions], name: str, metric: str
 ) -> float | None:
     """Return the value of one seed: from its only run, or from the pooled predictions of its folds."""
     if len(folds) == 1:
-        return folds[0].scores[name][metric].value
+        return folds[0][name][metric].value
     if not predictions or name not in predictions[seed].proba:
         return None
     part = predictions[seed]

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from medssl.catalog import Catalog
-from medssl.contracts.kinds import METHOD
+from medssl.contracts.kinds import METHOD, NONE
 from medssl.results.directory import RunResult
-from medssl.results.sections import Interval
+from medssl.results.scores import Interval
 
-__all__ = ["Estimate", "Fact", "Row", "group_rows", "repeats"]
+__all__ = ["Estimate", "Fact", "Row", "group_rows", "network_of", "repeats"]
 
 # the values on the x-axis of a report's curves
 _OF_A_CURVE = ("batch_size", "label_fraction")
@@ -24,7 +24,9 @@ _REPEATED = (("seed",), ("split", "label_seed"), ("split", "fold"))
 
 @dataclass(frozen=True, kw_only=True)
 class Estimate(Interval):
-    """One metric of one row: the mean over seeds, its interval (:mod:`medssl.study.results.statistics`), its spread.
+    """One metric of one row: the mean over seeds, its interval and its spread.
+
+    The interval is that of :mod:`medssl.evaluation.uncertainty.statistics`.
 
     Attributes:
         std: Standard deviation over seeds (denominator n - 1); ``None`` for one seed.
@@ -62,10 +64,13 @@ class Row:
         init: Initial weights of pre-training; ``None``: random weights.
         recipe: Name of the catalogue's recipe.
         baseline: Whether other methods are to be compared with this one.
+        given: Whether an encoder with given weights was evaluated as it is; other networks and sizes are compared with
+            it too.
         runs: The finished runs, by seed and fold.
         key: Identifies the row among those of a dataset. Reports show :attr:`label`.
         facts: The settings, other than the method, that distinguish the row from others of its dataset.
-        scores: Estimates by evaluator and metric.
+        scores: Estimates by evaluator and metric, per image.
+        by_group: The same per group; empty if no group has several images.
         variant: Name shared by rows that differ only in batch size and fraction of labels; figures show them alike.
         notes: Remarks that the reader of this row must know.
     """
@@ -80,10 +85,12 @@ class Row:
     init: str | None
     recipe: str
     baseline: bool
+    given: bool = False
     runs: tuple[RunResult, ...]
     key: str = ""
     facts: tuple[Fact, ...] = ()
     scores: Mapping[str, Mapping[str, Estimate]] = field(default_factory=dict)
+    by_group: Mapping[str, Mapping[str, Estimate]] = field(default_factory=dict)
     variant: str = ""
     notes: tuple[str, ...] = ()
 
@@ -94,7 +101,8 @@ class Row:
 
     def label_without(self, *names: str) -> str:
         """Return the label without some of the facts."""
-        return ", ".join([self.method, *(fact.text for fact in self.facts if fact.name not in names)])
+        method = "frozen" if self.method == NONE else self.method
+        return ", ".join([method, *(fact.text for fact in self.facts if fact.name not in names)])
 
 
 def group_rows(results: Sequence[RunResult], catalog: Catalog) -> list[Row]:
@@ -156,13 +164,21 @@ def _row(runs: Sequence[RunResult], catalog: Catalog) -> Row:
         batch_size=int(recipe["train"]["batch_size"]),
         split=first.data.split,
         label_fraction=1.0 if fraction is None else float(fraction),
-        backbone=str(recipe["encoder"]["backbone"]),
+        backbone=network_of(first),
         image_size=int(recipe["views"]["image_size"]),
-        init=recipe["encoder"]["weights"],
+        init=recipe["encoder"].get("weights"),
         recipe=str(recipe["recipe"]),
-        baseline=_is_baseline(first, catalog),
+        baseline=_is_baseline(first, catalog) or first.method == NONE,
+        given=first.training.init is not None and not first.training.epochs,
         runs=tuple(sorted(runs, key=_repetition)),
     )
+
+
+def network_of(run: RunResult) -> str:
+    """Return the name of the encoder's network; results of earlier versions have it in the recipe."""
+    named = (run.values.get("encoder") or {}).get("name")
+    entry = run.recipe["encoder"]
+    return str(named or entry.get("backbone") or entry.get("plugin"))
 
 
 def _is_baseline(run: RunResult, catalog: Catalog) -> bool:
@@ -198,7 +214,7 @@ def _labelled(rows: Sequence[Row]) -> list[Row]:
 def _distinctions(row: Row, others: Sequence[Row]) -> Iterator[Fact]:
     """Yield the row's value of each field in which rows of its dataset differ; batch size only if it was trained."""
     for name, text in (
-        ("init", f"from {Path(row.init).stem}" if row.init else ""),
+        ("init", "" if row.init is None or row.method == NONE else f"from {Path(row.init).stem}"),
         ("backbone", row.backbone),
         ("image_size", f"{row.image_size} px"),
         ("batch_size", f"batch {row.batch_size}" if row.runs[0].training.epochs else ""),
@@ -244,7 +260,7 @@ def _flat(values: Any, prefix: str = "") -> Iterator[tuple[str, str]]:
     if isinstance(values, Mapping):
         for key, value in values.items():
             yield from _flat(value, f"{prefix}.{key}" if prefix else str(key))
-    elif isinstance(values, list) and values and isinstance(values[0], Mapping):
+    elif isinstance(values, list) and values and all(isinstance(value, Mapping) for value in values):
         for value in values:
             yield from _flat(value, f"{prefix}.{value.get('plugin', '')}")
     else:

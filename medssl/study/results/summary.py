@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 
 from medssl.catalog import Catalog, load_catalog
 from medssl.errors import CheckpointError
+from medssl.evaluation.uncertainty.statistics import implied_interval
 from medssl.results.directory import RunResult
 from medssl.study.results.comparisons import Comparison, compare
 from medssl.study.results.estimates import estimate
 from medssl.study.results.rows import Estimate, Row, group_rows
-from medssl.study.results.statistics import implied_interval
 
 __all__ = ["Comparison", "Estimate", "PublishedCell", "Row", "Summary", "summarise"]
 
@@ -29,6 +29,9 @@ class PublishedCell:
         low: Lower end of the interval that follows from the size of its test part; ``None`` if the size is unknown.
         high: Upper end.
         source: Publication and place.
+        split: Protocol of its split (``official``, ``random``); ``None`` if unknown.
+        images: Number of its test images; ``None`` if unknown.
+        network: Name of its network; ``None`` if unknown.
     """
 
     method: str
@@ -39,6 +42,9 @@ class PublishedCell:
     low: float | None
     high: float | None
     source: str = ""
+    split: str | None = None
+    images: int | None = None
+    network: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,6 +125,9 @@ def _published(catalog: Catalog, dataset: str, confidence: float) -> list[Publis
                         low=low,
                         high=high,
                         source=row.get("source", ""),
+                        split=row.get("split"),
+                        images=row.get("test"),
+                        network=row.get("network"),
                     )
                 )
     return cells

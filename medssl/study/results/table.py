@@ -4,14 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from statistics import fmean, stdev
 from typing import Any
 
+from medssl.results.directory import RunResult
 from medssl.results.metrics_table import higher_is_better, lead_metric, metric_title, short_number
+from medssl.results.privacy import named_run
+from medssl.results.scores import Interval
 from medssl.study.results.comparisons import Comparison
 from medssl.study.results.rows import Estimate, Row
 from medssl.study.results.summary import Summary
 
-__all__ = ["NOT_SHOWN", "best_baseline", "difference_rows", "estimate_rows", "lead", "score_rows", "summary_values"]
+__all__ = [
+    "NOT_SHOWN",
+    "best_baseline",
+    "difference_rows",
+    "estimate_rows",
+    "group_estimate_rows",
+    "lead",
+    "score_rows",
+    "site_rows",
+    "summary_values",
+    "unit_name",
+]
 
 NOT_SHOWN = "not significant"
 
@@ -25,19 +40,21 @@ def lead(summary: Summary, dataset: str) -> tuple[str, str]:
     return name, metric_title(name, facts) if name else ""
 
 
-def score_rows(summary: Summary, dataset: str, metric: str) -> list[list[str]]:
+def score_rows(rows: Sequence[Row], metric: str, *, groups: bool = False) -> list[list[str]]:
     """Return one row per method and one column per evaluator; the first row is the header.
 
     Args:
-        summary: The results of the study.
-        dataset: The dataset of the table.
+        rows: Of one dataset.
         metric: Name of the metric.
+        groups: Whether the scores are those per group; the table is empty if there are none.
     """
-    rows = [row for row in summary.rows if row.dataset == dataset]
     names = _evaluators(rows)
     table = [["", "seeds", *names]]
+    if groups and not any(row.by_group for row in rows):
+        return []
     for row in rows:
-        estimates = [row.scores.get(name, {}).get(metric) for name in names]
+        scores = row.by_group if groups else row.scores
+        estimates = [scores.get(name, {}).get(metric) for name in names]
         seeds = max((estimate.runs for estimate in estimates if estimate), default=len(row.runs))
         table.append([row.label, str(seeds), *(_estimate_text(estimate) for estimate in estimates)])
     return table
@@ -45,9 +62,52 @@ def score_rows(summary: Summary, dataset: str, metric: str) -> list[list[str]]:
 
 def estimate_rows(row: Row) -> list[list[str]]:
     """Return one row per metric and one column per evaluator, for one row of a study; the first row is the header."""
-    names = list(row.scores)
-    metrics = dict.fromkeys(metric for name in names for metric in row.scores[name])
-    return [["", *names], *([m, *(_estimate_text(row.scores[n].get(m)) for n in names)] for m in metrics)]
+    return _estimates(row.scores)
+
+
+def group_estimate_rows(row: Row) -> list[list[str]]:
+    """Return the same per group; empty if no group has several images."""
+    return _estimates(row.by_group) if row.by_group else []
+
+
+def _estimates(scores: Mapping[str, Mapping[str, Estimate]]) -> list[list[str]]:
+    metrics = dict.fromkeys(metric for found in scores.values() for metric in found)
+    return [["", *scores], *([m, *(_estimate_text(found.get(m)) for found in scores.values())] for m in metrics)]
+
+
+def unit_name(row: Row) -> str:
+    """Return what a group of a row's images is: ``patient``."""
+    return (row.runs[0].data.group_kind or "group").replace("_", " ")
+
+
+def site_rows(row: Row) -> list[list[str]]:
+    """Return one row per left-out site and one column per evaluator with the leading metric, the header first.
+
+    With several seeds, a cell is the mean over them and its standard deviation. Empty for other split protocols.
+    """
+    found: dict[str, list[RunResult]] = {}
+    for run in row.runs:
+        if row.split == "site" and run.data.fold:
+            found.setdefault(str(run.data.fold.left_out), []).append(run)
+    names, facts = list(row.scores), row.runs[0].metrics
+    metric = lead_metric(facts, {name: row.scores[name] for name in names})
+    if not found or not metric:
+        return []
+    header = ["site", "images", *(f"{name}, {metric_title(metric, facts)}" for name in names)]
+    body = [
+        [site, str(runs[0].data.test), *(_over_seeds([run.scores[name][metric] for run in runs]) for name in names)]
+        for site, runs in found.items()
+    ]
+    return [header, *body]
+
+
+def _over_seeds(values: Sequence[Interval]) -> str:
+    known = [each.value for each in values if each.value is not None]
+    if len(known) < len(values):
+        return "-"
+    if len(values) == 1:
+        return _estimate_text(Estimate(value=known[0], low=values[0].low, high=values[0].high, std=None, runs=1))
+    return _estimate_text(Estimate(value=fmean(known), low=None, high=None, std=stdev(known), runs=len(known)))
 
 
 def difference_rows(summary: Summary, dataset: str, metric: str) -> list[list[str]]:
@@ -88,9 +148,10 @@ def summary_values(summary: Summary) -> dict[str, Any]:
     """Return a summary as values for JSON; runs are identified by their directories."""
     rows = []
     for row in summary.rows:
-        scores = {name: {m: asdict(e) for m, e in metrics.items()} for name, metrics in row.scores.items()}
         known = {**vars(row), "label": row.label, "facts": dict(row.facts)}
-        rows.append({**known, "runs": [str(run.path) for run in row.runs], "scores": scores})
+        for key in ("scores", "by_group"):
+            known[key] = {name: {m: asdict(e) for m, e in each.items()} for name, each in known[key].items()}
+        rows.append({**known, "runs": [named_run(run.path) for run in row.runs]})
     return {
         "confidence": summary.confidence,
         "rows": rows,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,12 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from medssl.catalog import Catalog, load_catalog
-from medssl.data.loading import DataOrigin
-from medssl.errors import CheckpointError, MedsslError
+from medssl.data.origin import DataOrigin
+from medssl.errors import CheckpointError, DataError, MedsslError
+from medssl.io.files import clear_unfinished
 from medssl.recipe import Recipe
 from medssl.results.directory import RunDirectory, RunResult
 from medssl.runs.blame import naming_the_plugin
 from medssl.runs.pipeline import Place, require_origin
+from medssl.runs.stages.external import require_same_others
 from medssl.study.grid import Cell, expand
 from medssl.study.launch.crew import Crew
 from medssl.study.plan import Plan, read_plan
@@ -124,6 +127,7 @@ def carry_out(
         MedsslError: The study's folder cannot be written to, or contains results of other images.
     """
     RunDirectory(place.output).make()
+    clear_unfinished(place.output)
     if not place.force:
         _require_origins(cells, catalog, place)
     crew = Crew(
@@ -151,6 +155,9 @@ def _require_origins(cells: Sequence[Cell], catalog: Catalog, place: Place) -> N
             sources[dataset] = _source(recipe, catalog, place)
         if result is not None and (source := sources[dataset]) is not None:
             require_origin(result, recipe, source)
+        if result is not None and recipe.external:
+            with contextlib.suppress(DataError):  # the images are missing, but the results are still there
+                require_same_others(result, recipe, catalog)
 
 
 def _finished(directory: RunDirectory) -> RunResult | None:
@@ -163,6 +170,6 @@ def _finished(directory: RunDirectory) -> RunResult | None:
 def _source(recipe: Recipe, catalog: Catalog, place: Place) -> DataOrigin | None:
     try:
         with naming_the_plugin(recipe):
-            return DataOrigin.of(recipe.dataset, catalog, place.data_dir)
+            return DataOrigin.of(recipe.data, catalog, place.data_dir)
     except MedsslError:
         return None  # the images are missing or damaged, but the results are still there

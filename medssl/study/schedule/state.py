@@ -74,4 +74,4 @@ def write_state(output: Path, plan: Plan, layers: Sequence[Mapping[str, Any]], o
         message = {"message": outcome.message} if outcome.message else {}
         cells.append({**outcome.cell.describe(), "state": outcome.state, **message})
     values = {"schema": STUDY_SCHEMA, "plan": plan.to_dict(), "layers": list(layers), "cells": cells}
-    write_atomic(output / "study.json", (json.dumps(values, indent=2, default=str) + "\n").encode())
+    write_atomic(output / "study.json", (json.dumps(values, indent=2, default=str) + "\n").encode(), private=True)

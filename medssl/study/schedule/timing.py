@@ -78,7 +78,7 @@ def learn_folder(output: Path, catalog: Catalog) -> Clock:
 
 
 def _keys(recipe: Recipe) -> list[tuple[Any, ...]]:
-    alike = (json.dumps(recipe.dataset.to_dict()), recipe.encoder.backbone, recipe.views.image_size)
+    alike = (json.dumps(recipe.dataset.to_dict()), recipe.network, recipe.views.image_size)
     return [(*alike, recipe.method.name, recipe.train.batch_size), (*alike, recipe.method.name), alike, ()]
 
 

@@ -12,6 +12,7 @@ from PIL import Image
 from sklearn.neighbors import NearestNeighbors
 
 from medssl.data.views.maker import ViewMaker
+from medssl.io.identities import private_id
 from medssl.preview.shown import Shown
 from medssl.results.pictures import read_pictures
 from medssl.runs.pictures.feature_map import make_map
@@ -82,15 +83,16 @@ def test_a_picture_is_the_image_of_its_id(scene, left):
     shown = Shown(ViewMaker.of(scene.recipe.data, scene.data.store, "cpu"))
     cards = [*left.samples, *left.mistakes["knn"], *(card for near in left.neighbours for card in near.found)]
     assert {card.id for card in cards} <= set(left.plain)
+    own = {private_id("image", sample.id): sample.id for sample in scene.data.listing.samples}
     for card in cards:
-        [picture] = shown.plain(scene.data.rows([card.id]), _SIDE)
+        [picture] = shown.plain(scene.data.rows([own[card.id]]), _SIDE)
         assert np.abs(decoded(left.plain[card.id]) - picture).mean() < 8  # of 255, what JPEG takes
 
 
 def test_the_sheet_holds_each_point_of_the_map_at_its_place(scene, left):
     shown = Shown(ViewMaker.of(scene.recipe.data, scene.data.store, "cpu"))
     sheet, test = decoded(left.sheet), scene.data.part("test")
-    assert left.map.ids == test.ids
+    assert left.map.ids == tuple(private_id("image", name) for name in test.ids)
     assert left.map.label == tuple(test.y.tolist())
     for i, picture in enumerate(shown.plain(test.rows, _SMALL)):
         top, start = i // _COLUMNS * _SMALL, i % _COLUMNS * _SMALL

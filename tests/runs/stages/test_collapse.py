@@ -185,7 +185,7 @@ def test_simsiam_is_sound_and_collapses_without_its_stop_gradient(scene, tmp_pat
     """Figure 2 of Chen & He 2021, in small."""
     ear = Ear()
     recipe = scene.with_method(method, epochs=90, learning_rate=0.3, validate_every=10)
-    encoder = replace(recipe.encoder, backbone="resnet10t")
+    encoder = replace(recipe.encoder, config=replace(recipe.encoder.config, backbone="resnet10t"))
     scene = replace(scene, recipe=replace(recipe, training=replace(recipe.training, encoder=encoder)))
     scene.encoder = pretrain(scene.context(tmp_path, listener=ear)).encoder
     found = measure(scene, scene.recipe, scene.features(tmp_path)["train"][1], ear)

@@ -96,7 +96,11 @@ def test_every_outcome_lands_under_its_name(run, scene, tmp_path):
     expected = score(scene.data.target, test.y.numpy(), proba, groups, settings, scene.recipe.seed)
     scores = found.evaluations["plain"]
     assert {name: scores[name] for name in expected} == expected
-    assert (scores["selected"], scores["notes"]) == ({"depth": 3}, ["a note"])
+    assert (scores["selected"], scores["notes"][0]) == ({"depth": 3}, "a note")
+    reason = "no threshold satisfies the rule better than calling every validation image positive"
+    assert scores["notes"][1:] == [f"No operating point for {', '.join(scene.data.target.names)}: {reason}."]
+    assert {point["reason"] for point in scores["operating_points"]["points"].values()} == {reason}
+    assert set(scores["curves"]) == set(scene.data.target.names)
     assert sum(scores["reliability"]["count"]) == len(test)
     assert found.diagnostics["plain_back"]["n_ranked"] == len(scene.data.part("train"))
     seen = found.diagnostics["plain_back_count"]
@@ -122,7 +126,7 @@ def test_the_most_frequent_training_class_is_scored_and_what_is_below_it_is_said
         def fit(self, train, val):
             class Spread(Predictor):
                 def predict(self, x):  # no sample gets the class that it has
-                    return torch.nn.functional.one_hot((torch.from_numpy(test) + 1) % 4, 4).float()
+                    return torch.nn.functional.one_hot((torch.from_numpy(test)[: len(x)] + 1) % 4, 4).float()
 
             return Spread()
 
@@ -134,8 +138,8 @@ def test_the_most_frequent_training_class_is_scored_and_what_is_below_it_is_said
         "notes": [],
     }
     assert found.evaluations["always"]["accuracy"]["value"] == accuracy
-    assert found.evaluations["always"]["notes"] == []
-    assert found.evaluations["wrong"]["notes"] == [
+    assert not any("most frequent" in note for note in found.evaluations["always"]["notes"])
+    assert [note for note in found.evaluations["wrong"]["notes"] if "most frequent" in note] == [
         f"Its accuracy of 0.000 is below {accuracy:.3f}, the accuracy of predicting the most frequent training "
         f"class ('{scene.data.target.names[frequent]}')."
     ]
@@ -145,9 +149,13 @@ def test_predictions_and_arrays_are_kept_with_the_ids_of_the_test_part(run, scen
     run(Plain)
     test = scene.data.part("test")
     with np.load(tmp_path / "predictions.npz") as file:
-        assert set(file) == {"id", "y", "plain", "plain_twin"}
+        assert set(file) == {"id", "y", "plain", "plain_twin", "val_id", "val_y", "val_plain", "val_plain_twin"}
         assert file["id"].tolist() == list(test.ids)
         assert file["plain"].shape == (len(test), 4)
+        val = scene.data.part("val")
+        assert file["val_id"].tolist() == list(val.ids)
+        assert file["val_y"].tolist() == val.y.tolist()
+        assert file["val_plain"].shape == (len(val), 4)
     with np.load(tmp_path / "diagnostics.npz") as file:
         assert set(file) == {"id", "y", "plain_back_count_number"}
         assert file["plain_back_count_number"].tolist() == list(range(len(test)))
@@ -183,8 +191,9 @@ def test_predictor_of_images_meets_the_test_images_in_batches(run, scene, monkey
     monkeypatch.setattr("medssl.runs.stages.evaluation._BATCH", 5)
     found = run(Pixels)
     calls = Pixels.seen[2].calls
-    count = len(scene.data.part("test"))
-    assert [len(x) for x in calls] == [5] * (count // 5) + [count % 5] * (count % 5 > 0)
+    count, other = (len(scene.data.part(name)) for name in ("test", "val"))
+    sizes = [[5] * (n // 5) + [n % 5] * (n % 5 > 0) for n in (count, other)]
+    assert [len(x) for x in calls] == [*sizes[0], *sizes[1]]
     confusion = np.array(found.evaluations["pixels"]["confusion_matrix"])
     assert confusion.sum() == count
     assert found.predictions["pixels"].shape == (count, 4)
@@ -207,10 +216,10 @@ def test_no_evaluator_can_reach_a_test_label(run, scene):
             return Watching()
 
     run(Spy)
-    assert [type(item) for item in given] == [Features, Features, torch.Tensor]
+    assert [type(item) for item in given] == [Features, Features, torch.Tensor, torch.Tensor]  # of test and validation
     tensors = [item for item in reachable(given) if isinstance(item, torch.Tensor) and item.dtype == torch.int64]
     assert not any(torch.equal(item, test.y) for item in tensors)
-    assert len(tensors) == 2  # the labels of the training and the validation part
+    assert len(tensors) == 4  # labels and groups of the training and the validation part
 
 
 def reachable(start, limit=10_000):
@@ -251,9 +260,9 @@ class Shorter(Evaluator):
 
 def test_broken_contracts_are_said(run):
     for plugin, words in {
-        Nothing: "returns a object.*must return a Predictor, a Ranker or an Observer",
+        Nothing: "must be a Predictor, a Ranker or an Observer, but is an object",
         SeesImages: "works on images but returns a Count. It must return a Predictor",
-        Shorter: "returns the array 'xy' with 3 rows",
+        Shorter: "arrays\\['xy'\\] must have one row for each of 16 test images, but has 3",
     }.items():
         with pytest.raises(PluginError, match=words):
             run(plugin)
@@ -266,3 +275,12 @@ def test_two_outcomes_of_one_name_are_refused(run):
 
     with pytest.raises(PluginError, match="two evaluator outcomes of this run are called 'plain_twin'"):
         run(Plain, Plain_Twin)
+
+
+def test_names_of_other_arrays_are_refused(run):
+    class Val_Plain(Nothing):
+        def fit(self, train, val):
+            return Guess()
+
+    with pytest.raises(PluginError, match="must not be called 'val_plain'"):
+        run(Val_Plain)

@@ -16,8 +16,8 @@ from medssl.runs.pipeline import Place
 from medssl.study.grid import expand
 from medssl.study.launch import crew as crew_module
 from medssl.study.launch.crew import Crew
-from medssl.study.plan import Plan
-from medssl.study.schedule.state import StudyListener, write_state
+from medssl.study.plan import plan_of
+from medssl.study.schedule.state import LOG, StudyListener, write_state
 from medssl.study.schedule.timing import Clock
 
 # The least that a finished run's result.json holds.
@@ -108,7 +108,7 @@ def catalog():
 @pytest.fixture
 def cells_of(catalog):
     def make(seeds, **given):
-        plan = Plan(methods=("random",), datasets=("phantom",), seeds=max(seeds) + 1).merged(**given)
+        plan = plan_of(methods=("random",), datasets=("phantom",), seeds=max(seeds) + 1).merged(**given)
         return [cell for cell in expand(plan, [], catalog, None) if cell.recipe.seed in seeds]
 
     return make
@@ -132,7 +132,7 @@ def build(tmp_path, monkeypatch):
             jobs=jobs,
             clock=Clock(),
             listener=listener or Recorder(),
-            changed=lambda outcomes: write_state(tmp_path, Plan(), [], outcomes),
+            changed=lambda outcomes: write_state(tmp_path, plan_of(), [], outcomes),
         )
 
     return make
@@ -164,12 +164,23 @@ def test_failed_cells_are_told_why_and_stop_no_other(build, cells_of, tmp_path):
 
 
 def test_finished_cells_are_passed_over_and_failed_ones_retried(build, cells_of, tmp_path):
-    build(cells_of({0, 7})).run()
+    [done] = [o.cell for o in build(cells_of({0, 7})).run() if o.state == "done"]
+    (tmp_path / done.recipe.slug / LOG).touch()  # a study that was killed before it heard of the end
     recorder = Recorder()
     outcomes = build(cells_of({0, 1, 7}), listener=recorder).run()
     assert states(outcomes) == {0: "done", 1: "done", 7: "failed"}
+    assert not (tmp_path / done.recipe.slug / LOG).exists()
     assert recorder.heard[0] == ("begin", 3, 1)
     assert [event[1] for event in recorder.heard if event[0] == "start"] == [1, 7]
+
+
+def test_the_end_of_a_cell_that_was_killed_after_its_result_is_made_up_for(build, cells_of, tmp_path):
+    """Found by kills at random moments: its page was missing, and its lock stayed."""
+    [outcome] = build(cells_of({0})).run()
+    (tmp_path / outcome.cell.recipe.slug / "lock").touch()
+    recorder = Recorder()
+    assert states(build(cells_of({0}), listener=recorder).run()) == {0: "done"}
+    assert ("start", 0) in recorder.heard
 
 
 def test_force_repeats_what_is_finished(build, cells_of):

@@ -7,8 +7,8 @@ from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 
 from medssl.contracts.targets import Classes
 from medssl.evaluation.metrics import Scored
-from medssl.evaluation.metrics.classes import AUROC
-from medssl.study.results.statistics import holm, normal_test, sign_flip_exact
+from medssl.evaluation.metrics.discrimination import AUROC
+from medssl.evaluation.uncertainty.statistics import holm, sign_flip_exact, t_test
 from medssl.study.results.summary import summarise
 
 
@@ -102,7 +102,7 @@ def test_aurocs_are_tested_by_groups_with_the_mean_over_seeds(make_run):
     shares = [auroc_shares(s["knn"], label) for s in saved]
     assert comparison.difference == pytest.approx(np.mean(values[:2]) - np.mean(values[2:]))
     by_group = (np.mean(shares[:2], axis=0) - np.mean(shares[2:], axis=0)).reshape(30, 3).sum(axis=1)
-    assert comparison.p == pytest.approx(normal_test(comparison.difference, by_group))
+    assert comparison.p == pytest.approx(t_test(comparison.difference, by_group))
 
 
 def test_holms_correction_is_over_all_evaluators_and_pairs_of_a_table(make_run):

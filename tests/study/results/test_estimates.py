@@ -114,3 +114,50 @@ def test_damaged_predictions_are_named(make_run):
     (run.path / "splits.json").write_text(json.dumps({}))
     with pytest.raises(CheckpointError, match=r"splits\.json cannot be read.*'parts'.*with --force"):
         estimate(row_of(run), 200)
+
+
+def patients_of(saved):
+    """One image after the other: the label and the mean prediction of each patient of three images."""
+    found = {}
+    for name, y, p in zip(saved["id"].tolist(), saved["y"].tolist(), saved["knn"], strict=True):
+        found.setdefault(patient(int(name[:3])), []).append((y, p))
+    names = sorted(found)
+    label = np.array([found[name][0][0] for name in names])
+    return label, np.array([np.mean([p for _, p in found[name]], axis=0).argmax() for name in names])
+
+
+def patient(i):
+    return f"p{i % 3}-{i // 9}"  # three images of one class
+
+
+def test_seeds_and_intervals_of_patients_equal_a_loop_over_patients(make_run):
+    runs = [make_run(seed=seed, bootstrap=40, group_of=patient, pooling="mean") for seed in range(2)]
+    found = estimate(row_of(*runs), 40).row.by_group["knn"]["accuracy"]
+    tables = [patients_of(load(run)) for run in runs]
+    own = [(label == guess).mean() for label, guess in tables]
+    assert found.value == pytest.approx(np.mean(own))
+    assert found.std == pytest.approx(np.std(own, ddof=1))
+    drawn = np.random.default_rng(0).integers(0, 30, size=(40, 30))
+    lowest_hash = min(run.values["recipe"]["hash"] for run in runs)
+    seeds = np.random.default_rng(int(lowest_hash, 16)).integers(0, 2, size=(2, 40))
+    wanted = [np.mean([(tables[s][0] == tables[s][1])[drawn[b]].mean() for s in seeds[:, b]]) for b in range(40)]
+    assert (found.low, found.high) == pytest.approx(tuple(np.quantile(wanted, (0.025, 0.975))))
+
+
+def test_a_single_run_keeps_its_numbers_of_patients(make_run):
+    run = make_run(group_of=patient, pooling="max")
+    own = run.evaluations["knn"]["per_group"]["auroc"]
+    found = estimate(row_of(run), 200).row.by_group["knn"]["auroc"]
+    assert (found.value, found.low, found.high) == (own["value"], own["low"], own["high"])
+
+
+def test_patients_of_folds_are_pooled(make_run):
+    parts = [[f"{i:03}.png" for i in range(start, start + 27)] for start in (0, 27, 54)]
+    folds = [
+        make_run(ids=ids, draw=f, split__fold=f, split__protocol="loso", group_of=patient, pooling="mean")
+        for f, ids in enumerate(parts)
+    ]
+    found = estimate(row_of(*folds), 50).row.by_group["knn"]["accuracy"]
+    right = np.concatenate([np.equal(*patients_of(load(run))) for run in folds])
+    assert found.value == pytest.approx(right.mean())
+    assert len(right) == 27

@@ -2,9 +2,9 @@
 
 import pytest
 
-from medssl.study.results.paired import paired_differences
-from medssl.study.results.predictions import read_predictions
-from medssl.study.results.statistics import holm
+from medssl.evaluation.predictions import read_predictions
+from medssl.evaluation.uncertainty.paired import paired_differences
+from medssl.evaluation.uncertainty.statistics import holm
 from medssl.study.results.summary import summarise
 
 

@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 
 from medssl.catalog import load_catalog
-from medssl.study.results.rows import group_rows, repeats
+from medssl.study.results.rows import _flat, group_rows, repeats
 
 
 def rows_of(*runs):
@@ -125,3 +125,12 @@ def test_baselines_are_those_of_the_catalogue_and_those_trained_with_labels(make
     labelled.values["pretrain"]["uses_labels"] = True
     rows = rows_of(run, dataclasses.replace(labelled), make_run(method="random", n=9))
     assert [row.baseline for row in rows] == [False, True, True]
+
+
+def test_a_list_with_one_mapping_is_a_value():
+    """Found by a fuzz test."""
+    assert dict(_flat({"a": [{"plugin": "x"}, 2.0], "b": [{"plugin": "y", "k": 1}]})) == {
+        "a": '[{"plugin": "x"}, 2.0]',
+        "b.y.plugin": "y",
+        "b.y.k": "1",
+    }

@@ -3,7 +3,7 @@
 import pytest
 
 from medssl.errors import CheckpointError
-from medssl.study.results.statistics import implied_interval
+from medssl.evaluation.uncertainty.statistics import implied_interval
 from medssl.study.results.summary import summarise
 
 

@@ -2,6 +2,7 @@
 
 import json
 
+from medssl.results.privacy import named_run
 from medssl.study.results.summary import summarise
 from medssl.study.results.table import (
     NOT_SHOWN,
@@ -16,7 +17,7 @@ from medssl.study.results.table import (
 def test_scores_have_a_row_per_method_with_seeds_and_intervals(make_run):
     runs = [make_run(seed=s, evaluators=("knn", "linear")) for s in (0, 1)]
     summary = summarise([*runs, make_run(method="random", epochs=0)])
-    table = score_rows(summary, "phantom", "accuracy")
+    table = score_rows(summary.rows, "accuracy")
     assert table[0] == ["", "seeds", "knn", "linear"]
     assert [row[:2] for row in table[1:]] == [["dcl", "2"], ["random", "1"]]
     estimate = summary.rows[0].scores["knn"]["accuracy"]
@@ -61,6 +62,6 @@ def test_one_row_in_full_has_every_metric(make_run):
 def test_a_summary_becomes_json_that_names_its_runs(make_run):
     runs = [make_run(), make_run(method="random")]
     values = json.loads(json.dumps(summary_values(summarise(runs))))
-    assert [row["runs"] for row in values["rows"]] == [[str(run.path)] for run in runs]
+    assert [row["runs"] for row in values["rows"]] == [[named_run(run.path)] for run in runs]
     assert values["rows"][0]["scores"]["knn"]["accuracy"]["value"] == runs[0].scores["knn"]["accuracy"].value
     assert values["comparisons"][0]["first"] == "dcl"

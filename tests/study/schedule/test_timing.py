@@ -7,7 +7,7 @@ import pytest
 from medssl.catalog import load_catalog
 from medssl.results.directory import SCHEMA, RunDirectory
 from medssl.study.grid import expand
-from medssl.study.plan import Plan
+from medssl.study.plan import plan_of
 from medssl.study.schedule.timing import Clock, learn_folder
 
 SETTINGS = {"train": {"epochs": 10}}
@@ -20,7 +20,7 @@ def catalog():
 
 @pytest.fixture(scope="module")
 def cells(catalog):
-    plan = Plan(methods=("dcl", "simclr"), datasets=("phantom",), label_fractions=(1.0, 0.1), settings=SETTINGS)
+    plan = plan_of(methods=("dcl", "simclr"), datasets=("phantom",), label_fractions=(1.0, 0.1), settings=SETTINGS)
     return expand(plan, [], catalog, None)  # dcl, dcl 10 %, simclr, simclr 10 %
 
 

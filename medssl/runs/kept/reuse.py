@@ -6,11 +6,12 @@ import json
 
 from medssl.errors import CheckpointError
 from medssl.io.files import read_header, write_atomic
+from medssl.results.arrays import read_epochs
 from medssl.results.directory import RunDirectory
 from medssl.runs.context import RunContext
 from medssl.runs.stages.pretraining import Trained
 from medssl.train.encoder.checkpoint import read_encoder
-from medssl.train.loop.records import EpochRecord
+from medssl.train.encoder.lora import read_adapter
 from medssl.train.machine.device import choose_layout
 
 __all__ = ["adopt", "find_pretrained"]
@@ -41,12 +42,13 @@ def adopt(context: RunContext, source: RunDirectory) -> Trained:
     device = context.machine.device
     choose_layout(device).apply(encoder, device)
     try:
-        text = source.history.read_text(encoding="utf-8")
-        history = [EpochRecord(**json.loads(line)) for line in text.splitlines()]
-    except (OSError, ValueError, TypeError) as error:
+        history = read_epochs(source.history)
+    except CheckpointError as error:
         raise CheckpointError(
-            f"{source.history} cannot be read. {error}. Run that recipe again, or give another --output."
+            f"the encoder of {source.path.name} cannot be reused. {error} Or give another --output."
         ) from error
-    write_atomic(context.directory.history, text.encode())
+    write_atomic(context.directory.history, "".join(record.to_json() for record in history).encode())
     encoder.float32_layers = tuple(json.loads(header.get("float32_layers", "[]")))
-    return Trained(encoder, history, source=source)
+    if source.adapter.exists():
+        encoder.adapter = read_adapter(source.adapter)
+    return Trained(encoder, history, source=source, about=json.loads(header.get("about", "{}")))

@@ -1,0 +1,1 @@
+"""What a run takes from earlier runs and leaves for later ones."""
