@@ -7,35 +7,39 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from medssl.catalog import load_catalog
-from medssl.contracts import Dataset, Sample
+from medssl.catalog import Catalog, load_catalog
+from medssl.contracts import Dataset, Readers, Sample
+from medssl.contracts.crossing import features_problems, require_no_problems
+from medssl.contracts.kinds import READER
 from medssl.data.audit.overlap import find_overlap
 from medssl.data.audit.seen import Seen, read_seen
 from medssl.data.listing import index
 from medssl.data.store.store import Store, open_store
 from medssl.data.views import PlainViews
-from medssl.data.views.normalisation import Normalisation
 from medssl.errors import CheckpointError
 from medssl.evaluation.features import extract
 from medssl.export.images import ImagesLike, as_dataset
-from medssl.export.transform import Transform
+from medssl.export.transform import Transform, require_channels
+from medssl.recipe import choose
 from medssl.results.directory import RunResult
+from medssl.tools.reading import installed_readers, readers_with
 from medssl.train.encoder import checkpoint
-from medssl.train.encoder.backbones import Encoder
+from medssl.train.encoder.building import Encoder
 from medssl.train.machine.device import choose_layout
 from medssl.train.machine.machine import Machine
 from medssl.train.machine.memory import kept_memory
 
-__all__ = ["TrainedEncoder", "embed", "load_encoder"]
+__all__ = ["TrainedEncoder", "embed", "load_encoder", "open_views", "relative_names"]
 
 _log = logging.getLogger("medssl")
 
@@ -44,10 +48,11 @@ class TrainedEncoder(nn.Module):
     """The encoder of a run with its preprocessing: normalised images ``(N, 3, S, S)`` to features ``(N, F)``.
 
     Attributes:
-        network: The timm module, without a classifier.
+        network: The network, for most encoders a timm module without a classifier.
         feature_dim: F.
+        in_channels: Channels of the images; 3 for colour and for grey images.
         image_size: S, the side length of the images that it was trained on.
-        normalisation: ``imagenet`` or ``half``.
+        preprocessing: How the encoder expects images.
         window: Grey levels that are shown as black and white, if the recipe fixed them; see
             :attr:`medssl.contracts.Augmentation.window`.
         header: Metadata of the file: backbone, stem, recipe and so on.
@@ -58,9 +63,11 @@ class TrainedEncoder(nn.Module):
     def __init__(self, encoder: Encoder, header: dict[str, str], seen: Seen, path: Path) -> None:
         super().__init__()
         self.network = encoder.network
+        self.source = encoder.source
         self.feature_dim = encoder.feature_dim
+        self.in_channels = encoder.in_channels
         self.image_size = int(header["image_size"])
-        self.normalisation: Normalisation = "half" if header["normalisation"] == "half" else "imagenet"
+        self.preprocessing = checkpoint.preprocessing_of(header)
         self.window: tuple[float, float] | None = tuple(json.loads(header["window"])) if "window" in header else None
         self.header = header
         self.seen = seen
@@ -68,8 +75,24 @@ class TrainedEncoder(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Encode ``(N, 3, S, S)`` into ``(N, F)``."""
-        features: Tensor = self.network(images)
+        if self.source is None:
+            features: Tensor = self.network(images)
+            return features
+        features = self.source.features(self.network, images)
+        require_no_problems(self.source, "features()", features_problems(features, images.shape[0], self.feature_dim))
         return features
+
+    def readers(self, catalog: Catalog | None = None) -> Readers:
+        """Return the readers of image files with the options of the run.
+
+        Raises:
+            PluginError: A reader that the run used is not installed.
+        """
+        listed: list[dict[str, Any]] = json.loads(self.header.get(READER.section, "[]"))
+        chosen = [choose(READER.name, each["plugin"], each, catalog or load_catalog()) for each in listed]
+        return (
+            readers_with([(each.name, each.plugin(each.config)) for each in chosen]) if chosen else installed_readers()
+        )
 
     @property
     def transform(self) -> Transform:
@@ -77,14 +100,16 @@ class TrainedEncoder(nn.Module):
 
         It reads and resizes an image exactly as a run and :func:`embed` do.
         """
-        return Transform(self.image_size, self.normalisation, self.window)
+        return Transform(self.image_size, self.preprocessing, self.window, self.readers(), self.in_channels)
 
 
-def load_encoder(run: RunResult | Path | str) -> TrainedEncoder:
+def load_encoder(run: RunResult | Path | str, base: Path | str | None = None) -> TrainedEncoder:
     """Load the encoder of a run.
 
     Args:
-        run: The result of the run, its folder, or its ``encoder.safetensors``.
+        run: The result of the run, its folder, its ``encoder.safetensors``, or its ``adapter.safetensors`` alone.
+        base: For adapters alone, the file of the weights that they were trained beside; ``None``: a file with these
+            weights in the same folder, or the published weights.
 
     Returns:
         The encoder, on the CPU and in evaluation mode.
@@ -94,9 +119,9 @@ def load_encoder(run: RunResult | Path | str) -> TrainedEncoder:
     """
     path = run.path if isinstance(run, RunResult) else Path(run)
     file = path / "encoder.safetensors" if path.is_dir() else path
-    encoder, header = checkpoint.read_encoder(file)
+    encoder, header = checkpoint.read_encoder(file, base)
     seen = read_seen(file)
-    if "normalisation" not in header:
+    if "normalisation" not in header and "preprocessing" not in header:
         raise CheckpointError(
             f"{path} does not say how its images were normalised. Another program changed its header. "
             "Use the file that the run wrote."
@@ -126,7 +151,7 @@ def embed(
         encoder: What :func:`load_encoder` returned, or what it takes.
         images: A file or a folder, a Pillow image, or a list of files, folders, Pillow images and arrays ``(H, W)`` or
             ``(H, W, C)``; one array ``(H, W)``, ``(N, H, W)`` or ``(N, H, W, C)``; a dataset, its name, or a mapping of
-            ``plugin`` (its name) and options. C is 1 or 3; arrays are uint8 or uint16. A text is a path if something
+            ``plugin`` (its name) and options. Arrays are uint8 or uint16. A text is a path if something
             exists there, else the name of a dataset. The images of a folder are sorted by path, hidden ones left out;
             those of a dataset come in its order.
         data_dir: Where a named dataset lies: its folder, or the folder of its folder; ``None``: ``MEDSSL_DATA``, else
@@ -148,32 +173,74 @@ def embed(
     """
     trained = encoder if isinstance(encoder, TrainedEncoder) else load_encoder(encoder)
     machine = Machine.choose(device, precision)
-    dataset = as_dataset(images, load_catalog(catalog), None if data_dir is None else Path(data_dir))
+    known = load_catalog(catalog)
+    dataset = as_dataset(images, known, None if data_dir is None else Path(data_dir), trained.readers(known))
     samples = index(dataset).samples
     if not samples:
         return np.empty((0, trained.feature_dim), np.float32)
     choose_layout(machine.device).apply(trained, machine.device)
     with TemporaryDirectory(prefix="medssl-") as cache:
-        store = open_store(
-            dataset,
-            samples,
-            view_size=trained.image_size,
-            cache=Path(cache),
-            on_bad_image=on_bad_image,
-            progress=progress,
-        )
-        views = PlainViews(
-            store,
-            range(len(store)),
-            image_size=trained.image_size,
-            device=machine.device,
-            normalisation=trained.normalisation,
-            window=trained.window,
+        store, views = open_views(
+            trained, dataset, samples, machine, cache=Path(cache), on_bad_image=on_bad_image, progress=progress
         )
         features: NDArray[np.float32] = extract(trained, views, len(store), precision=machine.precision).numpy()
         read = [sample for sample in samples if sample.id in set(store.ids)] if store.skipped else samples
         _say_what_was_seen(trained.seen, dataset, read, store, Path(cache))
     return _with_gaps(features, samples, store) if store.skipped else features
+
+
+def open_views(
+    encoder: TrainedEncoder,
+    dataset: Dataset,
+    samples: Sequence[Sample],
+    machine: Machine,
+    *,
+    cache: Path,
+    on_bad_image: Literal["fail", "skip"],
+    progress: Callable[[int, int], None] | None = None,
+) -> tuple[Store, PlainViews]:
+    """Decode images, and make the encoder's input of them as a run does.
+
+    Args:
+        encoder: Its size, preprocessing and window are used.
+        dataset: The dataset of the images.
+        samples: The images.
+        machine: Where the views are made.
+        cache: Folder of the store; it must exist as long as the views are used.
+        on_bad_image: See :func:`embed`.
+        progress: See :func:`embed`.
+
+    Returns:
+        The decoded images, and their views ``(n, C, S, S)`` by position.
+    """
+    store = open_store(
+        dataset, samples, view_size=encoder.image_size, cache=cache, on_bad_image=on_bad_image, progress=progress
+    )
+    require_channels(store.channels, encoder.in_channels)
+    views = PlainViews(
+        store,
+        range(len(store)),
+        image_size=encoder.image_size,
+        device=machine.device,
+        preprocessing=encoder.preprocessing,
+        window=encoder.window,
+    )
+    return store, views
+
+
+def relative_names(given: Sequence[Path], found: Sequence[Path]) -> list[str]:
+    """Name images for a file that is joined with the user's own table; no name is an absolute path.
+
+    Args:
+        given: Files and folders as the user gave them.
+        found: The images in them.
+
+    Returns:
+        Relative paths as they are; of absolute ones, the part below the innermost folder that holds all of them.
+    """
+    folders = [path if path.is_dir() else path.parent for path in given if path.is_absolute()]
+    above = Path(os.path.commonpath(folders)) if folders else Path()
+    return [str(path.relative_to(above)) if path.is_absolute() else str(path) for path in found]
 
 
 def _with_gaps(features: NDArray[np.float32], samples: Sequence[Sample], store: Store) -> NDArray[np.float32]:

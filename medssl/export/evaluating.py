@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 
 from medssl.catalog import load_catalog
-from medssl.contracts.kinds import DATASET, METHOD, NONE
+from medssl.contracts.kinds import DATASET, ENCODER, METHOD, NONE
 from medssl.data.loading import data_folder
 from medssl.errors import CheckpointError, OptionError
 from medssl.export.embedding import TrainedEncoder, load_encoder
 from medssl.io.files import read_header
+from medssl.io.reading import parse_yaml, read_json, read_yaml
 from medssl.recipe import resolve
-from medssl.results.directory import RunResult
+from medssl.recipe.naming import is_file_of_a_run
+from medssl.results.directory import RunResult, load_run
+from medssl.results.privacy import read_desk, restored
 from medssl.runs.listener import Listener
 from medssl.runs.pipeline import Place, execute
 
@@ -114,7 +115,7 @@ def evaluation_layers(
     """
     base = {METHOD.section: NONE}
     if str(encoder) == "pretrained":
-        return [*below, {**base, "encoder": {"weights": "pretrained"}}, *own]
+        return [*below, {**base, ENCODER.section: {"weights": "pretrained"}}, *own]
     path = Path(encoder)
     path = path / "encoder.safetensors" if path.is_dir() else path
     if not path.is_file():
@@ -125,15 +126,15 @@ def evaluation_layers(
     header = read_header(path)
     network: dict[str, Any] = {"weights": str(path)}
     views: dict[str, Any] = {}
-    if "backbone" in header:
-        network["backbone"] = header["backbone"]
-        views = {name: header[name] for name in ("image_size", "normalisation", "window") if name in header}
-    elif _given(own, "encoder", "backbone") is None:
+    if is_file_of_a_run(header):
+        network = {"plugin": str(path)} if ENCODER.name in header else {**network, "backbone": header["backbone"]}
+        views = {name: header[name] for name in ("image_size", "window") if name in header}
+    elif _given(own, ENCODER.section, "backbone") is None:
         raise OptionError(
             f"{path} does not say which network its weights belong to. Name the network with --backbone (in Python: "
             'encoder={"backbone": NAME}).'
         )
-    return [*below, {**base, "encoder": network, "views": views}, *_split_of_run(path, own, data_dir), *own]
+    return [*below, {**base, ENCODER.section: network, "views": views}, *_split_of_run(path, own, data_dir), *own]
 
 
 def _split_of_run(path: Path, own: Sequence[Mapping[str, Any]], data_dir: Path | None) -> list[Mapping[str, Any]]:
@@ -143,7 +144,12 @@ def _split_of_run(path: Path, own: Sequence[Mapping[str, Any]], data_dir: Path |
     run = run.parent if run.is_file() else run
     recipe = _recipe_of(run)
     dataset = _dataset(own)
-    if recipe is None or dataset is None or recipe[DATASET.section]["plugin"] != dataset:
+    if recipe is None or dataset is None:
+        return []
+    if not named and _had_no_labels(run):
+        given = any(_given(own, "split", name) is not None for name in _DRAWN)
+        return [] if given else [{"split": {"of": str(run)}}]  # what was trained on stays out of the test part
+    if recipe[DATASET.section]["plugin"] != dataset:
         return []
     protocol = _given(own, "split", "protocol") is not None
     split = {"split": {key: value for key, value in recipe["split"].items() if key != "of"}}
@@ -184,8 +190,8 @@ def _same(given: Any, value: Any) -> bool:
     if given == value:
         return True
     try:
-        return isinstance(given, str) and bool(yaml.safe_load(given) == value)
-    except yaml.YAMLError:
+        return isinstance(given, str) and bool(parse_yaml(given) == value)
+    except ValueError:
         return False
 
 
@@ -194,11 +200,11 @@ def _recipe_of(run: Path) -> Mapping[str, Any] | None:
     if not file.is_file():
         return None
     try:
-        values = yaml.safe_load(file.read_text(encoding="utf-8"))
+        values = restored(read_yaml(file), read_desk(run / "desk.json"))
         if isinstance(values[DATASET.section]["plugin"], str) and isinstance(values["split"], dict):
             return values  # type: ignore[no-any-return]
         cause = "its dataset or its split is missing"
-    except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         cause = " ".join(str(error).split())
     raise CheckpointError(
         f"{file} cannot be read as the recipe of a run: {cause}. Without it the split of that run is unknown. Copy "
@@ -206,10 +212,21 @@ def _recipe_of(run: Path) -> Mapping[str, Any] | None:
     )
 
 
-def _is_folder_of(run: Path, dataset: str, data_dir: Path | None) -> bool:
-    """Whether the images are in the folder that the run read them from."""
+def _had_no_labels(run: Path) -> bool:
+    """Whether no image of the run had a label, so that they come now."""
     try:
-        directory = str(json.loads((run / "result.json").read_text(encoding="utf-8"))["data"]["directory"])
+        values = read_json(run / "result.json")
+        return bool(values["data"]["target"]["kind"] == "none") and (run / "splits.json").is_file()
     except (OSError, ValueError, KeyError, TypeError):
         return False
-    return str(data_folder(dataset, data_dir)) == directory
+
+
+def _is_folder_of(run: Path, dataset: str, data_dir: Path | None) -> bool:
+    """Whether the images are in the folder that the run read them from."""
+    directory = read_desk(run / "desk.json").directory
+    if directory is None:
+        try:
+            directory = load_run(run).folder
+        except CheckpointError:
+            return False
+    return directory in {str(data_folder(dataset, data_dir, published=published)) for published in (True, False)}

@@ -11,13 +11,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from medssl.contracts import Preprocessing, Readers
 from medssl.data.store.decoding import Decoded, reduce_pixels
 from medssl.data.store.store import Store
 from medssl.data.views import PlainViews
-from medssl.data.views.normalisation import Normalisation
+from medssl.data.views.normalisation import input_channels
+from medssl.errors import DataError
 from medssl.export.images import ImageLike, pixels_of
 
-__all__ = ["Transform"]
+__all__ = ["Transform", "require_channels"]
 
 
 @dataclass(frozen=True)
@@ -26,13 +28,17 @@ class Transform:
 
     Attributes:
         image_size: S.
-        normalisation: ``imagenet`` or ``half``.
+        preprocessing: How the encoder expects images.
         window: Grey levels that are shown as black and white; ``None``: an image of 16 bits has a window of its own.
+        readers: Readers of image files; ``None``: all installed ones.
+        in_channels: Channels that the encoder takes; a grey image has three equal ones.
     """
 
     image_size: int
-    normalisation: Normalisation
+    preprocessing: Preprocessing
     window: tuple[float, float] | None = None
+    readers: Readers | None = None
+    in_channels: int = 3
 
     def __call__(self, image: ImageLike) -> Tensor:
         """Read, resize and normalise one image.
@@ -44,16 +50,35 @@ class Transform:
             DataError: It cannot be read, or is not an image.
         """
         limit = 2 * self.image_size  # as in the store
+        decoded = reduce_pixels(pixels_of(image, limit, self.readers), limit)
+        require_channels(decoded.pixels.shape[2], self.in_channels)
         views = PlainViews(
-            _store(reduce_pixels(pixels_of(image, limit), limit)),
+            _store(decoded),
             [0],
             image_size=self.image_size,
             device="cpu",
-            normalisation=self.normalisation,
+            preprocessing=self.preprocessing,
             window=self.window,
         )
         view: Tensor = views(torch.tensor([0]))[0].contiguous()
         return view
+
+
+def require_channels(channels: int, wanted: int) -> None:
+    """Check that an encoder can take images.
+
+    Args:
+        channels: Of the images.
+        wanted: Channels that the encoder takes.
+
+    Raises:
+        DataError: It cannot.
+    """
+    if input_channels(channels) != wanted:
+        raise DataError(
+            f"the encoder takes images of {wanted} channels, but these have {channels}. Give images of the kind "
+            "that it was trained on."
+        )
 
 
 def _store(image: Decoded) -> Store:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import yaml
-
 from medssl.errors import CheckpointError
+from medssl.io.reading import read_json, read_yaml
 from medssl.report.words import wording
 from medssl.results.directory import RunDirectory, RunResult
 
@@ -67,16 +65,16 @@ def find_runs(paths: Iterable[Path]) -> tuple[list[RunResult], list[Missing]]:
 
 def _unfinished(folder: Path) -> Missing:
     try:
-        recipe = yaml.safe_load(RunDirectory(folder).recipe.read_text(encoding="utf-8"))
+        recipe = read_yaml(RunDirectory(folder).recipe)
         return Missing(name=folder.name, dataset=str(recipe["dataset"]["plugin"]))
-    except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError):
+    except (OSError, ValueError, KeyError, TypeError):
         return Missing(name=folder.name)
 
 
 def _failures(folder: Path) -> Mapping[str, Missing]:
     """Read why cells of a study have failed, by the names of their run directories."""
     try:
-        cells = json.loads((folder / "study.json").read_text(encoding="utf-8"))["cells"]
+        cells = read_json(folder / "study.json")["cells"]
         return {
             cell["directory"]: Missing(
                 name=cell["directory"], dataset=cell.get("dataset"), failure=str(cell.get("message"))

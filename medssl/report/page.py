@@ -6,7 +6,7 @@ Every run has its own page, ``report.html``, the page of a study with one row.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,8 @@ from markupsafe import Markup
 from medssl.catalog import Catalog
 from medssl.contracts.kinds import METHOD
 from medssl.io.files import write_atomic
+from medssl.io.plain_text import printable
+from medssl.report.figures.clinical import clinical_figures
 from medssl.report.figures.drawing import Drawing
 from medssl.report.figures.maps import HEIGHT, SHAPES, WIDTH, DrawnMap, make_maps
 from medssl.report.figures.palette import Style, css_variables, styles
@@ -25,12 +27,16 @@ from medssl.report.figures.training import reliability_figure, training_figures
 from medssl.report.gallery import NO_IMAGES, Gallery, make_gallery
 from medssl.report.missing import Missing
 from medssl.report.sections import Section, make_sections
+from medssl.report.tables.operating_table import OperatingTable, further_metrics, operating_table
 from medssl.report.tables.output_table import output_table
+from medssl.report.tables.published_table import published_table
+from medssl.report.tables.score_tables import ScoreTable, further_tables, score_tables
 from medssl.report.words import provenance, wording
 from medssl.report.words.answer import Answer, answer
 from medssl.report.words.trust import findings
 from medssl.results.directory import RunDirectory, RunResult
 from medssl.study.results.summary import Row, summarise
+from medssl.study.results.table import score_rows, site_rows, unit_name
 
 __all__ = ["PagePart", "make_parts", "render_page", "template_environment", "write_page"]
 
@@ -47,25 +53,31 @@ class PagePart:
     batches: Sequence[Drawing]
     labels: Sequence[Drawing]
     training: Sequence[Drawing]
+    clinical: Sequence[Drawing]
     reliability: Drawing | None
     confusions: Sequence[Mapping[str, Any]]
     maps: Sequence[DrawnMap]
     gallery: Gallery
     findings: Sequence[str]
+    tables: Sequence[ScoreTable]
+    operating: OperatingTable | None
+    published: Sequence[Sequence[str]]
+    further: Sequence[Sequence[str]]
 
     @property
     def drawings(self) -> list[Drawing]:
         """Every figure that is a file of its own."""
-        found = [*self.scores, *self.batches, *self.labels, *self.training]
+        found = [*self.scores, *self.clinical, *self.batches, *self.labels, *self.training]
         return [*found, self.reliability] if self.reliability else found
 
 
-def write_page(result: RunResult, catalog: Catalog) -> Path:
-    """Write the page of one run into its directory; return its path."""
-    directory = RunDirectory(result.path)
-    parts = make_parts(make_sections(summarise([result], catalog)), catalog)
-    write_atomic(directory.report, render_page(parts, result.path).encode())
-    return directory.report
+def write_page(result: RunResult, catalog: Catalog, shared: Path | None = None) -> Path:
+    """Write the page of one run into its directory, or a page without images to another file; return its path."""
+    file = shared or RunDirectory(result.path).report
+    parts = make_parts(make_sections(summarise([result], catalog)), catalog, images=shared is None)
+    file.parent.mkdir(exist_ok=True)
+    write_atomic(file, render_page(parts, result.path).encode(errors="backslashreplace"))
+    return file
 
 
 def make_parts(
@@ -115,22 +127,29 @@ def render_page(parts: Sequence[PagePart], directory: Path, missing: Sequence[Mi
 
 def template_environment() -> Environment:
     """Return the template environment. Text is escaped; an undefined name is an error."""
-    environment = Environment(loader=PackageLoader("medssl.report"), autoescape=True, undefined=StrictUndefined)
+    environment = Environment(
+        loader=PackageLoader("medssl.report"), autoescape=True, undefined=StrictUndefined, finalize=_shown
+    )
     environment.filters["coded"] = _coded
     environment.filters["cell"] = _cell
     return environment
 
 
+def _shown(value: object) -> object:
+    """Write control characters and marks of direction as escapes; markup of medssl's own is kept."""
+    return printable(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+
 def _coded(text: str) -> Markup:
     """Escape a sentence and mark text between backticks as code."""
-    parts = _BETWEEN_BACKTICKS.split(text)
+    parts = _BETWEEN_BACKTICKS.split(printable(text))
     return Markup("").join(Markup("<code>{}</code>").format(part) if i % 2 else part for i, part in enumerate(parts))
 
 
 def _cell(text: str) -> str:
-    """Keep an interval on one line: a narrow table breaks a cell only before its bracket."""
-    value, bracket, interval = text.partition("[")
-    return value + bracket + interval.replace(" ", "\N{NO-BREAK SPACE}")
+    """Mark an interval: on a screen it stays on one line, so that a narrow table breaks a cell only before it."""
+    value, bracket, interval = printable(text).partition("[")
+    return Markup('{}<span class="ends">[{}</span>').format(value, interval) if bracket else value
 
 
 def _baseline_words(catalog: Catalog) -> dict[str, str]:
@@ -152,12 +171,35 @@ def _make_part(section: Section, looks: Mapping[str, Style], said: Answer, galle
         batches=list(batch_figures(section, looks)),
         labels=list(label_figures(section, looks)),
         training=list(training_figures(section, looks)),
+        clinical=list(clinical_figures(section, section.shown_first())),
         reliability=reliability_figure(section, section.shown_first()),
         confusions=list(_confusions(section)),
         maps=make_maps(section),
         gallery=gallery,
         findings=findings(section),
+        tables=_tables(section.single) if section.single else [*_by_group(section), *_by_site(section)],
+        operating=operating_table(section),
+        published=published_table(section),
+        further=further_metrics(section),
     )
+
+
+def _tables(run: RunResult) -> list[ScoreTable]:
+    """Return the tables beside the scores per image, which the page shows in another form."""
+    return [*(table for table in score_tables(run) if table.title not in ("", "per image")), *further_tables(run)]
+
+
+def _by_group(section: Section) -> Iterator[ScoreTable]:
+    """Yield the scores of groups in the leading metric, beside those of images."""
+    if rows := score_rows(section.main_rows, section.lead, groups=True):
+        yield ScoreTable(f"{section.lead_title} per {unit_name(section.rows[0])}, predictions pooled", rows)
+
+
+def _by_site(section: Section) -> Iterator[ScoreTable]:
+    """Yield the scores of each left-out site."""
+    for row in section.rows:
+        if rows := site_rows(row):
+            yield ScoreTable(f"{row.label}: each site, by a model that has not seen it", rows)
 
 
 def _confusions(section: Section) -> list[dict[str, Any]]:

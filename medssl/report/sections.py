@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,8 +9,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from medssl.io.identities import is_private_id
+from medssl.io.reading import read_json
 from medssl.results.directory import RunDirectory, RunResult
 from medssl.results.metrics_table import higher_is_better, lead_metric, metric_title, shown_metrics
+from medssl.results.privacy import hidden_folder
+from medssl.results.sections import RunData
 from medssl.study.results.rows import repeats
 from medssl.study.results.summary import Comparison, Estimate, PublishedCell, Row, Summary
 
@@ -68,9 +71,9 @@ class Section:
         return self.runs[0] if len(self.runs) == 1 else None
 
     @property
-    def data(self) -> Any:
+    def data(self) -> RunData:
         """What the first run says about its images."""
-        return self.rows[0].runs[0].values["data"]
+        return self.rows[0].runs[0].data
 
     @property
     def metrics(self) -> dict[str, Mapping[str, Any]]:
@@ -112,9 +115,7 @@ class Section:
     @property
     def evaluators(self) -> list[str]:
         """What the recipes name, in their order; what an evaluator reports beside itself is left out."""
-        named = dict.fromkeys(
-            str(choice["plugin"]) for run in self.runs for choice in run.values["recipe"]["evaluators"]
-        )
+        named = dict.fromkeys(str(choice["plugin"]) for run in self.runs for choice in run.recipe["evaluators"])
         return [name for name in named if any(name in row.scores for row in self.rows)]
 
     @property
@@ -137,17 +138,25 @@ class Section:
         return [row for row in self.rows if row.label_fraction == self.fractions[-1]]
 
     @property
+    def families(self) -> list[tuple[str, list[Row]]]:
+        """The main rows, those that differ only in batch size together, with their common label."""
+        found: dict[str, list[Row]] = {}
+        for row in self.main_rows:
+            found.setdefault(row.label_without("batch_size"), []).append(row)
+        return list(found.items())
+
+    @property
     def test(self) -> TestPart:
         """The test part; that of all folds together where there are folds."""
         row = self.main_rows[0]
         scores: list[Any] = [next(iter(run.evaluations.values()), {}) for run in repeats(row)[0]]
-        images = sum(int(run.values["data"]["test"]) for run in repeats(row)[0])
+        images = sum(run.data.test for run in repeats(row)[0])
         grouped = any(score.get("bootstrap", {}).get("unit") == "group" for score in scores)
         units = sum(int(score["n_groups"]) for score in scores) if grouped else images
         return TestPart(
             images=images,
             units=units,
-            unit=(self.data.get("group_kind") or "group").replace("_", " ") if grouped else "image",
+            unit=(self.data.group_kind or "group").replace("_", " ") if grouped else "image",
             grouped=grouped,
         )
 
@@ -169,15 +178,20 @@ class Section:
         return next((row for row in rows if not row.baseline), rows[0])
 
     def published_rows(self, metric: str | None = None) -> list[tuple[str, dict[str, PublishedCell]]]:
-        """Published numbers as rows of the main table: a name, and a cell by evaluator."""
+        """Published numbers as rows of the main table: a name, and a cell by evaluator; only those of equal images."""
         metric = metric or self.lead
-        cells = [cell for cell in self.published if cell.metric == metric and cell.evaluator in self.evaluators]
+        every = [cell for cell in self.published if cell.metric == metric and cell.evaluator in self.evaluators]
+        cells = [cell for cell in every if self.same_images(cell)]
         places = Counter((cell.method, cell.evaluator) for cell in cells)
         found: dict[str, dict[str, PublishedCell]] = {}
         for cell in cells:
             batch = f", batch {cell.batch_size}" if places[cell.method, cell.evaluator] > 1 else ""
             found.setdefault(f"{cell.method}{batch}", {})[cell.evaluator] = cell
         return list(found.items())
+
+    def same_images(self, cell: PublishedCell) -> bool:
+        """Whether a published number is about the same test images: the official part, and as many images."""
+        return cell.split == self.data.split == "official" and cell.images == self.test.images
 
     def name_of(self, key: str) -> str:
         """Return the label of a row."""
@@ -234,8 +248,8 @@ def _shortened(rows: Sequence[Row]) -> Iterator[Row]:
 
 def _identity(row: Row) -> tuple[Any, ...]:
     """Tell datasets apart that go by one name: one plugin may have read several folders, or several label columns."""
-    data = row.runs[0].values["data"]
-    return row.dataset, row.split, json.dumps(data["target"]), data.get("samples_sha256", data["images"])
+    data = row.runs[0].data
+    return row.dataset, row.split, data.target, data.samples_sha256 or data.images
 
 
 def _titles(rows: Sequence[Row]) -> list[str]:
@@ -254,21 +268,23 @@ def _titles(rows: Sequence[Row]) -> list[str]:
 
 
 def _options(row: Row) -> dict[str, Any]:
-    return {k: v for k, v in row.runs[0].values["recipe"].get("dataset", {}).items() if k != "plugin"}
+    return {k: v for k, v in row.runs[0].recipe.get("dataset", {}).items() if k != "plugin"}
 
 
 def _title(row: Row) -> str:
-    """Name dataset and split, and the folder where it says more than the dataset's name."""
-    folder = Path(row.runs[0].values["data"]["directory"]).name
-    known = folder.lower() == row.dataset.rpartition(":")[2].lower()
-    name = row.dataset if known or not _has_files(row.runs[0]) else f"{row.dataset} {folder}"
+    """Name dataset and split, and the set that an option chose, or the folder where a kept result names it."""
+    run = row.runs[0]
+    folder, name = hidden_folder(run.data.directory), run.dataset_title
+    known = is_private_id(folder) or folder.lower() == row.dataset.rpartition(":")[2].lower()
+    if name == row.dataset and not known and _has_files(run):
+        name = f"{name} {folder}"
     return f"{name}, {row.split} split"
 
 
 def _has_files(run: RunResult) -> bool:
     """Whether the sample ids are names of files."""
     try:
-        parts = json.loads(RunDirectory(run.path).splits.read_text(encoding="utf-8"))["parts"]
+        parts = read_json(RunDirectory(run.path).splits)["parts"]
         return bool(Path(parts["train"][0]).suffix)
     except (OSError, ValueError, KeyError, IndexError):
         return False

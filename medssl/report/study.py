@@ -13,7 +13,7 @@ from medssl.report.missing import Missing
 from medssl.report.page import make_parts, render_page
 from medssl.report.sections import make_sections
 from medssl.report.tables import table_files
-from medssl.results.directory import RunResult
+from medssl.results.directory import RunDirectory, RunResult
 from medssl.study.results.summary import summarise
 
 __all__ = ["write_report"]
@@ -43,9 +43,12 @@ def write_report(
         CheckpointError: A run's files are damaged, or ``directory`` cannot be written to.
     """
     catalog = catalog or load_catalog()
-    sections = make_sections(summarise(results, catalog))
-    parts = make_parts(sections, catalog, missing, images=images)
-    files: dict[str, str] = {"report.html": render_page(parts, directory, missing)}
+    try:
+        sections = make_sections(summarise(results, catalog))
+        parts = make_parts(sections, catalog, missing, images=images)
+        files: dict[str, str] = {"report.html": render_page(parts, directory, missing)}
+    except KeyError as error:
+        raise _damaged(results, catalog, error) from error
     files["rows.csv"] = table_files.rows_csv(sections)
     files["comparisons.csv"] = table_files.comparisons_csv(sections)
     files["runs.csv"] = table_files.runs_csv(sections, directory)
@@ -56,6 +59,21 @@ def write_report(
     return _write(files, directory)
 
 
+def _damaged(results: Sequence[RunResult], catalog: Catalog, error: KeyError) -> CheckpointError:
+    """Name the result that has no page of its own either."""
+    for result in results:
+        try:
+            parts = make_parts(make_sections(summarise([result], catalog)), catalog, images=False)
+            render_page(parts, result.path)
+        except KeyError:
+            file = RunDirectory(result.path).result
+            return CheckpointError(
+                f"{file} is damaged, or another version of medssl wrote it: it lacks the value {error}. Run the same "
+                "command with --force, or move its directory out of the study."
+            )
+    raise error
+
+
 def _write(files: Mapping[str, str], directory: Path) -> list[Path]:
     try:
         (directory / "figures").mkdir(parents=True, exist_ok=True)
@@ -64,5 +82,5 @@ def _write(files: Mapping[str, str], directory: Path) -> list[Path]:
             f"the report's folder {directory} cannot be made. {error}. Give a folder you may write to with --output."
         ) from error
     for name, text in files.items():
-        write_atomic(directory / name, text.encode())
+        write_atomic(directory / name, text.encode(errors="backslashreplace"))
     return [directory / name for name in files]

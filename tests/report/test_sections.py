@@ -2,6 +2,8 @@
 
 import dataclasses
 
+import pytest
+
 from medssl.report.sections import make_sections
 from medssl.study.results.summary import PublishedCell, summarise
 
@@ -76,11 +78,19 @@ def test_the_test_part_is_counted_in_patients(make_run):
 
 
 def test_published_numbers_of_one_method_share_a_row_unless_their_batch_size_tells_them_apart(make_run):
-    [section] = sections_of(make_run())
+    [section] = sections_of(make_run(protocol="official"))
 
     def cell(method, batch, evaluator, metric="accuracy"):
         return PublishedCell(
-            method=method, batch_size=batch, evaluator=evaluator, metric=metric, value=0.5, low=0.4, high=0.6
+            method=method,
+            batch_size=batch,
+            evaluator=evaluator,
+            metric=metric,
+            value=0.5,
+            low=0.4,
+            high=0.6,
+            split="official",
+            images=section.test.images,
         )
 
     cells = (
@@ -107,3 +117,19 @@ def test_an_evaluator_that_predicts_what_another_did_is_no_judge_of_its_own(make
     [section] = sections_of(*map(dataclasses.replace, runs))
     assert section.evaluators == ["knn", "linear", "calibration"]
     assert section.judges == ["knn", "linear"]
+
+
+@pytest.mark.parametrize(("chosen", "title"), [("pneumoniamnist", "phantom pneumoniamnist"), (None, "phantom")])
+def test_the_title_names_the_set_that_an_option_chose(make_run, chosen, title):
+    run = make_run()
+    run.values["recipe"]["dataset"]["name"] = chosen
+    run = dataclasses.replace(run)
+    assert sections_of(run)[0].title == f"{title}, grouped split"
+    assert f" on {title}, " in run._repr_html_()
+
+
+def test_a_set_that_is_a_folder_keeps_its_path_to_itself(make_run):
+    run = make_run()
+    run.values["recipe"]["dataset"]["name"] = "/home/doctor/images"
+    [section] = sections_of(dataclasses.replace(run))
+    assert "doctor" not in section.title

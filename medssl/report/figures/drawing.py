@@ -12,8 +12,10 @@ from typing import Any
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 from matplotlib.ticker import MaxNLocator
 
+from medssl.io.plain_text import file_stem, printable
 from medssl.report.figures.palette import ROLES
 
 __all__ = ["LINE", "SOFT", "Drawing", "finish", "make_figure", "plain_axes", "spread_labels", "steady_ticks"]
@@ -106,6 +108,13 @@ def finish(figure: Figure, *, name: str, title: str, caption: str = "") -> Drawi
         title: What is seen.
         caption: What the marks are.
     """
+    name, title = file_stem(name), printable(title)
+    for text in figure.findobj(Text):
+        written = str(text.get_text())
+        if "$" in written and "\\mathdefault" not in written:  # a name, no tick of a logarithmic axis
+            text.set_parse_math(False)
+        if printable(written) != written:
+            text.set_text(printable(written))
     file = io.StringIO()
     with mpl.rc_context(_SETTINGS):
         figure.savefig(file, format="svg", metadata={"Date": None, "Creator": "medssl", "Title": title})

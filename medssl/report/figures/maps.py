@@ -8,11 +8,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
-from xml.sax.saxutils import escape
+from xml.sax.saxutils import escape  # nosec B406 # it writes XML and parses none
 
 import numpy as np
 
 from medssl.contracts.targets import Classes
+from medssl.io.identities import names_of
 from medssl.report.figures.palette import ROLES, SERIES, class_colours
 from medssl.report.sections import Section
 from medssl.report.words.wording import count, run_name
@@ -36,7 +37,7 @@ class DrawnMap:
         name: Unique in the report.
         title: Whose features.
         caption: How it was made, of how many images.
-        ids: n sample ids.
+        ids: n private names of samples.
         label: n class numbers.
         said: n class numbers that an evaluator predicted; empty where that is not known.
         evaluator: Which one.
@@ -89,7 +90,7 @@ def make_maps(section: Section) -> list[DrawnMap]:
 def _draw(section: Section, row: Row, number: int) -> DrawnMap | None:
     run = row.runs[0]
     pictures = read_pictures(RunDirectory(run.path).pictures)
-    if pictures is None or pictures.map is None or not isinstance(run.target, Classes):
+    if pictures is None or pictures.map is None or not isinstance(run.data.target, Classes):
         return None  # a colour is a class
     found = pictures.map
     x, y = _fitted(found.xy)
@@ -105,7 +106,7 @@ def _draw(section: Section, row: Row, number: int) -> DrawnMap | None:
         evaluator=evaluator,
         x=tuple(x.round(1).tolist()),
         y=tuple(y.round(1).tolist()),
-        classes=run.target.names,
+        classes=run.data.target.names,
     )
 
 
@@ -121,7 +122,8 @@ def _fitted(xy: Array) -> tuple[Array, Array]:
 def _predicted(run: RunResult, evaluator: str, ids: Sequence[str]) -> Iterator[int]:
     predictions = read_arrays(RunDirectory(run.path).predictions)
     if evaluator in predictions:
-        said = dict(zip(predictions["id"].tolist(), predictions[evaluator].argmax(axis=1).tolist(), strict=True))
+        names = names_of("image", predictions["id"].tolist())
+        said = dict(zip(names, predictions[evaluator].argmax(axis=1).tolist(), strict=True))
         if all(name in said for name in ids):
             yield from (said[name] for name in ids)
 

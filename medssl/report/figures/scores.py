@@ -28,6 +28,7 @@ __all__ = ["CURVES", "batch_figures", "label_figures", "name_ends", "score_figur
 
 _LETTER = 13.0  # points from one label to the next
 CURVES = 3.0  # inches, height of a figure of curves
+_CLOSE = 0.75  # the distance of rows that differ only in batch size; 1 between others
 _MAY = 4  # evaluators that get a figure each
 
 
@@ -58,19 +59,19 @@ def score_figures(section: Section, styles: Mapping[str, Style]) -> Iterator[Dra
 
 def _run(section: Section, run: RunResult, style: Style) -> Iterator[Drawing]:
     """Draw a single run's values by evaluator, with those of the encoder before training."""
-    before = (run.values.get("baseline") or {}).get("evaluations", {})
-    found = [(name, values) for name in section.judges if (values := run.evaluations[name].get(section.lead))]
-    found = [(name, values) for name, values in found if values["value"] is not None]
+    before = run.baseline.scores if run.baseline else {}
+    found = [(name, one) for name in section.judges if (one := run.scores[name].get(section.lead))]
+    found = [(name, one) for name, one in found if one.value is not None]
     if not found:
         return
     figure, [axes] = make_figure(0.7 + 0.4 * len(found))
-    for place, (name, values) in enumerate(found):
-        other = before.get(name, {}).get(section.lead) or {}
-        if other.get("value") is not None:
-            _interval(axes, place + 0.22, other["value"], other.get("low"), other.get("high"), SOFT, "o", hollow=True)
-        _interval(axes, place, values["value"], values.get("low"), values.get("high"), style.colour, style.mark)
-    _value_axis(axes, section, [name for name, _ in found])
-    known = any(values.get("low") is not None for _, values in found)
+    for place, (name, one) in enumerate(found):
+        other = before[name].get(section.lead) if name in before else None
+        if other and other.value is not None:
+            _interval(axes, place + 0.22, other.value, other.low, other.high, SOFT, "o", hollow=True)
+        _interval(axes, place, one.value or 0.0, one.low, one.high, style.colour, style.mark)
+    _value_axis(axes, section, [name for name, _ in found], range(len(found)))
+    known = any(one.low is not None for _, one in found)
     intervals = f"{level_text(section.confidence)} confidence intervals." if known else "Values without intervals."
     hollow = " Hollow: the encoder before training." if before else ""
     yield finish(
@@ -81,10 +82,10 @@ def _run(section: Section, run: RunResult, style: Style) -> Iterator[Drawing]:
     )
 
 
-def _value_axis(axes: Axes, section: Section, labels: Sequence[str]) -> None:
+def _value_axis(axes: Axes, section: Section, labels: Sequence[str], places: Sequence[float]) -> None:
     """Label rows on the left, and put the values of the leading metric on the horizontal axis."""
-    axes.set_yticks(range(len(labels)), labels)
-    axes.set_ylim(len(labels) - 0.4, -0.6)
+    axes.set_yticks(list(places), labels)
+    axes.set_ylim(places[-1] + 0.6, -0.6)
     axes.set_xlabel(f"{section.lead_title} on the test part")
     axes.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
     plain_axes(axes, grid="x")
@@ -94,19 +95,21 @@ def _scores(
     section: Section, evaluator: str, rows: Sequence[tuple[Row, Estimate]], styles: Mapping[str, Style]
 ) -> Drawing:
     published = [(label, cells[evaluator]) for label, cells in section.published_rows() if evaluator in cells]
-    lines = len(rows) + len(published)
-    figure, [axes] = make_figure(0.55 + 0.22 * lines)
-    for place, (row, estimate) in enumerate(rows):
+    labels, places = _places(section, [row for row, _ in rows])
+    for label, _ in published:
+        labels.append(f"{label}, published")
+        places.append(places[-1] + 1)
+    figure, [axes] = make_figure(0.55 + 0.22 * (places[-1] + 1))
+    for place, (row, estimate) in zip(places, rows, strict=False):
         style = styles[row.variant]
         if row.baseline:
             axes.axvline(estimate.value or 0.0, color=style.colour, linestyle=style.line, linewidth=1.1)
         _interval(axes, place, estimate.value or 0.0, estimate.low, estimate.high, style.colour, style.mark)
-    for place, (_, cell) in enumerate(published, start=len(rows)):
+    for place, (_, cell) in zip(places[len(rows) :], published, strict=True):
         _interval(axes, place, cell.value, cell.low, cell.high, SOFT, "o", hollow=True)
-    labels = [*(row.label for row, _ in rows), *(f"{label}, published" for label, _ in published)]
-    _value_axis(axes, section, labels)
+    _value_axis(axes, section, labels, places)
     if published:
-        axes.axhline(len(rows) - 0.5, color=LINE, linewidth=1)
+        axes.axhline(places[len(rows)] - 0.5, color=LINE, linewidth=1)
     level = level_text(section.confidence)
     hollow = " Hollow: published, with the interval for the size of its test part." if published else ""
     lines_of = " Vertical lines: baselines." if any(row.baseline for row, _ in rows) else ""
@@ -116,6 +119,18 @@ def _scores(
         title=f"{_capital(section.lead_title)} by {evaluator}",
         caption=f"Means over seeds with {level} confidence intervals.{lines_of}{hollow}",
     )
+
+
+def _places(section: Section, rows: Sequence[Row]) -> tuple[list[str], list[float]]:
+    """Return a label and a place for each row; rows that differ only in batch size stand close together."""
+    labels: list[str] = []
+    places: list[float] = []
+    for _, its in section.families:
+        own = [row for row in rows if row in its]
+        for number, row in enumerate(own):
+            labels.append(row.label if not number else f"batch {row.batch_size}")
+            places.append(0.0 if not places else places[-1] + (_CLOSE if number else 1.0))
+    return labels, places
 
 
 def _interval(

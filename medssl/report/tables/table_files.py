@@ -9,9 +9,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from medssl.io.plain_text import printable, table_cell
 from medssl.report.sections import Section
 from medssl.report.words.wording import interval_text, level_text
 from medssl.results.directory import RunResult
+from medssl.results.privacy import named_run
 from medssl.study.results.summary import Estimate, PublishedCell
 
 __all__ = ["comparisons_csv", "latex", "path_from", "rows_csv", "runs_csv"]
@@ -64,7 +66,7 @@ def runs_csv(sections: Sequence[Section], base: Path) -> str:
     """
     header = ["section", "row", "seed", "result", "part", "evaluator", "metric", "value", "low", "high"]
     lines = (
-        [section.key, row.label, run.values["seed"], path_from(base, run), *line]
+        [section.key, row.label, run.seed, path_from(base, run), *line]
         for section in sections
         for row in section.rows
         for run in row.runs
@@ -74,12 +76,22 @@ def runs_csv(sections: Sequence[Section], base: Path) -> str:
 
 
 def path_from(base: Path, run: RunResult) -> str:
-    """Write the path of a run's ``result.json`` from ``base``."""
-    file = (run.path / "result.json").resolve()
+    """Write the path of a run's ``result.json`` from ``base``, or from the folder of the run if others lie between.
+
+    The names of those folders may name a hospital or a patient, and a page may leave the house.
+    """
+    folder = run.path.resolve()
+    short = f"{named_run(folder)}/result.json"
     try:
-        return Path(os.path.relpath(file, base.resolve())).as_posix()
+        names = Path(os.path.relpath(folder / "result.json", base.resolve())).parts
     except ValueError:  # another drive
-        return file.as_posix()
+        return short
+    above = [name for name in names if name == ".."]
+    between = list(names[len(above) :])
+    if between == ["result.json"]:
+        return "/".join(names)
+    ordinary = between[:-2] in ([], ["runs"])  # the default folder of runs
+    return "/".join([*above, *between[:-2], short]) if ordinary else short
 
 
 def _metrics(run: RunResult) -> Iterator[Sequence[Any]]:
@@ -97,7 +109,7 @@ def _csv(header: Sequence[str], lines: Iterator[Sequence[Any]]) -> str:
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(header)
-    writer.writerows(lines)
+    writer.writerows([*map(table_cell, line)] for line in lines)
     return file.getvalue()
 
 
@@ -108,8 +120,9 @@ def latex(section: Section) -> str:
     """Write a section's main table, for a document that loads the package booktabs."""
     metric = section.lead
     names = section.evaluators
+    title = printable(" ".join(section.title.split()))
     lines = [
-        f"% {section.title}: {section.lead_title} on the test part, {level_text(section.confidence)} intervals. "
+        f"% {title}: {section.lead_title} on the test part, {level_text(section.confidence)} intervals. "
         "By medssl report.",
         r"\begin{tabular}{l" + "l" * len(names) + "}",
         r"\toprule",
@@ -141,4 +154,4 @@ def _published(cell: PublishedCell | None) -> str:
 def _escape(text: str) -> str:
     special = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
     special |= {mark: rf"\{mark}" for mark in "&%$#_{}"}
-    return "".join(special.get(letter, letter) for letter in text)
+    return "".join(special.get(letter, letter) for letter in printable(" ".join(text.split())))

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
 
 from medssl.report.words.wording import listed, p_text, signed
 from medssl.results.directory import RunResult
 from medssl.results.metrics_table import lead_metric, metric_title
+from medssl.results.scores import Difference
 
 __all__ = ["gain_lines", "gain_statement", "gain_verdict", "has_gains"]
 
@@ -23,10 +23,10 @@ def gain_lines(result: RunResult) -> list[str]:
     """Write a line per metric: ``pre-training added accuracy: knn +.12 [+.05, +.19]``."""
     if not has_gains(result):
         return []
-    named, lines = {str(choice["plugin"]) for choice in result.values["recipe"]["evaluators"]}, []
+    named, lines = {str(choice["plugin"]) for choice in result.recipe["evaluators"]}, []
     for metric in _metrics(result):
         parts = [
-            f"{name} {_difference(found[metric])}{'' if found[metric]['shown'] else ' (not significant)'}"
+            f"{name} {_difference(found[metric])}{'' if found[metric].shown else ' (not significant)'}"
             for name, found in _differences(result).items()
             if name in named and metric in found
         ]
@@ -41,7 +41,7 @@ def gain_statement(result: RunResult, judges: Sequence[str]) -> Iterator[str]:
         found = _differences(result).get(name, {})
         tested = {metric_title(metric, result.metrics): found[metric] for metric in _metrics(result) if metric in found}
         parts = [
-            f"{title} {_difference(one)} ({p_text(one['p_adjusted'])}, {'' if one['shown'] else 'not '}significant)"
+            f"{title} {_difference(one)} ({p_text(one.p_adjusted)}, {'' if one.shown else 'not '}significant)"
             for title, one in tested.items()
         ]
         if parts:
@@ -54,21 +54,22 @@ def gain_verdict(result: RunResult, judges: Sequence[str]) -> Iterator[str]:
     higher = result.metrics.get(lead, {}).get("direction", "higher") == "higher"
     found = {name: _differences(result).get(name, {}).get(lead) for name in judges}
     tested = {name: one for name, one in found.items() if one}
-    better = [name for name, one in tested.items() if one["shown"] and (one["value"] > 0) == higher]
-    worse = [name for name, one in tested.items() if one["shown"] and (one["value"] > 0) != higher]
+    better = {name: one for name, one in tested.items() if one.shown and (one.value > 0) == higher}
+    worse = {name: one for name, one in tested.items() if one.shown and (one.value > 0) != higher}
     before = "the encoder before training"
-    if better:
-        yield f"It is significantly better than {before} by {listed(better)}."
-    if worse:
-        yield f"It is significantly worse than {before} by {listed(worse)}."
+    for word, some in (("better", better), ("worse", worse)):
+        if some:
+            yield f"It is significantly {word} than {before} by {listed(list(_tested(some)))}."
     if tested and not better and not worse:
-        yield f"The difference from {before} is not significant ({', '.join(tested)})."
+        yield f"The difference from {before} is not significant: {listed(list(_tested(tested)))}."
 
 
-def _differences(result: RunResult) -> Mapping[str, Mapping[str, Any]]:
-    found: Mapping[str, Any] = result.values.get("baseline") or {}
-    differences: Mapping[str, Mapping[str, Any]] = found.get("differences", {})
-    return differences
+def _tested(some: Mapping[str, Difference]) -> Iterator[str]:
+    yield from (f"{name} ({_difference(one)}, {p_text(one.p_adjusted)})" for name, one in some.items())
+
+
+def _differences(result: RunResult) -> Mapping[str, Mapping[str, Difference]]:
+    return {} if result.baseline is None else result.baseline.differences
 
 
 def _metrics(result: RunResult) -> list[str]:
@@ -76,6 +77,6 @@ def _metrics(result: RunResult) -> list[str]:
     return list(dict.fromkeys([lead_metric(result.metrics, result.evaluations), _RANKS]))
 
 
-def _difference(found: Mapping[str, Any]) -> str:
-    ends = "" if found["low"] is None else f" [{signed(found['low'])}, {signed(found['high'])}]"
-    return f"{signed(found['value'])}{ends}"
+def _difference(found: Difference) -> str:
+    ends = "" if found.low is None or found.high is None else f" [{signed(found.low)}, {signed(found.high)}]"
+    return f"{signed(found.value)}{ends}"

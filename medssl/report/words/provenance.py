@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -10,29 +9,32 @@ from typing import Any
 
 import yaml
 
+from medssl.io.durations import duration
+from medssl.io.reading import read_json
 from medssl.report.sections import Section
 from medssl.report.tables.table_files import path_from
 from medssl.results.directory import RunDirectory, RunResult
 from medssl.results.metrics_table import metric_title
+from medssl.results.privacy import hidden_folder, hidden_paths
 
-__all__ = ["commands", "data_table", "environments", "features_table", "recipes"]
+__all__ = ["commands", "data_table", "environments", "features_table", "images_folder", "recipes"]
 
 
 def data_table(section: Section) -> tuple[list[str], list[list[str]]]:
     """Return images, groups and images of each stratum by part: the header, and a row per part, of the first run."""
     run, data = section.rows[0].runs[0], section.data
     try:
-        split = json.loads(RunDirectory(run.path).splits.read_text(encoding="utf-8"))
+        split = read_json(RunDirectory(run.path).splits)
         strata: Mapping[str, Mapping[str, int]] = split.get("stratum_count") or split["class_count"]
     except (OSError, ValueError, KeyError):
         strata = {}
-    names = run.target.strata_names if strata else ()
-    groups = data["groups"]
-    header = ["part", "images", *([f"{data['group_kind'] or 'group'}s"] if groups else [])]
+    names = run.data.target.strata_names if strata else ()
+    groups = data.groups
+    header = ["part", "images", *([f"{data.group_kind or 'group'}s"] if groups else [])]
     header += names
     rows = []
-    for part in ("train", "val", "test"):
-        row = [part, f"{data[part]:,}", *([f"{groups[part]:,}"] if groups else [])]
+    for part, images in (("train", data.train), ("val", data.val), ("test", data.test)):
+        row = [part, f"{images:,}", *([f"{groups[part]:,}"] if groups else [])]
         row += [f"{strata.get(part, {}).get(name, 0):,}" for name in names]
         rows.append(row)
     return header, rows
@@ -60,7 +62,7 @@ _OF_RANKINGS = 2  # the first metrics; the others say much the same
 
 
 def _diagnostics(run: RunResult) -> Iterator[tuple[str, float]]:
-    for name, found in run.values.get("diagnostics", {}).items():
+    for name, found in run.diagnostics.items():
         metrics = [key for key in run.metrics if isinstance(found.get(key), Mapping)][:_OF_RANKINGS]
         for key in (*_OF_FEATURES, *metrics):
             value = found.get(key)
@@ -82,23 +84,22 @@ def commands(section: Section, base: Path) -> list[dict[str, str]]:
         for run in row.runs:
             result = path_from(base, run)
             recipe = str(Path(result).with_name("recipe.yaml"))
-            words = ["medssl", "run", "--recipe", recipe, "--data-dir", run.values["data"]["directory"]]
+            words = ["medssl", "run", "--recipe", recipe, "--data-dir", "DATA"]
             found.append(
                 {
                     "row": row.label,
-                    "seed": str(run.values["seed"]),
+                    "seed": str(run.seed),
                     "result": result,
                     "command": shlex.join(words),
-                    "time": _duration(float(run.values.get("seconds") or 0.0)),
+                    "time": duration(run.seconds),
                 }
             )
     return found
 
 
-def _duration(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
+def images_folder(section: Section) -> str:
+    """Name the folder of the images; an absolute path, from an earlier version, has a private name."""
+    return hidden_folder(section.data.directory)
 
 
 def recipes(section: Section) -> list[tuple[str, str]]:
@@ -112,7 +113,8 @@ def recipes(section: Section) -> list[tuple[str, str]]:
 
 
 def _settings(run: RunResult) -> dict[str, Any]:
-    return {key: value for key, value in run.values["recipe"].items() if key not in ("hash", "seed")}
+    settings = {key: value for key, value in run.recipe.items() if key != "seed"}
+    return dict(hidden_paths(settings, (), {}))  # earlier versions wrote paths
 
 
 def _difference(values: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:

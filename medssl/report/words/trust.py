@@ -6,15 +6,19 @@ from collections.abc import Iterator, Sequence
 from statistics import median
 
 from medssl.report.sections import Section
-from medssl.report.words.wording import count, level_text, named, named_together, short
+from medssl.report.words.settled import settled_text
+from medssl.report.words.wording import count, level_text, named, named_together, sentence, short
 from medssl.results.directory import RunResult
+from medssl.results.sections import CopiesSeen
 from medssl.study.results.rows import repeats
 from medssl.study.results.summary import Comparison, Estimate, Row
 
 __all__ = ["collapsed_rows", "findings", "majority_text", "sample_text", "too_few_units", "trust_text"]
 
+_LEAK = "leak: "  # how warnings of test images start that were used for pre-training
 _FEW_ROWS = 3  # a remark names at most this many rows and counts more
 _FEW_SEEDS = 5  # ours: with five, the 95 % interval of a standard deviation ends at 2.9 times its value
+_CONFOUNDING = "confounding: "  # how such warnings start
 _FEW_UNITS = 30  # clustered intervals mislead with fewer than five to thirty clusters: Cameron et al. 2008
 
 
@@ -34,6 +38,8 @@ def trust_text(section: Section) -> Iterator[str]:
     """Yield sentences on what limits the results."""
     yield from too_few_units(section)
     yield from _seen_by_encoders(section)
+    yield from _leaks(section)
+    yield from _confounding(section)
     yield from _size(section)
     yield from _without_interval(section)
     yield from _shared_groups(section)
@@ -50,6 +56,7 @@ def trust_text(section: Section) -> Iterator[str]:
     if labelled:
         verb = "was" if len(labelled) == 1 else "were"
         yield f"{named_together(labelled)} {verb} trained with the labels of the training part."
+    yield from settled_text(section)
     found = findings(section)
     if found:
         verb = "is" if len(found) == 1 else "are"
@@ -58,24 +65,34 @@ def trust_text(section: Section) -> Iterator[str]:
 
 def majority_text(section: Section) -> Iterator[str]:
     """Say how accurate the most frequent class of the test part is as a constant prediction."""
-    folds = {run.values["recipe"]["split"].get("fold") for run in section.main_rows[0].runs}
+    folds = {run.recipe["split"].get("fold") for run in section.main_rows[0].runs}
     run = section.main_rows[0].runs[0]
     matrices = [scores["confusion_matrix"] for scores in run.evaluations.values() if "confusion_matrix" in scores]
     if len(folds) > 1 or not matrices:
         return
     sizes = [sum(counts) for counts in matrices[0]]
     largest = max(range(len(sizes)), key=sizes.__getitem__)
-    name, share = run.target.output_names[largest], short(sizes[largest] / sum(sizes))
+    name, share = run.data.target.output_names[largest], short(sizes[largest] / sum(sizes))
     yield f"Predicting {name}, the most frequent class of the test part, for every image has an accuracy of {share}."
 
 
 def findings(section: Section) -> list[str]:
-    """Return every warning and note of a section's runs once, with the rows that it concerns if not all."""
+    """Return every warning and note once, with the rows that it concerns if not all; without those of the limits."""
+    return [sentence(said) for text, said in _remarks(section) if not text.startswith((_LEAK, _CONFOUNDING))]
+
+
+def _leaks(section: Section) -> Iterator[str]:
+    """Yield the remarks on test images that the encoder was trained on."""
+    yield from (sentence(said) for text, said in _remarks(section) if text.startswith(_LEAK))
+
+
+def _remarks(section: Section) -> list[tuple[str, str]]:
+    """Return every warning and note of a section's runs once, plain and with the rows that it concerns if not all."""
     by_text: dict[str, list[Row]] = {}
     for row in section.rows:
         for text in dict.fromkeys([*(text for run in row.runs for text in _said(run)), *row.notes]):
             by_text.setdefault(text, []).append(row)
-    return [_attributed(text, rows, len(section.rows)) for text, rows in by_text.items()]
+    return [(text, _attributed(text, rows, len(section.rows))) for text, rows in by_text.items()]
 
 
 def _attributed(text: str, rows: Sequence[Row], total: int) -> str:
@@ -88,7 +105,7 @@ def collapsed_rows(section: Section) -> list[tuple[Row, str]]:
     """Return the rows with a run whose features have collapsed, with the kind of collapse."""
     found = []
     for row in section.rows:
-        kinds = [run.values.get("diagnostics", {}).get("features", {}).get("collapsed") for run in row.runs]
+        kinds = [run.diagnostics.get("features", {}).get("collapsed") for run in row.runs]
         known = [kind for kind in kinds if kind]
         if known:
             seeds = "" if len(row.runs) == 1 else f" in {len(known)} of {len(row.runs)} runs"
@@ -97,13 +114,13 @@ def collapsed_rows(section: Section) -> list[tuple[Row, str]]:
 
 
 def _said(run: RunResult) -> Iterator[str]:
-    yield from run.values["data"]["warnings"]
-    for name, scores in {**run.evaluations, **run.values.get("diagnostics", {})}.items():
+    yield from run.warnings
+    for name, scores in {**run.evaluations, **run.diagnostics}.items():
         yield from (f"{name}: {text}" for text in scores.get("notes", ()))
 
 
 def _uses_labels(row: Row) -> bool:
-    return any(run.values["pretrain"].get("uses_labels") for run in row.runs)
+    return any(run.training.uses_labels for run in row.runs)
 
 
 def _size(section: Section) -> Iterator[str]:
@@ -131,14 +148,23 @@ def _without_interval(section: Section) -> Iterator[str]:
                 return
 
 
+def _confounding(section: Section) -> Iterator[str]:
+    """Say what predicts the target or the site beside the disease; numbers of several encoders stand once."""
+    said = [text for run in section.runs for text in run.warnings if text.startswith(_CONFOUNDING)]
+    first = {text.partition("(balanced")[0]: text for text in reversed(said)}
+    for text in reversed(first.values()):
+        plain = text.removeprefix(_CONFOUNDING)
+        yield sentence(f"{plain[:1].upper()}{plain[1:]}")
+
+
 def _shared_groups(section: Section) -> Iterator[str]:
     """Count the test images of patients that also have training images."""
-    folds = [run.values["data"] for run in repeats(section.rows[0])[0]]
-    shared = sum((fold.get("shared_groups") or {}).get("test", 0) for fold in folds)
+    folds = [run.data for run in repeats(section.rows[0])[0]]
+    shared = sum((fold.shared_groups or {}).get("test", 0) for fold in folds)
     if shared:
-        images, kind = sum(fold["test"] for fold in folds), folds[0]["group_kind"] or "group"
+        images, kind = sum(fold.test for fold in folds), folds[0].group_kind or "group"
         verb = "shares" if shared == 1 else "share"
-        protocol = "grouped-kfold" if folds[0]["split"] == "kfold" else "grouped"
+        protocol = "grouped-kfold" if folds[0].split == "kfold" else "grouped"
         yield (
             f"{shared} of {count(images, 'test image')} {verb} a {kind} with a training image, so all results are "
             f"too good. `--split {protocol}` keeps every {kind} in one part."
@@ -149,15 +175,15 @@ def _seen_by_encoders(section: Section) -> Iterator[str]:
     """Name the rows whose initial encoder was trained on test images, or on unknown images."""
     unknown = []
     for row in section.rows:
-        found = [seen for run in row.runs if (seen := run.values["data"].get("encoder_seen"))]
-        known = max((seen["test"]["either"] - seen["test"]["by_split"] for seen in found), default=0)
+        found = [seen for run in row.runs if (seen := run.data.encoder_seen)]
+        known = max((seen.test.either - seen.test.by_split for seen in found), default=0)
         if known:
-            images = count(found[0]["test"]["images"], "test image")
+            images = count(found[0].test.images, "test image")
             yield (
                 f"The result of {named(row)} is not a valid test: its encoder was trained on {known} of {images} "
                 "(`--allow-seen`)."
             )
-        if any(not seen["known"] for seen in found):
+        if any(not seen.known for seen in found):
             unknown.append(row)
     if unknown:
         verb = "starts" if len(unknown) == 1 else "start"
@@ -169,8 +195,8 @@ def _seen_by_encoders(section: Section) -> Iterator[str]:
 
 def _copies(section: Section) -> Iterator[str]:
     """Count the test images that have a duplicate in the training or validation part."""
-    folds = [run.values["data"].get("seen_before", {}).get("test", {}) for run in repeats(section.rows[0])[0]]
-    images, copies = (sum(fold.get(key, 0) for fold in folds) for key in ("images", "either"))
+    folds = [run.data.seen_before.get("test", CopiesSeen()) for run in repeats(section.rows[0])[0]]
+    images, copies = sum(fold.images for fold in folds), sum(fold.either for fold in folds)
     if copies:
         verb = "is a duplicate or near-duplicate" if copies == 1 else "are duplicates or near-duplicates"
         yield (
@@ -242,11 +268,11 @@ def _lengths(section: Section) -> Iterator[str]:
     """Say how long the rows were trained, the most frequent length first."""
     rows: dict[int, list[Row]] = {}
     for row in section.main_rows:
-        if epochs := row.runs[0].values["pretrain"]["epochs"]:
+        if epochs := row.runs[0].training.epochs:
             rows.setdefault(epochs, []).append(row)
     said: list[str] = []
     for epochs, alike in sorted(rows.items(), key=lambda item: -len(item[1])):
-        steps = sorted({row.runs[0].values["pretrain"]["steps"] for row in alike})
+        steps = sorted({row.runs[0].training.steps for row in alike})
         span = f"{steps[0]:,} to {steps[-1]:,} steps" if len(steps) > 1 else count(steps[0], "step")
         words = f"{count(epochs, 'epoch')} ({span})"
         said.append(f"{named_together(alike)} for {words}" if said else words)

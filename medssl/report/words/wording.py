@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from medssl.results.directory import RunResult
 from medssl.results.metrics_table import metric_text
+from medssl.study.results.rows import network_of
 from medssl.study.results.summary import Comparison, Estimate, Row
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ __all__ = [
     "run_name",
     "same_lines",
     "seeds",
+    "sentence",
     "setting",
     "short",
     "signed",
@@ -42,7 +44,7 @@ def short(value: float | None) -> str:
 
 def signed(value: float) -> str:
     """Write a difference: ``+.031``, ``-.004``."""
-    return f"+{short(value)}" if value >= 0 else short(value)
+    return f"+{short(abs(value))}" if value >= 0 else short(value)
 
 
 def interval_text(value: float | None, low: float | None, high: float | None) -> str:
@@ -92,6 +94,11 @@ def count(number: int, noun: str) -> str:
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
+def sentence(text: str) -> str:
+    """End a text with a full stop, unless it has an end."""
+    return text if text.endswith((".", "!", "?")) else f"{text}."
+
+
 def named(row: Row) -> str:
     """Name a row inside a sentence: ``dcl (batch 64)``."""
     return _with_aside(row.method, [fact.text for fact in row.facts])
@@ -103,22 +110,21 @@ def _with_aside(name: str, facts: Sequence[str]) -> str:
 
 def run_name(row: Row) -> str:
     """Name a row's first run, whose images the page shows: ``dcl (batch 64), seed 0``."""
-    run = row.runs[0].values
-    fold = run["recipe"]["split"].get("fold")
-    return f"{named(row)}, seed {run['seed']}" + ("" if fold is None else f", fold {fold}")
+    run = row.runs[0]
+    fold = run.recipe["split"].get("fold")
+    return f"{named(row)}, seed {run.seed}" + ("" if fold is None else f", fold {fold}")
 
 
 def heading(section: Section) -> str:
     """Return the title of a section; for a single run it begins with the method."""
-    return f"{section.single.values['method']} on {section.title}" if section.single else section.title
+    return f"{section.single.method} on {section.title}" if section.single else section.title
 
 
 def setting(run: RunResult) -> str:
     """Write the main settings of a run: ``resnet18, 64 px, batch 64, 100 epochs, seed 0``."""
-    values, recipe = run.values, run.values["recipe"]
-    epochs = values["pretrain"]["epochs"]
+    recipe, epochs = run.recipe, run.training.epochs
     trained = [f"batch {recipe['train']['batch_size']}", count(epochs, "epoch")] if epochs else ["no training"]
-    words = [recipe["encoder"]["backbone"], f"{recipe['views']['image_size']} px", *trained, f"seed {values['seed']}"]
+    words = [network_of(run), f"{recipe['views']['image_size']} px", *trained, f"seed {run.seed}"]
     return ", ".join(words)
 
 

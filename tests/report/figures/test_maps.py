@@ -6,6 +6,7 @@ from xml.etree import ElementTree as ET
 import numpy as np
 import pytest
 
+from medssl.io.identities import revealed
 from medssl.report.figures.maps import HEIGHT, WIDTH, make_maps, map_file
 from medssl.report.sections import make_sections
 from medssl.results.directory import RunDirectory, read_arrays
@@ -38,7 +39,7 @@ def test_predictions_belong_to_their_points(make_run):
     [found] = maps_of(run)
     predictions = read_arrays(RunDirectory(run.path).predictions)
     said = dict(zip(predictions["id"].tolist(), predictions["knn"].argmax(1).tolist(), strict=True))
-    assert list(found.said) == [said[name] for name in found.ids]
+    assert list(found.said) == [said[revealed(name)[1]] for name in found.ids]
 
 
 def test_a_run_without_a_map_has_none_drawn(make_run):

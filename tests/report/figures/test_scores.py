@@ -1,6 +1,7 @@
 """A figure is drawn where there is something to see, and names everything it shows."""
 
 import re
+from dataclasses import replace
 from xml.etree import ElementTree as ET
 
 import pytest
@@ -9,6 +10,7 @@ from medssl.report.figures.palette import styles
 from medssl.report.figures.scores import batch_figures, label_figures, score_figures
 from medssl.report.figures.training import reliability_figure, training_figures
 from medssl.report.sections import make_sections
+from medssl.results.scores import Baseline
 from medssl.study.results.summary import PublishedCell, Summary, summarise
 
 
@@ -36,7 +38,8 @@ def test_scores_name_every_row_and_every_published_number(study):
     cell = PublishedCell(
         method="dcl", batch_size=64, evaluator="knn", metric="accuracy", value=0.5, low=0.4, high=0.6, source="a paper"
     )
-    section, looks = study({}, RANDOM, published=(cell,))
+    section, looks = study(*({**one, "protocol": "official"} for one in ({}, RANDOM)), published=(cell,))
+    section = replace(section, published=(replace(cell, split="official", images=section.test.images),))
     knn, linear = score_figures(section, looks)
     assert {"mae", "random", "dcl, published"} <= set(texts(knn))
     assert "Hollow: published" in knn.caption
@@ -50,9 +53,10 @@ def test_a_single_run_is_drawn_by_evaluator(study):
     assert "before training" not in drawing.caption
 
 
-def test_a_single_run_is_drawn_with_the_encoder_before_training(study):
+def test_a_single_run_is_drawn_with_the_encoder_before_training(study, monkeypatch):
     section, looks = study({"seed": 7})
-    section.single.values["baseline"] = {"evaluations": section.single.evaluations}
+    scores = section.single.scores
+    monkeypatch.setitem(vars(section.single), "baseline", Baseline(scores=scores, differences={}))
     [drawing] = score_figures(section, looks)
     assert "Hollow: the encoder before training." in drawing.caption
 

@@ -2,22 +2,24 @@
 
 import csv
 import io
-import json
+from dataclasses import replace
 
 import pytest
 
 from medssl.report.sections import make_sections
-from medssl.report.tables.table_files import comparisons_csv, latex, rows_csv, runs_csv
+from medssl.report.tables.table_files import comparisons_csv, latex, path_from, rows_csv, runs_csv
 from medssl.study.results.summary import PublishedCell, Summary, summarise
 
 
 @pytest.fixture
 def study(make_run):
-    runs = [make_run(seed=0), make_run(seed=1), make_run(method="random", epochs=0)]
+    options = {"protocol": "official"}  # published numbers of these parts stand in the table
+    runs = [make_run(seed=0, **options), make_run(seed=1, **options), make_run(method="random", epochs=0, **options)]
     summary = summarise(runs)
     cell = PublishedCell(
         method="a_b", batch_size=None, evaluator="knn", metric="accuracy", value=0.5, low=0.4, high=0.6, source="paper"
     )
+    cell = replace(cell, split="official", images=runs[0].data.test)
     return runs, make_sections(Summary(**{**vars(summary), "published": {"phantom": [cell]}}))
 
 
@@ -29,8 +31,11 @@ def test_runs_csv_repeats_result_json(study, tmp_path):
     _, sections = study
     lines = read(runs_csv(sections, tmp_path / "report"))
     assert lines
+    runs = [run for section in sections for run in section.runs]
+    values_of = {path_from(tmp_path / "report", run): run.values for run in runs}
+    assert len(values_of) == len(runs)
     for line in lines:
-        values = json.loads((tmp_path / "report" / line["result"]).resolve().read_text())
+        values = values_of[line["result"]]
         found = values[line["part"]][line["evaluator"]][line["metric"]]
         expected = (found["value"], found["low"], found["high"]) if isinstance(found, dict) else (found, None, None)
         written = tuple(float(line[key]) if line[key] else None for key in ("value", "low", "high"))

@@ -11,6 +11,7 @@ from medssl.contracts.targets import Classes
 from medssl.evaluation.metrics import metric_facts
 from medssl.report.sections import Section
 from medssl.report.words.answer import answer
+from medssl.report.words.trust import findings
 from medssl.results.directory import RunResult
 from medssl.study.results.rows import Fact
 from medssl.study.results.summary import Comparison, Estimate, Row
@@ -45,6 +46,10 @@ def made_result(
         "seed": seed,
         "recipe": {"evaluators": [{"plugin": name} for name in evaluators], "split": {"fold": None}},
         "data": {
+            "directory": "images",
+            "images": 4 * images,
+            "train": 2 * images,
+            "val": images,
             "test": images,
             "target": {"kind": "classes", "names": ["ill", "well"]},
             "group_kind": "patient",
@@ -53,8 +58,8 @@ def made_result(
             "seen_before": {"test": {"images": images, "equal": 0, "near": copies, "either": copies}},
             "warnings": list(warnings),
         },
-        "pretrain": {"epochs": epochs, "steps": steps},
-        "metrics": metric_facts(Classes(("ill", "well"))),
+        "pretrain": {"epochs": epochs, "steps": steps, "seconds": 1.0},
+        "metrics": metric_facts(Classes(("ill", "well", "other"))),  # with two, AUROC leads
         "evaluations": {
             name: {**scores, "confusion_matrix": [[300 - i, 100 + i], [50, 150]]} for i, name in enumerate(evaluators)
         },
@@ -120,7 +125,9 @@ def lines(found, question):
 
 def test_the_headline_names_the_highest_with_its_interval():
     said = answer(section([row("dcl", 0.8), row("simclr", 0.7)]), WORDS).headline
-    assert said.startswith("On this data dcl has the highest accuracy: .800 [.750, .850] by knn.")
+    assert said.startswith(
+        "On these 600 test images of 300 patients, dcl has the highest accuracy: .800 [.750, .850] by knn."
+    )
 
 
 def test_the_headline_says_that_the_highest_is_a_baseline():
@@ -144,6 +151,43 @@ def test_evaluators_with_the_same_answer_share_a_line():
     )
 
 
+@pytest.mark.parametrize(
+    ("shown", "words"),
+    [
+        (False, "dcl is not significantly better than the next row, simclr (knn: +.020 [+.000, +.040], p = .010)."),
+        (True, "dcl is significantly better than the next row, simclr (knn: +.020 [+.000, +.040], p = .010)."),
+        (None, "The difference between dcl and the next row, simclr, was not tested."),
+    ],
+)
+def test_the_headline_says_how_far_the_best_row_is_from_the_next(shown, words):
+    rows = [row("dcl", 0.82), row("simclr", 0.8), row("random", 0.7)]
+    tested = [] if shown is None else [differs("simclr", "dcl", -0.02, shown=shown)]
+    assert words in answer(section(rows, tested), WORDS).headline
+
+
+def test_the_next_row_is_not_repeated_where_the_verdict_on_the_baseline_says_the_same():
+    found = answer(section([row("dcl", 0.8), row("random", 0.7)], [differs("dcl", "random", 0.1, shown=True)]), WORDS)
+    assert "next row" not in found.headline
+
+
+@pytest.mark.parametrize(
+    ("rows", "words"),
+    [
+        (("dcl", "simclr", "random"), "with dcl or simclr help to tell well from ill, compared with random (the untr"),
+        (("dcl", "simclr"), "Which of 2 rows is best to tell well from ill: dcl or simclr?"),
+        (("dcl",), "How well does an encoder from dcl tell well from ill?"),
+    ],
+)
+def test_the_question_names_methods_baselines_and_the_positive_class(rows, words):
+    assert words in answer(section([row(method, 0.8) for method in rows]), WORDS).question
+
+
+def test_leaks_and_confounding_are_limits_and_not_repeated():
+    said = answer(section([row("dcl", 0.8, warnings=["confounding: the site alone predicts the class", "x"])]), WORDS)
+    assert "The site alone predicts the class." in said.limits
+    assert findings(section([row("dcl", 0.8, warnings=["leak: a", "x"])])) == ["x."]
+
+
 def test_evaluators_that_disagree_are_told_apart():
     rows = [row("dcl", 0.8, evaluators=("knn", "linear")), row("simclr", 0.7, evaluators=("knn", "linear"))]
     rows[1].scores["linear"]["accuracy"] = dataclasses.replace(ESTIMATE, value=0.9)
@@ -153,7 +197,7 @@ def test_evaluators_that_disagree_are_told_apart():
 
 def test_a_difference_that_is_shown_is_told_with_interval_and_p():
     found = answer(section([row("dcl", 0.8), row("random", 0.7)], [differs("dcl", "random", 0.1, shown=True)]), WORDS)
-    assert "dcl is significantly better than random (the untrained encoder) by knn." in found.headline
+    assert "dcl is significantly better than random by knn (+.100 [+.080, +.120], p = .010)." in found.headline
     assert lines(found, "Better than random") == ("knn: significantly better: dcl by +.100 [+.080, +.120] (p = .010).",)
 
 
@@ -161,7 +205,7 @@ def test_a_difference_the_other_way_is_told_as_worse_however_it_was_tested():
     rows = [row("dcl", 0.6), row("random", 0.7)]
     for comparison in (differs("dcl", "random", -0.1, shown=True), differs("random", "dcl", 0.1, shown=True)):
         found = answer(section(rows, [comparison]), WORDS)
-        assert "dcl is significantly worse than random (the untrained encoder) by knn." in found.headline
+        assert "dcl is significantly worse than random by knn (-.100 [-.120, -.080], p = .010)." in found.headline
         assert lines(found, "Better than random") == (
             "knn: significantly worse: dcl by -.100 [-.120, -.080] (p = .010).",
         )
@@ -180,8 +224,9 @@ def test_what_a_threshold_hides_is_told_by_auroc(by, by_accuracy):
     tested += [differs("dcl", "random", 0.0, shown=False, evaluator="linear")]
     tested += [differs("dcl", "random", by, shown=True, evaluator=name, metric="auroc") for name in both]
     found = answer(section(rows, tested), WORDS)
-    also = f"also significantly {word} than random by linear."
-    alone = f"significantly {word} than random by knn and linear."
+    sizes = "(+.100 [+.080, +.120], p = .010)" if by > 0 else "(-.100 [-.120, -.080], p = .010)"
+    also = f"also significantly {word} than random by linear {sizes}."
+    alone = f"significantly {word} than random by knn {sizes} and linear {sizes}."
     assert f"In AUROC, dcl is {also if by_accuracy else alone}" in found.headline
     high = ("dcl", ".900", "random") if by > 0 else ("random", ".800", "dcl")
     [line] = lines(found, "Which row has the highest AUROC?")
@@ -202,10 +247,8 @@ def test_nothing_is_better_or_worse_that_is_not_shown(by, evaluators):
     found = answer(section(rows, comparisons), WORDS)
     everything = " ".join([found.headline, *found.limits, *(line for s in found.statements for line in s.lines)])
     assert not re.search(r"\b(better|worse|higher than)\b", everything)
-    assert (
-        f"The difference from random (the untrained encoder) is not significant ({', '.join(evaluators)})."
-        in found.headline
-    )
+    size = f"{by:+.3f}".replace("0.", ".")
+    assert f"The difference from random is not significant ({evaluators[0]}: {size} [" in found.headline
 
 
 def test_rows_that_were_not_compared_are_not_said_to_be_alike():
@@ -297,8 +340,25 @@ def test_many_rows_are_counted_and_few_are_named():
     rows = [row("dcl", 0.8, batch=size, label=f"dcl, batch {size}") for size in (8, 16, 32, 64)]
     tests = [differs(r.label, "random", 0.1, shown=size > 8) for r, size in zip(rows, (8, 16, 32, 64), strict=True)]
     found = answer(section([*rows, row("random", 0.7)], tests), WORDS)
-    assert "3 of 4 rows are significantly better than random (the untrained encoder) by knn." in found.headline
+    each = ", ".join(f"dcl (batch {size}) +.100 [+.080, +.120]" for size in (16, 32, 64))
+    assert f"3 of 4 rows are significantly better than random by knn ({each})." in found.headline
     assert "no significant difference: dcl (batch 8)" in lines(found, "Better than random")[0]
+
+
+def test_two_rows_are_told_in_their_order_with_intervals_and_many_without():
+    names = ("knn", "linear", "mlp", "attention")
+    sizes = {"dcl": 0.1, "mae": 0.05}
+    tests = [differs(m, "random", by, shown=True, evaluator=name) for name in names for m, by in sizes.items()]
+
+    def headline(count):
+        shown = names[:count]
+        baseline = row("random", 0.7, evaluators=shown)
+        some = [row(m, 0.7 + by, evaluators=shown) for m, by in sizes.items()]
+        return answer(section([*some, baseline], [t for t in tests if t.evaluator in shown]), WORDS).headline
+
+    both = "(dcl +.100 [+.080, +.120], mae +.050 [+.030, +.070])"
+    assert f"dcl and mae are significantly better than random by knn {both} and linear {both}." in headline(2)
+    assert "by knn (dcl +.100, mae +.050), linear (dcl +.100, mae +.050)" in headline(4)
 
 
 def test_batch_sizes_are_compared_within_a_method():

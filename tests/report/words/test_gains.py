@@ -1,9 +1,12 @@
 """What pre-training has added is said with its interval, and called better only where that is shown."""
 
+from dataclasses import replace
+
 import pytest
 
 from medssl.report.words.gains import gain_lines, gain_statement, gain_verdict, has_gains
 
+BEFORE = "than the encoder before training by"
 GAIN = {"value": 0.12, "low": 0.05, "high": 0.19, "p": 0.001, "p_adjusted": 0.002, "shown": True}
 NONE = {"value": -0.02, "low": -0.1, "high": 0.06, "p": 0.5, "p_adjusted": 0.5, "shown": False}
 
@@ -12,8 +15,7 @@ NONE = {"value": -0.02, "low": -0.1, "high": 0.06, "p": 0.5, "p_adjusted": 0.5, 
 def run(make_run):
     def made(**by_evaluator):
         result = make_run()
-        result.values["baseline"] = {"evaluations": {}, "differences": by_evaluator}
-        return result
+        return replace(result, values={**result.values, "baseline": {"evaluations": {}, "differences": by_evaluator}})
 
     return made
 
@@ -37,14 +39,25 @@ def test_a_page_gets_a_line_for_each_evaluator(run):
 @pytest.mark.parametrize(
     ("knn", "linear", "words"),
     [
-        (GAIN, NONE, ["It is significantly better than the encoder before training by knn."]),
-        (NONE, NONE, ["The difference from the encoder before training is not significant (knn, linear)."]),
+        (
+            GAIN,
+            NONE,
+            [f"It is significantly better {BEFORE} knn (+.120 [+.050, +.190], p = .002)."],
+        ),
+        (
+            NONE,
+            NONE,
+            [
+                "The difference from the encoder before training is not significant: "
+                "knn (-.020 [-.100, +.060], p = .500) and linear (-.020 [-.100, +.060], p = .500)."
+            ],
+        ),
         (
             {**GAIN, "value": -0.1},
             GAIN,
             [
-                "It is significantly better than the encoder before training by linear.",
-                "It is significantly worse than the encoder before training by knn.",
+                f"It is significantly better {BEFORE} linear (+.120 [+.050, +.190], p = .002).",
+                f"It is significantly worse {BEFORE} knn (-.100 [+.050, +.190], p = .002).",
             ],
         ),
     ],
@@ -55,12 +68,8 @@ def test_the_verdict_counts_what_is_shown(run, knn, linear, words):
 
 
 def test_a_run_without_a_baseline_says_nothing(make_run):
-    result = make_run()
-    for section in (None, "absent"):
-        if section is None:
-            result.values["baseline"] = None
-        else:
-            result.values.pop("baseline")
+    absent = make_run()
+    for result in (absent, replace(absent, values={**absent.values, "baseline": None})):
         assert not has_gains(result)
         assert gain_lines(result) == []
         assert list(gain_verdict(result, ["knn"])) == []
