@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from medssl.export.embedding import embed as embed
     from medssl.export.embedding import load_encoder as load_encoder
     from medssl.export.evaluating import evaluate as evaluate
+    from medssl.export.model import TrainedModel as TrainedModel
+    from medssl.export.model import load_model as load_model
     from medssl.results.directory import RunResult as RunResult
     from medssl.results.directory import load_run as load_run
     from medssl.runs.pipeline import Place as Place
@@ -27,10 +29,12 @@ _HOMES = {
     "RunResult": "medssl.results.directory",
     "Study": "medssl.study.schedule.running",
     "TrainedEncoder": "medssl.export.embedding",
+    "TrainedModel": "medssl.export.model",
     "bench": "medssl.study.schedule.running",
     "embed": "medssl.export.embedding",
     "evaluate": "medssl.export.evaluating",
     "load_encoder": "medssl.export.embedding",
+    "load_model": "medssl.export.model",
     "load_run": "medssl.results.directory",
     "run": "medssl.runs.pipeline",
 }
@@ -40,11 +44,13 @@ __all__ = [
     "RunResult",
     "Study",
     "TrainedEncoder",
+    "TrainedModel",
     "__version__",
     "bench",
     "embed",
     "evaluate",
     "load_encoder",
+    "load_model",
     "load_run",
     "run",
 ]

@@ -3,14 +3,50 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 # Before torch is imported, here and in the processes that tests start: on two cores that other processes share, two
 # threads wait for each other more than they work, and one thread gives the same numbers everywhere.
 os.environ["OMP_NUM_THREADS"] = "1"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_configuration(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Keep the user's own key and table of identifiers out of the tests, and those of the tests out of it."""
+    os.environ["MEDSSL_CONFIG"] = str(tmp_path_factory.mktemp("configuration"))
+
+
+_DRAWN = ("report", "test_hostile_texts.py")  # folder and file whose tests look at figures
+_looked_at = True
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Draw figures only for tests that look at them: they are most of what a page costs."""
+    global _looked_at  # noqa: PLW0603  (the fixtures of a module are made within the set-up of its first test)
+    _looked_at = any(name in item.path.parts for name in _DRAWN)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def figures_that_nobody_looks_at() -> Iterator[None]:
+    """Write an empty picture in the place of a figure that no test looks at."""
+    from matplotlib.figure import Figure
+
+    draw = Figure.savefig
+
+    def savefig(figure: Figure, file: Any, **options: Any) -> None:
+        if _looked_at:
+            draw(figure, file, **options)
+        else:
+            file.write('<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 1 1"></svg>')
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Figure, "savefig", savefig)
+        yield
 
 
 @pytest.fixture(scope="session")

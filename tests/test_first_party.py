@@ -23,8 +23,17 @@ OURS = {
 }
 LEARNS = "learns beyond the untrained encoder"  # seconds for each method: left to the slow tests
 SMALL: dict[str, dict[str, Any]] = {"finetune": {"min_steps": 150}}  # options that make a plugin quick
-NEEDS = {"umap": "umap"}  # plugin -> a module that is not installed with medssl
-SLOW = {"finetune", "mlp"}
+# plugin -> a module that is not installed with medssl
+NEEDS = {
+    "umap": "umap",
+    "dicom": "pydicom",
+    "nifti": "nibabel",
+    "tiff": "tifffile",
+    "tensorboard": "tensorboard",
+    "mlflow": "mlflow",
+    "wandb": "wandb",
+}
+SLOW = {"finetune", "mlp", "mlflow", "wandb"}
 
 
 def problems(plugin: discovery.Plugin, wanted: Callable[[str], bool]) -> list[str]:
@@ -47,7 +56,7 @@ def each(*kinds: str) -> list[Any]:
     ]
 
 
-@pytest.mark.parametrize("plugin", each("method", "dataset", "evaluator"))
+@pytest.mark.parametrize("plugin", each("method", "dataset", "encoder", "evaluator", "tracker"))
 def test_it_keeps_the_contract(plugin: discovery.Plugin) -> None:
     assert problems(plugin, lambda name: name != LEARNS) == []
 
@@ -92,6 +101,7 @@ def test_a_dataset_keeps_the_contract_over_files(files: Callable[[Path], None], 
     check_plugin("dataset", discovery.load(discovery.find("dataset", files.__name__)), root=tmp_path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["colorectal", "medmnist", "pneumonia"])
 def test_a_dataset_keeps_the_contract_over_real_files(name: str, real_data: Callable[[str], Path]) -> None:
     loaded = discovery.load(discovery.find("dataset", name))

@@ -47,10 +47,16 @@ DOORS = {  # public packages: headings of the page, each with a module and its f
         "Files": ("medssl.tools.downloading", "download"),
         "Archives": ("medssl.tools.unpacking", "unpack"),
         "Images": ("medssl.tools.images", "read_image"),
+        "Reading files": ("medssl.io.reading", "read_content"),
+        "Limits": ("medssl.io.limits", "TABLE_ROWS"),
+        "Readers": ("medssl.tools.reading", "installed_readers"),
+        "Identifiers of patients": ("medssl.io.identities", "private_id"),
         "Training": ("medssl.tools.training", "train"),
+        "Layers": ("medssl.tools.layers", "layer_groups"),
         "A momentum teacher": ("medssl.tools.teacher", "Teacher"),
         "A queue": ("medssl.tools.queue", "Queue"),
         "Measures": ("medssl.tools.measures", ""),
+        "Weights": ("medssl.tools.weights", "read_weights"),
     },
 }
 # an example command for the plugins of each kind; other kinds have none
@@ -247,7 +253,7 @@ def _door_page(name: str) -> str:
 
 def _documented(module: str, name: str) -> str:
     value = getattr(import_module(module), name)
-    if not (inspect.isclass(value) or inspect.isfunction(value)):
+    if not (inspect.isclass(value) or inspect.isfunction(inspect.unwrap(value))):  # a cached function too
         return f".. py:data:: {module}.{name}\n\n   {_text_below(name)}\n"
     kind = "autoclass" if inspect.isclass(value) else "autofunction"
     called = inspect.isclass(value) and "__call__" in vars(value)
@@ -352,14 +358,25 @@ def _fragment(kind: Kind, name: str, target: str, catalog: Any) -> str:
     return "\n".join(parts)
 
 
+def default_encoder() -> Any:
+    """Return the class of the encoder that a recipe uses if it names none; ``None``: it is not one of ours."""
+    kind = next(kind for kind in KINDS if kind.name == "encoder")
+    target = entry_points(kind).get(load_catalog().default(kind.name))
+    if target is None:
+        return None
+    module, _, attribute = target.partition(":")
+    return getattr(import_module(module), attribute)
+
+
 def _settings_fragments() -> dict[str, str]:
-    sections = {
+    sections: dict[str, Any] = {
         "train": settings.TrainSettings,
         "views": settings.ViewSettings,
-        "encoder": settings.EncoderSettings,
         "split": settings.SplitSettings,
         "evaluate": settings.EvaluateSettings,
     }
+    if (encoder := default_encoder()) is not None:
+        sections["encoder"] = encoder.Config
     found = {f"settings-{name}.inc": options_list(kind, prefix=name) for name, kind in sections.items()}
     return {**found, "augmentation-fields.inc": options_list(Augmentation, prefix="views")}
 

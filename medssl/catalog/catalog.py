@@ -44,6 +44,26 @@ class Catalog:
         """Map the names that other packages provide to these packages."""
         return {name: str(e["package"]) for name, e in self.content[kind_named(kind).plural].items() if "package" in e}
 
+    def presets(self, kind: str) -> list[str]:
+        """List the names of a kind that stand for a plugin with options, and those known to be impossible here.
+
+        Their entries have the key ``plugin``, or ``blocked`` with the reason.
+        """
+        section = self.content[kind_named(kind).plural]
+        return sorted(name for name, entry in section.items() if "plugin" in entry or "blocked" in entry)
+
+    def default(self, kind: str) -> str:
+        """Return the plugin that a recipe uses if it names none; empty: it must name one."""
+        return self._marked(kind, "default")
+
+    def reader(self, kind: str) -> str:
+        """Return the plugin that takes files and folders as names; empty if none does."""
+        return self._marked(kind, "reads_files")
+
+    def _marked(self, kind: str, mark: str) -> str:
+        section = self.content[kind_named(kind).plural]
+        return next((str(name) for name, entry in section.items() if entry.get(mark) is True), "")
+
     def augmentation_names(self) -> list[str]:
         """List the augmentation recipes."""
         return sorted(self.content["augmentations"])
@@ -132,7 +152,7 @@ class Catalog:
         if name not in known:
             listed = ", ".join(sorted(known)) or "none"
             raise OptionError(
-                f"no {section[:-1]} named '{name}'.{did_you_mean(name, known)} Known {section}: {listed}."
+                f"no {section[:-1]} named '{name!s:.200}'.{did_you_mean(name, known)} Known {section}: {listed}."
             )
         picked: Mapping[str, Any] = known[name]
         return picked

@@ -11,6 +11,8 @@ import yaml
 from medssl.catalog.catalog import Catalog, merged
 from medssl.catalog.shape import ABOUT_AUGMENTATION, TOP_LEVEL, field_problems, problems
 from medssl.errors import OptionError
+from medssl.io.limits import YAML_BYTES
+from medssl.io.reading import parse_yaml, read_text
 
 __all__ = ["load_catalog"]
 
@@ -43,8 +45,8 @@ def _shipped() -> Path:
 def _read(file: Path, fields: tuple[str, ...] = ()) -> dict[str, Any]:
     """Read and check one file. ``fields`` are the allowed augmentation fields; if empty, any field is allowed."""
     try:
-        values = yaml.load(file.read_text(encoding="utf-8"), Loader=_Loader)
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        values = parse_yaml(read_text(file, YAML_BYTES), _Loader)
+    except (OSError, ValueError) as error:
         raise OptionError(
             f"the catalogue {file} cannot be read. {error}. Give a YAML file with --catalog, in the same structure as "
             "medssl's own registry.yaml."

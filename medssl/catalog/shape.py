@@ -14,29 +14,32 @@ _PLURALS = tuple(kind.plural for kind in KINDS)
 TOP_LEVEL = (*_PLURALS, "augmentations", "recipes", "plans", "published")
 _RECIPE = ("summary", "settings", METHOD.plural, DATASET.plural, "cells")
 _SECTIONS = (
-    *("train", "views", "augmentation", "encoder", "split", "evaluate", "precision"),
+    *("train", "views", "augmentation", "split", "evaluate", "precision"),
     *(kind.section for kind in KINDS),
 )
 _FACTS: Mapping[str, type] = {  # other facts may have any name and type
-    **dict.fromkeys(("summary", "package", "licence", "doi", "group", "image", "notes"), str),
-    **dict.fromkeys(("paper", "counts", "sets"), dict),
-    **dict.fromkeys(("classes", "sources"), list),
-    "images": int,
-    "baseline": bool,
+    **dict.fromkeys(
+        ("summary", "package", "licence", "doi", "group", "image", "notes", "gate", "plugin", "blocked"), str
+    ),
+    **dict.fromkeys(("paper", "counts", "sets", "options"), dict),
+    **dict.fromkeys(("classes", "sources", "forbids", "trained_on"), list),
+    **dict.fromkeys(("images", "features", "parameters"), int),
+    **dict.fromkeys(("baseline", "default", "reads_files"), bool),
 }
 ABOUT_AUGMENTATION: Mapping[str, type] = {"summary": str, "base": str}  # the other keys are fields
 _PAPER: Mapping[str, type] = {**dict.fromkeys(("title", "authors", "venue", "arxiv", "doi", "url"), str), "year": int}
 _SOURCE: Mapping[str, type] = {**dict.fromkeys(("file", "url", "sha256", "md5"), str), "bytes": int}
 _ROW: Mapping[str, type] = {
-    **dict.fromkeys((DATASET.name, METHOD.name, EVALUATOR.name, "source"), str),
+    **dict.fromkeys((DATASET.name, METHOD.name, EVALUATOR.name, "source", "split", "network"), str),
     **dict.fromkeys(("accuracy", "f1_weighted"), float),
     **dict.fromkeys(("batch_size", "test"), int),
 }
 _PLAN: Mapping[str, type] = {
     **dict.fromkeys(("summary", "recipe"), str),
-    **dict.fromkeys((*_PLURALS, "baselines", "batch_sizes", "label_fractions"), list),
-    "settings": dict,
-    "seeds": int,
+    **dict.fromkeys((*_PLURALS, "baselines", "on_encoders", "batch_sizes", "label_fractions"), list),
+    **dict.fromkeys(("settings", "vary"), dict),
+    "objective": str,
+    **dict.fromkeys(("seeds", "trials"), int),
 }
 _WORDS = {str: "a text", int: "a whole number", float: "a number", list: "a list", dict: "a mapping", bool: "yes or no"}
 

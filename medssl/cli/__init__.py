@@ -5,29 +5,39 @@ Heavy modules are imported only when a command needs them, so ``medssl --help`` 
 
 from __future__ import annotations
 
+import errno
 from importlib import import_module
 from typing import Any
 
 import click
 
+from medssl.cli.output import reserved
+from medssl.cli.stopping import SAVED, leave, status_of, stoppable, words_of
 from medssl.errors import MedsslError, did_you_mean
+from medssl.io.plain_text import printable
 
 __all__ = ["COMMANDS", "main"]
 
 # command -> (module and function, its line in `medssl --help`)
 COMMANDS = {
     "run": ("medssl.cli.run:run", "Pre-train on a dataset, evaluate the encoder, and write the result."),
+    "tune": ("medssl.cli.tune:tune", "Search settings on the validation part."),
     "evaluate": ("medssl.cli.evaluate:evaluate", "Evaluate a trained encoder on a dataset."),
+    "predict": ("medssl.cli.predict:predict", "Predict new images with the fitted heads of a run."),
+    "export": ("medssl.cli.export:export", "Write a run as ONNX, for the hub, as a model card or a checklist."),
     "embed": ("medssl.cli.embed:embed", "Compute features of images with a trained encoder."),
     "bench": (
         "medssl.cli.bench:bench",
         "Run a study: methods, datasets, batch sizes and seeds, compared in one table.",
     ),
+    "encoder": ("medssl.cli.encoder:encoder", "Convert weights that only a program can read to a safe file."),
     "audit": (
         "medssl.cli.audit:audit",
         "Look for duplicates, contradicting labels and leaks in a dataset and its split.",
     ),
     "report": ("medssl.cli.report:report", "Write a report of finished runs: one page with tables and figures."),
+    "share": ("medssl.cli.share:share", "Copy what may leave the house of finished runs: no images, no names."),
+    "reveal": ("medssl.cli.reveal:reveal", "Look up what a private name of an image, a group or a file stands for."),
     "list": ("medssl.cli.catalogue:list_plugins", "List the installed plugins and the augmentation recipes."),
     "show": (
         "medssl.cli.catalogue:show",
@@ -63,13 +73,47 @@ class _LazyGroup(click.Group):
         with formatter.section("Commands"):
             formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
 
-    def invoke(self, ctx: click.Context) -> Any:
+    def __call__(self, *args: Any, **words: Any) -> Any:
+        """Run the command line in a process of its own, and end the process."""
         try:
-            return super().invoke(ctx)
-        except MedsslError as error:
-            if ctx.params.get("traceback"):
-                raise
-            raise click.ClickException(str(error)) from error
+            return self.main(*args, **words)
+        except SystemExit as end:
+            leave(end.code if isinstance(end.code, int) else 1)
+            raise
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        ctx.meta["medssl.words"] = list(args)
+        return super().parse_args(ctx, args)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        with reserved(ctx.meta["medssl.words"]), stoppable():
+            try:
+                return super().invoke(ctx)
+            except MedsslError as error:
+                from medssl.discovery.blame import sentence_about
+
+                if ctx.params.get("traceback"):
+                    raise
+                raise click.ClickException(printable(str(sentence_about(error) or error))) from error
+            except KeyboardInterrupt as stop:
+                saved = SAVED.get(str(ctx.invoked_subcommand), "Run the same command again.")
+                click.echo(f"{words_of(stop)}. {saved}", err=True)
+                ctx.exit(status_of(stop))
+            except BaseException as error:  # a plugin may call sys.exit()
+                from medssl.discovery.blame import sentence_about
+
+                said = None if ctx.params.get("traceback") else sentence_about(error) or _no_space(error)
+                if said is None:
+                    raise  # a fault of medssl
+                raise click.ClickException(printable(str(said))) from error
+
+
+def _no_space(error: BaseException) -> str | None:
+    """Say that a disk is full; ``None``: the error is another one."""
+    if not isinstance(error, OSError) or error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        return None
+    where = "" if error.filename is None else f" for {error.filename}"
+    return f"{error.strerror}{where}. Free some space, then run the same command again. What was saved before is used."
 
 
 @click.group(
@@ -82,5 +126,5 @@ class _LazyGroup(click.Group):
 def main(traceback: bool) -> None:
     """Self-supervised learning on small medical image datasets.
 
-    medssl run --method dcl --dataset phantom
+    Begin with `medssl list`, which shows what is installed, and then `medssl run --method NAME --dataset NAME`.
     """

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from medssl import discovery
 from medssl.catalog import Catalog, load_catalog
-from medssl.cli.options import plugin_option, recipe_layers, recipe_options
-from medssl.study.plan import PLUGIN_LISTS, VARIED, Plan, read_plan
+from medssl.cli.card import with_data
+from medssl.cli.options import data_option, plugin_option, recipe_layers, recipe_options, shown_path
+from medssl.cli.output import print_json
+from medssl.cli.stopping import status_of, words_of
+from medssl.contracts.kinds import DATASET, ENCODER, KINDS, Kind
+from medssl.errors import OptionError, PluginError
+from medssl.io.plain_text import printable
+from medssl.io.reading import read_json
+from medssl.recipe.naming import require_known
+from medssl.study.plan import PLUGIN_LISTS, Plan, read_plan
 
 if TYPE_CHECKING:
     from medssl.runs.pipeline import Place
@@ -21,7 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ["bench"]
 
-_VARIED = (*(kind.section for kind in VARIED), "batch_size", "seed")  # options of `run` that differ here
+_VARIED = (*(kind.section for kind in KINDS), "batch_size", "seed")  # options of `run` that differ here
 _NUMBERS = ("--label-fraction", "--batch-size")
 
 
@@ -54,7 +60,7 @@ def _shared_options() -> list[click.Parameter]:
 
 def _plan_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add an option for each kind of plugin that a plan lists."""
-    for kind in reversed(VARIED):
+    for kind in reversed(KINDS):
         command = plugin_option(kind, many=True)(command)
     return command
 
@@ -65,9 +71,14 @@ def _plan_options(command: Callable[..., Any]) -> Callable[..., Any]:
     epilog="Run the same command again to continue a study: finished cells are skipped, failed cells are retried.",
 )
 @click.argument("plan", required=False)
+@data_option
 @_plan_options
 @click.option(
-    "--baseline", "baselines", multiple=True, metavar="NAME", help="Method that runs once, not at every batch size."
+    "--baseline",
+    "baselines",
+    multiple=True,
+    metavar="NAME",
+    help="Method that runs once, not at every batch size; or an encoder, which is evaluated frozen.",
 )
 @click.option(
     "--batch-size", "batch_sizes", multiple=True, type=int, metavar="N...", help="One or several batch sizes."
@@ -84,6 +95,18 @@ def _plan_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.option(
     "--jobs", type=click.IntRange(1), default=1, show_default=True, help="Number of cells to run at the same time."
 )
+@click.option(
+    "--on-encoders",
+    "on_encoders",
+    multiple=True,
+    metavar="NAME",
+    help="Method that runs on each encoder; the other methods then run on the recipe's own encoder alone.",
+)
+@click.option(
+    "--skip-missing",
+    is_flag=True,
+    help="Leave out encoders whose files are not here and cannot be downloaded, instead of failing.",
+)
 @click.option("--dry-run", is_flag=True, help="List the cells and estimate the time, without running them.")
 @click.option(
     "--output",
@@ -98,17 +121,22 @@ def _plan_options(command: Callable[..., Any]) -> Callable[..., Any]:
 def bench(ctx: click.Context, /, plan: str | None, output: Path, **words: Any) -> None:
     """Run a study: every method on every dataset at every batch size with every seed.
 
-    PLAN is a YAML file or a plan of the catalogue (quick, paper). Options replace what the plan says.
+    PLAN is a YAML file or a plan of the catalogue (quick, paper, against-foundation). Options replace what the plan
+    says. Encoders are evaluated frozen, unless methods are named; then every method starts from every encoder.
     """
     catalog = load_catalog(words["catalog_file"])
-    chosen = _choose_plan(plan, words, catalog)
+    words, found = _understand_data(words, catalog)
+    chosen = _choose_plan(plan, words, catalog).merged(**{DATASET.plural: found})
     layers = recipe_layers({word: value for word, value in words.items() if word not in PLUGIN_LISTS})
     from medssl.runs.pipeline import Place
     from medssl.study.grid import expand
 
+    if words["skip_missing"]:
+        chosen = _without_missing(chosen, catalog)
     cells = expand(chosen, layers, catalog, words["data_dir"])
+    chosen, cells = _fitted(chosen, cells, layers, catalog, words)
     if words["dry_run"]:
-        _print_cells(cells, catalog, output, words["jobs"])
+        _print_cells(cells, catalog, output, words)
         return
     place = Place(
         data_dir=words["data_dir"],
@@ -125,16 +153,76 @@ def bench(ctx: click.Context, /, plan: str | None, output: Path, **words: Any) -
         ctx.exit(1)
 
 
+def _understand_data(words: Mapping[str, Any], catalog: Catalog) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Replace ``--data PATH``: return the other options, and the dataset with its options as an entry of the plan."""
+    named = words[DATASET.plural]
+    if words["data"] is not None and len(named) > 1:
+        raise OptionError("--data is one dataset, but --dataset names several. Name one that reads it, or none.")
+    words = with_data({**words, DATASET.section: named[0] if named else None}, catalog)
+    name, options = words.pop(DATASET.section), words.pop("dataset_options", None)
+    return words, [] if options is None else [{"plugin": name, **options}]
+
+
+def _fitted(
+    plan: Plan, cells: list[Cell], layers: Sequence[Mapping[str, Any]], catalog: Catalog, words: Mapping[str, Any]
+) -> tuple[Plan, list[Cell]]:
+    """Take a smaller batch if no size was chosen and the training part is smaller than the default."""
+    from medssl.study.fitting import fitting_batch, too_large
+    from medssl.study.grid import expand
+
+    given = [plan.settings, *layers]
+    if (
+        plan.batch_sizes
+        or plan.recipe
+        or any("batch_size" in layer.get("train", {}) or "recipe" in layer for layer in given)
+    ):
+        return plan, cells
+    sizes = too_large(cells, catalog, words["data_dir"])
+    if not sizes:
+        return plan, cells
+    images = min(sizes.values())
+    size = fitting_batch(images)
+    click.echo(f"the batch size is {size}, because a training part has only {images} images (--batch-size)", err=True)
+    plan = plan.merged(batch_sizes=(size,))
+    return plan, expand(plan, layers, catalog, words["data_dir"])
+
+
 def _choose_plan(word: str | None, words: Mapping[str, Any], catalog: Catalog) -> Plan:
     """Read the plan and apply the options to it. A mistyped name fails here, before torch is imported."""
     plan = read_plan(word, catalog) if word else Plan()
     keys = (*PLUGIN_LISTS, "batch_sizes", "label_fractions", "seeds")
     chosen = plan.merged(**{key: words[key] for key in keys})
     for key, kind in PLUGIN_LISTS.items():
-        for value in getattr(chosen, key):
+        for value in chosen.named()[key]:
             name = value if isinstance(value, str) else value["plugin"]
-            discovery.find(kind.name, name, packages=catalog.packages(kind.name))
+            _require_known(key, kind, name, catalog)
     return chosen
+
+
+def _without_missing(plan: Plan, catalog: Catalog) -> Plan:
+    """Leave out the encoders whose files are not here and cannot be downloaded, and say which."""
+    from medssl.study.missing import find_missing
+
+    missing = find_missing(plan, catalog)
+    for name, reason in missing.items():
+        click.echo(f"left out: {name}: {reason}", err=True)
+    return plan.without(missing)
+
+
+def _require_known(key: str, kind: Kind, name: str, catalog: Catalog) -> None:
+    """Raise an error if a name is unknown; among the baselines, an encoder may be named too."""
+    try:
+        require_known(kind, name, catalog)
+    except PluginError:
+        if key != "baselines":
+            raise
+        try:
+            require_known(ENCODER, name, catalog)
+        except PluginError:
+            pass
+        else:
+            return
+        raise
 
 
 def _carry_out(
@@ -161,19 +249,20 @@ def _carry_out(
                 catalog_file=words["catalog_file"],
                 listener=display,
             )
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as stop:
             display.close()
             click.echo(
-                f"Stopped. Finished cells, and finished epochs of the others, are saved in {place.output}. Run the "
-                "same command to continue.",
+                f"{words_of(stop)}. Finished cells, and finished epochs of the others, are saved in {place.output}. "
+                "Run the same command to continue.",
                 err=True,
             )
-            ctx.exit(130)
+            ctx.exit(status_of(stop))
 
 
-def _print_cells(cells: Sequence[Cell], catalog: Catalog, output: Path, jobs: int) -> None:
-    from medssl.cli.study_display import duration
+def _print_cells(cells: Sequence[Cell], catalog: Catalog, output: Path, words: Mapping[str, Any]) -> None:
+    from medssl.io.durations import duration
     from medssl.results.directory import RunDirectory
+    from medssl.study.fitting import too_large
     from medssl.study.schedule.timing import learn_folder
 
     finished = {cell.recipe.slug for cell in cells if RunDirectory(output / cell.recipe.slug).result.exists()}
@@ -181,13 +270,18 @@ def _print_cells(cells: Sequence[Cell], catalog: Catalog, output: Path, jobs: in
         click.echo(f"{'done' if cell.recipe.slug in finished else 'todo'}  {cell.name}  ({cell.recipe.slug})")
     todo = [cell for cell in cells if cell.recipe.slug not in finished]
     trained = {cell.recipe.pretraining_hash for cell in cells if cell.recipe.slug in finished}
-    left = learn_folder(output, catalog).left(todo, {}, trained, jobs)
+    left = learn_folder(output, catalog).left(todo, {}, trained, words["jobs"])
     time = (
         f"about {duration(left)}"
         if left is not None
         else f"the time is unknown until a first run in {output} is finished"
     )
-    click.echo(f"{len(cells)} cells, {len(todo)} to do: {time if todo else 'nothing'}")
+    for slug, images in too_large(todo, catalog, words["data_dir"]).items():
+        name, size = next((cell.name, cell.recipe.train.batch_size) for cell in todo if cell.recipe.slug == slug)
+        click.echo(f"{name} will fail: a batch of {size} is larger than the training part of {images} images")
+    click.echo(
+        f"{len(cells)} {'cell' if len(cells) == 1 else 'cells'}, {len(todo)} to do: {time if todo else 'nothing'}"
+    )
 
 
 def _write_report(study: Study, output: Path, catalog: Catalog, *, quiet: bool) -> None:
@@ -200,18 +294,22 @@ def _write_report(study: Study, output: Path, catalog: Catalog, *, quiet: bool) 
     ]
     page = write_report(study.results, output / "report", catalog=catalog, missing=missing)[0]
     if not quiet:
-        click.echo(page)
+        click.echo(shown_path(page))
 
 
 def _print_study(study: Study, output: Path, *, as_json: bool) -> None:
     from medssl.cli.study_table import print_summary
+    from medssl.results.privacy import hidden_paths
     from medssl.study.results.table import summary_values
 
     if as_json:
-        state = json.loads((output / "study.json").read_text(encoding="utf-8"))
-        click.echo(json.dumps({**state, "summary": summary_values(study.summary)}, indent=2))
+        state = hidden_paths(read_json(output / "study.json"), (), {})
+        for cell in state["cells"]:
+            cell.pop("message", None)  # it may name files
+        print_json({**state, "summary": summary_values(study.summary)})
         return
     print_summary(study.summary)
     for outcome in study.failed:
-        click.echo(f"failed: {outcome.cell.name} ({outcome.cell.recipe.slug}): {outcome.message}")
-    click.echo(output / "study.json")
+        click.echo(f"failed: {outcome.cell.name} ({outcome.cell.recipe.slug}): study.json says why")
+        click.echo(printable(f"{outcome.cell.recipe.slug}: {outcome.message}"), err=True)
+    click.echo(shown_path(output / "study.json"))

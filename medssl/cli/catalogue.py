@@ -12,10 +12,14 @@ import click
 
 from medssl import discovery
 from medssl.catalog import Catalog, load_catalog
+from medssl.cli.card import show_data
 from medssl.cli.options import catalog_option
+from medssl.cli.output import print_json
 from medssl.cli.views import show_views
-from medssl.contracts.kinds import KINDS, kind_words
+from medssl.contracts.kinds import KINDS, kind_named, kind_words
 from medssl.errors import OptionError, did_you_mean
+from medssl.io.plain_text import printable
+from medssl.recipe.naming import require_known
 
 __all__ = ["list_plugins", "show"]
 
@@ -29,13 +33,19 @@ _JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @catalog_option
 @_JSON
 def list_plugins(kind: str | None, catalog_file: Path | None, as_json: bool) -> None:
-    """List the installed plugins of each kind and the augmentation recipes, one line each. No plugin is imported."""
+    """List the plugins of each kind, the catalogue's encoders and the augmentation recipes. No plugin is imported."""
     catalog = load_catalog(catalog_file)
     rows = [_row(plugin, catalog) for k in KINDS if kind in (None, k.plural) for plugin in discovery.discover(k.name)]
+    rows += [
+        _preset_row(k.name, name, catalog)
+        for k in KINDS
+        if kind in (None, k.plural)
+        for name in catalog.presets(k.name)
+    ]
     if kind in (None, "augmentations"):
         rows += [_augmentation_row(name, catalog) for name in catalog.augmentation_names()]
     if as_json:
-        click.echo(json.dumps(rows, indent=2))
+        print_json(rows)
         return
     width = max((len(row["name"]) for row in rows), default=0)
     for plural, singular in _PLURALS.items():
@@ -43,7 +53,7 @@ def list_plugins(kind: str | None, catalog_file: Path | None, as_json: bool) -> 
             click.echo(f"{plural}:")
             for row in rows:
                 if row["kind"] == singular:
-                    click.echo(f"  {row['name']:<{width}}  {row['summary']}{_brought_by(row)}")
+                    click.echo(printable(f"  {row['name']:<{width}}  {row['summary']}{_brought_by(row)}"))
 
 
 def _row(plugin: discovery.Plugin, catalog: Catalog) -> dict[str, str]:
@@ -55,6 +65,19 @@ def _row(plugin: discovery.Plugin, catalog: Catalog) -> dict[str, str]:
         "distribution": plugin.distribution,
         "version": plugin.version,
         "target": plugin.target,
+    }
+
+
+def _preset_row(kind: str, name: str, catalog: Catalog) -> dict[str, str]:
+    """Describe a name of the catalogue that stands for a plugin with options."""
+    target = str(catalog.entry(kind, name).get("plugin", ""))
+    return {
+        "kind": kind,
+        "name": name,
+        "summary": catalog.summary(kind, name),
+        "distribution": "",
+        "version": "",
+        "target": target,
     }
 
 
@@ -78,18 +101,20 @@ class _Show(click.Group):
 
 @click.group(cls=_Show)
 def show() -> None:
-    """Show a plugin, a recipe, the result of a run, or views of a dataset.
+    """Show a plugin, a recipe, the result of a run, views of a dataset, or your own data.
 
     \b
-    medssl show method dcl                a plugin with its options and defaults
-    medssl show augmentation xray         an augmentation recipe
-    medssl show recipe paper              a recipe
+    medssl show method NAME               a plugin with its options and defaults
+    medssl show augmentation NAME         an augmentation recipe
+    medssl show recipe NAME               a recipe
     medssl show runs/NAME                 the result of a run
-    medssl show views --dataset phantom   a picture of random views
+    medssl show views --dataset NAME      a picture of random views
+    medssl show data FOLDER|TABLE         how your own images are understood, and the command for a run
     """  # noqa: D301  (click reads the backspace character that \b stands for)
 
 
 show.add_command(show_views)
+show.add_command(show_data)
 
 
 @show.command(name="thing", hidden=True)
@@ -120,13 +145,12 @@ def _thing(what: tuple[str, ...], catalog_file: Path | None, as_json: bool) -> N
 
 def _print(values: Mapping[str, Any], as_json: bool) -> None:
     if as_json:
-        click.echo(json.dumps(values, indent=2, default=str))
+        print_json(json.loads(json.dumps(values, default=str)))
         return
     import yaml
 
-    click.echo(
-        yaml.safe_dump(json.loads(json.dumps(values, default=str)), sort_keys=False, allow_unicode=True).rstrip()
-    )
+    text = yaml.safe_dump(json.loads(json.dumps(values, default=str)), sort_keys=False, allow_unicode=True)
+    click.echo(printable(text.rstrip()))
 
 
 def _show_run(path: Path, as_json: bool) -> None:
@@ -135,15 +159,36 @@ def _show_run(path: Path, as_json: bool) -> None:
 
     result = RunDirectory(path).load()
     if as_json:
-        click.echo(json.dumps(dict(result.values), indent=2))
+        print_json(dict(result.values))
     else:
         print_result(result, sys.stdout)
+
+
+def _access(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the facts about a name of the catalogue, with a sentence on how to get its files."""
+    gate, licence = facts.get("gate"), facts.get("licence")
+    access = facts.get("blocked") or (
+        f"Request access at {gate}, then log in with `hf auth login` or set HF_TOKEN."
+        if gate
+        else "The files are downloaded when they are first used."
+    )
+    return {
+        **{k: v for k, v in facts.items() if k != "options"},
+        "licence": licence or "not known",
+        "access": access,
+        **({"options": facts["options"]} if "options" in facts else {}),
+    }
 
 
 def _show_plugin(kind: str, name: str, catalog: Catalog, as_json: bool) -> None:
     from medssl.discovery import load_plugin
     from medssl.recipe import options
 
+    if name in catalog.presets(kind):
+        _print({"name": name, "kind": kind, **_access(catalog.entry(kind, name))}, as_json)
+        return
+    if catalog.presets(kind):
+        require_known(kind_named(kind), name, catalog)
     plugin, loaded = load_plugin(kind, name, catalog.packages(kind))
     described = options.describe(loaded.Config)
     facts = dict(catalog.entry(kind, name))
@@ -156,14 +201,16 @@ def _show_plugin(kind: str, name: str, catalog: Catalog, as_json: bool) -> None:
     }
     if as_json:
         rows = [{"name": o.name, "type": o.type, "default": o.default, "source": o.comment} for o in described]
-        _print({**values, "options": rows, "catalogue": facts}, as_json=True)
+        ranges = dict(getattr(loaded, "ranges", {}))
+        _print({**values, "options": rows, "ranges": ranges, "catalogue": facts}, as_json=True)
         return
     _print(values, as_json=False)
     click.echo("options:" if described else "options: none")
     for option in described:
-        click.echo(
-            f"  {option.name}: {option.type} = {option.default!r}" + (f"  # {option.comment}" * bool(option.comment))
-        )
+        comment = f"  # {option.comment}" if option.comment else ""
+        click.echo(printable(f"  {option.name}: {option.type} = {option.default!r}{comment}"))
+    for key, values in getattr(loaded, "ranges", {}).items():
+        click.echo(printable(f"range for a search: {kind}.{key}={values}"))
     brief = {k: v for k, v in facts.items() if k not in ("summary", "sets", "sources")}
     if brief:
         _print(brief, as_json=False)

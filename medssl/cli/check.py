@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from dataclasses import asdict
 from pathlib import Path
@@ -12,8 +11,10 @@ import click
 
 from medssl import discovery
 from medssl.cli.options import catalog_option, recipe_layers, require_folder
+from medssl.cli.output import print_json
 from medssl.contracts.kinds import KINDS, Kind, kind_named
 from medssl.errors import OptionError
+from medssl.io.plain_text import printable
 
 if TYPE_CHECKING:
     from medssl.conformance import CheckResult
@@ -81,7 +82,7 @@ def check(
             _print(result)
     if as_json:
         rows = [{"check": r.name, "ok": r.problem is None, **_without_name(r)} for r in results]
-        click.echo(json.dumps({"name": plugin.name, "kind": chosen.name, "checks": rows}, indent=2))
+        print_json({"name": plugin.name, "kind": chosen.name, "checks": rows})
     if any(result.problem is not None for result in results):
         ctx.exit(1)
 
@@ -130,4 +131,4 @@ def _print(result: CheckResult) -> None:
     mark = "FAIL" if result.problem is not None else "-   " if result.not_seen is not None else "ok  "
     click.echo(f"  {mark}  {result.name}" + (f" ({result.not_seen})" if result.not_seen else ""))
     if result.problem:
-        click.echo(f"        {result.problem}")
+        click.echo(printable(f"        {result.problem}"))

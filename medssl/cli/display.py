@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Self
 
 import click
 
+from medssl.io.plain_text import printable
 from medssl.runs.listener import Listener
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ class PlainDisplay(Display):
 
     def note(self, text: str) -> None:
         """Print the note, indented."""
-        click.echo(f"  {text}", err=True)
+        click.echo(printable(f"  {text}"), err=True)
 
     def epoch(self, record: EpochRecord) -> None:
         """Print the first and the last epoch, and about ten between them."""
@@ -106,7 +107,7 @@ class RichDisplay(Display):
 
     def note(self, text: str) -> None:
         """Print above the display."""
-        self._console.print(f"  {text}", highlight=False, style="dim")
+        self._console.print(printable(f"  {text}"), highlight=False, markup=False, style="dim")
 
     def progress(self, done: int, total: int) -> None:
         """Show the number of images read, at most ten times a second."""

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from medssl.cli.options import shown_path, verify_option
 from medssl.errors import OptionError
 
 __all__ = ["embed"]
@@ -27,11 +28,13 @@ _PATH = click.Path(path_type=Path)
     show_default=True,
     help="What to do with images that cannot be read.",
 )
+@verify_option
 def embed(encoder: Path, images: tuple[Path, ...], output: Path, on_bad_image: Any, **words: Any) -> None:
     """Compute features of IMAGES (files or folders) with ENCODER: the folder of a run, or its encoder.safetensors.
 
     The .npz file contains `x`, one row of features per image, and `path`. The .csv file contains a column of paths and
-    one column per feature. In folders, hidden files are left out.
+    one column per feature. A path that you give is written as you give it; of an absolute one, only the part below the
+    folder. In folders, hidden files are left out. Only you can read the file (mode 0600).
     """
     if output.suffix not in (".npz", ".csv"):
         raise OptionError(
@@ -45,13 +48,15 @@ def embed(encoder: Path, images: tuple[Path, ...], output: Path, on_bad_image: A
     from medssl.export import embedding
     from medssl.export.images import find_images
 
-    paths = find_images(images)
-    x = embedding.embed(encoder, paths, on_bad_image=on_bad_image, **words)
+    trained = embedding.load_encoder(encoder)
+    paths = find_images(images, trained.readers())
+    x = embedding.embed(trained, paths, on_bad_image=on_bad_image, **words)
     read = ~np.isnan(x).all(axis=1) | (on_bad_image == "fail")
     x = x[read]
-    _write(output, [str(path) for path, there in zip(paths, read, strict=True) if there], x)
+    named = zip(embedding.relative_names(images, paths), read, strict=True)
+    _write(output, [name for name, there in named if there], x)
     click.echo(f"{len(x)} images, {x.shape[1]} features", err=True)
-    click.echo(output)
+    click.echo(shown_path(output))
 
 
 def _write(output: Path, paths: list[str], x: Any) -> None:
@@ -61,12 +66,13 @@ def _write(output: Path, paths: list[str], x: Any) -> None:
     import numpy as np
 
     from medssl.io.files import write_atomic, write_atomic_with
+    from medssl.io.plain_text import table_cell
 
     if output.suffix == ".npz":
-        write_atomic_with(output, lambda file: np.savez(file, x=x, path=np.array(paths)))
+        write_atomic_with(output, lambda file: np.savez(file, x=x, path=np.array(paths)), private=True)
         return
     text = io.StringIO()
     rows = csv.writer(text, lineterminator="\n")
     rows.writerow(["path", *(f"feature_{i}" for i in range(x.shape[1]))])
-    rows.writerows([path, *values] for path, values in zip(paths, x.tolist(), strict=True))
-    write_atomic(output, text.getvalue().encode())
+    rows.writerows([table_cell(path), *values] for path, values in zip(paths, x.tolist(), strict=True))
+    write_atomic(output, text.getvalue().encode(errors="surrogateescape"), private=True)

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from medssl.catalog import load_catalog
+from medssl.cli.card import with_data
 from medssl.cli.options import find_plugins, recipe_layers
 from medssl.cli.run import run, run_layers
 from medssl.contracts.kinds import DATASET, EVALUATOR
@@ -15,9 +16,10 @@ __all__ = ["evaluate"]
 
 # the options that affect an evaluation; the other options of `run` are about training
 _SHARED = (
-    *(DATASET.section, "data_dir", "recipe", "backbone", "image_size", "split", "split_of", "allow_seen"),
-    *(EVALUATOR.section, "seed", "precision"),
-    *("settings", "device", "catalog_file", "on_bad_image", "output", "force", "as_json"),
+    *(DATASET.section, "data", "data_dir", "recipe", "backbone", "image_size", "split", "split_of", "groups"),
+    "allow_seen",
+    *(EVALUATOR.section, "external", "seed", "precision"),
+    *("settings", "device", "catalog_file", "on_bad_image", "verify", "output", "keep_heads", "force", "as_json"),
 )
 
 
@@ -36,6 +38,7 @@ def _evaluate(ctx: click.Context, /, encoder: str, **words: Any) -> None:
     result says so. For other encoders the training images are unknown, and the result says that too.
     """
     catalog = load_catalog(words["catalog_file"])
+    words = with_data(words, catalog)
     find_plugins(words, catalog)
     below, own = recipe_layers({"recipe": words.pop("recipe")})[:-1], recipe_layers(words)
     from medssl.export.evaluating import evaluation_layers

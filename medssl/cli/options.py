@@ -8,19 +8,25 @@ from typing import Any, TypeVar
 
 import click
 
-from medssl import discovery
 from medssl.catalog import Catalog
-from medssl.contracts.kinds import KINDS, Kind
+from medssl.contracts.kinds import DATASET, ENCODER, KINDS, Kind
 from medssl.errors import OptionError
+from medssl.io.reading import read_yaml
+from medssl.recipe.naming import require_known
 
 __all__ = [
     "catalog_option",
     "data_dir_option",
+    "data_option",
     "find_plugins",
+    "keep_heads_option",
+    "named_path",
     "plugin_option",
     "recipe_layers",
     "recipe_options",
     "require_folder",
+    "shown_path",
+    "verify_option",
 ]
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
@@ -30,12 +36,13 @@ _PLACES = {
     "epochs": ("train", "epochs"),
     "batch_size": ("train", "batch_size"),
     "learning_rate": ("train", "learning_rate"),
-    "backbone": ("encoder", "backbone"),
-    "init": ("encoder", "weights"),
+    "backbone": (ENCODER.section, "backbone"),
+    "init": (ENCODER.section, "weights"),
     "image_size": ("views", "image_size"),
     "augmentation": ("views", "augmentation"),
     "split": ("split", "protocol"),
     "split_of": ("split", "of"),
+    "groups": ("split", "groups"),
     "allow_seen": ("evaluate", "allow_seen"),
 }
 
@@ -66,6 +73,15 @@ def require_folder(_ctx: click.Context, option: click.Parameter, path: Path | No
     return path
 
 
+#: The option ``--data PATH``; see :func:`medssl.cli.card.with_data`.
+data_option = click.option(
+    "--data",
+    type=_PATH,
+    metavar="PATH",
+    help="A folder of your images, or a table that lists them, instead of --dataset; `medssl show data PATH` shows how "
+    "it is understood.",
+)
+
 #: The option ``--data-dir FOLDER``.
 data_dir_option = click.option(
     "--data-dir",
@@ -76,6 +92,39 @@ data_dir_option = click.option(
 )
 
 
+def _verify(_ctx: click.Context, _option: click.Parameter, chosen: bool) -> None:
+    from medssl.data.store.store import default_cache, forget_checks
+
+    if chosen:
+        forget_checks(default_cache())
+
+
+#: The option ``--verify``.
+verify_option = click.option(
+    "--verify",
+    is_flag=True,
+    expose_value=False,
+    callback=_verify,
+    help="Read all images again, also those whose size and time have not changed, and check the cache.",
+)
+
+
+#: The option ``--keep-heads all|features|none``.
+keep_heads_option = click.option(
+    "--keep-heads",
+    type=click.Choice(["all", "features", "none"]),
+    default="all",
+    show_default=True,
+    help="Fitted heads to keep for `medssl predict`; features: no fine-tuned networks, which take more space.",
+)
+
+
+_SAID = {
+    ENCODER: "Encoder: a name of `medssl list encoders`, PLUGIN:NAME for a repository of the Hugging Face Hub, a "
+    "weights file, or the folder of a run.  [default: the network of --backbone]"
+}
+
+
 def plugin_option(kind: Kind, *, many: bool | None = None) -> Callable[[_Command], _Command]:
     """Make the option that selects plugins of one kind. A repeatable option passes its values under the plural name.
 
@@ -83,7 +132,7 @@ def plugin_option(kind: Kind, *, many: bool | None = None) -> Callable[[_Command
         kind: The kind of plugin.
         many: Whether the option may be repeated; ``None``: if a run takes several plugins of this kind.
     """
-    words = f"{kind.name.capitalize()} plugin; `medssl list {kind.plural}` shows the names."
+    words = _SAID.get(kind, f"{kind.name.capitalize()} plugin; `medssl list {kind.plural}` shows the names.")
     if many or (many is None and kind.many):
         name, words = kind.plural, f"{words} May be repeated."
     else:
@@ -104,14 +153,15 @@ _OPTIONS = (
     click.option(
         "--init",
         metavar="FILE|pretrained",
-        help="Initial weights: a timm-format file, or `pretrained` for the weights that timm provides.",
+        help="Initial weights: a file, or `pretrained` for the weights that timm provides.",
     ),
     click.option("--image-size", metavar="PX", help="Side length of a view in pixels."),
     click.option("--augmentation", metavar="NAME", help="Augmentation recipe to use instead of the dataset's."),
     click.option(
         "--split",
         metavar="PROTOCOL",
-        help="random, grouped, official, kfold, grouped-kfold or loso (leave one group out).  [default: the dataset's]",
+        help="random, grouped, official, kfold, grouped-kfold, loso (leave one group out) or site (leave one site out)."
+        "  [default: the dataset's]",
     ),
     click.option(
         "--split-of",
@@ -120,10 +170,22 @@ _OPTIONS = (
         help="Use the split of an earlier run: its images keep their parts, and its protocol places new images.",
     ),
     click.option(
+        "--groups",
+        type=_PATH,
+        metavar="FILE",
+        help="Table of path and group (patient, slide) for any dataset; `medssl audit --groups` writes one.",
+    ),
+    click.option(
         "--allow-seen",
         is_flag=True,
         default=None,
         help="Also test on images that the encoder was trained on; the result says so.  [default: an error]",
+    ),
+    click.option(
+        "--external",
+        multiple=True,
+        metavar="NAME=PATH",
+        help="Also test on another hospital's images, a folder or a table, without training on them. May be repeated.",
     ),
     click.option(
         "--seed", metavar="N", help="Seed of the initial weights, the order of images, the views and the evaluators."
@@ -145,6 +207,7 @@ _OPTIONS = (
         show_default=True,
         help="What to do with images that cannot be read.",
     ),
+    verify_option,
 )
 
 
@@ -159,7 +222,8 @@ def recipe_layers(words: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Turn the command's options into recipe layers, weakest first.
 
     Args:
-        words: Values of :func:`recipe_options` by name.
+        words: Values of :func:`recipe_options` by name; ``dataset_options`` has those of the dataset, and
+            ``external_options`` those of each external test set.
 
     Raises:
         OptionError: ``--set`` has no ``=``, or the recipe file cannot be read.
@@ -176,9 +240,15 @@ def recipe_layers(words: Mapping[str, Any]) -> list[dict[str, Any]]:
     for word in ("seed", "precision"):
         if words.get(word) is not None:
             flags[word] = words[word]
+    if named := words.get("external"):
+        understood = words.get("external_options") or {}
+        given = dict(named_path(text) for text in named)
+        flags["external"] = {name: {"path": path, **understood.get(name, {})} for name, path in given.items()}
     for kind in KINDS:
         if named := words.get(kind.section):
-            flags[kind.section] = list(named) if kind.many else {"plugin": named}
+            flags[kind.section] = list(named) if kind.many else {"plugin": named, **flags.get(kind.section, {})}
+    if words.get("dataset_options"):
+        flags[DATASET.section] |= words["dataset_options"]
     layers = [*_recipe_layer(words.get("recipe")), flags]
     layers.extend(_setting_layer(text) for text in words.get("settings") or ())
     return layers
@@ -193,7 +263,7 @@ def find_plugins(words: Mapping[str, Any], catalog: Catalog) -> None:
     for kind in KINDS:
         named = words.get(kind.section) or ()
         for name in named if kind.many else [named] if named else ():
-            discovery.find(kind.name, name, packages=catalog.packages(kind.name))
+            require_known(kind, name, catalog)
 
 
 def _recipe_layer(word: str | None) -> list[dict[str, Any]]:
@@ -207,16 +277,36 @@ def _recipe_layer(word: str | None) -> list[dict[str, Any]]:
 
 def _read_recipe_file(path: Path) -> dict[str, Any]:
     """Read a YAML recipe file: the same keys as a run's ``recipe.yaml``, and all are optional."""
-    import yaml
+    from medssl.results.privacy import read_desk, restored
 
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        values = restored(read_yaml(path), read_desk(path.with_name("desk.json")))
+    except (OSError, ValueError) as error:
         cause = " ".join(str(error).split())
         raise OptionError(f"the recipe file {path} cannot be read. {cause}. Give a YAML file with --recipe.") from error
     if not isinstance(values, dict):
         raise OptionError(f"the recipe file {path} contains no settings. It must be a YAML mapping: `train: {{...}}`.")
     return values
+
+
+def named_path(text: str) -> tuple[str, str]:
+    """Divide the value of ``--external`` into the name and the path.
+
+    Raises:
+        OptionError: One of them is missing.
+    """
+    name, equals, path = text.partition("=")
+    if not equals or not name.strip() or not path.strip():
+        raise OptionError(
+            f"--external {text} is not complete. It must have the form NAME=PATH. "
+            "For instance: --external leiden=/data/leiden."
+        )
+    return name.strip(), path.strip()
+
+
+def shown_path(path: Path) -> str:
+    """Write a path for standard output: as the user typed it, but of an absolute path only the name."""
+    return path.name if path.is_absolute() else str(path)
 
 
 def _setting_layer(text: str) -> dict[str, Any]:

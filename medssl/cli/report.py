@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from medssl.cli.options import catalog_option
+from medssl.cli.options import catalog_option, shown_path
 
 __all__ = ["report"]
 
@@ -34,5 +34,5 @@ def report(runs: tuple[Path, ...], output: Path, images: bool, catalog_file: Pat
     written = write_report(results, output, catalog=catalog, missing=missing, images=images)
     for path in written:
         if path.parent == output:
-            click.echo(path)
-    click.echo(f"{output / 'figures'}: {sum(path.suffix == '.svg' for path in written)} figures")
+            click.echo(shown_path(path))
+    click.echo(f"{shown_path(output / 'figures')}: {sum(path.suffix == '.svg' for path in written)} figures")

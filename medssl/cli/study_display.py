@@ -8,10 +8,12 @@ from typing import Self
 
 import click
 
+from medssl.io.durations import duration
+from medssl.io.plain_text import printable
 from medssl.study.grid import Cell
 from medssl.study.schedule.state import CellOutcome, StudyListener
 
-__all__ = ["StudyDisplay", "choose_study_display", "duration"]
+__all__ = ["StudyDisplay", "choose_study_display"]
 
 _EVERY = 60.0  # seconds between two progress lines
 
@@ -34,14 +36,6 @@ def choose_study_display(*, quiet: bool) -> StudyDisplay:
     if quiet:
         return StudyDisplay()
     return RichStudy() if sys.stderr.isatty() else PlainStudy()
-
-
-def duration(seconds: float) -> str:
-    """Write a time as ``45 s``, ``12 min`` or ``3 h 20 min``."""
-    if seconds < 60:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
 
 
 def _ending(outcome: CellOutcome) -> str:
@@ -79,7 +73,7 @@ class PlainStudy(StudyDisplay):
         """Print how the cell ended, and how many cells are finished."""
         self._done += 1
         self._epochs.pop(outcome.cell.name, None)
-        click.echo(f"{_ending(outcome)}  [{self._done}/{self._total}]", err=True)
+        click.echo(f"{printable(_ending(outcome))}  [{self._done}/{self._total}]", err=True)
 
     def wait(self, cell: Cell) -> None:
         """Print that another process is running the cell."""
@@ -134,7 +128,7 @@ class RichStudy(StudyDisplay):
         if (task := self._tasks.pop(outcome.cell.recipe.slug, None)) is not None:
             self._bar.remove_task(task)
         style = None if outcome.state == "done" else "red"
-        self._console.print(_ending(outcome), style=style, highlight=False, markup=False)
+        self._console.print(printable(_ending(outcome)), style=style, highlight=False, markup=False)
         self._bar.update(self._study, completed=self._done, words=f"{self._done}/{self._total}")
 
     def wait(self, cell: Cell) -> None:

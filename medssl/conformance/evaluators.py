@@ -20,7 +20,7 @@ from torch import Tensor
 
 from medssl.conformance import toy
 from medssl.conformance.running import Check, Subject, require, without_global_draws
-from medssl.contracts import TARGETS, Features, Images, Observation, Observer, Outcome, Predictor, Ranker, Target
+from medssl.contracts import TARGETS, Features, Images, Kept, Observation, Observer, Outcome, Predictor, Ranker, Target
 from medssl.errors import MedsslError
 
 __all__ = ["CHECKS"]
@@ -239,6 +239,24 @@ def check_looks_at_one_test_sample_at_a_time(subject: Subject) -> None:
             require(close, f"{prefix}{text}")
 
 
+def check_kept_predictors_predict_the_same(subject: Subject) -> None:
+    """A predictor whose ``keep`` returns something is restored from it, with equal predictions.
+
+    What is kept must be tensors and JSON values, because it is written to a file.
+    """
+    for kind in _kinds(subject):
+        x = _test_inputs(subject, kind)
+        for prefix, each in _outcomes(_fitted(subject, kind)):
+            kept = each.keep() if isinstance(each, Predictor) else None
+            if kept is None or not isinstance(each, Predictor):
+                continue
+            tensors = {name: value.clone() for name, value in kept.tensors.items()}
+            read = Kept(tensors=tensors, settings=json.loads(json.dumps(dict(kept.settings), allow_nan=False)))
+            restored = subject.plugin.restore(read, toy.restore_context(kind))
+            same = torch.equal(_predict(subject, restored, x), _predict(subject, each, x))
+            require(same, f"{prefix}restore() must give the same predictions as the predictor that was kept")
+
+
 # -------------------------------------------------------------------------------------------------------- how it learns
 
 
@@ -324,6 +342,7 @@ CHECKS: tuple[Check, ...] = (
     check_choices_and_notes_are_plain,
     check_tells_toy_classes_apart,
     check_looks_at_one_test_sample_at_a_time,
+    check_kept_predictors_predict_the_same,
     check_equal_seeds_give_equal_results,
     check_leaves_its_inputs_alone,
     check_validation_labels_only_choose,

@@ -43,13 +43,19 @@ class Rig:
     kind: str = "classes"
 
     def encode(
-        self, views: Sequence[Tensor], encoder: nn.Module | None = None, *, dense: bool = False
+        self,
+        views: Sequence[Tensor],
+        encoder: nn.Module | None = None,
+        *,
+        dense: bool = False,
+        beside: Sequence[Tensor] = (),
     ) -> tuple[Tensor, ...]:
         """Encode V tensors ``(N, 3, S, S)`` as the core does, in separate forwards."""
         network = self.encoder if encoder is None else encoder
         protect(network)
+        forward: Any = network.dense if dense else network
         with self.precision.autocast():
-            found = [network.dense(view) if dense else network(view) for view in views]  # type: ignore[operator]
+            found = [forward(*inputs) for inputs in (zip(views, beside, strict=True) if beside else zip(views))]
         return tuple(features.float() for features in found)
 
     def loss(self, batch: Batch) -> Tensor:
@@ -88,6 +94,7 @@ def build_rig(
         image_size=toy.SIDE,
         batch_size=batch_size,
         total_steps=TOTAL_STEPS,
+        load_encoder=lambda _: toy.ToyTeacher().eval(),
     )
     forgotten = "__init__() must begin with super().__init__(config, encoder, task), but does not call it"
     try:
@@ -181,7 +188,7 @@ def check_loss_serves_every_target(subject: Subject) -> None:
     for kind in kinds if subject.plugin.uses_labels else ():
         rig = build_rig(subject, kind=kind)
         batch = one_batch(rig)
-        assert batch.y is not None  # uses_labels
+        assert batch.y is not None  # nosec B101 # for the type checker (uses_labels)
         some, none = batch.y.clone(), batch.y.clone()
         unknown = -1 if batch.y.dtype == torch.int64 else torch.nan
         some[::2], none[:] = unknown, unknown

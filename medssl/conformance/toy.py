@@ -16,11 +16,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from medssl.contracts import Features, Images, Method, Quantity, Target
+from medssl.contracts import Features, Images, Method, Quantity, RestoreContext, Target
 from medssl.contracts.targets import target_from_dict
 
 if TYPE_CHECKING:
-    from medssl.train.encoder.backbones import Encoder as Backbone
+    from medssl.train.encoder.building import Encoder as Backbone
 
 __all__ = [
     "CLASSES",
@@ -29,12 +29,14 @@ __all__ = [
     "NEIGHBOURS",
     "SIDE",
     "ToyEncoder",
+    "ToyTeacher",
     "accuracies",
     "draw_view",
     "encoder_for",
     "features",
     "image_part",
     "plant_unknown",
+    "restore_context",
     "stripes",
     "target",
     "toy_truth",
@@ -71,6 +73,23 @@ class ToyEncoder(nn.Module):
         return self.dense(images).mean(dim=(2, 3))
 
 
+class ToyTeacher(nn.Module):
+    """A frozen encoder that knows the direction of stripes: the shares of the gradients' squares and product.
+
+    ``(N, 3, H, W)`` of any size to ``(N, 3)``.
+    """
+
+    feature_dim = 3
+
+    @torch.no_grad()
+    def forward(self, images: Tensor) -> Tensor:
+        """Return the features ``(N, 3)``, scaled by the sum of squares."""
+        grey = images.float().mean(dim=1)
+        across, down = grey[:, 1:-1, 2:] - grey[:, 1:-1, :-2], grey[:, 2:, 1:-1] - grey[:, :-2, 1:-1]
+        found = torch.stack([across.square(), down.square(), across * down], dim=1).mean(dim=(2, 3))
+        return found / found[:, :2].sum(dim=1, keepdim=True)
+
+
 def _block(inputs: int, outputs: int) -> tuple[nn.Module, ...]:
     return nn.Conv2d(inputs, outputs, 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU()
 
@@ -87,13 +106,13 @@ def encoder_for(method: type[Method], feature_dim: int = FEATURES, depth: int = 
         return ToyEncoder(feature_dim, depth)
     from timm.models.vision_transformer import VisionTransformer  # noqa: PLC0415  (takes seconds; rarely needed)
 
-    from medssl.train.encoder.backbones import Encoder as Wrapped  # noqa: PLC0415  (it imports timm)
+    from medssl.train.encoder.building import Encoder as Wrapped  # noqa: PLC0415  (it imports timm)
 
     width = 2 * feature_dim  # a narrower one needs many more steps to learn
     network = VisionTransformer(
         img_size=SIDE, patch_size=4, embed_dim=width, depth=2, num_heads=2, num_classes=0, dynamic_img_size=True
     )
-    return Wrapped(network, backbone_name="toy", stem="standard", image_size=SIDE, feature_dim=width)
+    return Wrapped(network, backbone_name="toy", image_size=SIDE, feature_dim=width)
 
 
 def stripes(n: int, seed: int, present: int = CLASSES, side: int = SIDE) -> tuple[Tensor, Tensor]:
@@ -214,9 +233,7 @@ def image_part(n: int, seed: int, present: int = CLASSES, kind: str = "classes")
     """Draw toy images; the encoder is the same each time. Arguments as of :func:`features`."""
     images, label = stripes(n, seed, present)
     fixed = draw_view(images, torch.Generator().manual_seed(seed))
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        encoder = ToyEncoder()
+    encoder = _toy_encoder()
 
     def augmented(epoch: int, positions: Tensor) -> Tensor:
         drawn = draw_view(images, torch.Generator().manual_seed(1000 * seed + epoch))
@@ -231,3 +248,14 @@ def image_part(n: int, seed: int, present: int = CLASSES, kind: str = "classes")
         feature_dim=FEATURES,
         autocast=nullcontext,
     )
+
+
+def restore_context(kind: str) -> RestoreContext:
+    """Return the encoder of :func:`image_part` and the target of a kind, to restore a kept predictor."""
+    return RestoreContext(target=target(kind), encoder=_toy_encoder(), feature_dim=FEATURES, autocast=nullcontext)
+
+
+def _toy_encoder() -> ToyEncoder:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return ToyEncoder()

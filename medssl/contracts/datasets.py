@@ -5,14 +5,16 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import numpy as np
 
+from medssl.contracts.readers import Readers
 from medssl.contracts.targets import Target, Value
 
-__all__ = ["Dataset", "Listing", "Part", "Sample"]
+__all__ = ["Dataset", "Listing", "Part", "Sample", "Understanding"]
 
 Part = Literal["train", "val", "test"]
 """A part of a split: ``train``, ``val`` or ``test``."""
@@ -69,6 +71,25 @@ class Listing:
         object.__setattr__(self, "samples", tuple(self.samples))
 
 
+@dataclass(frozen=True, kw_only=True)
+class Understanding:
+    """How a dataset understands a folder or a file of a user.
+
+    Attributes:
+        sure: From 0, not understood, to 1, certain. Of several datasets, the surest is used.
+        folder: The data folder, for ``--data-dir``.
+        options: Options of the dataset that differ from its defaults, as plain values.
+        said: What was understood, in sentences.
+        guesses: What may be wrong, in sentences; each names the option that corrects it.
+    """
+
+    sure: float
+    folder: Path
+    options: Mapping[str, Any] = field(default_factory=dict)
+    said: Sequence[str] = ()
+    guesses: Sequence[str] = ()
+
+
 class Dataset(ABC):
     """A set of labelled images in one folder.
 
@@ -76,8 +97,11 @@ class Dataset(ABC):
     :meth:`read_reduced` once per sample (from several threads at once). ``medssl fetch`` calls :meth:`fetch`.
 
     Attributes:
-        Config: A frozen, keyword-only dataclass of this dataset's options, every one with a default.
+        Config: A frozen, keyword-only dataclass of this dataset's options, every one with a default. If it has an
+            option ``name``, this chooses one of several sets, and the titles of reports contain it.
         augmentation: Name of the augmentation recipe that suits the modality (``medssl list augmentations``).
+        published: Whether the dataset has a folder of its own name below ``--data-dir``. ``False`` for datasets of the
+            user's own files: then ``--data-dir`` is the data folder, whatever folders it contains.
 
     Args:
         config: The options.
@@ -91,6 +115,7 @@ class Dataset(ABC):
         """No options."""
 
     augmentation: ClassVar[str] = "natural"
+    published: ClassVar[bool] = True
 
     @classmethod
     def augmentation_for(cls, config: Any) -> str:  # noqa: ARG003  (for datasets whose modality depends on options)
@@ -100,10 +125,37 @@ class Dataset(ABC):
         """
         return cls.augmentation
 
+    @classmethod
+    def understand(cls, path: Path, given: Mapping[str, Any]) -> Understanding | None:  # noqa: ARG003
+        """Say whether and how this dataset understands a path; ``None``, unless overridden: it does not.
+
+        ``medssl show data`` and ``--data`` ask every installed dataset, so this must be quick for a path of another
+        kind, and must not raise for it.
+
+        Args:
+            path: A folder or a file.
+            given: Options that the user gives; they are not guessed.
+        """
+        return None
+
     def __init__(self, config: Any, root: Path, facts: Mapping[str, Any] | None = None) -> None:
         self.config = config
         self.root = Path(root)
         self.facts: Mapping[str, Any] = facts or {}
+
+    _readers: Readers | None = None
+
+    @property
+    def readers(self) -> Readers:
+        """The readers of image files: those of the run with its options, else all installed ones."""
+        if self._readers is None:
+            # by name, because discovery is a layer above the contracts
+            self._readers = import_module("medssl.tools.reading").installed_readers()
+        return self._readers
+
+    @readers.setter
+    def readers(self, readers: Readers) -> None:
+        self._readers = readers
 
     def fetch(self) -> None:
         """Download the files to ``root`` and verify them; do nothing if they exist.
@@ -122,7 +174,7 @@ class Dataset(ABC):
 
     @abstractmethod
     def read(self, sample: Sample) -> np.ndarray:
-        """Decode one image: ``(H, W, C)``, C 1 or 3, uint8 or uint16. Must be safe to call from several threads."""
+        """Decode one image: ``(H, W, C)``, uint8 or uint16. Must be safe to call from several threads."""
 
     def read_reduced(self, sample: Sample, short_side: int) -> np.ndarray:
         """Decode one image that will be reduced to this short side in pixels; same as :meth:`read` unless overridden.

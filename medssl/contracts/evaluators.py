@@ -1,7 +1,8 @@
 """The contract of an evaluator: it turns a frozen encoder into predictions, rankings or measurements.
 
 An evaluator learns from the training part and chooses settings on the validation part. The returned object is then
-applied to the test part, without labels. Only the core has the test labels and computes the metrics.
+applied to the test part, without labels. Only the core has the test labels and computes the metrics. The core also asks
+a predictor for the validation part, on which it chooses decision thresholds.
 
 N samples of a part, F features, O outputs of the target, S side of an image in pixels.
 """
@@ -20,7 +21,18 @@ from torch import Tensor, nn
 from medssl.contracts.first_edition import refuse_old_predictor, refuse_renamed
 from medssl.contracts.targets import Target
 
-__all__ = ["Evaluator", "Features", "Images", "Observation", "Observer", "Outcome", "Predictor", "Ranker"]
+__all__ = [
+    "Evaluator",
+    "Features",
+    "Images",
+    "Kept",
+    "Observation",
+    "Observer",
+    "Outcome",
+    "Predictor",
+    "Ranker",
+    "RestoreContext",
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,11 +45,14 @@ class Features:
             ``(N,)`` int64 of classes and grades, all of them known; ``(N, O)`` float32 of findings, NaN where one is
             unknown; ``(N,)`` float32 of a quantity.
         target: Target of the whole dataset; some classes may have no sample here.
+        groups: ``(N,)`` int64, equal within a group (patient, slide); a sample without a group has a unique number.
+            ``None`` if no group is known.
     """
 
     x: Tensor
     y: Tensor
     target: Target
+    groups: Tensor | None = None
 
     def __len__(self) -> int:
         """N."""
@@ -60,7 +75,7 @@ class Images:
         plain: Maps positions ``(n,)`` int64 on the CPU to images ``(n, 3, S, S)`` on the device, as in evaluation.
         augmented: Maps an epoch (from 0) and positions to one random view each, ``(n, 3, S, S)``.
         encoder: A copy of the pre-trained encoder on its device, ``(n, 3, S, S)`` to ``(n, F)``; the evaluator may
-            train it.
+            train it. In a run, ``network`` is the network, and ``blocks`` holds the names of its blocks.
         feature_dim: F.
         autocast: Opens a context in which the encoder computes in the run's precision.
     """
@@ -82,6 +97,38 @@ class Images:
         def __getattr__(self, name: str) -> NoReturn:
             """Name the replacement of a renamed attribute."""
             refuse_renamed("Images", name)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kept:
+    """A fitted predictor as plain data, so that it can predict new images after the run.
+
+    The run writes it to ``heads.safetensors``. It holds no Python objects, so a file cannot run code.
+
+    Attributes:
+        tensors: Tensors by name. A tensor that several predictors of a run share is written once.
+        settings: Everything else, as JSON values: numbers, texts, and lists and dicts of them.
+    """
+
+    tensors: Mapping[str, Tensor] = field(default_factory=dict)
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RestoreContext:
+    """The objects of a run with which :meth:`Evaluator.restore` rebuilds a predictor.
+
+    Attributes:
+        target: Target of the run.
+        encoder: A copy of the run's encoder on its device, ``(n, 3, S, S)`` to ``(n, F)``; the evaluator may change it.
+        feature_dim: F.
+        autocast: Opens a context in which the encoder computes in the run's precision.
+    """
+
+    target: Target
+    encoder: nn.Module
+    feature_dim: int
+    autocast: Callable[[], AbstractContextManager[Any]]
 
 
 class Outcome:
@@ -115,6 +162,33 @@ class Predictor(Outcome, ABC):
 
         For an evaluator with ``needs = "images"``, ``x`` is a batch of images ``(N, 3, S, S)`` on the device.
         """
+
+    def predict_groups(self, x: Tensor, groups: Tensor) -> Tensor | None:
+        """Predict groups of images, such as patients, from all images of each.
+
+        ``None``, the default: the core pools the predictions of the images. Otherwise ``(G, O)``, one row for each
+        group in ascending order of its number; the core scores it beside :meth:`predict`.
+
+        Args:
+            x: Features ``(N, F)``.
+            groups: ``(N,)`` int64, the group of each image.
+        """
+        return None
+
+    def keep(self) -> Kept | None:
+        """Return the data from which :meth:`Evaluator.restore` builds an equal predictor.
+
+        ``None``, the default: this predictor cannot be kept, and ``medssl predict`` cannot use it.
+        """
+        return None
+
+    def module(self) -> nn.Module | None:
+        """Return :meth:`predict` as a module of standard layers, for exports to other formats.
+
+        ``None``, the default: it has no such form, as a vote of neighbours. The module takes features ``(N, F)`` and
+        returns predictions ``(N, O)``.
+        """
+        return None
 
 
 class Ranker(Outcome, ABC):
@@ -155,6 +229,8 @@ class Evaluator(ABC):
             the run fails before anything is trained.
         needs: ``features``: :meth:`fit` gets :class:`Features`; ``images``: it gets :class:`Images`.
         online: Whether it takes at most seconds, so it can monitor the validation part during pre-training.
+        label_free: Whether it needs no label. Only such evaluators run on a dataset without labels; then all ``y``
+            are -1.
 
     Args:
         config: The options.
@@ -168,6 +244,7 @@ class Evaluator(ABC):
     targets: ClassVar[tuple[str, ...]] = ("classes", "grades")
     needs: ClassVar[Literal["features", "images"]] = "features"
     online: ClassVar[bool] = False
+    label_free: ClassVar[bool] = False
 
     def __init__(self, config: Any, seed: int) -> None:
         self.config = config
@@ -176,3 +253,19 @@ class Evaluator(ABC):
     @abstractmethod
     def fit(self, train: Any, val: Any) -> Outcome:
         """Learn from ``train``; choose every setting on ``val``. Both :class:`Features` or :class:`Images`."""
+
+    @classmethod
+    def restore(cls, kept: Kept, context: RestoreContext) -> Predictor:
+        """Build the predictor that :meth:`Predictor.keep` described; its predictions must be equal.
+
+        An evaluator whose predictors return something from ``keep`` overrides this method.
+
+        Args:
+            kept: As read from the run's directory, tensors on the CPU.
+            context: Target and encoder of the run.
+
+        Raises:
+            ValueError: The data was not written by this evaluator, or by another version of it. So do ``KeyError`` and
+                other errors of Python while reading it.
+        """
+        raise NotImplementedError(f"{cls.__name__} has no restore()")

@@ -13,7 +13,19 @@ from typing import Any, Literal
 
 from medssl.errors import OptionError, did_you_mean
 
-__all__ = ["DATASET", "EVALUATOR", "KINDS", "METHOD", "NONE", "Kind", "kind_named", "kind_words"]
+__all__ = [
+    "DATASET",
+    "ENCODER",
+    "EVALUATOR",
+    "KINDS",
+    "METHOD",
+    "NONE",
+    "READER",
+    "TRACKER",
+    "Kind",
+    "kind_named",
+    "kind_words",
+]
 
 
 #: The name for "no plugin of this kind", if the kind has a stand-in.
@@ -91,6 +103,14 @@ KINDS: tuple[Kind, ...] = (
         reads_files=True,
     ),
     Kind(
+        name="encoder",
+        plural="encoders",
+        group="medssl.encoders",
+        contract="medssl.contracts.encoders:EncoderPlugin",
+        checks=("medssl.conformance.encoders",),
+        part="training",
+    ),
+    Kind(
         name="evaluator",
         plural="evaluators",
         group="medssl.evaluators",
@@ -99,10 +119,30 @@ KINDS: tuple[Kind, ...] = (
         part="evaluation",
         many=True,
     ),
+    Kind(
+        name="reader",
+        plural="readers",
+        group="medssl.readers",
+        contract="medssl.contracts.readers:Reader",
+        checks=("medssl.conformance.readers",),
+        part="data",
+        many=True,
+        required=False,
+    ),
+    Kind(
+        name="tracker",
+        plural="trackers",
+        group="medssl.trackers",
+        contract="medssl.contracts.trackers:Tracker",
+        checks=("medssl.conformance.trackers",),
+        part="run",
+        many=True,
+        required=False,
+    ),
 )
 
 #: The kinds that the stages of a run use.
-METHOD, DATASET, EVALUATOR = KINDS[:3]
+METHOD, DATASET, ENCODER, EVALUATOR, READER, TRACKER = KINDS[:6]
 
 
 def kind_named(name: str) -> Kind:

@@ -6,8 +6,8 @@ N samples in a batch, V views of each, C channels, H x W pixels, F features.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Protocol
 
 import torch
@@ -21,6 +21,10 @@ from medssl.errors import TrainingError
 __all__ = ["Batch", "Encode", "Method", "Task"]
 
 
+def _no_encoder(name: str) -> nn.Module:
+    raise TrainingError(f"the encoder '{name}' cannot be loaded outside a run. Start the method with medssl.run.")
+
+
 @dataclass(frozen=True, kw_only=True)
 class Task:
     """The facts that a method may use to build its heads.
@@ -32,6 +36,12 @@ class Task:
         image_size: Side of a full-size view in pixels.
         batch_size: N.
         total_steps: Optimizer steps of the whole run.
+        load_encoder: Loads another encoder with its weights, for instance a teacher, by a name as ``--encoder`` takes
+            it. The module is on the run's device, frozen and in evaluation mode. It takes the views of the run
+            ``(N, C, H, W)`` and returns ``(N, F')``; ``feature_dim`` is F'. Keep it in a tuple, so that torch does not
+            register it and saved states stay small. Name the options with such names in :attr:`Method.encoders`.
+        y: Values of the training part, in the order of ``Batch.index``, with -1 or NaN if unknown; ``None`` unless
+            ``Method.uses_labels``.
     """
 
     feature_dim: int
@@ -40,6 +50,8 @@ class Task:
     image_size: int
     batch_size: int
     total_steps: int
+    load_encoder: Callable[[str], nn.Module] = field(default=_no_encoder, compare=False, repr=False)
+    y: Tensor | None = None
 
     if not TYPE_CHECKING:
 
@@ -84,9 +96,16 @@ class Encode(Protocol):
     """The encoder for a loss: one forward pass per view size, with separate BatchNorm statistics per view."""
 
     def __call__(
-        self, views: Sequence[Tensor], encoder: nn.Module | None = None, *, dense: bool = False
+        self,
+        views: Sequence[Tensor],
+        encoder: nn.Module | None = None,
+        *,
+        dense: bool = False,
+        beside: Sequence[Tensor] = (),
     ) -> tuple[Tensor, ...]:
         """Encode V tensors ``(N, C, H, W)`` into V tensors ``(N, F)``, float32.
+
+        On several devices, each encodes some of the N rows. The features are those of all rows on every device.
 
         Args:
             views: Views to encode; they may differ in size.
@@ -95,6 +114,8 @@ class Encode(Protocol):
                 row per image; its output is returned as float32.
             dense: Return feature maps ``(N, F, h, w)`` instead. Their mean over h and w equals the pooled features if
                 the encoder uses average pooling, like ResNets, but not transformers with a class token.
+            beside: V tensors ``(N, ...)``, for instance masks: the encoder is called with a view and the one beside it.
+                Do not keep values of single images in the module instead, because a device has only some of the images.
 
         Raises:
             OptionError: The encoder has no feature maps with the width of its pooled features.
@@ -117,7 +138,10 @@ class Method(nn.Module, ABC):
             small one.
         needs_weights: Whether the encoder must start from given weights, because random weights would make the method's
             name wrong.
+        encoders: Options that name another encoder; the core checks its licence and its training images.
         views: The views this method needs; the constructor may set them from the options.
+        ranges: Ranges in which a search looks for options, by option: ``{"temperature": "0.05..0.5:log"}``. Values
+            separated by commas are a list.
 
     Args:
         config: The options.
@@ -135,7 +159,9 @@ class Method(nn.Module, ABC):
     trains: ClassVar[bool] = True
     needs_weights: ClassVar[bool] = False
     transformer_only: ClassVar[bool] = False
+    encoders: ClassVar[tuple[str, ...]] = ()
     views: ViewSpec = ViewSpec()
+    ranges: ClassVar[Mapping[str, str]] = {}
 
     def __init__(self, config: Any, encoder: nn.Module, task: Task) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""What is to be predicted: the four kinds of targets.
+"""What is to be predicted: the four kinds of targets, and none.
 
 A target converts a table's cell to a value, and values to the array ``y`` from which evaluators and methods learn. It
 has the width of a prediction, checks predictions, and has the strata that a split balances. No other code depends on
@@ -12,6 +12,8 @@ grades      ``int``                       ``(N,)`` int64, -1 unknown   ``(N, K)`
 findings    ``K`` of ``0, 1, None``       ``(N, K)`` float32, NaN      ``(N, K)``, each from 0 to 1
 quantity    ``float``                     ``(N,)`` float32, NaN        ``(N, 1)``, in the unit
 ==========  ============================  ===========================  =================================
+
+:class:`Unlabelled` is the target of a dataset in which no image has a label; nothing is scored then.
 
 Unknown is a separate value everywhere and never counts as negative: ``None`` for a sample, -1 or NaN in ``y``.
 """
@@ -28,7 +30,9 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["TARGETS", "Classes", "Findings", "Grades", "Quantity", "Target", "Value", "target_from_dict"]
+from medssl.errors import shorten
+
+__all__ = ["TARGETS", "Classes", "Findings", "Grades", "Quantity", "Target", "Unlabelled", "Value", "target_from_dict"]
 
 Value = int | float | tuple[int | None, ...]
 """The target's value of one sample; ``None`` stands for an unknown one."""
@@ -132,11 +136,30 @@ class Classes(_Named):
 
     Attributes:
         names: K names in a fixed order; a value is an index into them.
+        positive: Which of two classes sensitivity, predictive values and operating points are about; ``None``: the
+            second. A run sets it by ``evaluate.positive``; it changes no value and no prediction.
     """
+
+    positive: str | None = None
 
     kind: ClassVar[str] = "classes"
     stratum: ClassVar[str] = "class"
     every_stratum: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        right = self.kind == "classes" and self.outputs == 2 and self.positive in self.names
+        if self.positive is not None and not right:
+            raise ValueError(f"'{self.positive}' is no positive class of two {self.kind}: {shorten(self.names, 20)}")
+
+    @property
+    def positive_index(self) -> int:
+        """The position of the positive class, of two; 1 if none was chosen."""
+        return 1 if self.positive is None else self.names.index(self.positive)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values, with ``positive`` only if it was chosen."""
+        return {key: value for key, value in super().to_dict().items() if key != "positive" or value}
 
     @property
     def strata_names(self) -> tuple[str, ...]:
@@ -150,7 +173,7 @@ class Classes(_Named):
             return self.names.index(text)
         if text.lower() in _UNKNOWN:
             return None
-        raise ValueError(f"'{text}' is not one of {', '.join(self.names)}")
+        raise ValueError(f"'{text}' is not one of {shorten(self.names, 20)}")
 
     def text(self, value: Value) -> str:
         """Return the class's name."""
@@ -225,7 +248,7 @@ class Findings(_Named):
         if strangers := sorted(present - set(self.names)):
             if len(present) == 1 and strangers[0].lower() in ("no finding", "no findings", "normal"):
                 return (0,) * self.outputs
-            raise ValueError(f"'{strangers[0]}' is not one of {', '.join(self.names)}")
+            raise ValueError(f"'{strangers[0]}' is not one of {shorten(self.names, 20)}")
         return tuple(int(name in present) for name in self.names)
 
     def text(self, value: Value) -> str:
@@ -347,8 +370,60 @@ class Quantity(Target):
         return None if np.isfinite(prediction).all() else "predicted numbers must be finite, but some are not"
 
 
+@dataclass(frozen=True)
+class Unlabelled(Target):
+    """No target: no image has a label. A run pre-trains an encoder, measures its features, and scores nothing."""
+
+    kind: ClassVar[str] = "none"
+    stratum: ClassVar[str] = "image"
+    every_stratum: ClassVar[bool] = False
+
+    @property
+    def outputs(self) -> int:
+        """0."""
+        return 0
+
+    @property
+    def output_names(self) -> tuple[str, ...]:
+        """No names."""
+        return ()
+
+    @property
+    def strata_names(self) -> tuple[str, ...]:
+        """One stratum for all images."""
+        return ("no label",)
+
+    def parse(self, cell: str) -> None:
+        """Every text is unknown."""
+        return
+
+    def text(self, value: Value) -> str:
+        """Return the same words for every image."""
+        return "no label"
+
+    def violation(self, value: object) -> str | None:
+        """No value is valid, because every sample is unknown."""
+        return "unknown, because the dataset has no labels"
+
+    def encode(self, values: Sequence[Value | None]) -> Array:
+        """Return ``(N,)`` int64 of -1."""
+        return np.full(len(values), -1, dtype=np.int64)
+
+    def known(self, y: Array) -> NDArray[np.bool_]:
+        """Return ``(N,)`` of false."""
+        return np.zeros(len(y), dtype=bool)
+
+    def strata(self, values: Sequence[Value]) -> NDArray[np.int64]:
+        """Return ``(N, 1)`` of 1."""
+        return np.ones((len(values), 1), dtype=np.int64)
+
+    def prediction_error(self, prediction: Array) -> str | None:
+        """Nothing can be predicted."""
+        return "nothing can be predicted without labels"
+
+
 TARGETS: Mapping[str, type[Target]] = {each.kind: each for each in (Classes, Grades, Findings, Quantity)}
-"""The kinds of targets by name."""
+"""The kinds of targets by name, without :class:`Unlabelled`."""
 
 
 def target_from_dict(values: Mapping[str, Any]) -> Target:
@@ -359,6 +434,8 @@ def target_from_dict(values: Mapping[str, Any]) -> Target:
     """
     given = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
     kind = str(given.pop("kind", None))
+    if kind == Unlabelled.kind:
+        return Unlabelled()
     if kind not in TARGETS:
         raise ValueError(f"a target must be one of {', '.join(TARGETS)}, not '{kind}'")
     try:
@@ -376,7 +453,7 @@ def _require_names(names: Sequence[str], kind: str) -> None:
         raise ValueError(f"{kind} must be a list of names, not {names!r}")
     twice = sorted({name for name in names if list(names).count(name) > 1})
     if twice:
-        raise ValueError(f"{kind} name '{twice[0]}' twice: {', '.join(names)}")
+        raise ValueError(f"{kind} name '{twice[0]}' twice: {shorten(names, 20)}")
 
 
 def _probability_error(prediction: Array) -> str | None:

@@ -28,7 +28,33 @@ def violations(kind: str, plugin: object) -> list[str]:
         return [f"{plugin.__name__} is not a subclass of {_public(base)}"]
     missing = sorted(getattr(plugin, "__abstractmethods__", ()))
     found = [old] if (old := old_words(plugin)) else [f"{name}() is missing" for name in missing]
-    return found + _config_violations(plugin.Config) + _constructor_violations(base, plugin)  # type: ignore[attr-defined]
+    own: Any = plugin
+    return (
+        found + _attribute_violations(base, own) + _config_violations(own.Config) + _constructor_violations(base, own)
+    )
+
+
+def _attribute_violations(base: type, plugin: type[Any]) -> list[str]:
+    """List the attributes of the class that have another type than in the contract, or name unknown targets."""
+    from medssl.contracts.targets import TARGETS  # noqa: PLC0415  (numpy, which `medssl list` does not need)
+
+    found = []
+    for name, usual in vars(base).items():
+        value = getattr(plugin, name, None)
+        if name.startswith("_") or not isinstance(usual, bool | str | tuple) or isinstance(value, property):
+            continue
+        if not isinstance(value, type(usual)):
+            wanted = {bool: "True or False", str: "a text", tuple: "a tuple of texts"}[type(usual)]
+            found.append(f"{name} must be {wanted}, but is {value!r:.80}")
+        elif isinstance(value, tuple) and not all(isinstance(each, str) for each in value):
+            found.append(f"{name} must be a tuple of texts, but is {value!r:.80}")
+    targets = getattr(plugin, "targets", None)
+    if isinstance(targets, tuple) and not (targets and set(map(str, targets)) <= set(TARGETS)):
+        found.append(f"targets must name some of {', '.join(TARGETS)}, but is {targets!r:.80}")
+    needs, allowed = getattr(plugin, "needs", None), ("features", "images")
+    if hasattr(base, "needs") and isinstance(needs, str) and needs not in allowed:
+        found.append(f"needs must be one of {', '.join(allowed)}, but is '{needs:.80}'")
+    return found
 
 
 def _config_violations(config: object) -> list[str]:
@@ -38,11 +64,13 @@ def _config_violations(config: object) -> list[str]:
     parameters = config.__dataclass_params__  # type: ignore[attr-defined]
     if not parameters.frozen:
         found.append("Config is not frozen (@dataclass(frozen=True, kw_only=True))")
+    without = [option.name for option in fields(config) if option.init and _has_no_default(option)]
+    if without:
+        return [*found, f"Config has options without a default: {', '.join(without)}"]
     try:
         config()
-    except TypeError:
-        without = [option.name for option in fields(config) if option.init and _has_no_default(option)]
-        found.append(f"Config has options without a default: {', '.join(without)}")
+    except Exception as error:  # a third party's code may raise anything
+        found.append(f"Config cannot be built from its defaults ({type(error).__name__}: {error})")
     return found
 
 
@@ -52,7 +80,10 @@ def _has_no_default(option: Field[Any]) -> bool:
 
 def _constructor_violations(base: type, plugin: type) -> list[str]:
     wanted = list(inspect.signature(base).parameters)
-    got = inspect.signature(plugin).parameters
+    try:
+        got = inspect.signature(plugin).parameters
+    except (ValueError, TypeError):
+        return ["__init__() has no signature that Python can read"]
     if any(p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD) for p in got.values()):
         return ["__init__() takes *args or **kwargs, so its arguments cannot be checked"]
     required = [n for n, p in got.items() if p.default is p.empty]

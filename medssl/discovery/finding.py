@@ -63,7 +63,7 @@ def _stale_install(kind: str, name: str) -> str | None:
     for folder in (here, *here.parents):
         if name in _declared(folder / "pyproject.toml", kind_named(kind).group):
             return (
-                f"no {kind} named '{name}' is installed, but {folder / 'pyproject.toml'} declares it. "
+                f"no {kind} named '{name!s:.200}' is installed, but {folder / 'pyproject.toml'} declares it. "
                 f"Entry points are read when a package is installed: run pip install -e . in {folder} again."
             )
     return None
@@ -119,4 +119,4 @@ def _unknown(kind: str, name: str, same_kind: Sequence[Plugin]) -> str:
     guess = did_you_mean(name.lower(), owners.values() if ":" in name else names)
     plural = kind_named(kind).plural
     installed = f"Installed {plural}: {', '.join(names)}." if names else f"No {plural} are installed."
-    return f"no {kind} named '{name}'.{guess} {installed} (medssl list {plural})"
+    return f"no {kind} named '{name!s:.200}'.{guess} {installed} (medssl list {plural})"

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Mapping
 from typing import Any
 
 import entrypoints
 
+from medssl.discovery.blame import loaded
 from medssl.discovery.contract import violations
 from medssl.discovery.finding import find
+from medssl.discovery.guarding import settings_kept
 from medssl.discovery.scanning import Plugin
-from medssl.errors import PluginError
+from medssl.errors import OptionError, PluginError
+from medssl.io.waiting import waiting_for
 
 __all__ = ["load", "load_plugin"]
 
@@ -20,16 +24,30 @@ def load(plugin: Plugin) -> Any:
 
     Raises:
         PluginError: The import fails; the cause is chained.
+        OptionError: There is no folder for temporary files, which PyTorch needs as it is imported.
     """
     try:
-        return entrypoints.EntryPoint.from_string(plugin.target, plugin.name).load()
+        tempfile.gettempdir()
+    except OSError as error:
+        raise OptionError(
+            "there is no folder for temporary files. PyTorch and other libraries need one. Free some space, or set "
+            f"TMPDIR to a folder that you can write to. ({error.strerror or error})"
+        ) from error
+    try:
+        with waiting_for(f"the import of {plugin}"), settings_kept(str(plugin), at_import=True):
+            found: Any = entrypoints.EntryPoint.from_string(plugin.target, plugin.name).load()
     except PluginError as error:
         raise PluginError(f"{plugin} cannot be used: {error}") from error
-    except Exception as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # a plugin may call sys.exit() where it finds no GPU, for instance
+        said = " ".join(str(error).split()) or "no message"
         raise PluginError(
-            f"{plugin} cannot be loaded: {type(error).__name__}: {error}. "
+            f"{plugin} cannot be loaded: {type(error).__name__}: {said:.2000}. "
             "The other plugins are not affected. Run again with `medssl --traceback` to see where it failed."
         ) from error
+    loaded[plugin] = found
+    return found
 
 
 def load_plugin(kind: str, name: str, packages: Mapping[str, str] | None = None) -> tuple[Plugin, type[Any]]:
@@ -45,10 +63,10 @@ def load_plugin(kind: str, name: str, packages: Mapping[str, str] | None = None)
             violations).
     """
     plugin = find(kind, name, packages=packages)
-    loaded = load(plugin)
-    if found := violations(kind, loaded):
+    contents = load(plugin)
+    if found := violations(kind, contents):
         raise PluginError(
             f"{kind} '{plugin.name}' ({plugin.distribution} {plugin.version}) breaks the {kind} contract: "
             f"{'; '.join(found)}. It is defined at {plugin.target}. See the contract in medssl.contracts."
         )
-    return plugin, loaded
+    return plugin, contents

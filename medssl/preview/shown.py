@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from medssl.contracts import Augmentation, ViewSpec
+from medssl.contracts import HALF, Augmentation, ViewSpec
 from medssl.data.views.maker import Rows, ViewMaker
 from medssl.data.views.ops import OPERATIONS
 
@@ -27,11 +27,11 @@ class Shown:
     """Pictures of the encoder's input.
 
     Args:
-        maker: Makes the views; its device and normalisation are not used here.
+        maker: Makes the views; its device and preprocessing are not used here.
     """
 
     def __init__(self, maker: ViewMaker) -> None:
-        self._maker = replace(maker, device="cpu", normalisation="half")
+        self._maker = replace(maker, device="cpu", preprocessing=HALF)
 
     def plain(self, rows: Rows, side: int | None = None) -> Pixels:
         """Show images as at evaluation: ``(n, S, S, 3)``, short side resized, centre cut out.
@@ -51,7 +51,12 @@ class Shown:
 
 
 def _to_pixels(view: Tensor) -> Pixels:
-    """Return a view ``(n, 3, S, S)`` of the normalisation ``half`` as ``(n, S, S, 3)`` uint8."""
+    """Return a view ``(n, C, S, S)`` that was normalised from [0, 1] to [-1, 1] as ``(n, S, S, 3)`` uint8.
+
+    If C is not 3, the mean of the channels is shown in grey.
+    """
+    if view.shape[1] != 3:
+        view = view.mean(1, keepdim=True).expand(-1, 3, -1, -1)
     pixels: Pixels = (view * 127.5 + 127.5).round().clamp(0, 255).byte().permute(0, 2, 3, 1).numpy()
     return np.ascontiguousarray(pixels)
 

@@ -40,7 +40,7 @@ def view_sheet(
     Raises:
         DataError: There are no images, or they cannot be read.
     """
-    dataset = open_dataset(recipe.dataset, catalog, data_dir)
+    dataset = open_dataset(recipe.dataset, catalog, data_dir, recipe.readers)
     listing = read_listing(dataset, recipe.dataset.name)
     chosen = _choose(listing, recipe.seed)
     spec = trained and view_spec(trained, num_samples=len(listing.samples), target=listing.target)

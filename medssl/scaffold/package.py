@@ -82,11 +82,11 @@ def plugin_words(kind: str, name: str, distribution: str) -> dict[str, Any]:
 
 def render(words: Mapping[str, Any]) -> dict[str, str]:
     """Return the texts of a new package's files by their paths, from what :func:`plugin_words` returned."""
-    environment = Environment(
+    environment = Environment(  # nosec B701 # it writes Python and TOML
         loader=PackageLoader("medssl.scaffold", "templates"),
         undefined=StrictUndefined,
         keep_trailing_newline=True,
-        autoescape=False,  # Python and TOML, not HTML
+        autoescape=False,
     )
     return {
         path.format(**words): environment.select_template([each.format(**words) for each in names]).render(words)

@@ -7,7 +7,7 @@ import json
 import re
 import shlex
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import fields
 from importlib import metadata
 from pathlib import Path
@@ -20,13 +20,14 @@ import yaml
 from medssl.catalog import load_catalog
 from medssl.cli import main
 from medssl.cli.options import recipe_layers
-from medssl.contracts.kinds import KINDS
+from medssl.contracts.kinds import ENCODER, KINDS
 from medssl.recipe import resolve
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
 WRITTEN = [ROOT / "README.md", *sorted(p for p in DOCS.rglob("*.md") if "_build" not in p.parts)]
-TAUGHT = {"align_uniform", "malaria", "prototypes", "ressl", "ward_xrays"}  # the plugins that the tutorials write
+#: The plugins that the tutorials write.
+TAUGHT = {"align_uniform", "conv4", "malaria", "prototypes", "ressl", "sqlite", "ward_xrays"}
 
 DECLARED = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["entry-points"]
 PLUGINS = [(group.removeprefix("medssl.").removesuffix("s"), name) for group in DECLARED for name in DECLARED[group]]
@@ -38,6 +39,13 @@ def generator() -> Iterator[ModuleType]:
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(DOCS / "_ext"))
         yield importlib.import_module("plugins")
+
+
+@pytest.fixture(scope="module")
+def pages(generator: ModuleType) -> Mapping[str, str]:
+    """The generated pages by name."""
+    made: Mapping[str, str] = generator.pages()
+    return made
 
 
 # ----------------------------------------------------------------------------------------- the catalogue and the pages
@@ -52,7 +60,11 @@ def test_every_plugin_has_its_line_in_the_catalogue(kind: str, name: str) -> Non
 def test_the_catalogue_knows_no_plugin_of_ours_that_does_not_exist(kind: str) -> None:
     catalog = load_catalog()
     ours = set(catalog.names(kind)) - set(catalog.packages(kind))
-    assert ours == {name for other, name in PLUGINS if other == kind}
+    installed = {name for other, name in PLUGINS if other == kind}
+    if kind == ENCODER.name:  # its entries name published weights, which a plugin loads
+        assert installed <= ours
+    else:
+        assert ours == installed
 
 
 @pytest.mark.parametrize("name", [name for kind, name in PLUGINS if kind == "dataset"])
@@ -64,28 +76,28 @@ def test_every_dataset_has_a_page_with_what_a_reader_must_know(name: str) -> Non
 
 
 @pytest.mark.parametrize(("kind", "name"), [plugin for plugin in PLUGINS if plugin[0] != "dataset"])
-def test_generated_page_lists_every_option_with_its_default(generator: ModuleType, kind: str, name: str) -> None:
-    page = generator.pages()[f"{kind}s/{name}.rst"]
+def test_generated_page_lists_every_option_with_its_default(pages: Mapping[str, str], kind: str, name: str) -> None:
+    page = pages[f"{kind}s/{name}.rst"]
     module, _, attribute = DECLARED[f"medssl.{kind}s"][name].partition(":")
     config = getattr(importlib.import_module(module), attribute).Config
     for option in fields(config):
         assert re.search(rf"^``[\w.]+\.{option.name}``: .+, default ``.+``$", page, re.MULTILINE)
 
 
-def test_generated_pages_cover_every_module_of_the_core(generator: ModuleType) -> None:
-    documented = {Path(name).stem for name in generator.pages() if name.startswith("api/")}
+def test_generated_pages_cover_every_module_of_the_core(pages: Mapping[str, str]) -> None:
+    documented = {Path(name).stem for name in pages if name.startswith("api/")}
     assert {"medssl.contracts", "medssl.errors", "medssl.runs.pipeline", "medssl.data.split.splits"} <= documented
 
 
 @pytest.mark.parametrize("door", ["contracts", "tools"])
-def test_page_of_a_public_package_holds_each_public_name_once(generator: ModuleType, door: str) -> None:
-    page = generator.pages()[f"api/medssl.{door}.rst"]
+def test_page_of_a_public_package_holds_each_public_name_once(pages: Mapping[str, str], door: str) -> None:
+    page = pages[f"api/medssl.{door}.rst"]
     found = re.findall(rf"^\.\. (?:autoclass|autofunction|py:data):: medssl\.{door}\.(\w+)$", page, re.MULTILINE)
     assert sorted(found) == sorted(importlib.import_module(f"medssl.{door}").__all__)
 
 
-def test_types_of_options_are_explained_in_our_words(generator: ModuleType) -> None:
-    page = generator.pages()["api/medssl.contracts.rst"]
+def test_types_of_options_are_explained_in_our_words(pages: Mapping[str, str]) -> None:
+    page = pages["api/medssl.contracts.rst"]
     assert ".. py:data:: medssl.contracts.Fraction\n\n   A number from 0 to 1.\n" in page
 
 
@@ -98,15 +110,14 @@ def test_a_sentence_with_a_colon_is_no_type(generator: ModuleType) -> None:
     assert read == ["Ten digits: the same whatever the order.", "", ""]
 
 
-def test_defaults_are_written_as_they_are_typed(generator: ModuleType) -> None:
-    written = generator.pages()["evaluators/knn.rst"]
+def test_defaults_are_written_as_they_are_typed(pages: Mapping[str, str]) -> None:
+    written = pages["evaluators/knn.rst"]
     assert "default ``[1, 5, 10, 20, 50, 100, 200]``" in written
     assert "default ``cosine``" in written
-    assert "default ``null``" in generator.pages()["settings-train.inc"]
+    assert "default ``null``" in pages["settings-train.inc"]
 
 
-def test_lists_of_pages_name_every_plugin_and_module(generator: ModuleType) -> None:
-    pages = generator.pages()
+def test_lists_of_pages_name_every_plugin_and_module(pages: Mapping[str, str]) -> None:
     for kind in ("method", "evaluator"):
         for name in DECLARED[f"medssl.{kind}s"]:
             assert f":doc:`{name} <generated/{kind}s/{name}>`" in pages[f"{kind}s.inc"]
@@ -151,7 +162,7 @@ def test_command_line_in_the_documentation_is_understood(path: Path, words: list
     parsed = command.make_context(words[0], list(words[1:]), parent=context).params
     known = {(kind, name) for kind, name in PLUGINS}
     for kind in ("method", "dataset"):
-        if (name := parsed.get(kind)) and name not in TAUGHT:
+        if (name := parsed.get(kind)) and name not in {*TAUGHT, "none"}:
             assert (kind, name.rpartition(":")[2]) in known
     for name in parsed.get("evaluators") or ():
         assert ("evaluator", name) in known or name in TAUGHT
@@ -178,6 +189,8 @@ def test_settings_of_a_documented_run_are_accepted(path: Path, words: list[str])
         assert parsed["recipe"] in path.read_text(encoding="utf-8")  # a file that the page has its reader write
         parsed["recipe"] = None
         parsed |= {"method": "random", "dataset": "phantom"}
+    if parsed["data"]:
+        parsed["dataset"] = "csv" if "table" in str(parsed["data"]) else "folder"  # as the path's name says
     assert resolve(load_catalog(), recipe_layers(parsed)).hash
 
 
@@ -187,7 +200,7 @@ def test_the_recipe_file_in_the_documentation_is_accepted() -> None:
     block = re.search(r"^```yaml\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
     assert block is not None
     recipe = resolve(load_catalog(), [yaml.safe_load(block[1])])
-    assert (recipe.train.batch_size, recipe.encoder.backbone) == (32, "resnet50")
+    assert (recipe.train.batch_size, recipe.encoder.config.backbone) == (32, "resnet50")
 
 
 def test_every_command_is_shown_in_use() -> None:

@@ -17,8 +17,9 @@ CORE = sorted((ROOT / "medssl").rglob("*.py"))
 GROUPS = tuple(kind.group for kind in KINDS)
 
 # plain English beside being a plugin's name: only a literal that is exactly this word counts
-COMMON_WORDS = {"csv", "folder", "linear"}
-CORE_WORDS = {"random", "imagenet", "rank"}  # a split protocol, a normalisation, a measure: plugins share the names
+COMMON_WORDS = {"calibration", "csv", "folder", "hf", "linear", "tiff"}  # hf is also a program
+# part of a network, a split protocol, statistics, a measure, an argument, a form of exports, libraries
+CORE_WORDS = {"attention", "random", "imagenet", "rank", "file", "hub", "timm", "transformers"}
 
 
 def plugin_names() -> list[str]:

@@ -14,7 +14,15 @@ import pytest
 import medssl.tools
 
 ROOT = Path(__file__).resolve().parents[2]
-OURS = ("medssl", "medssl_methods", "medssl_datasets", "medssl_evaluators", "benchmarks")
+OURS = (
+    "medssl",
+    "medssl_methods",
+    "medssl_datasets",
+    "medssl_evaluators",
+    "medssl_readers",
+    "medssl_trackers",
+    "benchmarks",
+)
 
 
 # ---------------------------------------------------------------------------------------------------- between modules
@@ -112,8 +120,13 @@ def test_every_tool_can_be_imported_from_the_package() -> None:
         _ = medssl.tools.lift
 
 
-@pytest.mark.parametrize("name", ["IMAGE_SUFFIXES", "Source", "download", "read_image", "unpack"])
+@pytest.mark.parametrize("name", ["IMAGE_SUFFIXES", "Source", "download", "unpack"])
 def test_a_name_that_moved_says_where_it_is(name: str) -> None:
     with pytest.raises(ImportError, match=f"Write `from medssl.tools import {name}`"):
         exec(f"from medssl.contracts import {name}")
     assert hasattr(importlib.import_module("medssl.tools"), name)
+
+
+def test_reading_an_image_is_also_imported_from_the_contracts() -> None:
+    assert imported("from medssl.contracts import read_image", LOADERS) == {"PIL"}
+    exec("from medssl.contracts import read_image; assert read_image is medssl.tools.read_image", {"medssl": medssl})

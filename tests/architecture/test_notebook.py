@@ -27,6 +27,7 @@ def test_it_is_a_notebook_without_outputs() -> None:
             assert cell["execution_count"] is None
 
 
+@pytest.mark.slow
 def test_the_cells_run_in_order(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from importlib import metadata
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -26,17 +27,21 @@ PAGES = {
     "align_uniform": "method-plugin.md",
     "malaria": "dataset-plugin.md",
     "prototypes": "evaluator-plugin.md",
+    "conv4": "encoder-plugin.md",
     "ressl": "teacher-and-queue.md",
+    "sqlite": "tracker-plugin.md",
     "ward_xrays": "table-dataset.md",
 }
 KINDS = {
     "align_uniform": "method",
     "malaria": "dataset",
     "prototypes": "evaluator",
+    "conv4": "encoder",
     "ressl": "method",
+    "sqlite": "tracker",
     "ward_xrays": "dataset",
 }
-EACH_KIND = ("method", "dataset", "evaluator")
+EACH_KIND = ("method", "dataset", "encoder", "evaluator", "reader", "tracker")
 EXAMPLES = Path(__file__).resolve().parents[2] / "docs" / "examples"
 
 
@@ -199,13 +204,45 @@ def test_teacher_and_queue_method_is_the_papers_loss(tmp_path: Path) -> None:
     assert torch.allclose(method.queue.rows, torch.cat([queue[3:], unit]), atol=1e-6)
 
 
-@pytest.mark.parametrize("name", ["ressl", "ward_xrays"])
+@pytest.mark.parametrize("name", ["conv4", "ressl", "sqlite", "ward_xrays"])
 def test_further_tutorials_keep_the_contract(name: str, tmp_path: Path) -> None:
     from medssl.conformance import check_plugin
 
     package = write_package(tmp_path / "package", PAGES[name])
     class_name = "".join(word.capitalize() for word in name.split("_"))
     check_plugin(KINDS[name], getattr(import_file(package / f"medssl_{name}.py"), class_name))
+
+
+def test_tracker_keeps_the_last_value_of_each_epoch(tmp_path: Path) -> None:
+    """A continued run replaces the epochs from where it continues; a second run in the same file is kept apart."""
+    import sqlite3
+
+    from medssl.contracts import FinishedRun, StartedRun
+
+    package = write_package(tmp_path / "package", PAGES["sqlite"])
+    plugin = import_file(package / "medssl_sqlite.py").Sqlite
+    file = tmp_path / "runs.sqlite"
+
+    def begin(name: str, first_epoch: int = 0) -> Any:
+        tracker = plugin(plugin.Config(file=file))
+        tracker.start(StartedRun(name=name, study="s", settings={"seed": 1}, folder=tmp_path, first_epoch=first_epoch))
+        return tracker
+
+    stopped = begin("a")
+    for epoch in range(3):
+        stopped.epoch(epoch, {"loss": 3.0 - epoch})
+    continued = begin("a", first_epoch=1)
+    continued.epoch(1, {"loss": 7.0})
+    continued.finish(FinishedRun(values={"knn/accuracy": 0.5}, files={}))
+    begin("b").epoch(0, {"loss": 9.0})
+    database = sqlite3.connect(file)
+    assert database.execute("SELECT run, epoch, value FROM epochs ORDER BY run, epoch").fetchall() == [
+        ("a", 0, 3.0),
+        ("a", 1, 7.0),
+        ("b", 0, 9.0),
+    ]
+    assert database.execute("SELECT run, name, value FROM results").fetchall() == [("a", "knn/accuracy", 0.5)]
+    database.close()
 
 
 TABLE = """file,patient,scanner,effusion,consolidation,nodule
@@ -342,6 +379,8 @@ def test_installed_plugins_are_listed_with_their_package(environment: Environmen
     assert found["evaluator", "prototypes"] == "medssl-prototypes"
     assert found["method", "ressl"] == "medssl-ressl"
     assert found["dataset", "ward_xrays"] == "medssl-ward-xrays"
+    assert found["encoder", "conv4"] == "medssl-conv4"
+    assert found["tracker", "sqlite"] == "medssl-sqlite"
     assert found["method", "dcl"] == "medssl"
 
 

@@ -181,9 +181,10 @@ def test_a_base_that_cannot_be_is_named(lab, text, asked, problem):
 
 
 def settings_classes() -> dict[str, type]:
-    from medssl.recipe.settings import EncoderSettings, EvaluateSettings, SplitSettings, TrainSettings
+    from medssl.recipe.settings import EvaluateSettings, SplitSettings, TrainSettings
+    from medssl_encoders.timm import Timm
 
-    return {"train": TrainSettings, "encoder": EncoderSettings, "split": SplitSettings, "evaluate": EvaluateSettings}
+    return {"train": TrainSettings, "encoder": Timm.Config, "split": SplitSettings, "evaluate": EvaluateSettings}
 
 
 def view_settings(values) -> tuple[dict, dict]:
@@ -366,7 +367,7 @@ def test_an_empty_entry_of_a_new_name_is_known(lab):
         ("dataset: {}", "no section 'dataset'. Did you mean 'datasets'? Sections: methods, datasets,"),
         (
             "[1, 2]",
-            "expected sections (methods, datasets, evaluators, augmentations, recipes, plans, published), got [1, 2]",
+            "expected sections (methods, datasets, encoders, evaluators, readers, trackers, augmentations,",
         ),
         ("methods: [dcl]", "methods: expected a mapping, got ['dcl']"),
         ("methods: {dcl: fine}", "methods.dcl: expected a mapping, got 'fine'"),

@@ -8,6 +8,7 @@ from click.testing import CliRunner
 from PIL import Image
 
 from medssl.cli import main
+from medssl.io.identities import private_id, revealed
 
 
 @pytest.fixture
@@ -45,14 +46,18 @@ def test_the_table_shows_counts_copies_and_findings(call, folder):
     assert sum(map(int, counts[1:4])) == 12
     assert "24 images, 0 without a label, 0 in no part" in outcome.stdout
     assert "height 30, width 40 px in 1 shapes, grey, uint8" in outcome.stdout
-    assert "benign/p3_07.png (benign, " in outcome.stdout
+    assert f"{private_id('image', 'benign/p3_07.png')} (benign, " in outcome.stdout
+    assert "p3_07" not in outcome.stdout
     assert "1 set of identical images with several labels" in outcome.stdout
 
 
 def test_json_holds_everything_and_nothing_else(call, folder):
     outcome = call("--dataset", "folder", "--data-dir", str(folder), "--split", "random", "--json")
     values = json.loads(outcome.stdout)
-    assert {image["id"] for image in values["equal"][0]} == {"benign/p3_07.png", "malignant/p0_00.png"}
+    assert {revealed(image["id"]) for image in values["equal"][0]} == {
+        ("image", "benign/p3_07.png"),
+        ("image", "malignant/p0_00.png"),
+    }
     assert values["split"] == "random"
     assert values["images"] == 24
     assert values["near"] == []
@@ -60,7 +65,8 @@ def test_json_holds_everything_and_nothing_else(call, folder):
 
 
 def test_the_phantom_has_nothing_to_be_found(call):
-    outcome = call("--dataset", "phantom", "--set", "dataset.images_per_patient=3")
+    few = ("--set", "dataset.images_per_patient=2", "--set", "dataset.patients_per_class=20")
+    outcome = call("--dataset", "phantom", *few)
     assert outcome.exit_code == 0, outcome.output
     assert outcome.stdout.rstrip().endswith("findings: none")
 
@@ -134,7 +140,7 @@ def test_a_large_set_of_duplicates_is_cut_on_the_screen(call, folder):
     black = np.zeros((30, 40), np.uint8)
     for i in range(9):
         Image.fromarray(black).save(folder / "benign" / f"black{i}.png")
-    words = ("--dataset", "folder", "--data-dir", str(folder), "--split", "random")
+    words = ("--dataset", "folder", "--data-dir", str(folder), "--split", "random", "--names")
     (line,) = [line for line in call(*words).stdout.splitlines() if line.startswith("  benign/black")]
     assert [word for word in line.split() if word.startswith("benign/")] == [f"benign/black{i}.png" for i in range(5)]
     assert line.endswith("and 4 more; --json lists all")

@@ -25,6 +25,7 @@ def images(tmp_path):
     return tmp_path
 
 
+@pytest.mark.slow
 def test_a_dataset_without_files_says_what_was_not_looked_at(call):
     result = call("colorectal")
     assert result.exit_code == 0, result.output

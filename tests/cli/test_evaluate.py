@@ -10,6 +10,7 @@ import torch
 from click.testing import CliRunner
 
 from medssl.cli import main
+from medssl.io.identities import private_id
 
 TINY = ["--set", "dataset.images_per_patient=3", "--evaluator", "knn", "--set", "evaluate.bootstrap=0", "--json"]
 RUN = ["--epochs", "1", "--batch-size", "16", "--image-size", "24", "--backbone", "resnet10t"]
@@ -28,6 +29,7 @@ def result(outcome):
     return json.loads(outcome.output[outcome.output.index("{") :])
 
 
+@pytest.mark.slow
 def test_a_runs_encoder_has_the_runs_result_and_split(call, tmp_path):
     extra = ["--set", "split.seed=3", "--set", "views.normalisation=half"]
     trained = result(call("run", "--method", "simclr", "--dataset", "phantom", *RUN, *TINY, *extra))
@@ -47,7 +49,7 @@ def test_plain_timm_weights_need_a_backbone(call, tmp_path):
     assert refused.exit_code == 1
     assert "--backbone" in refused.output
     found = result(call(*words, "--backbone", "resnet10t", "--set", "encoder.stem=standard"))
-    assert found["recipe"]["encoder"]["weights"] == "weights.pth"
+    assert found["recipe"]["encoder"]["weights"] == private_id("file", "weights.pth")
     assert found["pretrain"]["epochs"] == 0
 
 

@@ -115,6 +115,7 @@ def test_other_dataset_options_are_no_reason_to_pin_parts(trained, run, tmp_path
     assert "known to the encoder" in said
 
 
+@pytest.mark.slow
 def test_folds_are_taken_over(trained, run, tmp_path):
     words = ("--split", "grouped-kfold", "--set", "split.fold=1", "--set", "split.folds=3")
     call("run", "--method", "dcl", "--epochs", "1", "--dataset", "folder", "--data-dir", trained / "images", *NETWORK,

@@ -55,7 +55,10 @@ def test_list_as_json_names_the_package_of_each_plugin(call):
         (("--method", "dlc", "--dataset", "phantom"), "Did you mean 'dcl'?"),
         (("--method", "phantom", "--dataset", "dcl"), "did you swap --method and --dataset?"),
         (("--dataset", "phantom"), "no method is named"),
-        (("--method", "dcl", "--dataset", "phantom", "--epochs", "0"), "epochs: expected integer > 0, got '0'"),
+        (
+            ("--method", "dcl", "--dataset", "phantom", "--epochs", "0"),
+            "epochs: expected integer from 1 to 1000000, got '0'",
+        ),
         (("--method", "dcl", "--dataset", "phantom", "--set", "temperature"), "It must have the form KEY=VALUE"),
         (("--method", "dcl", "--dataset", "phantom", "--set", "method.temprature=1"), "Did you mean 'temperature'?"),
         (("--method", "dcl", "--dataset", "phantom", "--recipe", "none.yaml"), "cannot be read"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import shutil
 import tomllib
 from pathlib import Path
@@ -10,6 +11,8 @@ import pytest
 from click.testing import CliRunner
 
 from medssl.cli import main
+from medssl.conformance import check_plugin
+from medssl.contracts.kinds import KINDS
 
 
 @pytest.fixture
@@ -18,18 +21,28 @@ def call(tmp_path, monkeypatch):
     return lambda *words: CliRunner().invoke(main, ["new", *words])
 
 
-@pytest.mark.parametrize("kind", ["method", "dataset", "evaluator"])
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
 def test_it_writes_a_package_whose_python_compiles(call, tmp_path, kind):
-    outcome = call(kind, "my_plugin")
+    outcome = call(kind.name, "my_plugin")
     assert outcome.exit_code == 0, outcome.output
     folder = tmp_path / "medssl-my-plugin"
     found = sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
     assert found == ["README.md", "medssl_my_plugin.py", "pyproject.toml", "tests/test_medssl_my_plugin.py"]
     project = tomllib.loads((folder / "pyproject.toml").read_text())["project"]
-    assert project["entry-points"] == {f"medssl.{kind}s": {"my_plugin": "medssl_my_plugin:MyPlugin"}}
+    assert project["entry-points"] == {kind.group: {"my_plugin": "medssl_my_plugin:MyPlugin"}}
     for path in folder.rglob("*.py"):
         compile(path.read_text(), path.name, "exec")
         assert max(len(line) for line in path.read_text().splitlines()) <= 120
+
+
+@pytest.mark.parametrize("kind", ["encoder", "reader", "tracker"])
+def test_a_new_plugin_keeps_its_contract(call, tmp_path, kind):
+    """The other kinds are tested in architecture/test_third_party.py, from a package that is installed."""
+    assert call(kind, "own").exit_code == 0
+    spec = importlib.util.spec_from_file_location("medssl_own", tmp_path / "medssl-own" / "medssl_own.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    check_plugin(kind, module.Own)
 
 
 @pytest.mark.parametrize("name", ["My", "9lives", "with-dash", "class", "ünder", ""])

@@ -30,6 +30,7 @@ def call(tmp_path, monkeypatch):
     return lambda *words: CliRunner().invoke(main, [*WORDS, *words])
 
 
+@pytest.mark.slow
 def test_folds_are_run_one_after_the_other_and_pooled(call):
     folded = ["--split", "kfold", "--set", "split.folds=2"]
     outcome = call(*folded)
@@ -64,7 +65,7 @@ def test_a_directory_in_use_is_refused(call, tmp_path):
 
 
 def test_a_warning_before_an_error_is_printed_with_it(call, tmp_path):
-    for name in ("benign", "malignant"):
+    for name in ("benign",):
         for i in range(4):
             file = tmp_path / "up" / "inner" / name / f"{i}.png"
             file.parent.mkdir(parents=True, exist_ok=True)
@@ -85,4 +86,4 @@ def test_a_warning_before_an_error_is_printed_with_it(call, tmp_path):
     warning, error = outcome.stderr.split("Error: ")
     assert "An evaluation needs two classes" in error
     assert warning.count("warning: ") == 1
-    assert str(tmp_path / "up" / "inner") in warning
+    assert "the images lie in the folder inner" in warning

@@ -36,7 +36,7 @@ class Wide(Dataset):
         return Listing(samples=[Sample(id="1", y=1)], target=Classes(("a", "b")), group_kind="patient")
 
     def read(self, sample):
-        return np.zeros((4, 4, 4), np.uint8)
+        return np.zeros((4, 4, 4), np.float32)
 
 
 def test_all_findings_come_at_once():
@@ -45,10 +45,8 @@ def test_all_findings_come_at_once():
     text = str(error.value)
     assert text.startswith("Wide breaks the dataset contract:\n- ")
     assert "- groups and default split fit together: group_kind must say" in text
-    assert (
-        "- images can be read: read() must return (H, W, 1 or 3) uint8 or uint16, but for 1 it returned (4, 4, 4)"
-        in text
-    )
+    expected = "- images can be read: read() must return (H, W, C) uint8 or uint16, but for 1 it returned (4, 4, 4)"
+    assert expected in text
 
 
 @pytest.mark.parametrize("kind", [kind.name for kind in KINDS])
@@ -128,7 +126,7 @@ def test_the_caller_s_random_numbers_stay_where_they_were():
 def test_every_check_has_a_name_of_its_own_and_says_what_it_looks_at():
     for kind in KINDS:
         checks = checks_for(kind.name, kind.load_contract())
-        assert len({name_of(check) for check in checks}) == len(checks) >= 9
+        assert len({name_of(check) for check in checks}) == len(checks) >= 4
         assert all(check.__name__.startswith("check_") and len(check.__doc__) > 40 for check in checks)
 
 

@@ -27,7 +27,7 @@ def scan(*extra: entrypoints.EntryPoint, kind: str = "method"):
 
     def read(group: str) -> list[entrypoints.EntryPoint]:
         (wanted,) = (k for k, g in GROUPS.items() if g == group)
-        return [point(n, t) for n, t in FIRST_PARTY[wanted].items()] + (list(extra) if wanted == kind else [])
+        return [point(n, t) for n, t in FIRST_PARTY.get(wanted, {}).items()] + (list(extra) if wanted == kind else [])
 
     return read
 

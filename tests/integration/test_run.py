@@ -99,7 +99,9 @@ def test_a_run_leaves_every_file_and_a_valid_result(finished):
         "recipe.yaml",
         "splits.json",
         "history.jsonl",
+        "desk.json",
         "encoder.safetensors",
+        "heads.safetensors",
         "state.pt",
         "features.npz",
         "pictures.npz",
@@ -164,6 +166,7 @@ def result_of(outcome):
     return json.loads(outcome.output[outcome.output.index("{") :])
 
 
+@pytest.mark.slow
 def test_another_evaluator_takes_the_encoder_of_the_run_beside_it(call):
     first = result_of(call("--json"))
     second = result_of(call("--json", "--evaluator", "linear"))
@@ -174,6 +177,7 @@ def test_another_evaluator_takes_the_encoder_of_the_run_beside_it(call):
     assert second["pretrain"]["seconds"] == first["pretrain"]["seconds"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", [["--seed", "1"], ["--learning-rate", "0.01"], ["--force"]])
 def test_another_pre_training_takes_no_encoder_from_elsewhere(call, change):
     call("--json", "--evaluator", "linear")
@@ -186,6 +190,7 @@ def test_json_prints_the_result_and_nothing_else(finished, call):
     assert json.loads(outcome.stdout)["method"] == "dcl"
 
 
+@pytest.mark.slow
 def test_a_recipe_file_repeats_a_run(call):
     call("--output", "a", "--set", "views.blur=0.3", "--set", "method.temperature=0.3")
     outcome = CliRunner().invoke(main, ["run", "--recipe", str(only_run("a") / "recipe.yaml"), "--output", "b"])

@@ -19,6 +19,7 @@ SETTINGS = (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("method", "side", "precision", "layers"),
     [
