@@ -11,26 +11,27 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any
 
 from torch import Tensor, nn
 
-from medssl.contracts import Built, EncoderCard, EncoderPlugin, Pooling, PositiveInt
+from medssl.contracts import Built, EncoderCard, Pooling, PositiveInt
 from medssl.errors import CheckpointError, OptionError
 from medssl_encoders import _building, _cards, _convert
-from medssl_encoders._hub import FILES, fetch, read_json, understood
-from medssl_encoders._weights import load_weights, open_weights
+from medssl_encoders._hub import FILES, understood
+from medssl_encoders._repository import FromRepository
+from medssl_encoders._weights import load_weights
 
 __all__ = ["Hub"]
 
 _POOLINGS: Mapping[str, Pooling] = {"token": "token", "avg": "mean"}  # nosec B105 # of a transformer
 
 
-class Hub(EncoderPlugin):
+class Hub(FromRepository):
     """A network of timm with the weights of a repository."""
 
     @dataclass(frozen=True, kw_only=True)
-    class Config(EncoderPlugin.Config):
+    class Config(FromRepository.Config):
         """Options.
 
         Attributes:
@@ -44,20 +45,12 @@ class Hub(EncoderPlugin):
         """
 
         repository: str = "timm/resnet18.a1_in1k"  # the default backbone
-        revision: str | None = None
         architecture: str | None = None
         arguments: Mapping[str, Any] | None = None
         size: PositiveInt | None = None
         file: str | None = None
-        weights: Literal["pretrained"] | Path | None = "pretrained"
 
-    argument: ClassVar[str] = "repository"
     config: Config
-
-    @property
-    def weights(self) -> Path | str | None:
-        """The file, the repository, or ``None``."""
-        return self.config.repository if self.config.weights == "pretrained" else self.config.weights
 
     @cached_property
     def _described(self) -> dict[str, Any]:
@@ -65,7 +58,7 @@ class Hub(EncoderPlugin):
         if self.config.architecture is not None:
             return {}
         try:
-            values = read_json(self.config.repository, "config.json", self.config.revision, self.facts.get("gate"))
+            values = self._read_json("config.json")
         except CheckpointError as error:
             if "contains none of" not in str(error):
                 raise
@@ -93,12 +86,8 @@ class Hub(EncoderPlugin):
             described["global_pool"] = pool
         return described
 
-    def read_card(self) -> EncoderCard:
-        """Return the card of ``config.json``, or timm's for the network if the options describe it."""
-        with understood(self.config.repository):
-            return self._read_card()
-
-    def _read_card(self) -> EncoderCard:
+    def _describe(self) -> EncoderCard:
+        """Return the card of ``config.json``; without it, only what the options say."""
         if described := self._described:
             card = _cards.of_config(described.get("pretrained_cfg") or described)
             size = (described.get("pretrained_cfg") or described).get("input_size")
@@ -106,11 +95,7 @@ class Hub(EncoderPlugin):
             card = replace(card, image_size=int(size[-1]) if size else None)
         else:
             card = EncoderCard()
-        if self.config.size:
-            card = replace(card, image_size=self.config.size)
-        if isinstance(self.config.weights, Path):
-            return _cards.of_file(self.config.weights, card)
-        return card
+        return replace(card, image_size=self.config.size) if self.config.size else card
 
     def build(self, image_size: int, channels: int = 3) -> Built:
         """Create the network and load the weights."""
@@ -120,9 +105,8 @@ class Hub(EncoderPlugin):
             make = partial(_building.create, self._architecture, image_size, arguments, channels)
             _building.require_plausible(make, arguments, config.repository)
             network = make()
-        weights = None
-        if config.weights is not None:
-            weights = open_weights(*self._find_weights())
+        weights = self._open_weights(FILES if config.file is None else (config.file,))
+        if weights is not None:
             load_weights(network, weights)
         return Built(
             network=network,
@@ -130,14 +114,6 @@ class Hub(EncoderPlugin):
             rebuild={"architecture": self._architecture, "arguments": arguments},
             origin={} if weights is None else weights.origin,
         )
-
-    def _find_weights(self) -> tuple[Path, str]:
-        config = self.config
-        if isinstance(config.weights, Path):
-            return config.weights, str(config.weights)
-        files = FILES if config.file is None else (config.file,)
-        path = fetch(config.repository, files, config.revision, what="the weights", gate=self.facts.get("gate"))
-        return path, f"{config.repository} on the Hugging Face hub"
 
     def features(self, network: nn.Module, images: Tensor) -> Tensor:
         """Encode ``(N, 3, H, W)`` into ``(N, F)``."""
@@ -151,21 +127,18 @@ class Hub(EncoderPlugin):
         """Return the names of the network's blocks."""
         return _building.names_of_blocks(network)
 
+    @property
+    def _pickle(self) -> str:
+        return self.config.file or "pytorch_model.bin"
+
     def runs(self) -> str:
         """Say what a conversion downloads and runs."""
-        file = self.config.file or "pytorch_model.bin"
         return (
-            f"downloads {file} of {self.config.repository} and reads it with Python's pickle, which can run any "
-            "program that the file contains"
+            f"downloads {self._pickle} of {self.config.repository} and reads it with Python's pickle, which can run "
+            "any program that the file contains"
         )
 
     def convert(self, target: Path) -> str:
         """Read the pickle of the repository, and write its tensors and the card."""
-        path = fetch(
-            self.config.repository,
-            (self.config.file or "pytorch_model.bin",),
-            self.config.revision,
-            what="the weights",
-            gate=self.facts.get("gate"),
-        )
+        path = self._fetch_weights((self._pickle,))
         return _convert.convert_pickle(path, target, self.card, f"{self.config.repository}, {path.name}")

@@ -10,15 +10,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any
 
 from torch import Tensor, nn
 
-from medssl.contracts import Built, EncoderCard, EncoderPlugin, Pooling
+from medssl.contracts import Built, EncoderCard, Pooling
 from medssl.errors import OptionError, PluginError
 from medssl_encoders import _building, _cards, _convert
-from medssl_encoders._hub import fetch, read_json, understood
-from medssl_encoders._weights import Weights, load_weights, open_weights
+from medssl_encoders._hub import understood
+from medssl_encoders._repository import FromRepository
+from medssl_encoders._weights import Weights, load_weights
 
 __all__ = ["OpenClip"]
 
@@ -27,11 +28,11 @@ _CLIP = {"mean": [0.48145466, 0.4578275, 0.40821073], "std": [0.26862954, 0.2613
 _FILES = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
 
 
-class OpenClip(EncoderPlugin):
+class OpenClip(FromRepository):
     """The image tower of a contrastive model of images and texts."""
 
     @dataclass(frozen=True, kw_only=True)
-    class Config(EncoderPlugin.Config):
+    class Config(FromRepository.Config):
         """Options.
 
         Attributes:
@@ -43,37 +44,24 @@ class OpenClip(EncoderPlugin):
         """
 
         repository: str = "microsoft/BiomedCLIP-PubMedBERT_256-vit_base_patch16_224"
-        revision: str | None = None
         settings: Mapping[str, Any] | None = None
         embedding: bool = True  # `encode_image`, what the model's authors evaluate
-        weights: Literal["pretrained"] | Path | None = "pretrained"
 
-    argument: ClassVar[str] = "repository"
     config: Config
-
-    @property
-    def weights(self) -> Path | str | None:
-        """The file, the repository, or ``None``."""
-        return self.config.repository if self.config.weights == "pretrained" else self.config.weights
 
     @cached_property
     def _described(self) -> dict[str, Any]:
-        return read_json(self.config.repository, "open_clip_config.json", self.config.revision, self.facts.get("gate"))
+        return self._read_json("open_clip_config.json")
 
     @property
     def _settings(self) -> dict[str, Any]:
         return dict(self.config.settings if self.config.settings is not None else self._described["model_cfg"])
 
-    def read_card(self) -> EncoderCard:
+    def _describe(self) -> EncoderCard:
         """Return the card of ``open_clip_config.json``, or CLIP's if the options describe the model."""
-        with understood(self.config.repository):
-            return self._read_card()
-
-    def _read_card(self) -> EncoderCard:
         values = _CLIP if self.config.settings is not None else {**_CLIP, **self._described.get("preprocess_cfg", {})}
         card = _cards.of_config({**values, "interpolation": values.get("interpolation", "bicubic")})
-        card = replace(card, image_size=int(self._settings["vision_cfg"].get("image_size", 224)))
-        return _cards.of_file(self.config.weights, card) if isinstance(self.config.weights, Path) else card
+        return replace(card, image_size=int(self._settings["vision_cfg"].get("image_size", 224)))
 
     def build(self, image_size: int, channels: int = 3) -> Built:
         """Create the image tower and load its weights."""
@@ -83,7 +71,7 @@ class OpenClip(EncoderPlugin):
             make = partial(_tower, settings, self.config.embedding, image_size)
             _building.require_plausible(make, settings["vision_cfg"], self.config.repository)
             network = make()
-        weights = self._find_weights()
+        weights = self._open_weights(_FILES)
         if weights is not None:
             load_weights(network, _of_tower(weights, network))
         return Built(
@@ -96,15 +84,6 @@ class OpenClip(EncoderPlugin):
             },
             origin={} if weights is None else weights.origin,
         )
-
-    def _find_weights(self) -> Weights | None:
-        if self.config.weights is None:
-            return None
-        if isinstance(self.config.weights, Path):
-            return open_weights(self.config.weights)
-        repository, gate = self.config.repository, self.facts.get("gate")
-        path = fetch(repository, _FILES, self.config.revision, what="the weights", gate=gate)
-        return open_weights(path, f"{repository} on the Hugging Face hub")
 
     def features(self, network: nn.Module, images: Tensor) -> Tensor:
         """Encode ``(N, 3, H, W)`` into ``(N, F)``."""
@@ -134,7 +113,7 @@ class OpenClip(EncoderPlugin):
 
     def convert(self, target: Path) -> str:
         """Read the pickle of the repository, and write its tensors."""
-        path = fetch(self.config.repository, _FILES[1:], self.config.revision, what="the weights")
+        path = self._fetch_weights(_FILES[1:])
         return _convert.convert_pickle(path, target, self.card, f"{self.config.repository}, {path.name}")
 
 

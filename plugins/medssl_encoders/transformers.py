@@ -11,26 +11,27 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any
 
 from torch import Tensor, nn
 
-from medssl.contracts import Built, EncoderCard, EncoderPlugin, PositiveInt
+from medssl.contracts import Built, EncoderCard, PositiveInt
 from medssl.errors import OptionError
 from medssl_encoders import _building, _cards, _convert, _vision_models
-from medssl_encoders._hub import fetch, read_json, understood
-from medssl_encoders._weights import load_weights, open_weights
+from medssl_encoders._hub import understood
+from medssl_encoders._repository import FromRepository
+from medssl_encoders._weights import load_weights
 
 __all__ = ["Transformers"]
 
 _RESAMPLE = {2: "bilinear", 3: "bicubic"}  # Pillow's numbers
 
 
-class Transformers(EncoderPlugin):
+class Transformers(FromRepository):
     """A vision model of the package transformers."""
 
     @dataclass(frozen=True, kw_only=True)
-    class Config(EncoderPlugin.Config):
+    class Config(FromRepository.Config):
         """Options.
 
         Attributes:
@@ -42,25 +43,16 @@ class Transformers(EncoderPlugin):
         """
 
         repository: str = "facebook/dinov2-base"
-        revision: str | None = None
         settings: Mapping[str, Any] | None = None
         size: PositiveInt | None = None
-        weights: Literal["pretrained"] | Path | None = "pretrained"
 
-    argument: ClassVar[str] = "repository"
     config: Config
-
-    @property
-    def weights(self) -> Path | str | None:
-        """The file, the repository, or ``None``."""
-        return self.config.repository if self.config.weights == "pretrained" else self.config.weights
 
     @cached_property
     def _settings(self) -> dict[str, Any]:
         if self.config.settings is not None:
             return dict(self.config.settings)
-        gate = self.facts.get("gate")
-        values = read_json(self.config.repository, "config.json", self.config.revision, gate)
+        values = self._read_json("config.json")
         if "model_type" not in values:
             raise OptionError(
                 f"the config.json of {self.config.repository} is not one of the package transformers. Try --encoder "
@@ -73,15 +65,11 @@ class Transformers(EncoderPlugin):
         """The settings of the image model alone."""
         return dict(self._settings.get("vision_config") or self._settings)
 
-    def read_card(self) -> EncoderCard:
+    def _describe(self) -> EncoderCard:
         """Return the card of ``preprocessor_config.json``, unless the options describe the model."""
-        with understood(self.config.repository):
-            return self._read_card()
-
-    def _read_card(self) -> EncoderCard:
         card = EncoderCard(image_size=self.config.size or self._vision.get("image_size"), pooling="token")
         if self.config.settings is None:
-            values = read_json(self.config.repository, "preprocessor_config.json", self.config.revision)
+            values = self._read_json("preprocessor_config.json")
             size = values.get("crop_size") or values.get("size") or {}
             side = size if isinstance(size, int) else size.get("height") or size.get("shortest_edge")
             found = _cards.of_config(
@@ -92,8 +80,6 @@ class Transformers(EncoderPlugin):
                 }
             )
             card = replace(card, preprocessing=found.preprocessing, image_size=self.config.size or side)
-        if isinstance(self.config.weights, Path):
-            return _cards.of_file(self.config.weights, card)
         return card
 
     def build(self, image_size: int, channels: int = 3) -> Built:  # noqa: ARG002  (models interpolate their positions)
@@ -103,19 +89,8 @@ class Transformers(EncoderPlugin):
             make = partial(_vision_models.create, self._vision, self.config.repository)
             _building.require_plausible(make, self._vision, self.config.repository)
             network = make()
-        weights = None
-        if self.config.weights is not None:
-            if isinstance(self.config.weights, Path):
-                weights = open_weights(self.config.weights)
-            else:
-                path = fetch(
-                    self.config.repository,
-                    ("model.safetensors",),
-                    self.config.revision,
-                    what="the weights",
-                    gate=self.facts.get("gate"),
-                )
-                weights = open_weights(path, f"{self.config.repository} on the Hugging Face hub")
+        weights = self._open_weights(("model.safetensors",))
+        if weights is not None:
             inner = {
                 n.removeprefix("vision_model."): v for n, v in weights.tensors.items() if not n.startswith("text_")
             }

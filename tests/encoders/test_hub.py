@@ -155,7 +155,7 @@ def test_gate_of_the_catalogue_says_where_access_is_requested(hub):
     hub.fails, hub.code = 403, "GatedRepo"
     choice = choose("encoder", "uni", {}, load_catalog())
     with pytest.raises(CheckpointError, match=r"Request it at https://huggingface\.co/MahmoodLab/UNI, then log in"):
-        choice.plugin(choice.config, choice.facts)._find_weights()
+        choice.plugin(choice.config, choice.facts)._fetch_weights(["model.safetensors"])
 
 
 @pytest.mark.slow
