@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import BinaryIO
 
 from medssl.errors import CheckpointError
+from medssl.io.leases import confirm
 from medssl.io.limits import HEADER_BYTES
+from medssl.io.machines import machine, runs
 from medssl.io.reading import open_regular, parse_json
 
 __all__ = [
@@ -22,11 +24,12 @@ __all__ = [
     "keep_private",
     "read_header",
     "require_writable",
+    "unfinished",
     "write_atomic",
     "write_atomic_with",
 ]
 
-_UNFINISHED = re.compile(r"\..+\.(\d+)\.tmp")  # what write_atomic_with calls a file until it is complete
+_UNFINISHED = re.compile(r"\..+\.(\d+)(?:-([0-9a-f]*))?\.tmp")  # earlier versions did not name the machine
 
 
 def checksum(path: Path) -> str:
@@ -56,33 +59,27 @@ def read_header(path: Path) -> dict[str, str]:
         return {}
 
 
-def clear_unfinished(folder: Path) -> None:
+def unfinished(path: Path) -> Path:
+    """Return the name of a file until it is complete; no other process on any machine uses it."""
+    return path.with_name(f".{path.name}.{os.getpid()}-{machine()}.tmp")
+
+
+def clear_unfinished(folder: Path, *, alone: bool = False) -> None:
     """Delete the temporary files and folders that killed processes left in a folder, not those of running ones.
 
     Args:
         folder: The folder; it need not exist.
+        alone: Whether this process has the lease of the folder; then what other machines left is deleted too.
     """
     with contextlib.suppress(OSError):
         for path in folder.iterdir():
             found = _UNFINISHED.fullmatch(path.name)
-            if found and not _runs(int(found[1])):
+            here = found is not None and found[2] in (None, machine())
+            if found and (not runs(int(found[1])) if here else alone):
                 if path.is_dir():
                     shutil.rmtree(path)
                 else:
                     path.unlink(missing_ok=True)
-
-
-def _runs(pid: int) -> bool:
-    """Whether a process of this number runs on this machine."""
-    if pid == os.getpid() or os.name == "nt":  # Windows cannot ask without ending it
-        return True
-    try:
-        os.kill(pid, 0)
-    except (ProcessLookupError, OverflowError):
-        return False
-    except PermissionError:  # it belongs to another user
-        return True
-    return True
 
 
 def require_writable(path: Path) -> None:
@@ -93,7 +90,7 @@ def require_writable(path: Path) -> None:
     """
     if path.is_dir():
         raise CheckpointError(f"{path} cannot be written. It is a folder. Give the name of a file (--output).")
-    probe = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    probe = unfinished(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         probe.touch()
@@ -134,8 +131,9 @@ def write_atomic_with(
 
     Raises:
         CheckpointError: The disk is full or the folder cannot be written to; the previous file is unchanged.
+        LeaseLostError: The folder's lease was lost.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = unfinished(path)
     try:
         temporary.unlink(missing_ok=True)  # an earlier one may have other rights
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
@@ -143,6 +141,7 @@ def write_atomic_with(
             write(file)
             file.flush()
             os.fsync(file.fileno())
+        confirm(path)
         if keep is not None and path.exists():
             path.replace(keep)
         temporary.replace(path)

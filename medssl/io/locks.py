@@ -1,4 +1,7 @@
-"""A lock that allows one process at a time in a run's directory."""
+"""A lock of the operating system, for folders in which the processes of one machine meet, and for moments only.
+
+Where several machines may meet, and for longer work, there are leases: :mod:`medssl.io.leases`.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ from typing import IO
 from medssl.errors import CheckpointError
 from medssl.io.reading import read_json
 
-__all__ = ["BusyError", "hold", "is_held", "is_locked"]
+__all__ = ["BusyError", "hold"]
 
 _NAME = "lock"
 
@@ -56,23 +59,6 @@ def hold(directory: Path) -> Iterator[None]:
                 path.unlink(missing_ok=True)
         with contextlib.suppress(OSError):
             directory.rmdir()  # succeeds only if the folder is empty, so a refused run leaves no folder
-
-
-def is_locked(directory: Path) -> bool:
-    """Whether a process took the lock of a directory and has not released it; it may have been killed since."""
-    return (directory / _NAME).exists()
-
-
-def is_held(directory: Path) -> bool:
-    """Whether another process is working in a directory."""
-    path = directory / _NAME
-    if not path.exists():
-        return False
-    try:
-        with path.open("rb+") as file:
-            return not _locked(file)
-    except OSError:
-        return False
 
 
 def _open(path: Path) -> FileIO:

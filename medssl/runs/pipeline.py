@@ -25,14 +25,14 @@ from medssl.data.origin import DataOrigin
 from medssl.errors import CheckpointError, OptionError
 from medssl.evaluation.prior import require_prior
 from medssl.io.files import checksum, clear_unfinished
-from medssl.io.locks import hold
+from medssl.io.leases import holding
 from medssl.recipe import Recipe, choose, resolve
 from medssl.results.directory import RunDirectory, RunResult
 from medssl.runs.blame import naming_the_plugin
 from medssl.runs.context import KeptHeads, RunContext
 from medssl.runs.description import Remarks, describe_run
 from medssl.runs.kept.heads import keep_heads
-from medssl.runs.kept.reuse import adopt, find_pretrained
+from medssl.runs.kept.reuse import adopt, find_pretrained, turn_to_train
 from medssl.runs.listener import Listener
 from medssl.runs.pictures.pictures import leave_pictures
 from medssl.runs.stages.baseline import baseline_features, describe_baseline
@@ -65,6 +65,7 @@ class Place:
         on_bad_image: ``fail``: an image that cannot be read stops the run; ``skip``: it is left out and reported.
         keep_heads: The fitted heads to keep in ``heads.safetensors``, with which the run predicts new images: ``all``;
             ``features``: no fine-tuned networks, which are as large as the encoder; ``none``.
+        patient: Whether to wait while another process trains the same encoder, instead of raising ``BusyError``.
     """
 
     data_dir: Path | None = None
@@ -73,6 +74,7 @@ class Place:
     force: bool = False
     on_bad_image: Literal["fail", "skip"] = "fail"
     keep_heads: KeptHeads = "all"
+    patient: bool = True
 
     def __post_init__(self) -> None:
         """Take texts for paths, as notebooks write them."""
@@ -163,9 +165,10 @@ def execute(recipe: Recipe, *, catalog: Catalog, place: Place, listener: Listene
             tracked.note(f"{world.size} devices, {machine.reasons}" if world.several else machine.reasons)
             before = baseline_features(context)
             tracked.stage("pre-training")
-            trained = _train(context, anew=place.force)
-            world.tell("done")
-            save(context, trained)
+            with turn_to_train(context, patient=place.patient):
+                trained = _train(context, anew=place.force)
+                world.tell("done")
+                save(context, trained)
             tracked.stage("features")
             features = extract_features(context, trained.encoder)
             tracked.stage("evaluation")
@@ -247,15 +250,16 @@ def _open_directory(recipe: Recipe, place: Place) -> Iterator[RunDirectory]:
     """Reserve the run's directory for this recipe and lock it; remove it afterwards if it is empty."""
     directory = RunDirectory(place.output / recipe.slug)
     directory.make()
-    with hold(directory.path):
-        clear_unfinished(directory.path)
+    with holding(directory.path) as lease:
+        clear_unfinished(directory.path, alone=True)
         if place.force:
             directory.clear()
         directory.claim(recipe.identity, recipe.paths)
         try:
             yield directory
         except BaseException:
-            directory.abandon()
+            if not lease.lost:
+                directory.abandon()
             raise
 
 

@@ -26,7 +26,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 
 from medssl.errors import DataError
 from medssl.io import limits
-from medssl.io.files import clear_unfinished
+from medssl.io.files import clear_unfinished, unfinished
 from medssl.io.reading import open_regular, read_text
 from medssl.tools.disk import disk_error
 
@@ -166,7 +166,7 @@ def _fetch(source: Source, target: Path, say: Callable[[str], None]) -> None:
     level = logger.level
     logger.setLevel(logging.WARNING)  # its messages have already been announced
     key = hashlib.sha256(target.name.encode(errors="surrogateescape")).hexdigest()[:8]
-    inside = target.with_name(f".{key}.{os.getpid()}.tmp")  # pooch's own temporary files, which a kill leaves
+    inside = unfinished(target.with_name(key))  # pooch's own temporary files, which a kill leaves
     transfer: Any = _Resumable(source, target)  # Any: pooch calls it as below, but declares other argument names
     try:
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -12,7 +12,8 @@ from sklearn.metrics import f1_score
 
 from medssl.catalog import load_catalog
 from medssl.cli import main
-from medssl.io.locks import BusyError, hold
+from medssl.io.leases import holding
+from medssl.io.locks import BusyError
 from medssl.recipe import resolve
 from medssl.runs.listener import Listener
 from medssl.runs.pipeline import Place, execute
@@ -55,7 +56,7 @@ def test_folds_are_run_one_after_the_other_and_pooled(call):
 def test_a_directory_in_use_is_refused(call, tmp_path):
     assert call().exit_code == 0
     (run,) = (tmp_path / "runs").iterdir()
-    with hold(run):
+    with holding(run):
         outcome = call()
         recipe = yaml.safe_load((run / "recipe.yaml").read_text())
         with pytest.raises(BusyError, match="is in use"):  # from a notebook too

@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from PIL import Image
 
 from medssl.cli import main
-from medssl.io.locks import is_held
+from medssl.io.leases import is_held
 
 pytestmark = pytest.mark.slow
 

@@ -27,7 +27,7 @@ from medssl.contracts import Dataset, Sample
 from medssl.data.store.decoding import Decoded, Unreadable, decode_all
 from medssl.errors import DataError
 from medssl.io.files import checksum, keep_private, write_atomic
-from medssl.io.locks import hold, is_held, is_locked
+from medssl.io.leases import holding, is_held, is_locked
 from medssl.io.reading import read_json
 
 __all__ = ["FORMAT", "build_store", "is_of", "read_store_header", "store_name", "write_store_header"]
@@ -77,7 +77,7 @@ def build_store(
     _sweep(stores)
     with (
         tempfile.TemporaryDirectory(prefix=".building-", dir=stores, ignore_cleanup_errors=True) as hidden,
-        hold(Path(hidden)),
+        holding(Path(hidden)),
     ):
         folder = Path(hidden) / "store"
         folder.mkdir(mode=0o700)
@@ -246,12 +246,18 @@ def _publish(folder: Path, target: Path, hidden: Path) -> None:
 
 
 def _sweep(stores: Path) -> None:
-    """Delete the remains of killed builds; a running build holds a lock in its folder."""
+    """Delete the remains of killed builds; a running build renews its lease, and so the time of its folder."""
     for folder in stores.glob(".building-*"):
         with contextlib.suppress(OSError):
-            old = time.time() - folder.stat().st_mtime > _ABANDONED_SECONDS  # it was killed before it took the lock
-            if (old or is_locked(folder)) and not is_held(folder):  # a clock that was set says nothing of a running one
+            old = _now(stores) - folder.stat().st_mtime > _ABANDONED_SECONDS  # on another machine, or without a lease
+            if old or (is_locked(folder) and not is_held(folder)):
                 shutil.rmtree(folder, ignore_errors=True)
+
+
+def _now(folder: Path) -> float:
+    """Return the time by the clock that also sets the times of the folder's files; that of this machine may differ."""
+    with tempfile.TemporaryDirectory(prefix=".clock-", dir=folder) as new:
+        return Path(new).stat().st_mtime
 
 
 def write_store_header(folder: Path, header: Mapping[str, Any]) -> None:

@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from medssl.errors import CheckpointError
-from medssl.io.locks import is_held, is_locked
+from medssl.io.leases import LeaseWatch, is_locked
 from medssl.results.directory import RunDirectory
+from medssl.runs.kept.reuse import lease_of_pretraining
 from medssl.runs.pipeline import Place
 from medssl.study.grid import Cell
 from medssl.study.schedule.state import LOG, CellOutcome, StudyListener
@@ -80,7 +81,7 @@ class Crew:
         self._pending = list(cells)
         self._working: dict[str, _Work] = {}
         self._events: queue.Queue[tuple[str, Mapping[str, Any]]] = queue.Queue()
-        self._clock = clock
+        self._clock, self._leases = clock, LeaseWatch()
         self._trained: set[str] = set()
         self._waiting: set[str] = set()
 
@@ -107,24 +108,33 @@ class Crew:
     def _directory(self, cell: Cell) -> RunDirectory:
         return RunDirectory(self._place.output / cell.recipe.slug)
 
+    def _leased(self, cell: Cell) -> Sequence[Path]:
+        """Return the folders whose leases the cell's process will take."""
+        return self._directory(cell).path, lease_of_pretraining(cell.recipe, self._place.output)
+
+    def _is_finished(self, cell: Cell) -> bool:
+        """Whether a cell has its result; if its end was killed, the page may be missing, and a worker writes it."""
+        directory = self._directory(cell)
+        return directory.result.exists() and not is_locked(directory.path)
+
     def _pass_over_finished(self) -> None:
         for cell in list(self._pending):
-            directory = self._directory(cell)
-            # if its end was killed, the page may be missing: a worker writes it and removes the lock
-            if not self._place.force and directory.result.exists() and not is_locked(directory.path):
+            if not self._place.force and self._is_finished(cell):
                 self._settle(CellOutcome(cell, "done"))
 
     def _next(self) -> Cell | None:
         busy = {work.cell.recipe.pretraining_hash for work in self._working.values()}
         for cell in list(self._pending):
-            if is_held(self._directory(cell).path):
+            if cell.recipe.pretraining_hash in busy:
+                continue
+            if any(self._leases.is_held(path) for path in self._leased(cell)):
                 if cell.recipe.slug not in self._waiting:
                     self._waiting.add(cell.recipe.slug)
                     self._listener.wait(cell)
-            elif cell.recipe.slug in self._waiting and self._directory(cell).result.exists():
+            elif cell.recipe.slug in self._waiting and self._is_finished(cell):
                 self._settle(CellOutcome(cell, "done"))  # by the process that this one waited for
                 self._listener.end(self._outcomes[cell.recipe.slug])
-            elif cell.recipe.pretraining_hash not in busy:
+            else:
                 self._waiting.discard(cell.recipe.slug)
                 return cell
         return None
@@ -146,6 +156,7 @@ class Crew:
 
     def _start(self, cell: Cell) -> None:
         directory = self._directory(cell)
+        self._release(cell)
         directory.make()
         log = directory.path / LOG
         log.unlink(missing_ok=True)
@@ -207,6 +218,11 @@ class Crew:
             pass  # the worker has ended; its exit status says how
         self._events.put((cell.recipe.slug, {"event": "ended", "code": process.wait()}))
 
+    def _release(self, cell: Cell) -> None:
+        """Remove the leases of the cell whose process has ended, so that nobody waits for it."""
+        for path in self._leased(cell):
+            self._leases.clear(path)
+
     def _dismiss(self) -> None:
         """Stop all running cells; each run keeps its finished epochs."""
         for work in self._working.values():
@@ -216,6 +232,8 @@ class Crew:
                 work.process.wait(_GRACE)
             except subprocess.TimeoutExpired:
                 work.process.kill()
+                work.process.wait()
+            self._release(work.cell)
         self._working.clear()
 
     # --------------------------------------------------------------------------------------------- what they tell us

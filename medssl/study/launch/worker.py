@@ -91,6 +91,7 @@ def _carry_out(job: Mapping[str, Any], reporter: _Reporter) -> None:
         device=job["device"],
         force=job["force"],
         on_bad_image=job["on_bad_image"],
+        patient=False,
     )
     execute(recipe, catalog=catalog, place=place, listener=reporter)
     reporter.send("done")

@@ -10,8 +10,10 @@ from pathlib import Path
 import pytest
 
 from medssl.catalog import load_catalog
-from medssl.io.locks import hold
+from medssl.io import leases
+from medssl.io.leases import holding
 from medssl.results.directory import SCHEMA, RunDirectory
+from medssl.runs.kept.reuse import lease_of_pretraining
 from medssl.runs.pipeline import Place
 from medssl.study.grid import expand
 from medssl.study.launch import crew as crew_module
@@ -174,8 +176,9 @@ def test_finished_cells_are_passed_over_and_failed_ones_retried(build, cells_of,
     assert [event[1] for event in recorder.heard if event[0] == "start"] == [1, 7]
 
 
-def test_the_end_of_a_cell_that_was_killed_after_its_result_is_made_up_for(build, cells_of, tmp_path):
-    """Found by kills at random moments: its page was missing, and its lock stayed."""
+def test_the_end_of_a_cell_that_was_killed_after_its_result_is_made_up_for(build, cells_of, tmp_path, monkeypatch):
+    """Found by kills at random moments: its page was missing, and its lease stayed."""
+    monkeypatch.setattr(leases, "_DEAD", 0.3)
     [outcome] = build(cells_of({0})).run()
     (tmp_path / outcome.cell.recipe.slug / "lock").touch()
     recorder = Recorder()
@@ -224,7 +227,7 @@ def test_a_cell_that_another_process_works_on_is_waited_for(build, cells_of, tmp
     directory.make()
     recorder = Recorder()
     found = []
-    with hold(directory.path):
+    with holding(directory.path):
         thread = threading.Thread(target=lambda: found.extend(build([cell], listener=recorder).run()))
         thread.start()
         deadline = time.monotonic() + 20
@@ -235,6 +238,37 @@ def test_a_cell_that_another_process_works_on_is_waited_for(build, cells_of, tmp
     thread.join(20)
     assert states(found) == {0: "done"}
     assert recorder.heard == [("begin", 1, 0), ("wait", 0), ("done", 0)]
+
+
+def test_a_cell_whose_encoder_another_process_trains_is_waited_for(build, cells_of, tmp_path):
+    (cell,) = cells_of({0}, methods=("dcl",))
+    folder = lease_of_pretraining(cell.recipe, tmp_path)
+    folder.mkdir()
+    recorder = Recorder()
+    with holding(folder):
+        thread = threading.Thread(target=lambda: build([cell], listener=recorder).run())
+        thread.start()
+        deadline = time.monotonic() + 20
+        while ("wait", 0) not in recorder.heard and time.monotonic() < deadline:
+            time.sleep(0.02)
+        time.sleep(0.2)
+        assert recorder.heard == [("begin", 1, 0), ("wait", 0)]
+    thread.join(20)
+    assert recorder.heard[2] == ("start", 0)
+    assert recorder.heard[-1] == ("done", 0)
+
+
+def test_the_lease_of_a_worker_that_was_killed_is_removed(build, cells_of, tmp_path, monkeypatch):
+    """Also one that names another machine: the crew has watched it, and the worker need not do it again."""
+    monkeypatch.setattr(leases, "_DEAD", 0.3)
+    (cell,) = cells_of({0})
+    directory = RunDirectory(tmp_path / cell.recipe.slug)
+    directory.make()
+    (directory.path / "lock").write_text('{"pid": 1, "machine": "elsewhere"}')
+    recorder = Recorder()
+    assert states(build([cell], listener=recorder).run()) == {0: "done"}
+    assert [event[0] for event in recorder.heard[:3]] == ["begin", "wait", "start"]
+    assert not (directory.path / "lock").exists()
 
 
 def test_a_crew_that_is_stopped_leaves_no_process_behind(build, cells_of, tmp_path):
