@@ -102,7 +102,7 @@ def test_a_clock_that_jumps_here_changes_nothing(tmp_path, start, monkeypatch):
         pass
 
 
-def test_a_holder_of_this_machine_that_was_killed_keeps_nobody_out(tmp_path, start):
+def test_a_holder_of_this_machine_that_was_killed_keeps_no_other_out(tmp_path, start):
     holder = start()
     assert holder.stdout.readline() == "held\n"
     holder.kill()  # it is not waited for: a process that its parent has not heard of has ended too
@@ -156,7 +156,7 @@ def test_a_stopped_holder_that_was_followed_ends_when_it_goes_on_and_writes_noth
     assert second.poll() is None
 
 
-def test_a_stopped_holder_that_nobody_followed_goes_on(tmp_path, start):
+def test_a_stopped_holder_that_no_other_followed_goes_on(tmp_path, start):
     holder = start("one")
     assert holder.stdout.readline() == "held\n"
     time.sleep(4 * BEAT)
@@ -235,7 +235,7 @@ def test_a_lease_that_cannot_be_renewed_is_lost_before_others_may_take_it(tmp_pa
     assert time.monotonic() - began < 2 * DEAD
 
 
-def test_a_process_killed_while_it_removed_a_dead_lease_stops_nobody_for_long(tmp_path):
+def test_a_process_killed_while_it_removed_a_dead_lease_stops_no_other_for_long(tmp_path):
     (tmp_path / "lock").write_bytes(json.dumps({"pid": 1, "machine": "elsewhere", "count": 7}).encode())
     (tmp_path / "lock.break").write_bytes(b"{}")
     began = time.monotonic()

@@ -32,7 +32,7 @@ def test_a_directory_in_use_is_refused_with_who_is_there(tmp_path, holder):
         pass
 
 
-def test_the_lock_of_a_killed_process_keeps_nobody_out(tmp_path, holder):
+def test_the_lock_of_a_killed_process_keeps_no_other_out(tmp_path, holder):
     holder.kill()
     holder.wait()
     assert (tmp_path / "lock").exists()

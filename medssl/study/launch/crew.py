@@ -219,7 +219,7 @@ class Crew:
         self._events.put((cell.recipe.slug, {"event": "ended", "code": process.wait()}))
 
     def _release(self, cell: Cell) -> None:
-        """Remove the leases of the cell whose process has ended, so that nobody waits for it."""
+        """Remove the leases of the cell whose process has ended, so that no process waits for it."""
         for path in self._leased(cell):
             self._leases.clear(path)
 
