@@ -67,6 +67,7 @@ def audit(on_bad_image: Any, groups: Path | None, names: bool, as_json: bool, **
             "name."
         )
     from medssl.catalog import load_catalog
+    from medssl.cli.display import reading_images
 
     catalog = load_catalog(words["catalog_file"])
     words = with_data(words, catalog)
@@ -77,7 +78,8 @@ def audit(on_bad_image: Any, groups: Path | None, names: bool, as_json: bool, **
 
     recipe = resolve_data(catalog, layers)  # the same split as a run would use
     dataset = open_dataset(recipe.dataset, catalog, words["data_dir"], recipe.readers)
-    data = load_data(recipe, dataset, on_bad_image=on_bad_image)
+    with reading_images("duplicates are looked for") as progress:
+        data = load_data(recipe, dataset, on_bad_image=on_bad_image, progress=progress)
     values = {
         "dataset": recipe.dataset.name,
         **data.audit.to_dict(names=names),

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
+from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 import click
 
 from medssl.io.plain_text import printable
+from medssl.io.waiting import said_each_minute
 from medssl.runs.listener import Listener
 
 if TYPE_CHECKING:
     from medssl.recipe import Recipe
     from medssl.train.loop.trainer import EpochRecord, StepRecord
 
-__all__ = ["Display", "choose_display", "epoch_line"]
+__all__ = ["Display", "choose_display", "epoch_line", "reading_images"]
 
 
 class Display(Listener):
@@ -41,6 +44,23 @@ def choose_display(recipe: Recipe, *, quiet: bool) -> Display:
     return RichDisplay(recipe) if sys.stderr.isatty() else PlainDisplay(recipe)
 
 
+@contextlib.contextmanager
+def reading_images(then: str) -> Iterator[Callable[[int, int], None]]:
+    """Print once a minute how far a command is that has no display; give it the number of images read and of all.
+
+    Args:
+        then: What it does when the images are read.
+    """
+    said = "the images are listed"
+
+    def progress(done: int, total: int) -> None:
+        nonlocal said
+        said = f"{done} of {total} images read" if done < total else then
+
+    with said_each_minute(lambda: said):
+        yield progress
+
+
 def epoch_line(record: EpochRecord, epochs: int) -> str:
     """Describe an epoch in one line: loss, speed, spread of the features, validation scores."""
     words = [
@@ -55,26 +75,42 @@ def epoch_line(record: EpochRecord, epochs: int) -> str:
 
 
 class PlainDisplay(Display):
-    """Lines for a log file: stages, notes, and about ten of the epochs."""
+    """Lines for a log file: stages, notes, about ten of the epochs, and once a minute how far the stage is."""
 
     def __init__(self, recipe: Recipe) -> None:
         self._epochs = recipe.train.epochs
         self._every = max(1, recipe.train.epochs // 10)
         click.echo(f"{recipe.slug}", err=True)
+        self._stage, self._far = "", ""
+        self._minutes = contextlib.ExitStack()
+        self._minutes.enter_context(said_each_minute(lambda: f"{self._stage}{self._far}"))
 
     def stage(self, title: str) -> None:
         """Print the stage's name."""
+        self._stage, self._far = title, ""
         click.echo(title, err=True)
 
     def note(self, text: str) -> None:
         """Print the note, indented."""
         click.echo(printable(f"  {text}"), err=True)
 
+    def progress(self, done: int, total: int) -> None:
+        """Keep the number of images read for the next line."""
+        self._far = f", {done} of {total} images read"
+
+    def step(self, record: StepRecord) -> None:
+        """Keep the step for the next line."""
+        self._far = f", step {record.step + 1} of {record.total_steps}, loss {record.loss:.4f}"
+
     def epoch(self, record: EpochRecord) -> None:
         """Print the first and the last epoch, and about ten between them."""
         done = record.epoch + 1
         if done in (1, self._epochs) or done % self._every == 0:
             click.echo(f"  {epoch_line(record, self._epochs)}", err=True)
+
+    def close(self) -> None:
+        """Print no more lines."""
+        self._minutes.close()
 
 
 class RichDisplay(Display):

@@ -45,12 +45,14 @@ def embed(encoder: Path, images: tuple[Path, ...], output: Path, on_bad_image: A
     require_writable(output)
     import numpy as np
 
+    from medssl.cli.display import reading_images
     from medssl.export import embedding
     from medssl.export.images import find_images
 
     trained = embedding.load_encoder(encoder)
     paths = find_images(images, trained.readers())
-    x = embedding.embed(trained, paths, on_bad_image=on_bad_image, **words)
+    with reading_images("the features are computed") as progress:
+        x = embedding.embed(trained, paths, on_bad_image=on_bad_image, progress=progress, **words)
     read = ~np.isnan(x).all(axis=1) | (on_bad_image == "fail")
     x = x[read]
     named = zip(embedding.relative_names(images, paths), read, strict=True)

@@ -87,6 +87,7 @@ def predict(run: Path, images: tuple[Path, ...], output: Path, **words: Any) -> 
     from medssl.io.files import require_writable
 
     require_writable(output)
+    from medssl.cli.display import reading_images
     from medssl.export.embedding import relative_names
     from medssl.export.model import load_model
     from medssl.export.tables import read_paths
@@ -102,7 +103,8 @@ def predict(run: Path, images: tuple[Path, ...], output: Path, **words: Any) -> 
     passed = {name: words[name] for name in _PASSED}
     if words["data"]:
         given, passed["data_dir"] = _understood(words["data"], words["catalog_file"])
-    found = model.predict(given, groups=groups, catalog=words["catalog_file"], **passed)
+    with reading_images("the predictions are computed") as progress:
+        found = model.predict(given, groups=groups, catalog=words["catalog_file"], progress=progress, **passed)
     if images:
         names = dict(zip(map(str, given), relative_names(images, given), strict=True))
         found = replace(found, images=tuple(names[path] for path in found.images))

@@ -61,10 +61,17 @@ class PlainStudy(StudyDisplay):
         """Print the name of the cell."""
         click.echo(f"start   {cell.name}  ({cell.recipe.slug})", err=True)
 
+    def stage(self, cell: Cell, title: str) -> None:
+        """Store the stage for the next line."""
+        self._epochs[cell.name] = f"{cell.name}: {title}"
+
     def epoch(self, cell: Cell, done: int, loss: float) -> None:
         """Print the progress of every running cell once a minute."""
         self._epochs[cell.name] = f"{cell.name}: epoch {done}/{cell.recipe.train.epochs}, loss {loss:.4f}"
-        if time.monotonic() - self._spoken >= _EVERY:
+        self._say()
+
+    def _say(self) -> None:
+        if self._epochs and time.monotonic() - self._spoken >= _EVERY:
             self._spoken = time.monotonic()
             left = f"; about {duration(self._left)} left" if self._left else ""
             click.echo("        " + "; ".join(self._epochs.values()) + left, err=True)
@@ -77,11 +84,13 @@ class PlainStudy(StudyDisplay):
 
     def wait(self, cell: Cell) -> None:
         """Print that another process is running the cell."""
+        self._epochs.pop(cell.name, None)
         click.echo(f"wait    {cell.name}: another process is running it", err=True)
 
     def tick(self, left: float | None) -> None:
-        """Store the estimated time left for the next line."""
+        """Store the estimated time left, and print the progress once a minute: an epoch may take longer."""
         self._left = left
+        self._say()
 
 
 class RichStudy(StudyDisplay):

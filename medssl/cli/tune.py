@@ -15,6 +15,7 @@ from medssl.cli.run import run_layers
 from medssl.contracts.kinds import METHOD
 from medssl.errors import OptionError
 from medssl.io.reading import read_json
+from medssl.io.waiting import said_each_minute
 
 if TYPE_CHECKING:
     from medssl.study.search.tuning import Tried
@@ -114,7 +115,8 @@ def tune(
             best = "none" if tried.value is None else f"{tried.value:.4f}"
             click.echo(f"trial {number}: best {objective} {best}, {tried.stopped} stopped early", err=True)
 
-    tried = run_search(search, catalog, place, report=report)
+    with said_each_minute(lambda: "the trials are trained and evaluated"):
+        tried = run_search(search, catalog, place, report=report)
     folder = search_folder(search, catalog, place.output)
     if final:
         run_layers(ctx, final_layers(search, tried), catalog, {**words, "output": folder / "final"})

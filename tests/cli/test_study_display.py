@@ -25,6 +25,7 @@ def tell(display, cell):
         display.epoch(cell, 2, 1.25)
         display.end(CellOutcome(cell, "done"))
         display.wait(cell)
+        display.tick(None)
         display.end(CellOutcome(cell, "failed", "the [images] are missing."))
 
 
@@ -34,6 +35,7 @@ def test_piped_it_is_lines(cell, capsys, monkeypatch):
     assert capsys.readouterr().err.splitlines() == [
         "3 cells, 1 of them already finished",
         f"start   phantom dcl, batch 64, seed 0  ({cell.recipe.slug})",
+        "        phantom dcl, batch 64, seed 0: pre-training; about 1 min 30 s left",
         "        phantom dcl, batch 64, seed 0: epoch 2/4, loss 1.2500; about 1 min 30 s left",
         "done    phantom dcl, batch 64, seed 0  [2/3]",
         "wait    phantom dcl, batch 64, seed 0: another process is running it",

@@ -104,7 +104,11 @@ def pretrain(context: RunContext) -> Trained:
     )
     watch = CollapseWatch(context, len(part) // recipe.train.batch_size)
     validate = _online_validation(context, encoder, watch)
-    history = trainer.fit(validate=validate, report=watch.epoch, progress=listener.step)
+
+    def resumed(done: int) -> None:
+        listener.note(f"continued: {done} of {recipe.train.epochs} epochs were finished by an earlier call")
+
+    history = trainer.fit(validate=validate, report=watch.epoch, progress=listener.step, resumed=resumed)
     finish_adapting(encoder)
     about = {"adaptation": adaptation, "encoders": loader.loaded}
     return Trained(encoder, history, spec, about={name: value for name, value in about.items() if value})

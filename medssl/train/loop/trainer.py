@@ -138,6 +138,7 @@ class Trainer:
         validate: Callable[[], Mapping[str, float]] | None = None,
         report: Callable[[EpochRecord], None] | None = None,
         progress: Callable[[StepRecord], None] | None = None,
+        resumed: Callable[[int], None] | None = None,
     ) -> list[EpochRecord]:
         """Train until the last epoch; continue from the state that an earlier call saved.
 
@@ -147,6 +148,7 @@ class Trainer:
             report: Called after each epoch, when its line is in the history.
             progress: Called after each step; on a GPU after every few steps, because reading the loss waits for the
                 device.
+            resumed: Called with the number of finished epochs, if an earlier call saved some.
 
         Returns:
             One record per epoch, including those of earlier calls.
@@ -164,6 +166,8 @@ class Trainer:
         if problems := state_problems(self._method.state_dict()):
             raise BreachError(type(self._method), "state_dict()", problems)
         history = self._resume()
+        if history and resumed is not None:
+            resumed(len(history))
         with torch.random.fork_rng(devices=[self._device] if self._device.type == "cuda" else []):
             for epoch in range(len(history), self._settings.epochs):
                 record = self._train_epoch(epoch, progress)
