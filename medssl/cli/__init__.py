@@ -6,6 +6,7 @@ Heavy modules are imported only when a command needs them, so ``medssl --help`` 
 from __future__ import annotations
 
 import errno
+import re
 from importlib import import_module
 from typing import Any
 
@@ -94,7 +95,8 @@ class _LazyGroup(click.Group):
 
                 if ctx.params.get("traceback"):
                     raise
-                raise click.ClickException(printable(str(sentence_about(error) or error))) from error
+                said = printable(str(sentence_about(error) or error))
+                raise click.ClickException(f"{said}{self._lacking(ctx, said)}") from error
             except KeyboardInterrupt as stop:
                 saved = SAVED.get(str(ctx.invoked_subcommand), "Run the same command again.")
                 click.echo(f"{words_of(stop)}. {saved}", err=True)
@@ -102,10 +104,26 @@ class _LazyGroup(click.Group):
             except BaseException as error:  # a plugin may call sys.exit()
                 from medssl.discovery.blame import sentence_about
 
-                said = None if ctx.params.get("traceback") else sentence_about(error) or _no_space(error)
-                if said is None:
+                cause = None if ctx.params.get("traceback") else sentence_about(error) or _no_space(error)
+                if cause is None:
                     raise  # a fault of medssl
-                raise click.ClickException(printable(str(said))) from error
+                raise click.ClickException(printable(str(cause))) from error
+
+    def _lacking(self, ctx: click.Context, said: str) -> str:
+        """Say that an option which an error advises belongs to ``medssl run``, if this command lacks it."""
+        name = str(ctx.invoked_subcommand)
+        own, of_run = (_options(self.get_command(ctx, each)) for each in (name, "run"))
+        lacking = (set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", said)) & of_run) - own
+        if not lacking or "medssl run" in said:
+            return ""
+        return f" (`medssl {name}` has no {' and no '.join(sorted(lacking))}; `medssl run` has it.)"
+
+
+def _options(command: click.Command | None) -> set[str]:
+    """Return the options of a command and of those below it."""
+    below = command.commands.values() if isinstance(command, click.Group) else ()
+    own = {option for each in (command.params if command else ()) for option in each.opts}
+    return own.union(*map(_options, below))
 
 
 def _no_space(error: BaseException) -> str | None:
