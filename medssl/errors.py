@@ -55,6 +55,10 @@ class BreachError(PluginError):
             f"{plugin.__name__} breaks its contract in {function}: {'; '.join(problems)}. Correct it there."
         )
 
+    def __reduce__(self) -> tuple[type[BreachError], tuple[type, str, tuple[str, ...]]]:
+        """Copy the arguments, not the message: a pool of processes hands errors over as pickles."""
+        return type(self), (self.plugin, self.function, self.problems)
+
 
 class OptionError(MedsslError):
     """A recipe, a flag or a plugin option has an unknown name, a wrong type or a value out of range."""

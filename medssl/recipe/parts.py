@@ -11,6 +11,7 @@ from typing import Any
 
 from medssl.contracts import HALF, IMAGENET, Augmentation, EncoderCard, EncoderPlugin, ViewSpec
 from medssl.contracts.kinds import ENCODER, KINDS, Kind
+from medssl.io.plain_text import file_stem
 from medssl.recipe.choosing import Choice, plain
 from medssl.recipe.external import External
 from medssl.recipe.settings import (
@@ -288,8 +289,8 @@ class Recipe:
     @property
     def slug(self) -> str:
         """Name of the run's directory."""
-        words = f"{self.dataset.name}-{self.method.name}-{self.hash}"
-        return words.replace(":", "_").replace("/", "_")
+        words = f"{self.dataset.name}-{self.method.name}".replace(":", "_").replace("/", "_")
+        return f"{file_stem(words)}-{self.hash}"
 
 
 def _written(settings: TrainSettings | SplitSettings | EvaluateSettings) -> dict[str, Any]:

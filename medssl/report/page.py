@@ -40,6 +40,7 @@ from medssl.study.results.table import score_rows, site_rows, unit_name
 
 __all__ = ["PagePart", "make_parts", "render_page", "template_environment", "write_page"]
 
+MATRIX_CLASSES = 30  # a matrix of more cannot be read, and one of a thousand is a page of 100 MB
 _BETWEEN_BACKTICKS = re.compile(r"`([^`]+)`")
 
 
@@ -207,11 +208,28 @@ def _confusions(section: Section) -> list[dict[str, Any]]:
     shown = section.shown_first()
     rows = [shown, *(row for row in section.main_rows if row.baseline and row is not shown)]
     return [
-        {"row": wording.named(row), "evaluator": name, "counts": counts, "runs": len(row.runs)}
+        {"row": wording.named(row), "evaluator": name, "runs": len(row.runs), **_worst(counts, section)}
         for row in rows
         for name in section.judges
         if (counts := _added(row, name))
     ]
+
+
+def _worst(counts: list[list[int]], section: Section) -> dict[str, Any]:
+    """Return the names and counts of a matrix; of many, those with the most errors and a column of the rest."""
+    names = section.data.target.names
+    if len(names) <= MATRIX_CLASSES:
+        return {"names": names, "columns": names, "counts": counts, "of": 0}
+    errors = [sum(line) - line[own] for own, line in enumerate(counts)]
+    shown = sorted(sorted(range(len(names)), key=lambda own: -errors[own])[:MATRIX_CLASSES])
+    cells = [[counts[row][column] for column in shown] for row in shown]
+    rest = [sum(counts[row]) - sum(line) for row, line in zip(shown, cells, strict=True)]
+    return {
+        "names": [names[own] for own in shown],
+        "columns": [*(names[own] for own in shown), "other classes"],
+        "counts": [[*line, other] for line, other in zip(cells, rest, strict=True)],
+        "of": len(names),
+    }
 
 
 def _added(row: Row, evaluator: str) -> list[list[int]]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from medssl.io.identities import is_private_id
+from medssl.io.plain_text import file_stem
 from medssl.io.reading import read_json
 from medssl.results.directory import RunDirectory, RunResult
 from medssl.results.metrics_table import higher_is_better, lead_metric, metric_title, shown_metrics
@@ -291,11 +292,16 @@ def _has_files(run: RunResult) -> bool:
 
 
 def _unique(names: Sequence[str]) -> Iterator[str]:
-    seen: dict[str, int] = {}
+    """Yield keys that become names of files, so they also differ where upper and lower case are the same."""
+    seen: set[str] = set()
     for name in names:
-        key = re.sub(r"[^A-Za-z0-9]+", "-", name).strip("-")
-        seen[key] = seen.get(key, 0) + 1
-        yield key if seen[key] == 1 else f"{key}-{seen[key]}"
+        plain = key = file_stem(re.sub(r"[^A-Za-z0-9]+", "-", name).strip("-"))
+        number = 1
+        while key.lower() in seen:
+            number += 1
+            key = f"{plain}-{number}"
+        seen.add(key.lower())
+        yield key
 
 
 def _turned(found: Comparison) -> Comparison:

@@ -81,6 +81,11 @@ def _write(files: Mapping[str, str], directory: Path) -> list[Path]:
         raise CheckpointError(
             f"the report's folder {directory} cannot be made. {error}. Give a folder you may write to with --output."
         ) from error
+    written: dict[str, Path] = {}
     for name, text in files.items():
-        write_atomic(directory / name, text.encode(errors="backslashreplace"))
-    return [directory / name for name in files]
+        path = directory / name
+        while path.as_posix().lower() in written:  # many file systems do not tell upper from lower case
+            path = path.with_stem(f"{path.stem}-2")
+        write_atomic(path, text.encode(errors="backslashreplace"))
+        written[path.as_posix().lower()] = path
+    return list(written.values())

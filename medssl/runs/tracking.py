@@ -21,6 +21,7 @@ from medssl.contracts.crossing import type_problems
 from medssl.contracts.kinds import TRACKER
 from medssl.discovery.blame import file_of
 from medssl.discovery.guarding import settings_kept
+from medssl.io.plain_text import file_stem
 from medssl.recipe import Choice, Recipe
 from medssl.results.directory import RunDirectory, RunResult
 from medssl.results.privacy import hidden_paths
@@ -166,7 +167,7 @@ class _Tracked(Listener):
                 name=self._directory.path.name,
                 study=self._directory.path.resolve().parent.name,
                 settings=dict(_flat(hidden_paths(self._recipe.identity, self._recipe.paths, {}))),
-                folder=self._directory.path / _FOLDER / line.name.replace(":", "_"),
+                folder=self._directory.path / _FOLDER / file_stem(line.name.replace(":", "_")),
                 first_epoch=first,
             )
             line.send("start", run)

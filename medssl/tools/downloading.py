@@ -27,6 +27,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 from medssl.errors import DataError
 from medssl.io import limits
 from medssl.io.files import clear_unfinished, unfinished
+from medssl.io.plain_text import is_device
 from medssl.io.reading import open_regular, read_text
 from medssl.tools.disk import disk_error
 
@@ -100,7 +101,8 @@ def download(source: Source, directory: str | Path, *, announce: Callable[[str],
     """
     say = announce or logging.getLogger("medssl").info
     long = len(source.file.encode(errors="surrogateescape")) > limits.NAME_BYTES - len(".part.sha256")
-    if source.file in ("", ".", "..") or any(mark in source.file for mark in "/\\:\0") or long:
+    refused = source.file.endswith((".", " ")) or is_device(source.file)  # by Windows; "." and ".." everywhere
+    if not source.file or any(mark in source.file for mark in "/\\:\0") or long or refused:
         raise DataError(
             f"'{source.file:.80}' is not a plain file name. Correct the entry of this source in the catalogue."
         )

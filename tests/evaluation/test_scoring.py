@@ -258,3 +258,23 @@ def test_what_is_no_prediction_is_refused(proba: np.ndarray, message: str) -> No
 def test_an_empty_test_part_is_refused() -> None:
     with pytest.raises(DataError, match="no sample with a known target"):
         score(np.empty((0, 2)), np.empty(0, dtype=int), None, NONE, 0)
+
+
+def test_the_interval_of_macro_f1_leaves_out_resamples_that_lack_a_class() -> None:
+    """Against a bootstrap by hand: a class that a resample lacks would count as 0 there and pull the interval down."""
+    y = np.array([0] * 40 + [1] * 38 + [2] * 2)
+    predicted = np.where(np.arange(80) % 8 == 0, (y + 1) % 3, y)
+    predicted[-2:] = 2
+    found = score(np.eye(3)[predicted] * 0.7 + 0.1, y, None, EvaluateSettings(), 0)
+    generator, complete, naive = np.random.default_rng(0), [], []
+    for _ in range(1000):
+        drawn = generator.integers(0, 80, 80)
+        value = sk.f1_score(y[drawn], predicted[drawn], average="macro", labels=[0, 1, 2], zero_division=0)
+        naive.append(value)
+        if len(np.unique(y[drawn])) == 3:
+            complete.append(value)
+    low, high = np.quantile(complete, (0.025, 0.975))
+    assert found["f1_macro"]["low"] == pytest.approx(low, abs=0.03)
+    assert found["f1_macro"]["high"] == pytest.approx(high, abs=0.03)
+    assert np.quantile(naive, 0.025) < low - 0.05
+    assert found["f1_macro"]["low"] < found["f1_macro"]["value"] < found["f1_macro"]["high"]

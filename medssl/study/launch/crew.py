@@ -285,7 +285,7 @@ def _last_words(code: int, log: Path) -> str:
     how = f"exit status {code}"
     if code < 0:
         how = f"signal {signal.Signals(-code).name}"
-    hint = " The usual cause is too little memory; try fewer --jobs." if code == -signal.SIGKILL else ""
+    hint = " The usual cause is too little memory; try fewer --jobs." if code == -9 else ""
     lines = log.read_text(encoding="utf-8", errors="replace").split("\n") if log.exists() else []
     last = next((line.strip() for line in reversed(lines) if line.strip()), "")
     return f"its process ended by {how}.{hint}{' ' + last if last else ''}"
