@@ -127,6 +127,11 @@ def test_augmentations_follow_the_modality(ours):
     for name in ("histology", "histology_stain", "microscopy"):  # no up or down
         assert built[name].vertical_flip == 0.5
         assert built[name].rotate90 == 0.75
+    for name in ("dermoscopy", "endoscopy"):  # no up or down either, and a colour that is a sign
+        assert (built[name].vertical_flip, built[name].rotate90) == (0.5, 0.75)
+    for name in ("dermoscopy", "fundus", "endoscopy"):
+        assert built[name].greyscale == 0
+        assert 0 < built[name].hue < built["natural"].hue
     for name in ("xray_lateral", "ct", "ct_window", "mri"):  # with a left and a right
         assert built[name].horizontal_flip == 0
     for name in ("xray", "xray_lateral", "ct", "ct_window", "mri", "ultrasound"):  # grey, with an up

@@ -252,8 +252,11 @@ def test_a_source_without_an_open_address_says_so(tmp_path):
         download(Source("set.zip", ""), tmp_path)
 
 
-@pytest.mark.parametrize("name", ["../set.zip", "a/b.zip", "/etc/set.zip", "a\\b.zip", "C:b.zip", "..", ""])
-def test_a_name_with_folders_is_refused(tmp_path, name):
+REFUSED = ["../set.zip", "a/b.zip", "/etc/set.zip", "a\\b.zip", "C:b.zip", "..", "", "NUL", "con.zip", "set.zip."]
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_a_name_with_folders_or_of_a_device_is_refused(tmp_path, name):
     with pytest.raises(DataError, match="not a plain file name"):
         download(Source(name, "http://127.0.0.1/x"), tmp_path)
 
