@@ -217,7 +217,7 @@ def _confusions(section: Section) -> list[dict[str, Any]]:
 
 def _worst(counts: list[list[int]], section: Section) -> dict[str, Any]:
     """Return the names and counts of a matrix; of many, those with the most errors and a column of the rest."""
-    names = section.data.target.names
+    names = section.data.target.output_names
     if len(names) <= MATRIX_CLASSES:
         return {"names": names, "columns": names, "counts": counts, "of": 0}
     errors = [sum(line) - line[own] for own, line in enumerate(counts)]
