@@ -14,7 +14,6 @@ COVERED = {
     "catalog": "catalog/test_catalog.py",
     "cli/catalogue.py": "cli/test_main.py",
     "cli/data.py": "cli/test_main.py",
-    "cli/display.py": "cli/test_run_command.py",
     "cli/encoder.py": "encoders/test_convert.py",
     "cli/embed.py": "export/test_embedding.py",
     "cli/options.py": "cli/test_run_command.py",
