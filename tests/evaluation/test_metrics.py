@@ -254,6 +254,17 @@ def test_published_predictions_have_the_values_of_the_reference(published, name)
     for ours, theirs in names.items():
         assert found[ours]["value"] == pytest.approx(expected[theirs], abs=1e-6), ours  # the reference has six digits
     assert found["confusion_matrix"] == expected["confusion"]
+    # the reference has six digits, so scikit-learn computes these again
+    p, decided, present = raw / raw.sum(axis=1, keepdims=True), raw.argmax(axis=1), range(raw.shape[1])
+    again = {
+        "accuracy": sk.accuracy_score(y, decided),
+        "balanced_accuracy": sk.balanced_accuracy_score(y, decided),
+        "f1_macro": sk.f1_score(y, decided, average="macro"),
+        "mcc": sk.matthews_corrcoef(y, decided),
+        "log_loss": sk.log_loss(y, p),
+        "auroc": np.mean([sk.roc_auc_score(y == c, p[:, c]) for c in (present if len(present) > 2 else [1])]),
+    }
+    assert {ours: found[ours]["value"] for ours in again} == pytest.approx(again, abs=1e-9)
 
 
 def test_published_risks_of_a_cancer_have_the_values_of_the_reference(published):
