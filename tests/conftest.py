@@ -8,6 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# A machine under load draws its examples slowly; that is no fault of a test.
+settings.register_profile("medssl", parent=settings(), suppress_health_check=[HealthCheck.too_slow], deadline=None)
+settings.load_profile("medssl")
 
 # Before torch is imported, here and in the processes that tests start: on two cores that other processes share, two
 # threads wait for each other more than they work, and one thread gives the same numbers everywhere.

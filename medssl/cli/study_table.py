@@ -23,11 +23,12 @@ def print_summary(summary: Summary) -> None:
     for dataset in dict.fromkeys(row.dataset for row in summary.rows):
         metric, title = lead(summary, dataset)
         rows = [row for row in summary.rows if row.dataset == dataset]
-        click.echo(f"\n{dataset}: {title} on the test part")
+        per = f" per {unit_name(rows[0])}" if rows[0].unit == "group" else ""
+        click.echo(f"\n{dataset}: {title}{per} on the test part")
         _print_rows(score_rows(rows, metric))
-        if groups := score_rows(rows, metric, groups=True):
-            click.echo(f"\nthe same per {unit_name(rows[0])}")
-            _print_rows(groups)
+        if beside := score_rows(rows, metric, beside=True):
+            click.echo(f"\nthe same per {unit_name(rows[0], beside=True)}")
+            _print_rows(beside)
         if differences := difference_rows(summary, dataset, metric):
             click.echo("\ndifference from the best baseline")
             _print_rows(differences)
@@ -38,14 +39,17 @@ def print_summary(summary: Summary) -> None:
 
 def print_pooled(summary: Summary) -> None:
     """Print every metric of the rows, with the predictions of all folds pooled; and a row per left-out site."""
-    from medssl.study.results.table import estimate_rows, group_estimate_rows, unit_name
+    from medssl.study.results.table import beside_rows, estimate_rows, unit_name
 
     for row in summary.rows:
-        click.echo(f"{row.method} on {row.dataset}: predictions of {len(row.runs)} folds pooled, {row.split} split")
+        per = f", scores per {unit_name(row)}" if row.unit == "group" else ""
+        click.echo(
+            f"{row.method} on {row.dataset}: predictions of {len(row.runs)} folds pooled, {row.split} split{per}"
+        )
         _print_rows(estimate_rows(row))
-        if groups := group_estimate_rows(row):
-            click.echo(f"the same per {unit_name(row)}")
-            _print_rows(groups)
+        if beside := beside_rows(row):
+            click.echo(f"the same per {unit_name(row, beside=True)}")
+            _print_rows(beside)
         _print_sites(row)
     _print_notes(summary)
 

@@ -15,7 +15,15 @@ from medssl.evaluation.operating import OperatingPoints
 from medssl.evaluation.pooling import POOLINGS, group_truth, pool_groups
 from medssl.results.directory import RunDirectory, RunResult
 
-__all__ = ["Predictions", "decisions", "group_predictions", "make_predictions", "pool", "read_predictions"]
+__all__ = [
+    "Predictions",
+    "decisions",
+    "group_predictions",
+    "make_predictions",
+    "pool",
+    "pool_by_group",
+    "read_predictions",
+]
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -84,11 +92,22 @@ def group_predictions(run: RunResult) -> Predictions | None:
         CheckpointError: A file is damaged.
     """
     images = read_predictions(run)
-    if images is None:
-        return None
+    return None if images is None else pool_by_group(images, run.evaluations)
+
+
+def pool_by_group(images: Predictions, evaluations: Mapping[str, Any]) -> Predictions:
+    """Pool predictions of images by group; the ids are those of the groups.
+
+    Args:
+        images: Predictions of n images.
+        evaluations: Scores of these predictions, as in ``result.json``, with the pooling of each evaluator. Evaluators
+            without one of :data:`POOLINGS` are left out.
+    """
     units, target = images.unit, images.target
     names = [images.group[i] for i in np.unique(units, return_index=True)[1].tolist()]
-    poolings = {name: found.per_group.pooling["name"] for name, found in run.scores.items() if found.per_group}
+    poolings = {
+        name: found["per_group"]["pooling"]["name"] for name, found in evaluations.items() if "per_group" in found
+    }
     tables = {
         name: pool_groups(target, table, units, poolings[name])
         for name, table in images.proba.items()

@@ -158,8 +158,8 @@ class EvaluateSettings:
             on images of the same groups; the result says so. If off, such images are an error.
         baseline: Also evaluate the encoder before training, so that the result shows the benefit of pre-training, at
             the cost of one more evaluation. A study that has the untrained encoder as a row leaves this out.
-        unit: What a run's tables show first: scores per ``image`` or per ``group`` (patient, slide). Where groups are
-            known, the result has both.
+        unit: What the answer is about: ``image``, or ``group`` (patient, slide) where some group has several images.
+            Tables show its scores first, and differences are tested for it. The result has the scores of both.
         pooling: How the predictions of a group's images become one: ``mean``, ``top-k``, ``max`` or ``noisy-or``;
             ``None``: the one with the smallest log loss on the validation part.
         subgroups: Columns by whose values the test part is also scored, such as ``sex``: facts that the dataset knows.

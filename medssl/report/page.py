@@ -60,6 +60,7 @@ class PagePart:
     maps: Sequence[DrawnMap]
     gallery: Gallery
     findings: Sequence[str]
+    title: str
     tables: Sequence[ScoreTable]
     operating: OperatingTable | None
     published: Sequence[Sequence[str]]
@@ -178,7 +179,8 @@ def _make_part(section: Section, looks: Mapping[str, Style], said: Answer, galle
         maps=make_maps(section),
         gallery=gallery,
         findings=findings(section),
-        tables=_tables(section.single) if section.single else [*_by_group(section), *_by_site(section)],
+        title=score_tables(section.single)[0].title if section.single else "",
+        tables=_tables(section.single) if section.single else [*_beside(section), *_by_site(section)],
         operating=operating_table(section),
         published=published_table(section),
         further=further_metrics(section),
@@ -186,14 +188,15 @@ def _make_part(section: Section, looks: Mapping[str, Style], said: Answer, galle
 
 
 def _tables(run: RunResult) -> list[ScoreTable]:
-    """Return the tables beside the scores per image, which the page shows in another form."""
-    return [*(table for table in score_tables(run) if table.title not in ("", "per image")), *further_tables(run)]
+    """Return the tables beside the first one, which the page shows in another form."""
+    return [*score_tables(run)[1:], *further_tables(run)]
 
 
-def _by_group(section: Section) -> Iterator[ScoreTable]:
-    """Yield the scores of groups in the leading metric, beside those of images."""
-    if rows := score_rows(section.main_rows, section.lead, groups=True):
-        yield ScoreTable(f"{section.lead_title} per {unit_name(section.rows[0])}, predictions pooled", rows)
+def _beside(section: Section) -> Iterator[ScoreTable]:
+    """Yield the scores of the other unit in the leading metric."""
+    if rows := score_rows(section.main_rows, section.lead, beside=True):
+        pooled = "" if section.by_group else ", predictions pooled"
+        yield ScoreTable(f"{section.lead_title} per {unit_name(section.rows[0], beside=True)}{pooled}", rows)
 
 
 def _by_site(section: Section) -> Iterator[ScoreTable]:

@@ -129,6 +129,26 @@ class Section:
         return list(found.values())
 
     @property
+    def by_group(self) -> bool:
+        """Whether rows are compared by the scores of groups (patients), not of images."""
+        return all(row.unit == "group" for row in self.rows)
+
+    @property
+    def per(self) -> str:
+        """What the scores are about, behind the name of a metric: `` per patient``; empty for images."""
+        return f" per {self.test.unit}" if self.by_group else ""
+
+    def scores_of(self, evaluations: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+        """Return the scores by which rows are compared, by evaluator.
+
+        Args:
+            evaluations: Of a run, or of its baseline.
+        """
+        if not self.by_group:
+            return dict(evaluations)
+        return {name: found["per_group"] for name, found in evaluations.items() if "per_group" in found}
+
+    @property
     def fractions(self) -> list[float]:
         """Shares of the labels, the smallest first."""
         return sorted({row.label_fraction for row in self.rows})
@@ -192,7 +212,8 @@ class Section:
 
     def same_images(self, cell: PublishedCell) -> bool:
         """Whether a published number is about the same test images: the official part, and as many images."""
-        return cell.split == self.data.split == "official" and cell.images == self.test.images
+        official = cell.split == self.data.split == "official"
+        return official and cell.images == self.test.images and not self.by_group
 
     def name_of(self, key: str) -> str:
         """Return the label of a row."""

@@ -232,10 +232,12 @@ class Baseline:
 
     Attributes:
         scores: Its scores on the test part by evaluator.
+        unit: What the differences are about: ``image``, or ``group`` if the recipe has ``evaluate.unit=group``.
         differences: By evaluator and metric: the trained encoder minus the encoder before training.
     """
 
     scores: Mapping[str, Scores]
+    unit: str
     differences: Mapping[str, Mapping[str, Difference]]
 
 
@@ -259,7 +261,8 @@ def read_baseline(values: Mapping[str, Any], file: Path) -> Baseline | None:
     if found is None:
         return None
     differences = read_section(found, "differences", dict[str, dict[str, Difference]], file)
-    return Baseline(scores=read_scores(found, file), differences=differences)
+    unit = read_section({"unit": "image", **found}, "unit", str, file)  # earlier versions compared images only
+    return Baseline(scores=read_scores(found, file), unit=unit, differences=differences)
 
 
 def _scores(entries: Mapping[str, Any], name: str, file: Path) -> Scores:

@@ -13,6 +13,7 @@ import pytest
 from medssl.catalog import load_catalog
 from medssl.data.split.splits import make_split
 from medssl.evaluation.metrics import metric_facts
+from medssl.evaluation.pooling import PoolingChoice, score_groups
 from medssl.evaluation.scoring import score
 from medssl.recipe import resolve
 from medssl.results.directory import SCHEMA, RunDirectory
@@ -50,14 +51,16 @@ def made_run(
     directory=None,
     protocol=None,
     total=None,
+    unit=None,
 ):
-    """Write a run directory and return its result."""
+    """Write a run directory and return its result; with a ``unit``, there are scores of patients too."""
     recipe, plugin, samples, split = base(patients, images)
     values = copy.deepcopy(recipe.to_dict())
     if method != METHOD:
         values["method"] = {"plugin": method}
     values["seed"] = seed
     values["train"]["batch_size"], values["train"]["epochs"] = batch_size, max(1, epochs)
+    values["evaluate"] |= {"unit": unit} if unit else {}
     values["split"]["label_fraction"], values["split"]["protocol"] = fraction, protocol
     digest = hashlib.sha256(json.dumps([values, accuracy, total]).encode()).hexdigest()[:10]
     place = RunDirectory(Path(folder) / f"phantom-{method}-{digest}")
@@ -82,6 +85,9 @@ def made_run(
         }
         for name, rows in proba.items()
     }
+    for name, rows in proba.items() if unit else ():
+        choice = PoolingChoice("mean", "setting")
+        evaluations[name]["per_group"] = score_groups(target, label, rows, groups, choice, recipe.evaluate, seed)
     origin = {"name": method, "distribution": "medssl", "version": "0.1.0"}
     return place.finish(
         {

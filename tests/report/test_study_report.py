@@ -1,5 +1,6 @@
 """The report of a study: whole, self-contained, true to its results, and without empty places."""
 
+import csv
 import json
 import re
 import shutil
@@ -14,6 +15,7 @@ from medssl.report.missing import Missing, find_runs
 from medssl.report.page import template_environment, write_page
 from medssl.report.study import write_report
 from medssl.results.metrics_table import metric_text
+from medssl.study.results.summary import summarise
 
 MISSING = [Missing(name="phantom-dcl-0", dataset="phantom"), Missing(name="x-dcl-1", dataset="x", failure="why")]
 VOID = {"meta", "img", "br"}
@@ -340,3 +342,33 @@ def test_a_result_without_a_value_is_named(make_run, tmp_path, key):
     )
     with pytest.raises(CheckpointError, match=re.escape(said)):
         write_report(runs, tmp_path / "report")
+
+
+def test_an_answer_about_patients_is_about_them_everywhere(make_run, tmp_path):
+    options = {"patients": 8, "images": 3, "unit": "group"}
+    runs = [make_run(accuracy=0.9, **options), make_run(method="random", epochs=0, accuracy=0.4, **options)]
+    page, *_ = write_report(runs, tmp_path / "report")
+    text = plain(page.read_text())
+    n = runs[0].evaluations["knn"]["per_group"]["n"]
+    assert f"On these {n} patients with {runs[0].data.test} test images, mae has the highest accuracy" in text
+    assert "Scores and tests are per patient." in text
+    for title in ("Accuracy per patient on the test part", "Accuracy per image"):
+        assert f"<h3>{title}</h3>" in text
+    for name in ("knn", "linear"):
+        summary = summarise(runs).rows[0].scores[name]["accuracy"]
+        alone = runs[0].evaluations[name]["per_group"]["accuracy"]
+        assert summary.value == alone["value"]
+        assert metric_text(alone) in text
+    rows = csv.DictReader((tmp_path / "report" / "rows.csv").read_text().splitlines())
+    assert {row["unit"] for row in rows if row["source"] == "measured here"} == {"group"}
+    assert "accuracy per patient on the test part" in (tmp_path / "report" / "phantom-grouped.tex").read_text()
+
+
+def test_the_page_of_one_run_about_patients(make_run, tmp_path):
+    run = make_run(patients=8, images=3, unit="group")
+    text = plain(write_report([run], tmp_path / "report")[0].read_text())
+    n = run.evaluations["knn"]["per_group"]["n"]
+    assert f"On these {n} patients with {run.data.test} test images, the accuracy of mae is" in text
+    assert "<h3>Test results per patient</h3>" in text
+    assert f"Scores are per patient: {n} patients; predictions pooled by mean." in text
+    assert "<h3>Per image</h3>" in text

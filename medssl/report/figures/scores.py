@@ -22,6 +22,7 @@ from medssl.report.figures.palette import Style
 from medssl.report.sections import Section
 from medssl.report.words.wording import level_text, named
 from medssl.results.directory import RunResult
+from medssl.results.scores import Interval
 from medssl.study.results.summary import Estimate, Row
 
 __all__ = ["CURVES", "batch_figures", "label_figures", "name_ends", "score_figures"]
@@ -59,8 +60,11 @@ def score_figures(section: Section, styles: Mapping[str, Style]) -> Iterator[Dra
 
 def _run(section: Section, run: RunResult, style: Style) -> Iterator[Drawing]:
     """Draw a single run's values by evaluator, with those of the encoder before training."""
-    before = run.baseline.scores if run.baseline else {}
-    found = [(name, one) for name in section.judges if (one := run.scores[name].get(section.lead))]
+    before: Mapping[str, Mapping[str, Interval]] = run.baseline.scores if run.baseline else {}
+    if section.by_group and run.baseline:
+        before = {name: scores.per_group for name, scores in run.baseline.scores.items() if scores.per_group}
+    own = section.main_rows[0].scores
+    found = [(name, one) for name in section.judges if (one := own.get(name, {}).get(section.lead))]
     found = [(name, one) for name, one in found if one.value is not None]
     if not found:
         return
@@ -86,7 +90,7 @@ def _value_axis(axes: Axes, section: Section, labels: Sequence[str], places: Seq
     """Label rows on the left, and put the values of the leading metric on the horizontal axis."""
     axes.set_yticks(list(places), labels)
     axes.set_ylim(places[-1] + 0.6, -0.6)
-    axes.set_xlabel(f"{section.lead_title} on the test part")
+    axes.set_xlabel(f"{section.lead_title}{section.per} on the test part")
     axes.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
     plain_axes(axes, grid="x")
 
@@ -172,7 +176,7 @@ def batch_figures(section: Section, styles: Mapping[str, Style]) -> Iterator[Dra
             level = level_text(section.confidence)
             flat = [(row, e) for row, e in section.ranked(name) if row.baseline]
             _draw_curves(axes, series, flat, styles, lambda size: f"{size:g}")
-            axes.set_ylabel(f"{section.lead_title} on the test part")
+            axes.set_ylabel(f"{section.lead_title}{section.per} on the test part")
             axes.set_xlabel("images per step (batch size)")
             yield finish(
                 figure,
@@ -194,7 +198,7 @@ def label_figures(section: Section, styles: Mapping[str, Style]) -> Iterator[Dra
         if series:
             figure, [axes] = make_figure(CURVES)
             _draw_curves(axes, series, [], styles, lambda share: f"{share:g}")
-            axes.set_ylabel(f"{section.lead_title} on the test part")
+            axes.set_ylabel(f"{section.lead_title}{section.per} on the test part")
             axes.set_xlabel("training labels used (%)")
             broken = " Broken lines: baselines." if any(one.style.line != "-" for one in series) else ""
             yield finish(

@@ -15,11 +15,12 @@ def output_table(section: Section) -> tuple[list[str], list[list[str]]]:
     """Return the leading metric of each output by evaluator, of the run whose images the page shows.
 
     Returns:
-        The header and a row per output: name, test images with and without it, values with intervals. No rows if the
-        metric has no value per output.
+        The header and a row per output: name, test images (or groups) with and without it, values with intervals. No
+        rows if the metric has no value per output.
     """
     run = section.shown_first().runs[0]
-    scores = {name: run.evaluations[name] for name in section.judges if name in run.evaluations}
+    every = section.scores_of(run.evaluations)
+    scores = {name: every[name] for name in section.judges if name in every}
     by_output: dict[str, Mapping[str, Any]] = {
         name: found["outputs"] for name, one in scores.items() if "outputs" in (found := one.get(section.lead, {}))
     }

@@ -24,7 +24,7 @@ _ROW = ("dataset", "method", "batch_size", "split", "label_fraction", "backbone"
 def rows_csv(sections: Sequence[Section]) -> str:
     """One line per row, evaluator and metric; published numbers among them."""
     numbers = ("value", "low", "high", "std", "seeds")
-    header = ["section", "row", *_ROW, "baseline", "evaluator", "metric", *numbers, "source"]
+    header = ["section", "row", *_ROW, "baseline", "evaluator", "metric", "unit", *numbers, "source"]
     return _csv(header, (line for section in sections for line in _row_lines(section)))
 
 
@@ -33,13 +33,14 @@ def _row_lines(section: Section) -> Iterator[Sequence[Any]]:
         known = [getattr(row, name) for name in _ROW]
         for evaluator, metrics in row.scores.items():
             for metric, e in metrics.items():
+                place = (row.baseline, evaluator, metric, row.unit)
                 numbers = (e.value, e.low, e.high, e.std, e.runs)
-                yield [section.key, row.label, *known, row.baseline, evaluator, metric, *numbers, "measured here"]
+                yield [section.key, row.label, *known, *place, *numbers, "measured here"]
     dataset = section.rows[0].dataset
     for cell in section.published:
         known = [dataset, cell.method, cell.batch_size, *([None] * (len(_ROW) - 3))]
         published = (cell.value, cell.low, cell.high, None, None)
-        yield [section.key, cell.method, *known, None, cell.evaluator, cell.metric, *published, cell.source]
+        yield [section.key, cell.method, *known, None, cell.evaluator, cell.metric, "image", *published, cell.source]
 
 
 def comparisons_csv(sections: Sequence[Section]) -> str:
@@ -122,7 +123,7 @@ def latex(section: Section) -> str:
     names = section.evaluators
     title = printable(" ".join(section.title.split()))
     lines = [
-        f"% {title}: {section.lead_title} on the test part, {level_text(section.confidence)} intervals. "
+        f"% {title}: {section.lead_title}{section.per} on the test part, {level_text(section.confidence)} intervals. "
         "By medssl report.",
         r"\begin{tabular}{l" + "l" * len(names) + "}",
         r"\toprule",

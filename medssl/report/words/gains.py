@@ -31,8 +31,13 @@ def gain_lines(result: RunResult) -> list[str]:
             if name in named and metric in found
         ]
         if parts:
-            lines.append(f"pre-training added {metric_title(metric, result.metrics)}: {', '.join(parts)}")
+            lines.append(f"pre-training added {metric_title(metric, result.metrics)}{_per(result)}: {', '.join(parts)}")
     return lines
+
+
+def _per(result: RunResult) -> str:
+    by_group = result.baseline is not None and result.baseline.unit == "group"
+    return f" per {(result.data.group_kind or 'group').replace('_', ' ')}" if by_group else ""
 
 
 def gain_statement(result: RunResult, judges: Sequence[str]) -> Iterator[str]:

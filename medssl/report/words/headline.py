@@ -20,7 +20,7 @@ from medssl.report.words.gains import gain_verdict
 from medssl.report.words.wording import count, difference_text, estimate_text, listed, named, signed
 from medssl.study.results.summary import Comparison, Row
 
-__all__ = ["best_sentence", "next_sentence", "verdicts"]
+__all__ = ["best_sentence", "next_sentence", "tested_on", "verdicts"]
 
 _SHOWN = 6  # differences in a sentence: with more, their intervals are left to the details, so that it fits a screen
 
@@ -28,7 +28,7 @@ _SHOWN = 6  # differences in a sentence: with more, their intervals are left to 
 def best_sentence(section: Section) -> str:
     """Name the row with the best value of the leading metric, by each evaluator."""
     highest = [(name, *ranked[0]) for name in section.judges if (ranked := section.ranked(name))]
-    where = f"On these {_images(section)}"
+    where = f"On these {tested_on(section)}"
     if not highest:
         return f"{where} there is no result."
     rows = {row.key: row for _, row, _ in highest}
@@ -43,9 +43,13 @@ def best_sentence(section: Section) -> str:
     return f"{where}, the {title} of {_with_role(row)} is {values}."
 
 
-def _images(section: Section) -> str:
+def tested_on(section: Section) -> str:
+    """Count what was tested, first what the scores are about: the images of patients, or the patients."""
     test = section.test
-    return count(test.images, "test image") + (f" of {count(test.units, test.unit)}" if test.grouped else "")
+    images = count(test.images, "test image")
+    if section.by_group:
+        return f"{count(test.units, test.unit)} with {images}"
+    return images + (f" of {count(test.units, test.unit)}" if test.grouped else "")
 
 
 def next_sentence(section: Section) -> Iterator[str]:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from statistics import median
 
 from medssl.report.sections import Section
+from medssl.report.words.headline import tested_on
 from medssl.report.words.settled import settled_text
 from medssl.report.words.wording import count, level_text, named, named_together, sentence, short
 from medssl.results.directory import RunResult
@@ -24,14 +25,12 @@ _FEW_UNITS = 30  # clustered intervals mislead with fewer than five to thirty cl
 
 def sample_text(section: Section) -> str:
     """Say on how many images and patients the numbers were measured, over how many seeds, after how much training."""
-    test = section.test
-    of = f" of {count(test.units, test.unit)}" if test.grouped else ""
     fewest, most = _seed_range(section)
     seeds = f"{fewest} to {most} seeds" if fewest != most else count(most, "seed")
     rows = f"{count(len(section.main_rows), 'row')}, " if len(section.main_rows) > 1 else ""
     runs = "" if section.single else f"; {rows}{seeds}{' each' if rows else ''}"
-    tested = f"{count(test.images, 'test image')}{of}{runs}."
-    return " ".join([tested, *_lengths(section)])
+    scored = f" Scores and tests are{section.per}." if section.per else ""
+    return " ".join([f"{tested_on(section)}{runs}.{scored}", *_lengths(section)])
 
 
 def trust_text(section: Section) -> Iterator[str]:
@@ -137,7 +136,7 @@ def _size(section: Section) -> Iterator[str]:
 def _without_interval(section: Section) -> Iterator[str]:
     """Say why the leading metric has no interval, if too many resamples lack an outcome."""
     for run in section.runs:
-        for scores in run.evaluations.values():
+        for scores in section.scores_of(run.evaluations).values():
             bootstrap, found = scores.get("bootstrap", {}), scores.get(section.lead)
             skipped = (bootstrap.get("skipped") or {}).get(section.lead, 0)
             if skipped and found and found.get("low") is None:

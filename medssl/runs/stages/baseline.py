@@ -7,7 +7,7 @@ from typing import Any
 
 from medssl.contracts import Unlabelled
 from medssl.data.loading import LoadedPart
-from medssl.evaluation.predictions import Predictions, decisions, make_predictions
+from medssl.evaluation.predictions import Predictions, decisions, make_predictions, pool_by_group
 from medssl.evaluation.uncertainty.paired import paired_differences
 from medssl.runs.context import RunContext
 from medssl.runs.stages.evaluation import Evaluated, evaluate_predictors
@@ -57,11 +57,19 @@ def describe_baseline(context: RunContext, features: EncodedParts | None, after:
         confidence=settings.confidence,
     )
     differences = {name: {metric: asdict(one) for metric, one in metrics.items()} for name, metrics in found.items()}
-    return {"evaluations": before.evaluations, "differences": differences}
+    unit = "group" if _by_group(context, after) else "image"
+    return {"evaluations": before.evaluations, "unit": unit, "differences": differences}
 
 
 def _predictions(context: RunContext, test: LoadedPart, findings: Evaluated) -> Predictions:
     data = context.data
     tables = findings.predictions
     decided = decisions(findings.evaluations, data.target, tables)
-    return make_predictions(data.target, test.ids, test.y.numpy(), data.split.groups, tables, decided=decided)
+    images = make_predictions(data.target, test.ids, test.y.numpy(), data.split.groups, tables, decided=decided)
+    return pool_by_group(images, findings.evaluations) if _by_group(context, findings) else images
+
+
+def _by_group(context: RunContext, findings: Evaluated) -> bool:
+    """Whether groups are compared: the recipe asks for it, and some group has several images."""
+    scored = any("per_group" in found for found in findings.evaluations.values())
+    return context.recipe.evaluate.unit == "group" and scored

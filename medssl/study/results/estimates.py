@@ -30,7 +30,8 @@ class Evidence:
 
     Attributes:
         row: The row, with its scores.
-        predictions: Predictions of each seed, all on the same n test images.
+        predictions: Predictions of each seed, all on the same n test images, or groups of images if the row is scored
+            by group.
         draws: ``(B,)`` by evaluator and metric: the mean over seeds in each resample of units and seeds.
     """
 
@@ -40,11 +41,11 @@ class Evidence:
 
     @property
     def ids(self) -> tuple[str, ...]:
-        """Ids of the test images."""
+        """Ids of the test images or groups."""
         return self.predictions[0].ids if self.predictions else ()
 
 
-def estimate(row: Row, resamples: int) -> Evidence:
+def estimate(row: Row, resamples: int, unit: str = "image") -> Evidence:
     """Compute a row's scores.
 
     A single run keeps the values and intervals of its ``result.json``. For several seeds, the value is the mean and the
@@ -54,6 +55,7 @@ def estimate(row: Row, resamples: int) -> Evidence:
     Args:
         row: The row.
         resamples: B, the same for all rows that may be compared; 0: only the runs' own intervals are used.
+        unit: What the row is compared by: ``image``, or ``group`` if some group has several images.
 
     Raises:
         CheckpointError: A run's predictions are damaged.
@@ -65,12 +67,17 @@ def estimate(row: Row, resamples: int) -> Evidence:
     known = usable if len(usable) == len(seeds) else ()
     draws = _draws(row, known, resamples)
     scores = _every(row, seeds, known, draws, lambda run: run.scores)
-    by_group: Mapping[str, Mapping[str, Estimate]] = {}
-    if any(_of_groups(run) for run in row.runs):
-        groups = [_pooled(folds, group_predictions) for folds in seeds] if known else []
-        patients = tuple(part for part in groups if part is not None)
-        by_group = _every(row, seeds, patients, _draws(row, patients, resamples), _of_groups)
-    return Evidence(row=replace(row, scores=scores, by_group=by_group, notes=notes), predictions=known, draws=draws)
+    row = replace(row, notes=notes)
+    if not any(_of_groups(run) for run in row.runs):
+        return Evidence(row=replace(row, scores=scores), predictions=known, draws=draws)
+    groups = [_pooled(folds, group_predictions) for folds in seeds] if known else []
+    patients = tuple(part for part in groups if part is not None)
+    drawn = _draws(row, patients, resamples)
+    by_group = _every(row, seeds, patients, drawn, _of_groups)
+    if unit == "group" and by_group:
+        row = replace(row, unit=unit, scores=by_group, beside=scores)
+        return Evidence(row=row, predictions=patients, draws=drawn)
+    return Evidence(row=replace(row, scores=scores, beside=by_group), predictions=known, draws=draws)
 
 
 def _of_groups(run: RunResult) -> Mapping[str, Scores]:

@@ -69,8 +69,9 @@ class Row:
         runs: The finished runs, by seed and fold.
         key: Identifies the row among those of a dataset. Reports show :attr:`label`.
         facts: The settings, other than the method, that distinguish the row from others of its dataset.
-        scores: Estimates by evaluator and metric, per image.
-        by_group: The same per group; empty if no group has several images.
+        unit: What the scores are about: ``image``, or ``group`` if all runs have ``evaluate.unit=group``.
+        scores: Estimates by evaluator and metric, per unit. Rows are compared by these.
+        beside: The same for the other unit; empty if no group has several images.
         variant: Name shared by rows that differ only in batch size and fraction of labels; figures show them alike.
         notes: Remarks that the reader of this row must know.
     """
@@ -89,8 +90,9 @@ class Row:
     runs: tuple[RunResult, ...]
     key: str = ""
     facts: tuple[Fact, ...] = ()
+    unit: str = "image"
     scores: Mapping[str, Mapping[str, Estimate]] = field(default_factory=dict)
-    by_group: Mapping[str, Mapping[str, Estimate]] = field(default_factory=dict)
+    beside: Mapping[str, Mapping[str, Estimate]] = field(default_factory=dict)
     variant: str = ""
     notes: tuple[str, ...] = ()
 

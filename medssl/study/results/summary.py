@@ -77,7 +77,8 @@ def summarise(results: Sequence[RunResult], catalog: Catalog | None = None) -> S
     catalog = catalog or load_catalog()
     confidence = _confidence(results)
     resamples = _resamples(results)
-    evidence = [estimate(row, resamples) for row in group_rows(results, catalog)]
+    grouped = group_rows(results, catalog)
+    evidence = [estimate(row, resamples, _unit(row.dataset, results)) for row in grouped]
     rows = tuple(item.row for item in evidence)
     return Summary(
         rows=rows,
@@ -101,6 +102,12 @@ def _confidence(results: Sequence[RunResult]) -> float:
             "report for each level, or run some again with the same evaluate.confidence."
         )
     return next(iter(found), 0.95)
+
+
+def _unit(dataset: str, results: Sequence[RunResult]) -> str:
+    """Return what the rows of a dataset are compared by: groups only if all of its runs ask for it."""
+    wanted = {str(run.recipe["evaluate"].get("unit", "image")) for run in results if run.dataset == dataset}
+    return "group" if wanted == {"group"} else "image"
 
 
 def _resamples(results: Sequence[RunResult]) -> int:

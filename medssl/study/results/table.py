@@ -17,10 +17,10 @@ from medssl.study.results.summary import Summary
 
 __all__ = [
     "NOT_SHOWN",
+    "beside_rows",
     "best_baseline",
     "difference_rows",
     "estimate_rows",
-    "group_estimate_rows",
     "lead",
     "score_rows",
     "site_rows",
@@ -40,20 +40,20 @@ def lead(summary: Summary, dataset: str) -> tuple[str, str]:
     return name, metric_title(name, facts) if name else ""
 
 
-def score_rows(rows: Sequence[Row], metric: str, *, groups: bool = False) -> list[list[str]]:
+def score_rows(rows: Sequence[Row], metric: str, *, beside: bool = False) -> list[list[str]]:
     """Return one row per method and one column per evaluator; the first row is the header.
 
     Args:
         rows: Of one dataset.
         metric: Name of the metric.
-        groups: Whether the scores are those per group; the table is empty if there are none.
+        beside: Whether the scores are those of the other unit; the table is empty if there are none.
     """
     names = _evaluators(rows)
     table = [["", "seeds", *names]]
-    if groups and not any(row.by_group for row in rows):
+    if beside and not any(row.beside for row in rows):
         return []
     for row in rows:
-        scores = row.by_group if groups else row.scores
+        scores = row.beside if beside else row.scores
         estimates = [scores.get(name, {}).get(metric) for name in names]
         seeds = max((estimate.runs for estimate in estimates if estimate), default=len(row.runs))
         table.append([row.label, str(seeds), *(_estimate_text(estimate) for estimate in estimates)])
@@ -65,9 +65,9 @@ def estimate_rows(row: Row) -> list[list[str]]:
     return _estimates(row.scores)
 
 
-def group_estimate_rows(row: Row) -> list[list[str]]:
-    """Return the same per group; empty if no group has several images."""
-    return _estimates(row.by_group) if row.by_group else []
+def beside_rows(row: Row) -> list[list[str]]:
+    """Return the same for the other unit; empty if no group has several images."""
+    return _estimates(row.beside) if row.beside else []
 
 
 def _estimates(scores: Mapping[str, Mapping[str, Estimate]]) -> list[list[str]]:
@@ -75,8 +75,10 @@ def _estimates(scores: Mapping[str, Mapping[str, Estimate]]) -> list[list[str]]:
     return [["", *scores], *([m, *(_estimate_text(found.get(m)) for found in scores.values())] for m in metrics)]
 
 
-def unit_name(row: Row) -> str:
-    """Return what a group of a row's images is: ``patient``."""
+def unit_name(row: Row, *, beside: bool = False) -> str:
+    """Return what the scores of a row are about, or those beside them: ``image``, ``patient``."""
+    if (row.unit == "group") == beside:
+        return "image"
     return (row.runs[0].data.group_kind or "group").replace("_", " ")
 
 
@@ -149,7 +151,7 @@ def summary_values(summary: Summary) -> dict[str, Any]:
     rows = []
     for row in summary.rows:
         known = {**vars(row), "label": row.label, "facts": dict(row.facts)}
-        for key in ("scores", "by_group"):
+        for key in ("scores", "beside"):
             known[key] = {name: {m: asdict(e) for m, e in each.items()} for name, each in known[key].items()}
         rows.append({**known, "runs": [named_run(run.path) for run in row.runs]})
     return {

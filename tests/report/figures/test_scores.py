@@ -56,7 +56,7 @@ def test_a_single_run_is_drawn_by_evaluator(study):
 def test_a_single_run_is_drawn_with_the_encoder_before_training(study, monkeypatch):
     section, looks = study({"seed": 7})
     scores = section.single.scores
-    monkeypatch.setitem(vars(section.single), "baseline", Baseline(scores=scores, differences={}))
+    monkeypatch.setitem(vars(section.single), "baseline", Baseline(scores=scores, unit="image", differences={}))
     [drawing] = score_figures(section, looks)
     assert "Hollow: the encoder before training." in drawing.caption
 

@@ -54,3 +54,23 @@ def test_the_difference_is_that_of_the_two_evaluations(scene, tmp_path):
     assert gain["value"] > 0
     assert gain["low"] <= gain["value"] <= gain["high"]
     assert 0 < gain["p"] <= gain["p_adjusted"] <= 1
+
+
+def test_patients_are_compared_if_the_recipe_asks_for_them(scene, tmp_path):
+    recipe = with_baseline(scene)
+    settings = replace(recipe.evaluate, unit="group", pooling="mean")
+    recipe = replace(recipe, evaluation=replace(recipe.evaluation, evaluate=settings))
+    context = scene.context(tmp_path, recipe=recipe)
+    before = scene.features(tmp_path)
+    after = {
+        name: (part, x + torch.nn.functional.one_hot(part.y % 4, x.shape[1])) for name, (part, x) in before.items()
+    }
+    (tmp_path / "after").mkdir()
+    findings = evaluate(replace(context, directory=RunDirectory(tmp_path / "after")), scene.encoder, after)
+    found = describe_baseline(context, before, findings)
+    own = evaluate(context, scene.encoder, before)
+    assert found["unit"] == "group"
+    per_group = [f.evaluations["knn"]["per_group"] for f in (findings, own)]
+    for metric in ("accuracy", "auroc"):
+        gain = found["differences"]["knn"][metric]
+        assert gain["value"] == pytest.approx(per_group[0][metric]["value"] - per_group[1][metric]["value"])

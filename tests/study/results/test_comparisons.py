@@ -159,3 +159,36 @@ def test_rows_tested_on_other_images_or_with_fewer_labels_are_not_compared(make_
         make_run(method="vicreg", ids=[f"{i:03}.png" for i in range(3, 93)]),
     ]
     assert summarise(runs).comparisons == ()
+
+
+def test_patients_are_compared_by_their_pooled_predictions(make_run):
+    def patient(i):
+        return f"p{i % 3}-{i // 9}"  # three images of one class
+
+    options = {"group_of": patient, "pooling": "mean", "bootstrap": 60, "evaluate__unit": "group"}
+    runs = [make_run(accuracy=0.7, **options), make_run(method="simclr", accuracy=0.45, **options)]
+    summary = summarise(runs)
+    (comparison,) = of(summary)
+    tables = []
+    for run in runs:
+        saved, found = load(run), {}
+        for name, proba in zip(saved["id"].tolist(), saved["knn"], strict=True):
+            found.setdefault(patient(int(name[:3])), []).append(proba)
+        means = {name: np.mean(rows, axis=0) for name, rows in found.items()}
+        tables.append({name: mean.argmax() == int(name[1]) for name, mean in means.items()})
+    names = sorted(tables[0])
+    first, second = (np.array([int(table[name]) for name in names]) for table in tables)
+    assert comparison.difference == pytest.approx(first.mean() - second.mean())
+    assert comparison.p == pytest.approx(sign_flip_exact(first - second))
+    drawn = np.random.default_rng(0).integers(0, 30, size=(60, 30))
+    wanted = [(first - second)[units].mean() for units in drawn]
+    assert (comparison.low, comparison.high) == pytest.approx(tuple(np.quantile(wanted, (0.025, 0.975))))
+
+
+def test_images_are_compared_unless_all_runs_ask_for_patients(make_run):
+    options = {"group_of": lambda i: f"p{i % 3}-{i // 9}", "pooling": "mean"}
+    runs = [make_run(evaluate__unit="group", **options), make_run(method="simclr", **options)]
+    summary = summarise(runs)
+    assert {row.unit for row in summary.rows} == {"image"}
+    (comparison,) = of(summary)
+    assert comparison.difference == pytest.approx(right(runs[0]).mean() - right(runs[1]).mean())

@@ -132,7 +132,7 @@ def patient(i):
 
 def test_seeds_and_intervals_of_patients_equal_a_loop_over_patients(make_run):
     runs = [make_run(seed=seed, bootstrap=40, group_of=patient, pooling="mean") for seed in range(2)]
-    found = estimate(row_of(*runs), 40).row.by_group["knn"]["accuracy"]
+    found = estimate(row_of(*runs), 40).row.beside["knn"]["accuracy"]
     tables = [patients_of(load(run)) for run in runs]
     own = [(label == guess).mean() for label, guess in tables]
     assert found.value == pytest.approx(np.mean(own))
@@ -147,7 +147,7 @@ def test_seeds_and_intervals_of_patients_equal_a_loop_over_patients(make_run):
 def test_a_single_run_keeps_its_numbers_of_patients(make_run):
     run = make_run(group_of=patient, pooling="max")
     own = run.evaluations["knn"]["per_group"]["auroc"]
-    found = estimate(row_of(run), 200).row.by_group["knn"]["auroc"]
+    found = estimate(row_of(run), 200).row.beside["knn"]["auroc"]
     assert (found.value, found.low, found.high) == (own["value"], own["low"], own["high"])
 
 
@@ -157,7 +157,22 @@ def test_patients_of_folds_are_pooled(make_run):
         make_run(ids=ids, draw=f, split__fold=f, split__protocol="loso", group_of=patient, pooling="mean")
         for f, ids in enumerate(parts)
     ]
-    found = estimate(row_of(*folds), 50).row.by_group["knn"]["accuracy"]
+    found = estimate(row_of(*folds), 50).row.beside["knn"]["accuracy"]
     right = np.concatenate([np.equal(*patients_of(load(run))) for run in folds])
     assert found.value == pytest.approx(right.mean())
     assert len(right) == 27
+
+
+def test_a_row_by_patient_has_their_scores_first(make_run):
+    runs = [make_run(seed=seed, bootstrap=40, group_of=patient, pooling="mean") for seed in range(2)]
+    images, patients = (estimate(row_of(*runs), 40, unit) for unit in ("image", "group"))
+    assert (images.row.unit, patients.row.unit) == ("image", "group")
+    assert patients.row.scores == images.row.beside
+    assert patients.row.beside == images.row.scores
+    assert len(patients.ids) == 30
+    assert len(images.ids) == 90
+
+
+def test_without_patients_of_several_images_a_row_is_about_images(make_run):
+    row = estimate(row_of(make_run(group_of=lambda i: None)), 40, "group").row
+    assert (row.unit, row.beside) == ("image", {})
