@@ -128,7 +128,7 @@ def test_predictions_hold_no_formula(report, monkeypatch):
         assert not [cell for cell in cells if cell.startswith(("=", "@", "\t")) or re.match(r"[+-][^\d.]", cell)]
 
 
-def dom_of(page: str, profile: Path) -> str | None:
+def dom_of(page: str, profile: Path, *more: str) -> str | None:
     """What a browser makes of a page; ``None`` if none works here: in some containers it cannot start."""
     for name in ("chromium-headless-shell", "chromium", "google-chrome"):
         if shutil.which(name):
@@ -138,6 +138,7 @@ def dom_of(page: str, profile: Path) -> str | None:
                 "--no-sandbox",
                 "--disable-gpu",
                 f"--user-data-dir={profile}",
+                *more,
                 "--dump-dom",
                 page,
             ]
@@ -160,3 +161,33 @@ def test_no_script_of_a_name_runs_in_a_browser(report):
     assert title is not None
     assert title[1].endswith("medssl")
     assert "owned" not in title[1]
+
+
+PHONE = """<!doctype html><title>not measured</title>
+<iframe id="phone" src="PAGE" style="width: 390px; height: 800px; border: 0"></iframe>
+<script>
+document.getElementById("phone").onload = (event) => {
+  const page = event.target.contentDocument;
+  const wide = [...page.querySelectorAll("table")].map((table) => [table, table.closest(".wide")]);
+  const cut = wide.filter(([table, box]) => !box || (table.offsetWidth > box.clientWidth
+    && page.defaultView.getComputedStyle(box).overflowX !== "auto"));
+  const scrolled = wide.filter(([table, box]) => box && table.offsetWidth > box.clientWidth);
+  document.title = [page.documentElement.scrollWidth, wide.length, cut.length, scrolled.length].join(" ");
+};
+</script></html>"""
+
+
+def test_wide_tables_on_phones_are_not_cut_in_a_browser(report, tmp_path):
+    home, _ = report
+    around = tmp_path / "around.html"
+    around.write_text(PHONE.replace("PAGE", (home / "report" / "report.html").as_uri()))
+    shown = dom_of(around.as_uri(), tmp_path / "profile", "--allow-file-access-from-files")
+    if shown is None:
+        pytest.skip("no browser works here")
+    title = re.search(r"<title>(.*?)</title>", shown)
+    assert title is not None
+    width, tables, cut, scrolled = map(int, title[1].split())
+    assert width <= 390
+    assert tables >= 4
+    assert cut == 0
+    assert scrolled >= 1  # the classes of this page have long names
