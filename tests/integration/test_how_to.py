@@ -1,4 +1,4 @@
-"""The commands of how-to pages run, word for word, on small files that lie as the page says."""
+"""The commands of pages for users run, word for word, on small files that lie as the page says."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from PIL import Image
 
 from medssl.cli import main
 
-PAGES = Path(__file__).resolve().parents[2] / "docs" / "how-to"
+DOCS = Path(__file__).resolve().parents[2] / "docs"
 #: A small network and few resamples, so that a page takes seconds. The page's own words come first and stay.
 FAST = [
     *("--backbone", "test_resnet", "--image-size", "16", "--epochs", "1", "--batch-size", "4", "--device", "cpu"),
@@ -24,11 +24,20 @@ FAST = [
 
 def commands(page: str) -> Iterator[list[str]]:
     """Yield the words of each `medssl` line in the shell blocks of a page."""
-    text = (PAGES / f"{page}.md").read_text(encoding="utf-8")
+    [file] = DOCS.glob(f"*/{page}.md")
+    text = file.read_text(encoding="utf-8")
     for block in re.findall(r"^```console\n(.*?)^```", text, re.MULTILINE | re.DOTALL):
         for line in re.sub(r"\\\n\s*", " ", block).splitlines():
             if line.startswith("$ medssl "):
                 yield shlex.split(line)[2:]
+
+
+def named(word: str, root: Path) -> str:
+    """Write the end of the name of a run's directory, which the page leaves open."""
+    if not word.endswith("-HASH"):
+        return word
+    [found] = root.glob(f"{word.removesuffix('HASH')}*")
+    return str(found.relative_to(root))
 
 
 def draw(file: Path, seed: int, frames: int = 1) -> None:
@@ -77,6 +86,11 @@ def write_grades(root: Path) -> None:
 def write_patients(root: Path) -> None:
     for i in range(40):
         draw(root / "knees" / str(i // 3 % 2) / f"{9000 + i // 2}{'LR'[i % 2]}.png", i)
+
+
+def write_ultrasound(root: Path) -> None:
+    for i in range(60):
+        draw(root / "ultrasound" / ("benign", "malignant", "normal")[i // 2 % 3] / f"P{i // 2:03}_{i % 2:03}.png", i)
 
 
 def write_hospitals(root: Path) -> None:
@@ -140,6 +154,7 @@ WORLDS: dict[str, Callable[[Path], None]] = {
     "grades-and-numbers": write_grades,
     "patients-not-images": write_patients,
     "another-hospital": write_hospitals,
+    "own-images": write_ultrasound,
     "use-a-manifest": write_table,
     "read-dicom": write_scans,
 }
@@ -154,7 +169,8 @@ def test_every_command_of_the_page_runs(page: str, tmp_path: Path, monkeypatch: 
     WORLDS[page](tmp_path)
     lines = list(commands(page))
     assert lines
-    for words in lines:
+    for line in lines:
+        words = [named(word, tmp_path) for word in line]
         own = FAST if words[0] == "run" else []
         few = ["--evaluator", "knn"] if words[0] == "run" and "--evaluator" not in words else []
         done = CliRunner().invoke(main, [*words, *own, *few])
