@@ -24,19 +24,25 @@ from medssl.errors import MedsslError
 from medssl.report.words.wording import interval_text, short, signed
 
 DOCS = Path(__file__).resolve().parent
-METRICS = {"accuracy": "Accuracy", "balanced_accuracy": "Balanced accuracy", "auroc": "AUROC"}
+METRICS = {
+    "accuracy": "Accuracy",
+    "balanced_accuracy": "Balanced accuracy",
+    "auroc": "AUROC",
+    "average_precision": "Average precision",
+}
 METHODS = ("random", "supervised")  # stand first
 BATCH_SIZE = "64"
 GLANCE = (("knn", "accuracy"), ("linear", "auroc"))
 BY_SHARE = "auroc"
 TESTED = {"accuracy": "accuracy", "auroc": "AUROC"}
 NO_BREAK = "\u00a0"
-PREFACE = """
-**An earlier rule chose the settings of these runs.** k of `knn`, C of `linear` and the like were chosen by balanced
-accuracy on the validation part. They are now chosen by log loss, which changes the numbers:
+EARLIER = """
+**An earlier rule chose the settings of these runs**, except in {others}. k of `knn`, C of `linear` and the like were
+chosen by balanced accuracy on the validation part. They are now chosen by log loss, which changes the numbers:
 [by how much](explanation/honest-evaluation.md#choosing-by-the-predicted-class). The folders of these runs do not exist
 any more, so these tables cannot be computed again.
-
+""".strip()
+PREFACE = """
 `python docs/make_results.py` reads every number in the tables from the files in `docs/results/`.
 [The description of these files](results/README.md) says how to check a number.
 
@@ -66,8 +72,15 @@ def pages() -> dict[Path, str]:
     sections = [line for study in studies for line in section(study)]
     below = ["results/README", *(f"results/{study.name}/tables" for study in studies)]
     hidden = ["```{toctree}", ":hidden:", "", *below, "```"]
-    lines = ["# Results on real images", "", PREFACE, "", *overview(studies), *sections, *hidden]
+    today = [f"[{study.title}](#{_anchor(study.title)})" for study in studies if study.by_log_loss]
+    earlier = EARLIER.format(others=" and ".join(today)) if today else EARLIER.replace(", except in {others}", "")
+    lines = ["# Results on real images", "", earlier, "", PREFACE, "", *overview(studies), *sections, *hidden]
     return {DOCS / "results.md": _text(lines), **found}
+
+
+def _anchor(title: str) -> str:
+    """The address of a heading, as Markdown makes it."""
+    return re.sub(r"[^a-z0-9 -]", "", title.lower()).replace(" ", "-")
 
 
 def _text(lines: Sequence[str]) -> str:
@@ -112,6 +125,16 @@ class Study:
         return self.notes.partition("\n")[0].lstrip("# ")
 
     @property
+    def by_log_loss(self) -> bool:
+        """Whether its evaluators chose their settings by a proper score, as they do since that is an option."""
+        return "choose_by" in self.results[0]["recipe"]["evaluators"][0]
+
+    @property
+    def lead(self) -> str:
+        """The metric of its table on the page: the first of :data:`METRICS` that it has."""
+        return next(name for name in METRICS if any(row["metric"] == name for row in self.rows))
+
+    @property
     def main(self) -> Table:
         """Rows with the largest share of labels."""
         most = max(float(row["label_fraction"]) for row in self.rows)
@@ -151,9 +174,9 @@ def section(study: Study) -> list[str]:
         f"[All tables](results/{study.name}/tables.md) of this study, with differences and shares of labels. "
         f"[The report with all figures](results/{study.name}/{REPORT}) (zip).",
         "",
-        "Accuracy:",
+        f"{METRICS[study.lead]}{' per patient' if study.main[0].get('unit') == 'group' else ''}:",
         "",
-        *_scores([row for row in study.main if row["metric"] == "accuracy"]),
+        *_scores([row for row in study.main if row["metric"] == study.lead]),
         "",
         *(line for file, words in study.figures.items() for line in _figure(file, words)),
     ]
@@ -168,7 +191,8 @@ def tables(study: Study) -> str:
     """Write the page of a study's tables."""
     lines = [f"# {study.title}: all tables", "", TABLES_PREFACE]
     for metric, title in METRICS.items():
-        lines += ["", f"## {title}", "", *_scores([row for row in study.main if row["metric"] == metric])]
+        if found := [row for row in study.main if row["metric"] == metric]:
+            lines += ["", f"## {title}", "", *_scores(found)]
     lines += _by_share_of_labels(study)
     names = {row["row"]: row for row in study.main}
     for baseline in [name for name, row in names.items() if row["baseline"] == "True"]:
