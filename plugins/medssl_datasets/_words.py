@@ -8,7 +8,18 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from medssl.contracts import Part
 
-__all__ = ["MASK_WORDS", "MISSING", "fold_of", "folded", "is_missing", "mask_base", "number", "one_spelling", "part_of"]
+__all__ = [
+    "MASK_WORDS",
+    "MISSING",
+    "fold_of",
+    "folded",
+    "is_missing",
+    "mask_base",
+    "named_by",
+    "number",
+    "one_spelling",
+    "part_of",
+]
 
 #: What spreadsheets, pandas, R and people write for a missing value, in lower case.
 MISSING = frozenset(
@@ -91,6 +102,23 @@ def mask_base(stem: str) -> str | None:
     """Return the name of the image to which a file of this name is the mask (``12_mask``: ``12``), or ``None``."""
     match = _MASK.match(stem)
     return match[1] if match else None
+
+
+_IDENTIFIED = frozenset({"patient", "subject", "person", "case", "study", "slide", "hospital", "site", "scanner"})
+_IDENTIFIER = re.compile(r"(.*?)([ -]*)(?:ids?|no|nr|numbers?|codes?)", re.IGNORECASE)
+
+
+def named_by(column: str, otherwise: str) -> str:
+    """Name what the identifiers of a column stand for: ``patient`` for ``Patient ID``, ``patient_id`` or ``patientid``.
+
+    Args:
+        column: Name of the column.
+        otherwise: What a column is called whose name says nothing else: ``ID``.
+    """
+    words = " ".join(column.replace("_", " ").split())
+    if (found := _IDENTIFIER.fullmatch(words)) and (found[2] or found[1].lower() in {"", *_IDENTIFIED}):
+        words = found[1]
+    return (words.lower() if words.istitle() else words) or otherwise
 
 
 def number(text: str) -> str | None:

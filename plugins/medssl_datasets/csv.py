@@ -15,6 +15,7 @@ from medssl_datasets._find import Finder
 from medssl_datasets._guess import understand_table
 from medssl_datasets._rows_of_table import TableOptions, find_images, open_table, read_labels, read_rows
 from medssl_datasets._targets import no_labels
+from medssl_datasets._words import named_by
 
 __all__ = ["Csv"]
 
@@ -84,8 +85,8 @@ class Csv(FileDataset):
         return Listing(
             samples=sorted(samples, key=lambda sample: sample.id),
             target=labels.target,
-            group_kind=(config.group_column or "group").replace("_", " ") if grouped else survey.group_kind,
-            site_kind=(config.site_column or "site").replace("_", " ") if sited else survey.site_kind,
+            group_kind=named_by(config.group_column or "", "group") if grouped else survey.group_kind,
+            site_kind=named_by(config.site_column or "", "site") if sited else survey.site_kind,
             default_split=protocol,
             split_reason=reason,
         )

@@ -20,7 +20,7 @@ from PIL import Image
 from medssl.contracts import Dataset, Listing, Sample, Understanding
 from medssl.errors import DataError
 from medssl_datasets._hub_columns import Columns, targets_of
-from medssl_datasets._words import is_missing, part_of
+from medssl_datasets._words import is_missing, named_by, part_of
 
 __all__ = ["HF"]
 
@@ -121,8 +121,8 @@ class HF(Dataset):
         return Listing(
             samples=samples,
             target=target,
-            group_kind=(columns.group or "group").replace("_", " ") if grouped else None,
-            site_kind=(columns.site or "site").replace("_", " ") if any(sites) else None,
+            group_kind=named_by(columns.group or "", "group") if grouped else None,
+            site_kind=named_by(columns.site or "", "site") if any(sites) else None,
             default_split="official" if official else "grouped" if grouped else "random",
             split_reason="the dataset has a training and a test part"
             if official

@@ -88,7 +88,7 @@ def test_columns_and_prefix_can_be_named(tmp_path, write):
         ("images/1.png", "7", "train"),
         ("images/2.png", "8", "test"),
     ]
-    assert dataset.index().group_kind == "patientid"
+    assert dataset.index().group_kind == "patient"
 
 
 @pytest.mark.parametrize("path", ["./1.png", "sub/../1.png", "{root}/1.png", " 1.png "])

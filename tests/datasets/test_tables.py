@@ -415,3 +415,19 @@ def test_a_missing_package_is_named_with_its_extra(images, monkeypatch, name, ex
     (images / name).write_bytes(b"x")
     with pytest.raises(DataError, match=rf"pip install 'medssl\[{extra}\]'"):
         build(images).index()
+
+
+@pytest.mark.parametrize(
+    ("column", "kind"),
+    [
+        *[(name, "patient") for name in ("Patient ID", "patient_id", "patientid", "PatientID", "patient")],
+        ("ID", "group"),
+        ("source tile", "source tile"),
+        ("slide_id", "slide"),
+        ("solid", "solid"),
+    ],
+)
+def test_groups_are_called_what_the_column_identifies(images, column, kind):
+    lines = [f"path,label,{column}", *(f"{i}.png,{'ab'[i % 2]},{i // 2}" for i in range(1, 9))]
+    (images / "t.csv").write_text("\n".join(lines))
+    assert build(images, group_column=column).index().group_kind == kind
