@@ -21,6 +21,9 @@ from medssl.study.results.summary import Comparison, Estimate, PublishedCell, Ro
 
 __all__ = ["Section", "TestPart", "make_sections"]
 
+_RANKS = "auroc"
+_ALIKE = 0.005  # ours: a temperature changes the AUROC of several classes less than a page shows
+
 
 @dataclass(frozen=True, kw_only=True)
 class TestPart:
@@ -121,12 +124,21 @@ class Section:
 
     @property
     def judges(self) -> list[str]:
-        """The evaluators without those that predicted what an earlier one had: the same with other confidences."""
-        found: dict[str, str] = {}
+        """The evaluators without those that say what an earlier one did, with other confidences."""
+        found: list[str] = []
         for name in self.evaluators:
-            scores = [run.evaluations.get(name, {}) for run in self.runs]
-            found.setdefault(repr([s.get("confusion_matrix") or name for s in scores]), name)
-        return list(found.values())
+            if not any(self._agree(name, other) for other in found):
+                found.append(name)
+        return found
+
+    def _agree(self, name: str, other: str) -> bool:
+        """Whether two evaluators made the same decisions and ranked almost alike, in all runs."""
+        for run in self.runs:
+            one, two = (run.evaluations.get(each, {}) for each in (name, other))
+            matrix, ranks = one.get("confusion_matrix"), [s.get(_RANKS, {}).get("value") or 0.0 for s in (one, two)]
+            if not matrix or matrix != two.get("confusion_matrix") or abs(ranks[0] - ranks[1]) > _ALIKE:
+                return False
+        return True
 
     @property
     def by_group(self) -> bool:

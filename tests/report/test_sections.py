@@ -119,6 +119,15 @@ def test_an_evaluator_that_predicts_what_another_did_is_no_judge_of_its_own(make
     assert section.judges == ["knn", "linear"]
 
 
+def test_an_evaluator_that_decides_alike_but_ranks_otherwise_is_judged(make_run):
+    run = make_run()
+    linear = run.values["evaluations"]["linear"]
+    ranks = {**linear["auroc"], "value": linear["auroc"]["value"] - 0.1}
+    run.values["evaluations"]["knn"] = {**linear, "auroc": ranks}
+    [section] = sections_of(dataclasses.replace(run))
+    assert section.judges == ["knn", "linear"]
+
+
 @pytest.mark.parametrize(("chosen", "title"), [("pneumoniamnist", "phantom pneumoniamnist"), (None, "phantom")])
 def test_the_title_names_the_set_that_an_option_chose(make_run, chosen, title):
     run = make_run()
