@@ -35,7 +35,8 @@ def question(section: Section, words: Mapping[str, str]) -> str:
     row = section.main_rows[0]
     if section.single and has_gains(section.single):
         return f"Does pre-training with {row.method} help to {task}?"
-    return f"How well does an encoder from {row.method} {task}?"
+    named = described(row, words) if row.baseline else f"an encoder from {row.method}"
+    return f"How well does {named} {task}?"
 
 
 def _methods(rows: Sequence[Row], last: str = "and") -> str:

@@ -176,6 +176,7 @@ def test_the_next_row_is_not_repeated_where_the_verdict_on_the_baseline_says_the
         (("dcl", "simclr", "random"), "with dcl or simclr help to tell well from ill, compared with random (the untr"),
         (("dcl", "simclr"), "Which of 2 rows is best to tell well from ill: dcl or simclr?"),
         (("dcl",), "How well does an encoder from dcl tell well from ill?"),
+        (("random",), "How well does random (the untrained encoder) tell well from ill?"),
     ],
 )
 def test_the_question_names_methods_baselines_and_the_positive_class(rows, words):
