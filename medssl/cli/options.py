@@ -240,8 +240,8 @@ def recipe_layers(words: Mapping[str, Any]) -> list[dict[str, Any]]:
     for word in ("seed", "precision"):
         if words.get(word) is not None:
             flags[word] = words[word]
+    understood = words.get("external_options") or {}
     if named := words.get("external"):
-        understood = words.get("external_options") or {}
         given = dict(named_path(text) for text in named)
         flags["external"] = {name: {"path": path, **understood.get(name, {})} for name, path in given.items()}
     for kind in KINDS:
@@ -250,7 +250,10 @@ def recipe_layers(words: Mapping[str, Any]) -> list[dict[str, Any]]:
     if words.get("dataset_options"):
         flags[DATASET.section] |= words["dataset_options"]
     layers = [*_recipe_layer(words.get("recipe")), flags]
-    layers.extend(_setting_layer(text) for text in words.get("settings") or ())
+    # for an external test set that was understood, the plugin is known: the user's word, or what `auto` has found
+    said = {f"external.{name}.plugin" for name in understood}
+    settings = [text for text in words.get("settings") or () if text.partition("=")[0].strip() not in said]
+    layers.extend(_setting_layer(text) for text in settings)
     return layers
 
 

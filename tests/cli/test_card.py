@@ -58,7 +58,7 @@ def test_a_table_is_understood(hospital):
         "label_column": "diagnosis",
     }
     assert found["counts"] == {"sick": 18, "well": 18}
-    assert found["groups"] == {"kind": "Patient ID", "count": 12, "largest": 3}
+    assert found["groups"] == {"kind": "patient", "count": 12, "largest": 3}
     assert found["looked_at"]["height"] == [24, 24]
 
 

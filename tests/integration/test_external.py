@@ -150,3 +150,18 @@ def test_a_table_beside_a_named_dataset_and_all_wrong_labels_at_once(two_hospita
     assert wrong.exit_code == 1
     assert "'a' has labels that the run does not know: 'ARDS'" in wrong.output
     assert "'b' has labels that the run does not know: 'ARDS', 'healthy'" in wrong.output
+
+
+def test_a_folder_beside_a_named_dataset_is_understood_if_asked(two_hospitals) -> None:
+    own = (
+        "--dataset",
+        "folder",
+        "--data-dir",
+        two_hospitals / "here",
+        "--external",
+        f"there={two_hospitals / 'there'}",
+    )
+    done = cli(two_hospitals, *own, "--set", "external.there.plugin=auto")
+    assert done.exit_code == 0, done.output
+    found = json.loads(done.stdout)["external"]["there"]
+    assert (found["dataset"], found["images"]) == ("csv", 12)
