@@ -27,6 +27,7 @@ _REACH = (
     "near-duplicates: found if re-encoded, resized, mirrored or turned by right angles; of the rotated copies of\n"
     "lung tiles (LC25000, up to 25 degrees) the search finds 145 of 7,393 pairs, so give groups if there are copies\n"
 )
+_COLUMNS = ("path", "label", "group")
 _SHOWN = 10  # sets of duplicates on the screen; --json lists all
 _SHOWN_IMAGES = 5  # images of one set
 
@@ -61,11 +62,8 @@ def audit(on_bad_image: Any, groups: Path | None, names: bool, as_json: bool, **
 
     Images and groups have private names, which `medssl reveal` looks up; see also --names.
     """
-    if groups is not None and groups.exists():
-        raise OptionError(
-            f"--groups {groups} already exists. It is not replaced, because it may be edited by hand. Give another "
-            "name."
-        )
+    if groups is not None and groups.exists() and not _is_table_of_groups(groups):
+        raise _exists(groups)
     from medssl.catalog import load_catalog
     from medssl.cli.display import reading_images
 
@@ -98,6 +96,23 @@ def audit(on_bad_image: Any, groups: Path | None, names: bool, as_json: bool, **
         _write_groups(groups, data.audit)
 
 
+def _exists(file: Path) -> OptionError:
+    return OptionError(
+        f"--groups {file} already exists. It is not replaced, because it may be edited by hand. Give another name."
+    )
+
+
+def _is_table_of_groups(file: Path) -> bool:
+    """Whether a call that was killed after its last step can have written a file; if so, its content is compared."""
+    from medssl.io.reading import open_regular
+
+    try:
+        with open_regular(file) as opened:
+            return opened.readline(100) == f"{','.join(_COLUMNS)}\n".encode()
+    except OSError:
+        return False
+
+
 def _write_groups(file: Path, found: Audit) -> None:
     """Write a table of every image, in the form that the dataset `csv` reads too."""
     from medssl.io.files import write_atomic
@@ -108,11 +123,14 @@ def _write_groups(file: Path, found: Audit) -> None:
         return
     text = io.StringIO()
     rows = csv.writer(text, lineterminator="\n")
-    rows.writerow(["path", "label", "group"])
+    rows.writerow(_COLUMNS)
     for sample in found.samples:
         label = "" if sample.y is None else found.target.text(sample.y)
         rows.writerow([sample.id, label, joined.get(sample.id, "")])
-    write_atomic(file, text.getvalue().encode(errors="surrogateescape"), private=True)
+    content = text.getvalue().encode(errors="surrogateescape")
+    if file.exists() and file.read_bytes() != content:
+        raise _exists(file)
+    write_atomic(file, content, private=True)
     count = len(set(joined.values()))
     click.echo(f"{file}: {len(joined)} images in {count} group{'' if count == 1 else 's'}", err=True)
 

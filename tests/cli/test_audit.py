@@ -120,6 +120,22 @@ def test_a_table_of_groups_takes_no_files_place(call, folder, tmp_path):
     assert table.read_text() == "path,group\n"
 
 
+def test_a_table_that_a_killed_call_left_is_taken_and_an_edited_one_is_not_replaced(call, folder, tmp_path):
+    table = tmp_path / "copies.csv"
+    words = ("--dataset", "folder", "--data-dir", str(folder), "--groups", str(table))
+    assert call(*words).exit_code == 0
+    written = table.read_bytes()
+    again = call(*words)
+    assert again.exit_code == 0, again.output
+    assert "copies.csv: 2 images in 1 group\n" in again.stderr
+    assert table.read_bytes() == written
+    table.write_bytes(edited := written.replace(b"benign/p3_07.png\n", b"mine\n", 1))
+    refused = call(*words)
+    assert refused.exit_code == 1
+    assert "copies.csv already exists. It is not replaced" in refused.stderr
+    assert table.read_bytes() == edited
+
+
 def test_without_copies_and_groups_there_is_no_table_to_write(call, folder, tmp_path):
     (folder / "malignant" / "p0_00.png").unlink()
     outcome = call("--dataset", "folder", "--data-dir", str(folder), "--groups", str(tmp_path / "copies.csv"))
