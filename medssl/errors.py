@@ -13,6 +13,7 @@ __all__ = [
     "BreachError",
     "CheckpointError",
     "DataError",
+    "LaunchError",
     "MedsslError",
     "OptionError",
     "PluginError",
@@ -74,6 +75,10 @@ class TrainingError(MedsslError):
 
 class CheckpointError(MedsslError):
     """A run directory, a state or an encoder file does not belong to this recipe or cannot be read."""
+
+
+class LaunchError(MedsslError):
+    """A launcher's tasks were refused, or it does not answer."""
 
 
 def closest(name: str, known: Iterable[str]) -> str | None:

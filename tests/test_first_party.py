@@ -56,7 +56,7 @@ def each(*kinds: str) -> list[Any]:
     ]
 
 
-@pytest.mark.parametrize("plugin", each("method", "dataset", "encoder", "evaluator", "tracker"))
+@pytest.mark.parametrize("plugin", each("method", "dataset", "encoder", "evaluator", "tracker", "launcher"))
 def test_it_keeps_the_contract(plugin: discovery.Plugin) -> None:
     assert problems(plugin, lambda name: name != LEARNS) == []
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from medssl.contracts.kinds import DATASET, EVALUATOR, KINDS, METHOD
+from medssl.contracts.kinds import DATASET, EVALUATOR, KINDS, METHOD, RUN_KINDS
 from medssl.errors import did_you_mean
 
 __all__ = ["ABOUT_AUGMENTATION", "TOP_LEVEL", "field_problems", "problems"]
@@ -15,7 +15,7 @@ TOP_LEVEL = (*_PLURALS, "augmentations", "recipes", "plans", "published")
 _RECIPE = ("summary", "settings", METHOD.plural, DATASET.plural, "cells")
 _SECTIONS = (
     *("train", "views", "augmentation", "split", "evaluate", "precision"),
-    *(kind.section for kind in KINDS),
+    *(kind.section for kind in RUN_KINDS),
 )
 _FACTS: Mapping[str, type] = {  # other facts may have any name and type
     **dict.fromkeys(
@@ -36,7 +36,9 @@ _ROW: Mapping[str, type] = {
 }
 _PLAN: Mapping[str, type] = {
     **dict.fromkeys(("summary", "recipe"), str),
-    **dict.fromkeys((*_PLURALS, "baselines", "on_encoders", "batch_sizes", "label_fractions"), list),
+    **dict.fromkeys(
+        (*(kind.plural for kind in RUN_KINDS), "baselines", "on_encoders", "batch_sizes", "label_fractions"), list
+    ),
     **dict.fromkeys(("settings", "vary"), dict),
     "objective": str,
     **dict.fromkeys(("seeds", "trials"), int),

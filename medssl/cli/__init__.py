@@ -31,6 +31,7 @@ COMMANDS = {
         "medssl.cli.bench:bench",
         "Run a study: methods, datasets, batch sizes and seeds, compared in one table.",
     ),
+    "work": ("medssl.cli.work:work", "Run the free cells of a study's job; launchers give this command."),
     "encoder": ("medssl.cli.encoder:encoder", "Convert weights that only a program can read to a safe file."),
     "audit": (
         "medssl.cli.audit:audit",

@@ -10,10 +10,11 @@ import click
 
 from medssl.catalog import Catalog, load_catalog
 from medssl.cli.card import with_data
+from medssl.cli.launching import cancel, choose_launcher
 from medssl.cli.options import data_option, plugin_option, recipe_layers, recipe_options, shown_path
 from medssl.cli.output import print_json
 from medssl.cli.stopping import status_of, words_of
-from medssl.contracts.kinds import DATASET, ENCODER, KINDS, Kind
+from medssl.contracts.kinds import DATASET, ENCODER, LAUNCHER, RUN_KINDS, Kind
 from medssl.errors import OptionError, PluginError
 from medssl.io.plain_text import printable
 from medssl.io.reading import read_json
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = ["bench"]
 
-_VARIED = (*(kind.section for kind in KINDS), "batch_size", "seed")  # options of `run` that differ here
+_VARIED = (*(kind.section for kind in RUN_KINDS), "batch_size", "seed")  # options of `run` that differ here
 _NUMBERS = ("--label-fraction", "--batch-size")
 
 
@@ -60,7 +61,7 @@ def _shared_options() -> list[click.Parameter]:
 
 def _plan_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add an option for each kind of plugin that a plan lists."""
-    for kind in reversed(KINDS):
+    for kind in reversed(RUN_KINDS):
         command = plugin_option(kind, many=True)(command)
     return command
 
@@ -93,8 +94,17 @@ def _plan_options(command: Callable[..., Any]) -> Callable[..., Any]:
     help="One or several fractions of the labels to use, for instance 0.1 1.",
 )
 @click.option(
-    "--jobs", type=click.IntRange(1), default=1, show_default=True, help="Number of cells to run at the same time."
+    "--jobs",
+    type=click.IntRange(1),
+    help="Number of cells to run at the same time.  [default: 1; with a launcher, what it chooses]",
 )
+@click.option(
+    "--launcher",
+    metavar="NAME",
+    help="Where the cells run; `medssl list launchers` shows the names. Options: --set launcher.NAME=VALUE.  [default: "
+    "in processes of this command]",
+)
+@click.option("--cancel", is_flag=True, help="End the tasks that launchers have started for this study.")
 @click.option(
     "--on-encoders",
     "on_encoders",
@@ -128,6 +138,10 @@ def bench(ctx: click.Context, /, plan: str | None, output: Path, **words: Any) -
     words, found = _understand_data(words, catalog)
     chosen = _choose_plan(plan, words, catalog).merged(**{DATASET.plural: found})
     layers = recipe_layers({word: value for word, value in words.items() if word not in PLUGIN_LISTS})
+    layers, launcher = choose_launcher(layers, words, catalog)
+    if words["cancel"]:
+        cancel(output, catalog)
+        return
     from medssl.runs.pipeline import Place
     from medssl.study.grid import expand
 
@@ -145,7 +159,7 @@ def bench(ctx: click.Context, /, plan: str | None, output: Path, **words: Any) -
         force=words["force"],
         on_bad_image=words["on_bad_image"],
     )
-    study = _carry_out(ctx, chosen, layers, cells, catalog, place, words)
+    study = _carry_out(ctx, chosen, layers, cells, catalog, place, {**words, LAUNCHER.name: launcher})
     _print_study(study, output, as_json=words["as_json"])
     if study.results:
         _write_report(study, output, catalog, quiet=words["as_json"])
@@ -246,16 +260,17 @@ def _carry_out(
                 layers=layers,
                 place=place,
                 jobs=words["jobs"],
+                launcher=words[LAUNCHER.name],
                 catalog_file=words["catalog_file"],
                 listener=display,
             )
         except KeyboardInterrupt as stop:
             display.close()
-            click.echo(
-                f"{words_of(stop)}. Finished cells, and finished epochs of the others, are saved in {place.output}. "
-                "Run the same command to continue.",
-                err=True,
+            saved = (
+                f"Finished cells, and finished epochs of the others, are saved in {place.output}. Run the same command "
             )
+            tasks = "The tasks go on. Run the same command to follow them, or with --cancel to end them."
+            click.echo(f"{words_of(stop)}. {tasks if words[LAUNCHER.name] else f'{saved}to continue.'}", err=True)
             ctx.exit(status_of(stop))
 
 
@@ -270,7 +285,7 @@ def _print_cells(cells: Sequence[Cell], catalog: Catalog, output: Path, words: M
         click.echo(f"{'done' if cell.recipe.slug in finished else 'todo'}  {cell.name}  ({cell.recipe.slug})")
     todo = [cell for cell in cells if cell.recipe.slug not in finished]
     trained = {cell.recipe.pretraining_hash for cell in cells if cell.recipe.slug in finished}
-    left = learn_folder(output, catalog).left(todo, {}, trained, words["jobs"])
+    left = learn_folder(output, catalog).left(todo, {}, trained, words["jobs"] or 1)
     time = (
         f"about {duration(left)}"
         if left is not None

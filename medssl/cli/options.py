@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import click
 
 from medssl.catalog import Catalog
-from medssl.contracts.kinds import DATASET, ENCODER, KINDS, Kind
+from medssl.contracts.kinds import DATASET, ENCODER, RUN_KINDS, Kind
 from medssl.errors import OptionError
 from medssl.io.reading import read_yaml
 from medssl.recipe.naming import require_known
@@ -141,7 +141,7 @@ def plugin_option(kind: Kind, *, many: bool | None = None) -> Callable[[_Command
 
 
 _OPTIONS = (
-    *map(plugin_option, KINDS),
+    *map(plugin_option, RUN_KINDS),
     data_dir_option,
     click.option(
         "--recipe", metavar="NAME|FILE", help="A recipe from the catalogue, or a YAML file.  [default: medssl]"
@@ -244,7 +244,7 @@ def recipe_layers(words: Mapping[str, Any]) -> list[dict[str, Any]]:
     if named := words.get("external"):
         given = dict(named_path(text) for text in named)
         flags["external"] = {name: {"path": path, **understood.get(name, {})} for name, path in given.items()}
-    for kind in KINDS:
+    for kind in RUN_KINDS:
         if named := words.get(kind.section):
             flags[kind.section] = list(named) if kind.many else {"plugin": named, **flags.get(kind.section, {})}
     if words.get("dataset_options"):
@@ -263,7 +263,7 @@ def find_plugins(words: Mapping[str, Any], catalog: Catalog) -> None:
     Raises:
         PluginError: A name is unknown, of another kind, not installed, or claimed twice.
     """
-    for kind in KINDS:
+    for kind in RUN_KINDS:
         named = words.get(kind.section) or ()
         for name in named if kind.many else [named] if named else ():
             require_known(kind, name, catalog)

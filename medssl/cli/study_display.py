@@ -13,7 +13,7 @@ from medssl.io.plain_text import printable
 from medssl.study.grid import Cell
 from medssl.study.schedule.state import CellOutcome, StudyListener
 
-__all__ = ["StudyDisplay", "choose_study_display"]
+__all__ = ["PlainStudy", "StudyDisplay", "choose_study_display"]
 
 _EVERY = 60.0  # seconds between two progress lines
 
@@ -87,6 +87,10 @@ class PlainStudy(StudyDisplay):
         self._epochs.pop(cell.name, None)
         click.echo(f"wait    {cell.name}: another process is running it", err=True)
 
+    def note(self, text: str) -> None:
+        """Print it."""
+        click.echo(printable(text), err=True)
+
     def tick(self, left: float | None) -> None:
         """Store the estimated time left, and print the progress once a minute: an epoch may take longer."""
         self._left = left
@@ -145,6 +149,10 @@ class RichStudy(StudyDisplay):
         if (task := self._tasks.pop(cell.recipe.slug, None)) is not None:
             self._bar.remove_task(task)
         self._console.print(f"wait    {cell.name}: another process is running it", highlight=False, markup=False)
+
+    def note(self, text: str) -> None:
+        """Print it above the bars."""
+        self._console.print(printable(text), highlight=False, markup=False)
 
     def tick(self, left: float | None) -> None:
         """Show the estimated time left."""

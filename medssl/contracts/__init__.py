@@ -39,6 +39,7 @@ if TYPE_CHECKING:
         Ranker,
         RestoreContext,
     )
+    from medssl.contracts.launchers import Job, Launcher, TaskState
     from medssl.contracts.methods import Batch, Encode, Method, Task
     from medssl.contracts.options import Fraction, NonNegative, Positive, PositiveInt
     from medssl.contracts.readers import FileFacts, Reader, Readers
@@ -67,7 +68,9 @@ __all__ = [
     "Grades",
     "Images",
     "Interpolation",
+    "Job",
     "Kept",
+    "Launcher",
     "Listing",
     "Method",
     "NonNegative",
@@ -89,6 +92,7 @@ __all__ = [
     "StartedRun",
     "Target",
     "Task",
+    "TaskState",
     "Tracker",
     "Understanding",
     "Unlabelled",
@@ -107,6 +111,7 @@ _MODULES = (
     "medssl.contracts.readers",
     "medssl.contracts.datasets",
     "medssl.contracts.trackers",
+    "medssl.contracts.launchers",
     "medssl.contracts.methods",
     "medssl.contracts.evaluators",
 )

@@ -18,9 +18,11 @@ __all__ = [
     "ENCODER",
     "EVALUATOR",
     "KINDS",
+    "LAUNCHER",
     "METHOD",
     "NONE",
     "READER",
+    "RUN_KINDS",
     "TRACKER",
     "Kind",
     "kind_named",
@@ -43,7 +45,8 @@ class Kind:
         contract: The class that its plugins extend, as ``module:Class``; imported when it is needed.
         checks: Modules with its checks. Each has a tuple ``CHECKS`` and, if they do not apply to every plugin of the
             kind, a function ``applies(plugin) -> bool``.
-        part: The part of a recipe with its choice; ``run``: no part, the recipe has it in ``others``.
+        part: The part of a recipe with its choice; ``run``: no part, the recipe has it in ``others``; ``study``: it is
+            of a study, and no recipe has it.
         many: Whether a run can have several. A recipe has a list of them under the plural, else one under the name.
         required: Whether a run needs one.
         reads_files: Whether its plugins read the user's files; then they are checked on a folder, with the facts of the
@@ -56,7 +59,7 @@ class Kind:
     group: str
     contract: str
     checks: tuple[str, ...]
-    part: Literal["data", "training", "evaluation", "run"]
+    part: Literal["data", "training", "evaluation", "run", "study"]
     many: bool = False
     required: bool = True
     reads_files: bool = False
@@ -139,10 +142,24 @@ KINDS: tuple[Kind, ...] = (
         many=True,
         required=False,
     ),
+    Kind(
+        name="launcher",
+        plural="launchers",
+        group="medssl.launchers",
+        contract="medssl.contracts.launchers:Launcher",
+        checks=("medssl.conformance.launchers",),
+        part="study",
+        required=False,
+    ),
 )
+
+#: The kinds that a recipe names.
+RUN_KINDS: tuple[Kind, ...] = tuple(kind for kind in KINDS if kind.part != "study")
 
 #: The kinds that the stages of a run use.
 METHOD, DATASET, ENCODER, EVALUATOR, READER, TRACKER = KINDS[:6]
+#: Where the cells of a study run.
+LAUNCHER = KINDS[6]
 
 
 def kind_named(name: str) -> Kind:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from medssl.contracts.encoders import HALF
-from medssl.contracts.kinds import ENCODER, KINDS, Kind
+from medssl.contracts.kinds import ENCODER, RUN_KINDS, Kind
 from medssl.errors import OptionError, did_you_mean
 from medssl.recipe.settings import EvaluateSettings, SplitSettings, TrainSettings
 
@@ -18,10 +18,10 @@ SECTIONS: Mapping[str, type] = {
     "split": SplitSettings,
     "evaluate": EvaluateSettings,
 }
-_MAPPINGS = (*SECTIONS, "views", "augmentation", "external", *(kind.section for kind in KINDS))
+_MAPPINGS = (*SECTIONS, "views", "augmentation", "external", *(kind.section for kind in RUN_KINDS))
 _KEYS = (
     "recipe",
-    *(kind.section for kind in KINDS),
+    *(kind.section for kind in RUN_KINDS),
     "seed",
     "precision",
     "views",
@@ -49,7 +49,7 @@ def stack(layers: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         _check_keys(layer)
         written = normal_form(layer)
         user = lay_over(user, written)
-        for kind in KINDS:
+        for kind in RUN_KINDS:
             if kind.many and "*" in written.get(kind.section, {}):
                 section = user[kind.section]
                 user[kind.section] = {name: section[name] for name in (*section["*"], "*")}
@@ -72,7 +72,7 @@ def normal_form(layer: Mapping[str, Any]) -> dict[str, Any]:
     one, or a mapping of options by name.
     """
     values = _moved({key: value for key, value in layer.items() if value is not None})
-    for kind in KINDS:
+    for kind in RUN_KINDS:
         given = values.get(kind.section)
         if not kind.many and isinstance(given, str):
             values[kind.section] = {"plugin": given}

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from medssl.contracts import HALF, IMAGENET, Augmentation, EncoderCard, EncoderPlugin, ViewSpec
-from medssl.contracts.kinds import ENCODER, KINDS, Kind
+from medssl.contracts.kinds import ENCODER, RUN_KINDS, Kind
 from medssl.io.plain_text import file_stem
 from medssl.recipe.choosing import Choice, plain
 from medssl.recipe.external import External
@@ -126,7 +126,7 @@ class Recipe:
     @property
     def choices(self) -> Iterator[Choice]:
         """Yield every plugin that the run uses."""
-        return (choice for kind in KINDS for choice in self.chosen(kind))
+        return (choice for kind in RUN_KINDS for choice in self.chosen(kind))
 
     @property
     def method(self) -> Choice:
@@ -208,7 +208,7 @@ class Recipe:
 
     def per_kind(self, describe: Callable[[Choice], Any]) -> dict[str, Any]:
         """Describe the plugins by section: one, or a list if a run takes several. Empty kinds are left out."""
-        found = {kind: [describe(choice) for choice in self.chosen(kind)] for kind in KINDS}
+        found = {kind: [describe(choice) for choice in self.chosen(kind)] for kind in RUN_KINDS}
         return {kind.section: rows if kind.many else rows[0] for kind, rows in found.items() if rows}
 
     def to_dict(self) -> dict[str, Any]:
@@ -278,7 +278,7 @@ class Recipe:
         values.pop("external", None)
         if self.train.keep == "best":
             return _digest(values)
-        for kind in KINDS:
+        for kind in RUN_KINDS:
             if kind.part == "evaluation":
                 values.pop(kind.section, None)
         del values["train"]["validate_every"]
@@ -310,7 +310,7 @@ def _paths(values: Any) -> Iterator[str]:
 
 def _counted(values: Mapping[str, Any]) -> dict[str, Any]:
     """Leave out the plugins that belong to no part: they change no result."""
-    beside = {kind.section for kind in KINDS if kind.part == "run"}
+    beside = {kind.section for kind in RUN_KINDS if kind.part == "run"}
     return {key: value for key, value in values.items() if key not in beside}
 
 

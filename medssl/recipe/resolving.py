@@ -10,7 +10,7 @@ from annotated_types import Ge, Lt
 
 from medssl.catalog import Catalog
 from medssl.contracts import Augmentation, EncoderCard
-from medssl.contracts.kinds import DATASET, ENCODER, KINDS, METHOD, Kind
+from medssl.contracts.kinds import DATASET, ENCODER, METHOD, RUN_KINDS, Kind
 from medssl.errors import BreachError, OptionError, did_you_mean
 from medssl.recipe import options
 from medssl.recipe.choosing import Choice, choose, choose_many, name_in
@@ -45,8 +45,8 @@ def resolve(catalog: Catalog, layers: Sequence[Mapping[str, Any]]) -> Recipe:
         PluginError: See :func:`medssl.discovery.load_plugin`.
     """
     user = stack(layers)
-    values = _over_the_catalogue(catalog, user, _names(catalog, user, KINDS))
-    chosen = _choose(catalog, values, user, KINDS)
+    values = _over_the_catalogue(catalog, user, _names(catalog, user, RUN_KINDS))
+    chosen = _choose(catalog, values, user, RUN_KINDS)
     card = _card_of(chosen[ENCODER])
     if card.image_size is not None and user.get("views", {}).get("image_size") is None:
         values["views"] = {**values.get("views", {}), "image_size": card.image_size}
@@ -83,7 +83,7 @@ def resolve_data(catalog: Catalog, layers: Sequence[Mapping[str, Any]]) -> DataR
         PluginError: See :func:`resolve`.
     """
     user = stack(layers)
-    kinds = [kind for kind in KINDS if kind.part == "data"]
+    kinds = [kind for kind in RUN_KINDS if kind.part == "data"]
     values = _over_the_catalogue(catalog, user, _names(catalog, user, kinds))
     return _data_part(catalog, values, _choose(catalog, values, user, kinds), _scalars(values).seed)
 
@@ -136,7 +136,7 @@ def _over_the_catalogue(catalog: Catalog, user: Mapping[str, Any], named: Mappin
         if default and name != default and kind.section in below:  # its settings are those of the default
             section = below[kind.section]
             below[kind.section] = {key: section[key] for key in ("weights",) if key in section}
-    for kind in KINDS:
+    for kind in RUN_KINDS:
         if kind.many:
             section = below.setdefault(kind.section, {})
             section.setdefault("*", [name for name in section if name != "*"])

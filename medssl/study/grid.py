@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from medssl.catalog import Catalog
-from medssl.contracts.kinds import DATASET, ENCODER, KINDS, METHOD, NONE
+from medssl.contracts.kinds import DATASET, ENCODER, METHOD, NONE, RUN_KINDS
 from medssl.data.loading import list_images, open_dataset
 from medssl.data.split.splits import FOLDED, fold_count
 from medssl.discovery import discover
@@ -101,7 +101,7 @@ def expand(plan: Plan, layers: Sequence[Mapping[str, Any]], catalog: Catalog, da
                 f"{kind.plural}` shows the names."
             )
     below: list[Mapping[str, Any]] = [{"recipe": plan.recipe} if plan.recipe else {}, plan.settings, *layers]
-    below += [{kind.section: list(plan.of(kind))} for kind in KINDS if kind.many and plan.of(kind)]
+    below += [{kind.section: list(plan.of(kind))} for kind in RUN_KINDS if kind.many and plan.of(kind)]
     cells: dict[str, list[Cell]] = {}
     seen = set()
     datasets = _with_variants(plan.of(DATASET))

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from medssl.catalog import Catalog
-from medssl.contracts.kinds import ENCODER, KINDS, METHOD, Kind
+from medssl.contracts.kinds import ENCODER, METHOD, RUN_KINDS, Kind
 from medssl.errors import OptionError, did_you_mean
 from medssl.io.reading import read_yaml
 
@@ -61,7 +61,7 @@ class Plan:
     def named(self) -> dict[str, tuple[Any, ...]]:
         """Return every list of plugins by its key in a plan file."""
         return {
-            **{kind.plural: self.of(kind) for kind in KINDS},
+            **{kind.plural: self.of(kind) for kind in RUN_KINDS},
             "baselines": self.baselines,
             "on_encoders": self.on_encoders,
         }
@@ -93,9 +93,13 @@ def plan_of(**given: Any) -> Plan:
 
 
 _OWN = tuple(option.name for option in fields(Plan) if option.name != "plugins")
-_KEYS = (*(kind.plural for kind in KINDS), *_OWN)
+_KEYS = (*(kind.plural for kind in RUN_KINDS), *_OWN)
 #: Each list of plugins in a plan, with its kind. The names of encoders are allowed among the baselines too.
-PLUGIN_LISTS: Mapping[str, Kind] = {**{kind.plural: kind for kind in KINDS}, "baselines": METHOD, "on_encoders": METHOD}
+PLUGIN_LISTS: Mapping[str, Kind] = {
+    **{kind.plural: kind for kind in RUN_KINDS},
+    "baselines": METHOD,
+    "on_encoders": METHOD,
+}
 _LISTS = (*PLUGIN_LISTS, "batch_sizes", "label_fractions")
 
 
@@ -151,7 +155,7 @@ def build_plan(values: Mapping[str, Any], source: str) -> Plan:
     for key in _LISTS:
         if key in given:
             given[key] = tuple(given[key]) if isinstance(given[key], list | tuple) else (given[key],)
-    plugins = {kind.plural: given.pop(kind.plural) for kind in KINDS if given.get(kind.plural)}
+    plugins = {kind.plural: given.pop(kind.plural) for kind in RUN_KINDS if given.get(kind.plural)}
     plan = Plan(plugins=plugins, **{key: value for key, value in given.items() if key in _OWN})
     _check_names(plan, source)
     _check_numbers(plan, source)

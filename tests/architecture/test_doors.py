@@ -21,6 +21,7 @@ OURS = (
     "medssl_evaluators",
     "medssl_readers",
     "medssl_trackers",
+    "medssl_launchers",
     "benchmarks",
 )
 

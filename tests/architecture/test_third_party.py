@@ -41,7 +41,7 @@ KINDS = {
     "sqlite": "tracker",
     "ward_xrays": "dataset",
 }
-EACH_KIND = ("method", "dataset", "encoder", "evaluator", "reader", "tracker")
+EACH_KIND = ("method", "dataset", "encoder", "evaluator", "reader", "tracker", "launcher")
 EXAMPLES = Path(__file__).resolve().parents[2] / "docs" / "examples"
 
 

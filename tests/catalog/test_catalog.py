@@ -372,7 +372,7 @@ def test_an_empty_entry_of_a_new_name_is_known(lab):
         ("dataset: {}", "no section 'dataset'. Did you mean 'datasets'? Sections: methods, datasets,"),
         (
             "[1, 2]",
-            "expected sections (methods, datasets, encoders, evaluators, readers, trackers, augmentations,",
+            "expected sections (methods, datasets, encoders, evaluators, readers, trackers, launchers, augmentations,",
         ),
         ("methods: [dcl]", "methods: expected a mapping, got ['dcl']"),
         ("methods: {dcl: fine}", "methods.dcl: expected a mapping, got 'fine'"),

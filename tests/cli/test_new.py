@@ -35,7 +35,7 @@ def test_it_writes_a_package_whose_python_compiles(call, tmp_path, kind):
         assert max(len(line) for line in path.read_text().splitlines()) <= 120
 
 
-@pytest.mark.parametrize("kind", ["encoder", "reader", "tracker"])
+@pytest.mark.parametrize("kind", ["encoder", "reader", "tracker", "launcher"])
 def test_a_new_plugin_keeps_its_contract(call, tmp_path, kind):
     """The other kinds are tested in architecture/test_third_party.py, from a package that is installed."""
     assert call(kind, "own").exit_code == 0

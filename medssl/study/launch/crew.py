@@ -62,6 +62,8 @@ class Crew:
         clock: Knows the times of earlier runs.
         listener: Receives progress events.
         changed: Called with all outcomes whenever one has changed.
+        waits: Whether to wait for cells that other processes run, instead of leaving them ``pending``.
+        skip: Says of a cell whether not to try it.
     """
 
     def __init__(
@@ -74,7 +76,10 @@ class Crew:
         clock: Clock,
         listener: StudyListener,
         changed: Callable[[Sequence[CellOutcome]], None],
+        waits: bool = True,
+        skip: Callable[[Cell], bool] = lambda _: False,
     ) -> None:
+        self._waits, self._skip = waits, skip
         self._place, self._catalog_file, self._jobs = place, catalog_file, jobs
         self._listener, self._changed = listener, changed
         self._outcomes = {cell.recipe.slug: CellOutcome(cell) for cell in cells}
@@ -98,6 +103,8 @@ class Crew:
             while self._pending or self._working:
                 while len(self._working) < self._jobs and (cell := self._next()) is not None:
                     self._start(cell)
+                if not (self._working or self._waits):
+                    break  # other processes run what is left
                 self._hear()
         finally:
             self._dismiss()
@@ -125,13 +132,13 @@ class Crew:
     def _next(self) -> Cell | None:
         busy = {work.cell.recipe.pretraining_hash for work in self._working.values()}
         for cell in list(self._pending):
-            if cell.recipe.pretraining_hash in busy:
+            if cell.recipe.pretraining_hash in busy or self._skip(cell):
                 continue
             if any(self._leases.is_held(path) for path in self._leased(cell)):
                 if cell.recipe.slug not in self._waiting:
                     self._waiting.add(cell.recipe.slug)
                     self._listener.wait(cell)
-            elif cell.recipe.slug in self._waiting and self._is_finished(cell):
+            elif (cell.recipe.slug in self._waiting or not self._place.force) and self._is_finished(cell):
                 self._settle(CellOutcome(cell, "done"))  # by the process that this one waited for
                 self._listener.end(self._outcomes[cell.recipe.slug])
             else:

@@ -11,16 +11,18 @@ from pathlib import Path
 from typing import Any
 
 from medssl.catalog import Catalog, load_catalog
+from medssl.contracts.kinds import LAUNCHER
 from medssl.data.origin import DataOrigin
 from medssl.errors import CheckpointError, DataError, MedsslError
 from medssl.io.files import clear_unfinished
-from medssl.recipe import Recipe
+from medssl.recipe import Choice, Recipe, choose
 from medssl.results.directory import RunDirectory, RunResult
 from medssl.runs.blame import naming_the_plugin
 from medssl.runs.pipeline import Place, require_origin
 from medssl.runs.stages.external import require_same_others
 from medssl.study.grid import Cell, expand
 from medssl.study.launch.crew import Crew
+from medssl.study.launch.remote import Remote
 from medssl.study.plan import Plan, read_plan
 from medssl.study.results.summary import Comparison, Row, Summary, summarise
 from medssl.study.schedule.state import CellOutcome, StudyListener, write_state
@@ -70,7 +72,8 @@ def bench(
     plan: Plan | str | Path | None = None,
     *,
     place: Place | None = None,
-    jobs: int = 1,
+    jobs: int | None = None,
+    launcher: str | Mapping[str, Any] | None = None,
     catalog: Path | None = None,
     listener: StudyListener | None = None,
     settings: Sequence[Mapping[str, Any]] = (),
@@ -81,7 +84,9 @@ def bench(
     Args:
         plan: A plan, the name of one in the catalogue, or a YAML file.
         place: Where to read and write.
-        jobs: Number of cells to run at the same time.
+        jobs: Number of cells to run at the same time; ``None``: one, or as many as the launcher likes.
+        launcher: Where the cells run, a name or a mapping of ``plugin`` (the name) and options; ``None``: in processes
+            that end with this one.
         catalog: The user's own catalogue file, merged into medssl's.
         listener: Receives progress events.
         settings: Recipe layers above the plan's settings, weakest first: ``[{"train": {"epochs": 30}}]``.
@@ -95,8 +100,18 @@ def bench(
     chosen = chosen.merged(**varied)
     place = place or Place()
     cells = expand(chosen, settings, known, place.data_dir)
+    given = {"plugin": launcher} if isinstance(launcher, str) else dict(launcher or {})
+    where = choose(LAUNCHER.name, given.pop("plugin"), given, known) if given else None
     return carry_out(
-        chosen, cells, known, layers=settings, place=place, jobs=jobs, catalog_file=catalog, listener=listener
+        chosen,
+        cells,
+        known,
+        layers=settings,
+        place=place,
+        jobs=jobs,
+        launcher=where,
+        catalog_file=catalog,
+        listener=listener,
     )
 
 
@@ -107,7 +122,8 @@ def carry_out(
     *,
     layers: Sequence[Mapping[str, Any]] = (),
     place: Place,
-    jobs: int = 1,
+    jobs: int | None = None,
+    launcher: Choice | None = None,
     catalog_file: Path | None = None,
     listener: StudyListener | None = None,
 ) -> Study:
@@ -119,7 +135,8 @@ def carry_out(
         catalog: Provides the published numbers.
         layers: Recipe layers above the plan's settings; written to ``study.json`` too.
         place: Where to read and write.
-        jobs: Number of cells to run at the same time.
+        jobs: Number of cells to run at the same time; ``None``: one, or as many as the launcher likes.
+        launcher: Where the cells run; ``None``: in processes that end with this one.
         catalog_file: The user's own catalogue, for the workers.
         listener: Receives progress events.
 
@@ -130,16 +147,16 @@ def carry_out(
     clear_unfinished(place.output)
     if not place.force:
         _require_origins(cells, catalog, place)
-    crew = Crew(
-        cells,
-        place=place,
-        catalog_file=catalog_file,
-        jobs=jobs,
-        clock=learn_folder(place.output, catalog),
-        listener=listener or StudyListener(),
-        changed=lambda outcomes: write_state(place.output, plan, layers, outcomes),
-    )
-    outcomes = crew.run()
+    common: dict[str, Any] = {
+        "place": place,
+        "catalog_file": catalog_file,
+        "listener": listener or StudyListener(),
+        "changed": lambda outcomes: write_state(place.output, plan, layers, outcomes),
+    }
+    if launcher is None:
+        outcomes = Crew(cells, jobs=jobs or 1, clock=learn_folder(place.output, catalog), **common).run()
+    else:
+        outcomes = Remote(cells, launcher=launcher, at_once=jobs, **common).run()
     write_state(place.output, plan, layers, outcomes)
     done = [RunDirectory(place.output / o.cell.recipe.slug) for o in outcomes if o.state == "done"]
     return Study(place.output, outcomes, [directory.load() for directory in done], catalog)

@@ -56,6 +56,9 @@ class StudyListener:
     def wait(self, cell: Cell) -> None:
         """Another process is running the cell."""
 
+    def note(self, text: str) -> None:
+        """Something to know about the study as a whole."""
+
     def tick(self, left: float | None) -> None:
         """Called regularly with the estimated seconds left; ``None`` if unknown."""
 

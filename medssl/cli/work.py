@@ -1,0 +1,35 @@
+"""``medssl work``: run the free cells of a job. Launchers start it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from medssl.cli.stopping import status_of, words_of
+
+__all__ = ["work"]
+
+
+@click.command()
+@click.argument("job", type=click.Path(path_type=Path))
+@click.option("--task", type=click.IntRange(0), default=0, show_default=True, help="Number of the task.")
+@click.pass_context
+def work(ctx: click.Context, /, job: Path, task: int) -> None:
+    """Run one free cell of a job after the other, until none is left.
+
+    JOB is a folder that `medssl bench --launcher NAME` has made: STUDY/jobs/NAME. The launcher gives this command. You
+    may give it too, on any machine that sees the folder, to help.
+    """
+    from medssl.cli.study_display import PlainStudy
+    from medssl.study.launch.task import run_free_cells
+
+    with PlainStudy() as display:
+        try:
+            outcomes = run_free_cells(job, task, display)
+        except KeyboardInterrupt as stop:
+            click.echo(f"{words_of(stop)}. Finished epochs are saved. The cell can be continued anywhere.", err=True)
+            ctx.exit(status_of(stop))
+    states = [outcome.state for outcome in outcomes]
+    words = ", ".join(f"{states.count(state)} {state}" for state in ("done", "failed", "pending") if state in states)
+    click.echo(f"no free cell is left: {words}", err=True)

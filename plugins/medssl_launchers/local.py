@@ -1,0 +1,117 @@
+"""local: processes of this machine that go on when the command ends."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess  # nosec B404 # it starts the commands of the job
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from medssl.contracts import Job, Launcher, PositiveInt, TaskState
+from medssl.errors import LaunchError
+from medssl_launchers._logs import last_lines
+
+__all__ = ["Local"]
+
+# Runs the commands of one lane after the other, and writes how each has ended.
+_LANE = """
+import json, pathlib, subprocess, sys
+folder = pathlib.Path(sys.argv[1])
+for number, command in json.loads(sys.argv[2]):
+    with (folder / f"task-{number}.log").open("ab") as log:
+        status = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log).returncode
+    unfinished = folder / f"task-{number}.status.new"
+    unfinished.write_text(str(status))
+    unfinished.replace(folder / f"task-{number}.status")
+"""
+
+
+class Local(Launcher):
+    """Starts processes on this machine, in lanes: each lane runs one task after the other."""
+
+    @dataclass(frozen=True, kw_only=True)
+    class Config:
+        """Options of ``local``.
+
+        Attributes:
+            lanes: Number of tasks at the same time, unless ``--jobs`` says another.
+        """
+
+        lanes: PositiveInt = 1  # as `medssl bench` without a launcher
+
+    def submit(self, job: Job) -> str:
+        """Start the lanes, each in a session of its own: the end of the terminal does not end them."""
+        count = min(job.at_once or self.config.lanes, len(job.commands))
+        numbered = list(enumerate(map(list, job.commands)))
+        pids = []
+        for lane in range(count):
+            words = [sys.executable, "-c", _LANE, str(job.folder), json.dumps(numbered[lane::count])]
+            try:
+                process = subprocess.Popen(  # nosec B603 # the words are those of the job
+                    words, cwd=job.directory, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                    stderr=subprocess.DEVNULL, start_new_session=True,
+                )  # fmt: skip
+            except OSError as error:
+                raise LaunchError(
+                    f"no process could be started. {error}. Close other programs and try again."
+                ) from error
+            process.returncode = 0  # it is not waited for; without this Python would warn
+            pids.append(process.pid)
+        return json.dumps({"host": socket.gethostname(), "pids": pids})
+
+    def states(self, job: Job, handle: str) -> Sequence[TaskState]:
+        """Read the files that the lanes write."""
+        pids = _pids(job, handle)
+        return [_state(job.folder, number, pids[number % len(pids)]) for number in range(len(job.commands))]
+
+    def cancel(self, job: Job, handle: str) -> None:
+        """End the lanes and what they have started."""
+        for pid in _pids(job, handle):
+            if _runs(pid):
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(pid, signal.SIGTERM)
+
+
+def _pids(job: Job, handle: str) -> list[int]:
+    said = json.loads(handle)
+    if said["host"] != socket.gethostname():
+        raise LaunchError(
+            f"the processes of {job.folder.name} are on {said['host']}, and this is another machine. Give the command "
+            "there."
+        )
+    return [int(pid) for pid in said["pids"]]
+
+
+def _state(folder: Path, number: int, lane: int) -> TaskState:
+    status = folder / f"task-{number}.status"
+    alive = _runs(lane)  # before the file is looked for: a lane may write it and end in between
+    if status.exists():
+        how = status.read_text(encoding="ascii")
+        if how == "0":
+            return TaskState(state="done")
+        return TaskState(state="failed", message=f"exit status {how}\n{last_lines(folder / f'task-{number}.log')}")
+    begun = (folder / f"task-{number}.log").exists()
+    if alive:
+        return TaskState(state="running" if begun else "waiting")
+    return TaskState(state="failed", message=f"it was ended\n{last_lines(folder / f'task-{number}.log')}")
+
+
+def _runs(pid: int) -> bool:
+    """Whether a lane runs; one that has ended may wait for its parent to ask for it."""
+    with contextlib.suppress(ChildProcessError):
+        os.waitpid(pid, os.WNOHANG)
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, PermissionError):  # a number of another user's process was given again
+        return False
+    try:
+        words = Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return True
+    return b"task-{number}" in words
