@@ -256,7 +256,7 @@ def test_a_job_that_slurm_refuses_is_said(study):
 
 
 def test_jobs_are_cancelled_by_the_command(study, cluster):
-    front = study.start("--set", "launcher.sbatch=hold")
+    front = study.start("--set", "launcher.sbatch=[hold]")
     wait_for(lambda: list(study.runs.glob("jobs/*/job.json")) and study.job(), study.said)
     front.send_signal(signal.SIGINT)
     front.wait(60)
