@@ -112,6 +112,7 @@ def _runs(pid: int) -> bool:
         return False
     try:
         words = Path(f"/proc/{pid}/cmdline").read_bytes()
+        state = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[0]
     except OSError:
         return True
-    return b"task-{number}" in words
+    return b"task-{number}" in words or (not words and state != "Z")  # a program that is being loaded has no words yet

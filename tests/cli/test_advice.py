@@ -14,7 +14,10 @@ from medssl.cli import COMMANDS, main
 
 ROOT = Path(__file__).resolve().parents[2]
 OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]+")
-OF_OTHER_PROGRAMS = {"--font", "--force-reinstall", "--help", "--int", "--logdir", "--master-port", "--upgrade"}
+OF_OTHER_PROGRAMS = {
+    *("--font", "--force-reinstall", "--help", "--int", "--logdir", "--master-port", "--upgrade"),
+    *("--array", "--format", "--jobs", "--noheader", "--states"),  # of Slurm; `medssl bench` has its own --jobs
+}
 #: Commands that use a module of the core, where an option is advised that `medssl run` lacks.
 USERS = {
     "export/formats.py": "export",

@@ -53,6 +53,24 @@ def _quick(monkeypatch):
     monkeypatch.setattr(leases, "_LOOK", 0.02)
 
 
+@pytest.fixture(autouse=True)
+def _interruptible():
+    """A shell ignores Ctrl-C for what it starts in the background, and these tests may be started so."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_a_process_that_ignores_interruptions_is_refused_when_it_writes(tmp_path):
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with holding(tmp_path) as lease:
+        (tmp_path / "lock").write_bytes(b"another's")
+        while not lease.lost:
+            time.sleep(BEAT)
+        with pytest.raises(LeaseLostError):
+            write_atomic(tmp_path / "c", b"")
+
+
 @pytest.fixture
 def start(tmp_path):
     """Start a process that holds the folder, as one of another machine if that has a name, with a clock apart."""
