@@ -37,8 +37,10 @@ BY_SHARE = "auroc"
 TESTED = {"accuracy": "accuracy", "auroc": "AUROC"}
 NO_BREAK = "\u00a0"
 EARLIER = """
-**An earlier rule chose the settings of these runs**, except in {others}. k of `knn`, C of `linear` and the like were
-chosen by balanced accuracy on the validation part. They are now chosen by log loss, which changes the numbers:
+**An earlier rule chose the settings of these runs**, except in
+{others}.
+k of `knn`, C of `linear` and the like were chosen by balanced accuracy on the validation part. They are now chosen by
+log loss, which changes the numbers:
 [by how much](explanation/honest-evaluation.md#choosing-by-the-predicted-class). The folders of these runs do not exist
 any more, so these tables cannot be computed again.
 """.strip()
@@ -73,7 +75,7 @@ def pages() -> dict[Path, str]:
     below = ["results/README", *(f"results/{study.name}/tables" for study in studies)]
     hidden = ["```{toctree}", ":hidden:", "", *below, "```"]
     today = [f"[{study.title}](#{_anchor(study.title)})" for study in studies if study.by_log_loss]
-    earlier = EARLIER.format(others=" and ".join(today)) if today else EARLIER.replace(", except in {others}", "")
+    earlier = EARLIER.format(others=" and\n".join(today)) if today else EARLIER.replace(", except in\n{others}", "")
     lines = ["# Results on real images", "", earlier, "", PREFACE, "", *overview(studies), *sections, *hidden]
     return {DOCS / "results.md": _text(lines), **found}
 
