@@ -44,7 +44,10 @@ def test_every_number_is_the_mean_of_what_its_runs_found(study: Path, kept: Modu
     assert {(run.section, run.row) for run in runs} == {(row["section"], row["row"]) for row in rows}
     for row in rows:
         own = [run.result for run in runs if (run.section, run.row) == (row["section"], row["row"])]
-        found = [result["evaluations"][row["evaluator"]].get(row["metric"]) for result in own]
+        scores = [result["evaluations"][row["evaluator"]] for result in own]
+        if row.get("unit") == "group":
+            scores = [found["per_group"] for found in scores]
+        found = [each.get(row["metric"]) for each in scores]
         values = [metric["value"] for metric in found if metric is not None and metric["value"] is not None]
         assert len(own) == int(row["seeds"])
         if row["value"]:
@@ -74,7 +77,7 @@ def test_what_is_kept_names_no_folder_of_a_machine(study: Path, kept: ModuleType
     with zipfile.ZipFile(study / "report.zip") as packed:
         assert packed.namelist() == ["report.html"]
         report = packed.read("report.html").decode()
-    assert f"From {folders[0]}." in report
+    assert folders[0] in report
     assert "/tmp/" not in report
     assert "data:image" not in report  # the licences of the images forbid it
 

@@ -53,7 +53,7 @@ def test_every_study_that_is_kept_reads_as_attributes(kept):
         for found in kept.read_runs(file)[::20]:
             result = RunResult(Path(found.name), upgraded(found.result)).check()
             assert result.method == found.result["method"]
-            assert set(result.metrics) >= {"accuracy", "recall_at_10"}
+            assert "auroc" in result.metrics
 
 
 def test_a_collected_run_can_be_restored(collector, kept, make_run, tmp_path):
