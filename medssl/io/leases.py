@@ -37,6 +37,7 @@ _SAFE = 0.75  # of these: after so long without a sign, the holder asks whether 
 _LOOK = 0.2  # seconds between two looks at the lease of another
 
 _held: dict[Path, Lease] = {}  # of this process, by directory
+_own: set[str] = set()  # ids of the leases of this process that are taken or held
 
 
 class LeaseLostError(CheckpointError):
@@ -165,10 +166,14 @@ class Lease:
             OSError: The directory cannot be written to.
         """
         self._renewed = time.monotonic()
+        _own.add(self._id)  # before others can read it
         try:
             number = os.open(self._file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
-        except FileExistsError:
-            return False
+        except OSError as error:
+            _own.discard(self._id)
+            if isinstance(error, FileExistsError):
+                return False
+            raise
         with os.fdopen(number, "wb", buffering=0) as file, contextlib.suppress(OSError):
             content = self._content()  # a full disk stops the run when it writes something
             self._bytes = content[: file.write(content)]
@@ -214,6 +219,7 @@ class Lease:
         self._thread.join()
         self.renew()
         _held.pop(self._directory, None)
+        _own.discard(self._id)
         if not self.lost:
             with contextlib.suppress(OSError):
                 for left in self._directory.glob(f".{_NAME}.*.tmp"):  # of holders that were killed while they wrote
@@ -333,9 +339,11 @@ def _said(content: bytes | None) -> dict[str, Any]:
 
 
 def _has_ended(content: bytes) -> bool:
-    """Whether a lease names a process of this machine that has ended."""
+    """Whether a lease names a process of this machine that has ended, or this one, which could not remove it."""
     said = _said(content)
     here = bool(said) and machine() != "" and said.get("machine") == machine()
+    if here and said["pid"] == os.getpid():
+        return said.get("id") not in _own
     return here and not runs(said["pid"], str(said.get("mark", "")))
 
 

@@ -158,6 +158,7 @@ kinds.KINDS = (
         required=False,
     ),
 )
+kinds.RUN_KINDS = tuple(kind for kind in kinds.KINDS if kind.part != "study")
 
 from click.testing import CliRunner
 

@@ -233,6 +233,19 @@ def hold_in_a_thread(folder):
         thread.join()
 
 
+def test_a_lease_that_this_process_could_not_remove_does_not_stop_it(tmp_path, monkeypatch):
+    def refused(*_, **_unused):
+        raise OSError(30, "Read-only file system")
+
+    with monkeypatch.context() as patch, holding(tmp_path):
+        patch.setattr(Path, "unlink", refused)
+    assert is_locked(tmp_path)
+    assert not is_held(tmp_path)
+    with holding(tmp_path), pytest.raises(BusyError), holding(tmp_path):
+        pass
+    assert not is_locked(tmp_path)
+
+
 def test_an_interruption_by_the_user_stays_one(tmp_path):
     with pytest.raises(KeyboardInterrupt), holding(tmp_path):
         raise KeyboardInterrupt
