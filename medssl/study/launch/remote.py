@@ -1,6 +1,7 @@
-"""Follows the cells of a study that a launcher runs. All that it knows, it reads in the study's folder again and again.
+"""Follows the cells of a study that a launcher runs, from the files in the study's folder.
 
-So the command may end and be given again: it finds the jobs of before, and submits one for the cells that none has.
+Nothing else is remembered, so the command may be closed and started again. It then finds the earlier jobs, and submits a
+new job for the cells that no job has.
 """
 
 from __future__ import annotations
