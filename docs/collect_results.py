@@ -6,8 +6,9 @@ import json
 import shutil
 import tempfile
 import zipfile
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from kept_results import (
     COMPARISONS,
@@ -68,7 +69,7 @@ def collect(study: str, folder: Path, kept: Path = KEPT, *, anew: bool = False) 
         write_report(results, report, images=False)
         places = {Path(line["result"]).parent.name: line for line in read_table(report / "runs.csv")}
         new = [
-            KeptRun(name=name, section=places[name]["section"], row=places[name]["row"], result=run.values)
+            KeptRun(name=name, section=places[name]["section"], row=places[name]["row"], result=_kept(run.values))
             for run in results
             if (name := run.path.name) in places
         ]
@@ -83,6 +84,12 @@ def collect(study: str, folder: Path, kept: Path = KEPT, *, anew: bool = False) 
         if not others:
             _keep_report(report, place)
     return list(_remarks(study, folder, sorted(given - places.keys()), len(others)))
+
+
+def _kept(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Leave out the points of curves: a third of a result, and the report shows them."""
+    scores = {name: {k: v for k, v in one.items() if k != "curves"} for name, one in values["evaluations"].items()}
+    return {**values, "evaluations": scores}
 
 
 def _remarks(study: str, folder: Path, twice: Sequence[str], others: int) -> Iterator[str]:

@@ -1,7 +1,7 @@
 """Follows the cells of a study that a launcher runs, from the files in the study's folder.
 
-Nothing else is remembered, so the command may be closed and started again. It then finds the earlier jobs, and submits a
-new job for the cells that no job has.
+Nothing else is remembered, so the command may be closed and started again. It then finds the earlier jobs, and submits
+a new job for the cells that no job has.
 """
 
 from __future__ import annotations
