@@ -124,12 +124,20 @@ def _cause(path: Path, error: Exception) -> str:
 
 
 def _from_palette(found: Any, stored: NDArray[Any]) -> NDArray[np.uint8]:
-    colours: NDArray[Any] = pydicom().pixels.apply_color_lut(stored, found)[..., :3]
-    return np.asarray(colours >> 8 if colours.dtype.itemsize == 2 else colours, np.uint8)
+    """Return the colours of stored values; the last palette is kept, because expanding it takes most of the time."""
+    values = (found.get(name) for name in _PALETTE)
+    key = stored.dtype.str, *(value if isinstance(value, bytes) else str(value) for value in values)
+    if (palette := _palettes.get(key)) is None:
+        colours: NDArray[Any] = pydicom().pixels.apply_color_lut(every_value(stored.dtype.str), found)[..., :3]
+        palette = np.asarray(colours >> 8 if colours.dtype.itemsize == 2 else colours, np.uint8)
+        _palettes.clear()
+        _palettes[key] = palette
+    return palette.take(stored.view(f"u{stored.dtype.itemsize}"), axis=0)
 
 
 _TABLES = 32  # of at most 128 kB
 _tables: dict[Hashable, Table] = {}
+_palettes: dict[Hashable, NDArray[np.uint8]] = {}
 
 
 class _Transforms:

@@ -18,12 +18,14 @@ from medssl.errors import DataError
 from medssl_readers._dicom_header import Header, read_header
 from medssl_readers._dicom_pixels import decode
 from medssl_readers._guard import damage_named
+from medssl_readers._processes import Decoders
 from medssl_readers._windows import parse_window
 
 __all__ = ["Dicom"]
 
 _WHAT = "a DICOM image"
 _PREAMBLE = 128  # bytes, then "DICM"
+_decoders = Decoders()
 
 
 class Dicom(Reader):
@@ -100,5 +102,7 @@ class Dicom(Reader):
             uncompressed = self._header(path).uncompressed
         except DataError:  # decoding says more precisely why
             uncompressed = None
+        if uncompressed is None:
+            return _decoders.decode(path, frame, self._window)
         with damage_named(path, _WHAT):
             return decode(path, frame, self._window, uncompressed)
