@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import ast
 import json
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -44,23 +42,6 @@ def trained(folder):
 @pytest.fixture
 def place(tmp_path):
     return medssl.Place(output=tmp_path)
-
-
-def test_every_public_name_is_there_and_no_other_is_listed():
-    assert dir(medssl) == sorted(medssl.__all__)
-    for name in medssl.__all__:
-        assert getattr(medssl, name) is not None
-    with pytest.raises(AttributeError, match="no attribute 'trian'"):
-        medssl.trian  # noqa: B018
-
-
-def test_a_type_checker_sees_every_name():
-    """What stands under ``TYPE_CHECKING`` are the names that load on first use, from the same modules."""
-    tree = ast.parse(Path(medssl.__file__).read_text(encoding="utf-8"))
-    (block,) = (node for node in tree.body if isinstance(node, ast.If))
-    seen = {alias.name: node.module for node in block.body if isinstance(node, ast.ImportFrom) for alias in node.names}
-    assert seen == medssl._HOMES
-    assert {*seen, "__version__"} == set(medssl.__all__)
 
 
 def test_a_result_is_read_again_from_its_folder(trained):

@@ -7,6 +7,7 @@ import importlib
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,7 @@ OURS = (
 # ---------------------------------------------------------------------------------------------------- between modules
 
 
+@cache
 def module_file(name: str) -> Path | None:
     """The file of one of our modules."""
     base = (ROOT if name.split(".", maxsplit=1)[0] in ("medssl", "benchmarks") else ROOT / "plugins") / name.replace(
@@ -37,8 +39,12 @@ def module_file(name: str) -> Path | None:
     return next((path for path in (base.with_suffix(".py"), base / "__init__.py") if path.is_file()), None)
 
 
+@cache
 def offered(path: Path) -> set[str] | None:
-    """The names in a module's ``__all__``; ``None`` where it has none."""
+    """The names in a module's ``__all__``, or in the stub of a package; ``None`` where it has neither."""
+    if path.with_suffix(".pyi").is_file():
+        stub = ast.parse(path.with_suffix(".pyi").read_text(encoding="utf-8"))
+        return {name.name for node in stub.body if isinstance(node, ast.ImportFrom) for name in node.names}
     for node in ast.parse(path.read_text(encoding="utf-8")).body:
         if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__":
             return set(ast.literal_eval(node.value))
@@ -113,12 +119,14 @@ def test_a_name_brings_no_more_than_it_needs(statement: str, expected: set[str])
     assert imported(statement, wanted) == expected
 
 
-def test_every_tool_can_be_imported_from_the_package() -> None:
-    for name in medssl.tools.__all__:
-        assert getattr(medssl.tools, name) is not None
-    assert dir(medssl.tools) == sorted(medssl.tools.__all__)
-    with pytest.raises(AttributeError, match="no attribute 'lift'"):
-        _ = medssl.tools.lift
+@pytest.mark.parametrize("name", ["medssl", "medssl.contracts", "medssl.tools"])
+def test_every_name_of_a_stub_can_be_imported_from_the_package(name: str) -> None:
+    package = importlib.import_module(name)
+    assert set(package.__all__) - {"__version__"} == offered(Path(package.__file__))
+    assert all(getattr(package, each) is not None for each in package.__all__)
+    assert dir(package) == sorted(package.__all__)
+    with pytest.raises(AttributeError, match=f"module '{name}' has no attribute 'lift'"):
+        _ = package.lift
 
 
 @pytest.mark.parametrize("name", ["IMAGE_SUFFIXES", "Source", "download", "unpack"])

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-CORE = sorted((ROOT / "medssl").rglob("*.py"))
+CORE = sorted(path for path in (ROOT / "medssl").rglob("*") if path.suffix in (".py", ".pyi"))
 PLUGINS = sorted((ROOT / "plugins").rglob("*.py"))
 HELPERS = [path for path in PLUGINS if path.name.startswith("_") and path.name != "__init__.py"]
 
