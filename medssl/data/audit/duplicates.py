@@ -8,8 +8,10 @@ import json
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import pairwise, product
 from pathlib import Path
+
+import numpy as np
 
 from medssl.contracts import Sample
 from medssl.data.audit.perceptual import NearPair, near_pairs, thumbnails
@@ -21,7 +23,6 @@ from medssl.io.reading import read_json
 __all__ = ["Duplicates", "find_duplicates", "join_copies"]
 
 _FORMAT = 2  # of the cached file; change it whenever the definition of equal or near-duplicate changes
-_MOST = 20_000  # images; the time grows with the square, and the search may take half a minute
 
 
 @dataclass(frozen=True)
@@ -30,11 +31,11 @@ class Duplicates:
 
     Attributes:
         equal: Sets of images with the same shape and pixels. Each set, and the list of sets, is in ascending order.
-        near: Pairs of near-duplicates, without the equal ones; ``None`` if there are too many images to search.
+        near: Pairs of near-duplicates, without the equal ones.
     """
 
     equal: tuple[tuple[int, ...], ...]
-    near: tuple[NearPair, ...] | None
+    near: tuple[NearPair, ...]
 
 
 def find_duplicates(store: Store, cache: Path) -> Duplicates:
@@ -48,16 +49,13 @@ def find_duplicates(store: Store, cache: Path) -> Duplicates:
     stamp = [_FORMAT, len(store), store.built_seconds]  # no two builds of a store take equally long
     if (found := _read(path, stamp)) is not None:
         return found
-    equal = _equal(store)
-    first_of = {i: images[0] for images in equal for i in images}
-    near = None
-    if len(store) <= _MOST:
-        pairs = near_pairs(thumbnails(store))
-        near = tuple(pair for pair in pairs if first_of.get(pair.first, -1) != first_of.get(pair.second, -2))
-    found = Duplicates(equal, near)
-    with contextlib.suppress(OSError, CheckpointError):  # on a full disk, the next start repeats the search
+    with contextlib.suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        write_atomic(path, json.dumps({"stamp": stamp, "equal": equal, "near": near}).encode(), private=True)
+    equal = _equal(store)
+    found = Duplicates(equal, _near(store, equal, path.parent))
+    with contextlib.suppress(OSError, CheckpointError):  # on a full disk, the next start repeats the search
+        content = {"stamp": stamp, "equal": found.equal, "near": found.near}
+        write_atomic(path, json.dumps(content).encode(), private=True)
     return found
 
 
@@ -77,9 +75,7 @@ def join_copies(samples: Sequence[Sample], duplicates: Duplicates) -> dict[str, 
         if sample.group:
             members[sample.group].append(i)
     found: dict[str, str] = {}
-    for joined in _connected(
-        len(samples), [*members.values(), *duplicates.equal, *(p[:2] for p in duplicates.near or ())]
-    ):
+    for joined in _connected(len(samples), [*members.values(), *duplicates.equal, *(p[:2] for p in duplicates.near)]):
         ids = [samples[i].id for i in joined]
         groups = [group for i in joined if (group := samples[i].group)]
         found |= dict.fromkeys(ids, min(groups or ids))
@@ -108,11 +104,28 @@ def _connected(count: int, sets: Iterable[Sequence[int]]) -> Iterator[list[int]]
 
 
 def _equal(store: Store) -> tuple[tuple[int, ...], ...]:
-    images: dict[tuple[bytes, bytes], list[int]] = defaultdict(list)
+    keys = np.empty((len(store), 2), np.uint64)  # a dictionary would need ten times the memory
     for i in range(len(store)):
-        digest = hashlib.blake2b(store.image(i).data, digest_size=16).digest()
-        images[digest, store.shapes[i].tobytes()].append(i)
-    return tuple(tuple(same) for same in images.values() if len(same) > 1)
+        shape, pixels = store.shapes[i].tobytes(), store.image(i).data
+        keys[i] = np.frombuffer(hashlib.blake2b(pixels, digest_size=16, salt=shape).digest(), np.uint64)
+    order = np.lexsort(keys.T)
+    ends = np.append(np.flatnonzero((keys[order[1:]] != keys[order[:-1]]).any(axis=1)) + 1, len(order))
+    starts = np.append(0, ends[:-1])
+    several = np.flatnonzero(ends - starts > 1)
+    return tuple(sorted(tuple(order[starts[k] : ends[k]].tolist()) for k in several))
+
+
+def _near(store: Store, equal: Sequence[Sequence[int]], folder: Path) -> tuple[NearPair, ...]:
+    """Compare one image of each equal set with the others; what is found holds for the whole set."""
+    images = {some[0]: some for some in equal}
+    chosen = np.delete(np.arange(len(store)), [i for some in equal for i in some[1:]])
+    found = []
+    for first, second, *likeness in near_pairs(
+        len(chosen), lambda rows: thumbnails(store, chosen[rows].tolist()), folder
+    ):
+        sets = [images.get(i, (i,)) for i in chosen[[first, second]].tolist()]
+        found += [NearPair(*sorted(pair), *likeness) for pair in product(*sets)]
+    return tuple(sorted(found))
 
 
 def _read(path: Path, stamp: list[float]) -> Duplicates | None:
@@ -120,7 +133,7 @@ def _read(path: Path, stamp: list[float]) -> Duplicates | None:
         values = read_json(path)
         if values["stamp"] != stamp:
             return None
-        near = None if values["near"] is None else tuple(NearPair(*pair) for pair in values["near"])
+        near = tuple(NearPair(*pair) for pair in values["near"])
         return Duplicates(tuple(tuple(images) for images in values["equal"]), near)
     except (OSError, ValueError, KeyError, TypeError):
         return None

@@ -19,7 +19,6 @@ import numpy as np
 from medssl.contracts import Listing, Sample, Target
 from medssl.data.audit.confounding import Confounding, find_confounding
 from medssl.data.audit.duplicates import Duplicates, find_duplicates, join_copies
-from medssl.data.audit.perceptual import NearPair
 from medssl.data.split.protocols import PARTS
 from medssl.data.split.splits import Split
 from medssl.data.store.store import Store, default_cache
@@ -87,14 +86,14 @@ class Audit:
         """Counts per part: all images, duplicates of an image seen before, near-duplicates, and either."""
         found = {}
         for part in _SEEN_BEFORE:
-            equal, near = (self._seen_before(part, pairs) for pairs in (self._equal_pairs, self._near_pairs))
+            equal, near = (self._seen_before(part, pairs) for pairs in (self.duplicates.equal, self._near_pairs))
             counts = {"equal": len(equal), "near": len(near), "either": len(equal.keys() | near.keys())}
             found[part] = {"images": len(getattr(self.split, part)), **counts}
         return found
 
     def copies_of(self, part: str) -> frozenset[str]:
         """Return the test or validation images with a duplicate or near-duplicate that was seen before."""
-        return frozenset().union(*(self._seen_before(part, pairs) for pairs in (self._equal_pairs, self._near_pairs)))
+        return frozenset().union(*(self._seen_before(part, some) for some in (self.duplicates.equal, self._near_pairs)))
 
     @cached_property
     def joined_groups(self) -> Mapping[str, str]:
@@ -125,9 +124,8 @@ class Audit:
                     "similarity": pair.similarity,
                     "turned": pair.turned,
                 }
-                for pair in self._near
+                for pair in self.duplicates.near
             ],
-            "near_searched": self.duplicates.near is not None,
             "seen_before": self.seen_before,
             "confounding": self.confounding.to_dict(),
             "warnings": [*self.split.warnings, *self.warnings],
@@ -184,33 +182,24 @@ class Audit:
     def _part(self) -> Mapping[str, str]:
         return {name: part for part in (*PARTS, "unused") for name in getattr(self.split, part)}
 
-    @property
-    def _near(self) -> Sequence[NearPair]:
-        return self.duplicates.near or ()
-
     @cached_property
     def _near_pairs(self) -> list[tuple[int, int]]:
-        return [pair[:2] for pair in self._near]
+        return [pair[:2] for pair in self.duplicates.near]
 
-    @cached_property
-    def _equal_pairs(self) -> list[tuple[int, int]]:
-        return [pair for images in self.duplicates.equal for pair in combinations(images, 2)]
-
-    def _seen_before(self, part: str, pairs: Iterable[tuple[int, int]]) -> dict[str, str]:
+    def _seen_before(self, part: str, sets: Iterable[Sequence[int]]) -> dict[str, str]:
         """Map images of a part to a duplicate that was used for training or validation."""
-        found = {}
-        for pair in pairs:
-            for i, j in (pair, pair[::-1]):
-                one, other = self.samples[i].id, self.samples[j].id
-                if self._part[one] == part and self._part[other] in _SEEN_BEFORE[part]:
-                    found[one] = other
+        found: dict[str, str] = {}
+        for images in sets:
+            names = [self.samples[i].id for i in images]
+            if before := [name for name in names if self._part[name] in _SEEN_BEFORE[part]]:
+                found |= {name: before[-1] for name in names if self._part[name] == part}
         return found
 
     def _warn(self) -> Iterator[str]:
         yield from self.confounding.warn()
         yield from self._warn_of_equal_images()
         for part, adjective in (("test", "test"), ("val", "validation")):
-            for pairs, what in ((self._equal_pairs, "identical to"), (self._near_pairs, "nearly identical to")):
+            for pairs, what in ((self.duplicates.equal, "identical to"), (self._near_pairs, "nearly identical to")):
                 if seen := self._seen_before(part, pairs):
                     before = "a training or validation image" if part == "test" else "a training image"
                     one, other = next(iter(seen.items()))
@@ -225,8 +214,6 @@ class Audit:
                 f"audit: {_count(len(contradicting), 'pair')} of nearly identical images with two labels: "
                 f"{self._example(contradicting[0])}"
             )
-        if self.duplicates.near is None:
-            yield f"audit: nearly identical images were not searched, because {len(self.samples)} images are too many"
 
     def _warn_of_equal_images(self) -> Iterator[str]:
         equal = self.duplicates.equal

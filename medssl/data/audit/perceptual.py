@@ -17,13 +17,21 @@ N images, P pairs.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import contextlib
+import math
+import os
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from medssl.data.audit.neighbours import FLIPPED, Buckets, Positions, count_ones
+from medssl.data.store.decoding import thread_count
 from medssl.data.store.store import Store
 from medssl.tools.images import SYMMETRIES, turn
 
@@ -36,8 +44,13 @@ _SURROUNDINGS = 9  # side of the square whose mean is subtracted, in pixels of a
 PLAIN = 1.0  #: standard deviation of the details, in grey levels of 255; below it the details are only noise
 _FRAME_LEVELS = 6.0  # around the grey level of the corners, out of 255; ours: the noise of JPEG in a black frame
 _FRAME_SHARE = 0.02  # of the pixels; ours: a smaller frame has little weight
-_BLOCK = 256  # images compared with all others at a time
+_BLOCK = 512  # images at a time
 _PAIRS = 1024  # pairs correlated at a time: 32 MiB
+_FEW_IMAGES = 2000  # are all compared with each other, in two seconds
+_COARSE = 16  # frequencies kept along either axis, a third of the square sum of the details of real images
+_ROUNDING = 0.01  # of half precision
+_DIRECTIONS, _TABLES = 32, 8  # main directions of the coarse details, tables; see docs/adr/0021 for their recall
+_SAMPLE = 20_000  # images that determine the directions
 _GREY = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601
 
 Floats = NDArray[np.float32]
@@ -80,33 +93,122 @@ def thumbnails(store: Store, rows: Sequence[int] | None = None) -> Floats:
     return found
 
 
-def near_pairs(thumbs: Floats) -> list[NearPair]:
-    """Find every pair of near-duplicates among thumbnails.
+def near_pairs(count: int, thumbs_of: Callable[[Positions], Floats], folder: Path | None = None) -> list[NearPair]:
+    """Find every pair of near-duplicates among N images.
 
-    Images without details (an empty slide) have no near-duplicates.
+    Images without details (an empty slide) have no near-duplicates. Up to 2,000 images are all compared with each
+    other. Among more, candidates come from tables of similar images (:mod:`medssl.data.audit.neighbours`), so the time
+    grows in proportion to N, and so does the memory, by 0.2 kB for each image.
 
     Args:
-        thumbs: ``(N, THUMBNAIL, THUMBNAIL)``.
+        count: N.
+        thumbs_of: Returns the thumbnails ``(M, THUMBNAIL, THUMBNAIL)`` of images by their positions; called from
+            several threads.
+        folder: For a temporary file of 0.5 kB for each image; ``None``: the system's folder for them.
 
     Returns:
-        Pairs, each once, in the order of their positions. The time grows with the square of N: 2 s of one core for
-        5,000 images.
+        Pairs, each once, in the order of their positions.
     """
+    with ThreadPoolExecutor(thread_count()) as pool:
+        search = _Search(count, thumbs_of, folder, pool)
+        return sorted(pair for pairs in pool.map(search.near, _blocks(search.kept)) for pair in pairs)
+
+
+def _blocks(positions: Positions) -> list[Positions]:
+    return np.split(positions, range(_BLOCK, len(positions), _BLOCK))
+
+
+class _Search:
+    """What is known of N images: ``hashes`` after each symmetry, ``coarse`` details, and which are ``kept``."""
+
+    def __init__(
+        self, count: int, thumbs_of: Callable[[Positions], Floats], folder: Path | None, pool: ThreadPoolExecutor
+    ) -> None:
+        self._thumbs_of = thumbs_of
+        self.hashes = np.empty((count, len(SYMMETRIES)), np.uint64)
+        self.coarse = _room(folder, (count, _COARSE, _COARSE))
+        shown = list(pool.map(self._describe, _blocks(np.arange(count))))
+        self.kept = np.flatnonzero(np.concatenate(shown))
+        some = self._unit(self.kept[:: 1 + len(self.kept) // _SAMPLE])
+        self._mean = some.sum(axis=0) / max(1, len(some))
+        main = np.linalg.eigh(some.T @ some)[1][:, -_DIRECTIONS:]
+        bits = max(2 * FLIPPED, len(self.kept).bit_length())  # a bucket has one image on average
+        mixed = np.linalg.qr(np.random.default_rng(0).standard_normal((_TABLES, _DIRECTIONS, bits)))[0]
+        self._planes = (main @ mixed).astype(np.float32)
+        if len(self.kept) <= _FEW_IMAGES:
+            self._planes = np.zeros_like(self._planes[:1])  # all in one bucket
+        keys = pool.map(lambda rows: Buckets.keys(self._sums(rows)), _blocks(self.kept))
+        self._buckets = Buckets(np.concatenate(list(keys), axis=1), bits)
+
+    def _describe(self, rows: Positions) -> NDArray[np.bool_]:
+        """Store the hashes and coarse details of images, and return which have details."""
+        thumbs = self._thumbs_of(rows)
+        fine = _fine(thumbs)
+        x = fine - fine.mean(axis=(1, 2), keepdims=True)
+        x /= np.maximum(np.linalg.norm(x, axis=(1, 2), keepdims=True), 1e-6)
+        self.hashes[rows], self.coarse[rows] = _hashes(thumbs), _frequencies(x, _COARSE)
+        return np.asarray(fine.std(axis=(1, 2)) >= PLAIN)
+
+    def turned(self, rows: Positions, way: int) -> Floats:
+        """Return the coarse details after a symmetry: ``(M, 16, 16)``."""
+        return _turn_frequencies(self.coarse[rows].astype(np.float32), *SYMMETRIES[way])
+
+    def _unit(self, rows: Positions, way: int = 0) -> Floats:
+        flat = self.turned(rows, way).reshape(len(rows), _COARSE**2)
+        found: Floats = flat / np.maximum(np.linalg.norm(flat, axis=1, keepdims=True), 1e-6)
+        return found
+
+    def _sums(self, rows: Positions, way: int = 0) -> Floats:
+        """Project images: ``(M, T, B)``."""
+        found: Floats = np.moveaxis((self._unit(rows, way) - self._mean) @ self._planes, 0, 1)
+        return found
+
+    def near(self, rows: Positions) -> list[NearPair]:
+        """Return the near-duplicates ``i < j`` with j among these images, each with the symmetry that fits best."""
+        pairs = np.unique(np.concatenate(list(self._candidates(rows))), axis=0)
+        return [pair for some in np.split(pairs, range(_PAIRS, len(pairs), _PAIRS)) for pair in self._confirm(*some.T)]
+
+    def _candidates(self, rows: Positions) -> Iterator[Positions]:
+        for way in range(len(SYMMETRIES)):
+            for query, held in self._buckets.near(self._sums(rows, way)):
+                i, j = self.kept[held], rows[query]
+                alike = (count_ones(self.hashes[i, 0] ^ self.hashes[j, way]) <= _FEW_BITS) & (i < j)
+                yield np.stack([i[alike], j[alike]], axis=1)
+
+    def _confirm(self, i: Positions, j: Positions) -> Iterator[NearPair]:
+        likely = (count_ones(self.hashes[i, :1] ^ self.hashes[j]) <= _FEW_BITS).T.copy()
+        for way, some in enumerate(map(np.flatnonzero, likely)):
+            likely[way, some] = self.upper(i[some], j[some], way) >= _ALIKE
+        rows = np.unique(np.concatenate([i[likely.any(axis=0)], j[likely.any(axis=0)]]))
+        fine, best = _fine(self._thumbs_of(rows)), np.full(likely.shape, -1, np.float32)
+        for way, some in enumerate(map(np.flatnonzero, likely)):
+            x, y = (fine[np.searchsorted(rows, each[some])] for each in (i, j))
+            best[way, some] = _correlation(x, turn(y, *SYMMETRIES[way]))
+        ways, likeness = best.argmax(axis=0), best.max(axis=0)
+        for k in np.flatnonzero(likeness >= _ALIKE).tolist():
+            yield NearPair(int(i[k]), int(j[k]), round(float(likeness[k]), 4), bool(ways[k]))
+
+    def upper(self, i: Positions, j: Positions, way: int) -> Floats:
+        """Return what the correlations are at most, given the coarse details (Cauchy and Schwarz)."""
+        x, y = self.turned(i, 0), self.turned(j, way)
+        rest = [1 - np.einsum("pfg,pfg->p", each, each) for each in (x, y)]
+        found: Floats = np.einsum("pfg,pfg->p", x, y) + np.sqrt(np.maximum(0, rest[0] * rest[1])) + _ROUNDING
+        return found
+
+
+def _room(folder: Path | None, shape: tuple[int, ...]) -> NDArray[np.float16]:
+    """Return an array in an unnamed file; in memory if there is no space in the folder, or no such call."""
+    with contextlib.suppress(OSError, AttributeError, ValueError), tempfile.TemporaryFile(dir=folder) as file:
+        os.posix_fallocate(file.fileno(), 0, 2 * math.prod(shape))  # a full disk would kill the process later
+        return np.memmap(file, np.float16, "r+", shape=shape).view(np.ndarray)
+    return np.empty(shape, np.float16)
+
+
+def _fine(thumbs: Floats) -> Floats:
+    """Return the details, zero near a frame."""
     fine = details(thumbs)
     fine[near_frame(thumbs)] = 0
-    frequencies = _low_frequencies(thumbs)
-    kept = np.flatnonzero(fine.std(axis=(1, 2)) >= PLAIN)
-    best: dict[tuple[int, int], NearPair] = {}
-    for way in SYMMETRIES:
-        for i, j in _candidates(frequencies[kept], _turn_frequencies(frequencies[kept], *way)):
-            first, second = kept[i], kept[j]
-            likeness = _correlation(fine[first], turn(fine[second], *way))
-            for k in np.flatnonzero(likeness >= _ALIKE).tolist():
-                pair = NearPair(int(first[k]), int(second[k]), round(float(likeness[k]), 4), any(way))
-                known = best.get(pair[:2])
-                if known is None or known.similarity < pair.similarity:
-                    best[pair[:2]] = pair
-    return sorted(best.values())
+    return fine
 
 
 def details(thumbs: Floats) -> Floats:
@@ -149,23 +251,33 @@ def near_frame(thumbs: Floats) -> NDArray[np.bool_]:
         for axis in (1, 2):
             frame |= np.logical_and.accumulate(same, axis=axis)
             frame |= np.flip(np.logical_and.accumulate(np.flip(same, axis), axis=axis), axis)
-        frame[frame.mean(axis=(1, 2)) < _FRAME_SHARE] = False
-        found[start : start + _PAIRS] = _around(frame.astype(np.float32)) > 1e-3  # sums are rounded
+        framed = np.flatnonzero(frame.mean(axis=(1, 2)) >= _FRAME_SHARE)
+        found[start + framed] = _around(frame[framed].astype(np.float32)) > 1e-3  # sums are rounded
     return found
 
 
-def _low_frequencies(thumbs: Floats) -> Floats:
-    """Return the eight lowest frequencies above zero along either axis: ``(N, 8, 8)``, of thumbnails at half size."""
+def _hashes(thumbs: Floats) -> NDArray[np.uint64]:
+    """Return the hash after each of the symmetries: ``(N, 8)``, a bit for each frequency above the median."""
     half = thumbs.reshape(len(thumbs), THUMBNAIL // 2, 2, THUMBNAIL // 2, 2).mean(axis=(2, 4))
-    place, frequency = np.arange(THUMBNAIL // 2) + 0.5, np.arange(1, 9)
-    waves = np.cos(np.pi / (THUMBNAIL // 2) * frequency[:, None] * place).astype(np.float32)  # (8, THUMBNAIL / 2)
-    found: Floats = waves @ half @ waves.T
+    low, found = _frequencies(half, 9), []
+    for way in SYMMETRIES:
+        flat = _turn_frequencies(low, *way)[:, 1:, 1:].reshape(len(low), 64)
+        found.append(np.packbits(flat > np.median(flat, axis=1, keepdims=True), axis=1).view(np.uint64))
+    return np.concatenate(found, axis=1)
+
+
+def _frequencies(pictures: Floats, count: int) -> Floats:
+    """Return the lowest frequencies of the orthonormal cosine transform, from zero on: ``(N, count, count)``."""
+    side = pictures.shape[1]
+    waves = np.sqrt(2 / side) * np.cos(np.pi / side * np.arange(count)[:, None] * (np.arange(side) + 0.5))
+    waves[0] *= np.sqrt(0.5)
+    found: Floats = waves.astype(np.float32) @ pictures @ waves.T.astype(np.float32)
     return found
 
 
 def _turn_frequencies(x: Floats, mirror: bool, upend: bool, transpose: bool) -> Floats:
     """Return the frequencies of images after :func:`turn`: reversing an axis changes the sign of every odd one."""
-    signs = np.array([-1, 1] * 4, np.float32)
+    signs = np.where(np.arange(x.shape[-1]) % 2, np.float32(-1), np.float32(1))
     if mirror:
         x = x * signs
     if upend:
@@ -173,26 +285,8 @@ def _turn_frequencies(x: Floats, mirror: bool, upend: bool, transpose: bool) -> 
     return turn(x, mirror=False, upend=False, transpose=transpose)
 
 
-def _candidates(x: Floats, y: Floats) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
-    """Yield positions ``i < j`` of pairs whose hashes differ in few bits, some pairs at a time."""
-    rows, columns = _signs(x), _signs(y)
-    for start in range(0, len(rows), _BLOCK):
-        agreement = rows[start : start + _BLOCK] @ columns[start:].T  # 64 minus twice the number of bits that differ
-        i, j = np.divmod(np.flatnonzero(agreement >= 64 - 2 * _FEW_BITS), max(1, agreement.shape[1]))
-        once = i < j
-        i, j = i[once] + start, j[once] + start
-        for few in range(0, len(i), _PAIRS):
-            yield i[few : few + _PAIRS], j[few : few + _PAIRS]
-
-
-def _signs(frequencies: Floats) -> Floats:
-    """Return the hash as 64 numbers, 1 above the median and -1 below: their products count equal bits fast."""
-    flat = frequencies.reshape(len(frequencies), 64)
-    return np.where(flat > np.median(flat, axis=1, keepdims=True), np.float32(1), np.float32(-1))
-
-
 def _correlation(x: Floats, y: Floats) -> Floats:
     """Correlate the images of P pairs: ``(P,)``."""
-    x, y = (each.reshape(len(each), -1) - each.mean(axis=(1, 2))[:, None] for each in (x, y))
+    x, y = (each.reshape(len(each), THUMBNAIL**2) - each.mean(axis=(1, 2))[:, None] for each in (x, y))
     found: Floats = np.einsum("pf,pf->p", x, y) / (np.linalg.norm(x, axis=1) * np.linalg.norm(y, axis=1))
     return found

@@ -235,14 +235,15 @@ def test_a_rebuilt_store_is_compared_again(pictures, check, tmp_path):
     assert "identical" in check(pictures).warnings[0]
 
 
-def test_among_too_many_images_only_equal_ones_are_looked_for(pictures, check, monkeypatch):
-    monkeypatch.setattr(duplicates, "_MOST", 10)
-    pictures.add("test/0/copy", pictures.arrays["train/0/3"], 0, "test")
-    pictures.add("test/0/near", nearly(pictures.arrays["train/0/4"]), 0, "test")
+def test_near_copies_of_equal_images_are_named_for_each_of_them(pictures, check):
+    for name in ("test/0/copy", "train/1/copy"):
+        pictures.add(name, pictures.arrays["train/0/3"], 0, name.partition("/")[0])
+    for name in ("test/0/near", "test/1/near"):
+        pictures.add(name, nearly(pictures.arrays["train/0/3"]), 0, "test")
     found = check(pictures)
-    assert found.warnings[-1] == "audit: nearly identical images were not searched, because 38 images are too many"
-    assert found.warnings[0] == "audit: 1 set of identical images (2 images)"
-    assert found.to_dict()["near_searched"] is False
+    assert sorted(map(len, found.duplicates.equal)) == [2, 3]
+    one, other = found.duplicates.equal
+    assert [pair[:2] for pair in found.duplicates.near] == sorted(tuple(sorted((i, j))) for i in one for j in other)
 
 
 def test_a_cache_that_cannot_be_written_costs_no_more_than_time(pictures, check, tmp_path):
