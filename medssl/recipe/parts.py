@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -238,7 +239,7 @@ class Recipe:
         configs += [{"path": each.path} for each in self.external]
         return frozenset(_paths([*configs, asdict(self.encoder), asdict(self.split)]))
 
-    @property
+    @cached_property
     def hash(self) -> str:
         """Hash of every setting, ten hexadecimal digits; equal recipes have equal hashes, in any order of settings."""
         return _digest(self._hashed)
@@ -265,7 +266,7 @@ class Recipe:
             expects["preprocessing"] = plain(asdict(self.card.preprocessing))
         return {**values, ENCODER.section: {**kept, **expects}, "views": {**values["views"], "normalisation": named}}
 
-    @property
+    @cached_property
     def pretraining_hash(self) -> str:
         """Hash of the settings that determine the encoder.
 
@@ -286,7 +287,7 @@ class Recipe:
             values["split"] = {key: value for key, value in values["split"].items() if not key.startswith("label_")}
         return _digest(values)
 
-    @property
+    @cached_property
     def slug(self) -> str:
         """Name of the run's directory."""
         words = f"{self.dataset.name}-{self.method.name}".replace(":", "_").replace("/", "_")
