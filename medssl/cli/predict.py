@@ -158,6 +158,8 @@ def _say(found: NewPredictions) -> None:
         click.echo(f"left out, cannot be read: {text}", err=True)
     click.echo(f"{len(found)} images, predicted by {found.evaluator}", err=True)
     click.echo(f"decision: {found.decision.words}", err=True)
+    if found.group_decision != found.decision and any(group is not None for group in found.groups):
+        click.echo(f"decision for a group: {found.group_decision.words}", err=True)
     flagged = int(found.unlike.sum())
     click.echo(
         f"unlike the training images: {flagged} of {len(found)} (distance of {found.threshold:.4f} or more, which 1 in "

@@ -1,5 +1,8 @@
 """Operating points: decision thresholds that are chosen on the validation part, never on the test part.
 
+Groups (patients, slides) have thresholds of their own, chosen from the pooled predictions of the validation groups: the
+largest of five probabilities is not on the scale of one.
+
 The choice of a threshold is separate from the choice of an evaluator's settings. The settings are chosen by a proper
 score, so that the probabilities are good; the threshold depends on what a miss and a false alarm cost.
 
@@ -134,7 +137,7 @@ class OperatingPoints:
 
 
 def choose_operating_points(
-    target: Target, y: Array, prediction: Array, rule: str, train: Array
+    target: Target, y: Array, prediction: Array, rule: str, train: Array, unit: str = "image"
 ) -> OperatingPoints | None:
     """Choose a threshold for each class or finding on the validation part.
 
@@ -144,6 +147,7 @@ def choose_operating_points(
         prediction: ``(n, O)`` of the validation part.
         rule: As in the setting ``evaluate.operating_point``.
         train: Truth of the training part, whose class frequencies are the priors.
+        unit: What a row is, for the sentences: ``image`` or ``group``.
 
     Returns:
         The operating points; ``None`` for a quantity.
@@ -155,24 +159,25 @@ def choose_operating_points(
     points = {}
     for place, name in enumerate(problem_names(target)):
         own = ~np.isnan(outcomes[:, place])
-        points[name] = choose_threshold(known, scores[own, place], outcomes[own, place] > 0)
+        points[name] = choose_threshold(known, scores[own, place], outcomes[own, place] > 0, unit)
     divided = isinstance(target, Classes) and target.outputs > 2 and known.kind != "cost"
     priors = _priors(target, train) if divided else None
-    return OperatingPoints(rule=rule, points=points, decision=_words(target, points, priors), priors=priors)
+    return OperatingPoints(rule=rule, points=points, decision=_words(target, points, priors, unit), priors=priors)
 
 
-def choose_threshold(rule: OperatingRule, scores: Array, positive: Array) -> OperatingPoint:
+def choose_threshold(rule: OperatingRule, scores: Array, positive: Array, unit: str = "image") -> OperatingPoint:
     """Choose the threshold of one problem.
 
     Args:
         rule: What it must reach.
         scores: ``(m,)`` validation probabilities.
         positive: ``(m,)`` bool.
+        unit: What a row is, for the sentences.
     """
     count: dict[str, Any] = {"positives": int(positive.sum()), "negatives": int((~positive).sum())}
     if not count["positives"] or not count["negatives"]:
         missing = "positive" if not count["positives"] else "negative"
-        return OperatingPoint(**count, reason=f"the validation part has no {missing} image")
+        return OperatingPoint(**count, reason=f"the validation part has no {missing} {unit}")
     levels, place = np.unique(scores, return_inverse=True)
     # from the threshold below all scores (all positive) to that above all (none positive)
     called = [np.concatenate([_from(place[own], len(levels)), [0]]) for own in (positive, ~positive)]
@@ -180,7 +185,7 @@ def choose_threshold(rule: OperatingRule, scores: Array, positive: Array) -> Ope
     merit = _merit(rule, sensitivity, specificity, count)
     best = int(np.flatnonzero(merit >= merit.max() - 1e-12)[0])
     if best in (0, len(levels)) or not np.isfinite(merit[best]):
-        called_all = f"no threshold satisfies the rule better than calling every validation image {_call(best)}"
+        called_all = f"no threshold satisfies the rule better than calling every validation {unit} {_call(best)}"
         return OperatingPoint(**count, reason=called_all)
     prevalence = count["positives"] / len(scores)
     return OperatingPoint(
@@ -220,11 +225,11 @@ def _priors(target: Target, train: Array) -> dict[str, float]:
     return dict(zip(target.output_names, (counted / counted.sum()).tolist(), strict=True))
 
 
-def _words(target: Target, points: Mapping[str, OperatingPoint], priors: Mapping[str, float] | None) -> str:
+def _words(target: Target, points: Mapping[str, OperatingPoint], priors: Mapping[str, float] | None, unit: str) -> str:
     if isinstance(target, Findings):
         return "A finding is called present if its probability is at least its threshold."
     if target.outputs > 2:
-        divided = "after division by the class's share of the training images" if priors else "as predicted"
+        divided = f"after division by the class's share of the training {unit}s" if priors else "as predicted"
         return f"The class with the largest probability, {divided}."
     positive, point = next(iter(points.items()), ("", None))
     if point is None or point.threshold is None:

@@ -43,6 +43,7 @@ import numpy as np
 from medssl.contracts.targets import Classes, Findings, Grades, Target
 from medssl.evaluation.metrics import Scored, prediction_metrics
 from medssl.evaluation.metrics.metric import Array
+from medssl.evaluation.operating import OperatingPoints, choose_operating_points
 from medssl.evaluation.scoring import score
 from medssl.recipe.settings import EvaluateSettings
 
@@ -52,6 +53,7 @@ __all__ = [
     "TOP",
     "Grouped",
     "PoolingChoice",
+    "choose_group_points",
     "choose_pooling",
     "group_truth",
     "pool_groups",
@@ -219,7 +221,7 @@ def choose_pooling(
         return PoolingChoice(wanted, "setting")
     if not len(y) or not isinstance(target, Classes | Findings):
         return PoolingChoice("mean", "default")
-    units = np.unique(groups, return_inverse=True)[1].reshape(-1)
+    units = _units(groups)
     values = group_truth(target, y, units).y
     known = target.known(values)
     count = int(known.sum())
@@ -233,6 +235,38 @@ def choose_pooling(
     return PoolingChoice(min(tried, key=lambda name: tried[name]), "log_loss", count, tried)
 
 
+def choose_group_points(
+    target: Target,
+    val: tuple[Array, Array, Array],
+    train: tuple[Array, Array],
+    pooling: PoolingChoice,
+    rule: str,
+    pooled: Array | None = None,
+) -> OperatingPoints | None:
+    """Choose the operating points of groups from the pooled predictions of the validation groups.
+
+    Args:
+        target: The target.
+        val: Values, predictions ``(N, O)`` and groups ``(N,)`` of the N validation images.
+        train: Values and groups of the training images.
+        pooling: How the predictions are pooled.
+        rule: As in the setting ``evaluate.operating_point``.
+        pooled: ``(G, O)``, an evaluator's own predictions of the validation groups, ascending by their numbers.
+
+    Returns:
+        The operating points; ``None`` for a quantity, and without own predictions where groups are not pooled.
+    """
+    y, prediction, groups = val
+    if len(y):
+        units = _units(groups)
+        y = group_truth(target, y, units).y
+        if pooled is None and pooling.name not in POOLINGS:
+            return None
+        prediction = pool_groups(target, prediction, units, pooling.name) if pooled is None else pooled
+    shares = group_truth(target, train[0], _units(train[1])).y
+    return choose_operating_points(target, y, prediction, rule, shares, "group")
+
+
 def score_groups(
     target: Target,
     y: Array,
@@ -242,6 +276,7 @@ def score_groups(
     settings: EvaluateSettings,
     seed: int,
     pooled: Array | None = None,
+    points: OperatingPoints | None = None,
 ) -> dict[str, Any] | None:
     """Score the pooled predictions of groups with every metric of the target.
 
@@ -256,13 +291,14 @@ def score_groups(
         settings: Resamples and level of the intervals.
         seed: Seed of the resamples.
         pooled: ``(G, O)``, an evaluator's own predictions of the groups, in ascending order of their numbers.
+        points: The operating points of groups; ``None``: metrics of decisions are left out.
 
     Returns:
-        As :func:`medssl.evaluation.scoring.score`, n counts groups; also ``pooling`` and ``labels``: the ``rule`` for
-        groups with different values, how many are ``mixed``, and how many are ``excluded`` by the rule. ``None`` if no
-        group has two images, or none has a known value.
+        As :func:`medssl.evaluation.scoring.score`, n counts groups; also ``pooling``, ``operating_points`` if there are
+        any, and ``labels``: the ``rule`` for groups with different values, how many are ``mixed``, and how many are
+        ``excluded`` by the rule. ``None`` if no group has two images, or none has a known value.
     """
-    units = np.unique(groups, return_inverse=True)[1].reshape(-1)
+    units = _units(groups)
     if not len(units) or len(units) == units.max() + 1:
         return None
     truth = group_truth(target, y, units)
@@ -270,6 +306,13 @@ def score_groups(
         return None
     if pooled is None:
         pooled = pool_groups(target, prediction, units, pooling.name)
-    scores = score(target, truth.y, pooled, np.arange(len(pooled)), settings, seed)
+    scores = score(target, truth.y, pooled, np.arange(len(pooled)), settings, seed, points)
     labels = {"rule": truth.rule, "mixed": truth.mixed, "excluded": truth.excluded}
-    return {**scores, "pooling": pooling.to_dict(), "labels": labels}
+    decided = {} if points is None else {"operating_points": points.to_dict()}
+    return {**scores, "pooling": pooling.to_dict(), **decided, "labels": labels}
+
+
+def _units(groups: Array) -> Array:
+    """Return ``(n,)`` integers ``0 .. G - 1``, equal within a group."""
+    units: Array = np.unique(groups, return_inverse=True)[1].reshape(-1)
+    return units

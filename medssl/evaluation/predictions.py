@@ -40,6 +40,7 @@ class Predictions:
         proba: Predictions by evaluator, ``(n, O)``.
         folds: Number of runs that together test every image once; ``None`` for a split without folds.
         decided: Decisions by evaluator; evaluators without operating points are missing.
+        of_groups: ``(n, O)`` the prediction of each image's group, by evaluator that predicts groups itself.
     """
 
     target: Target
@@ -49,6 +50,7 @@ class Predictions:
     proba: Mapping[str, Array]
     folds: int | None = None
     decided: Mapping[str, Decided] = field(default_factory=dict)
+    of_groups: Mapping[str, Array] = field(default_factory=dict)
 
     @property
     def unit(self) -> Array:
@@ -80,13 +82,12 @@ def read_predictions(run: RunResult) -> Predictions | None:
         tables,
         split.folds,
         decisions(run.evaluations, found.target, tables),
+        found.of_groups,
     )
 
 
 def group_predictions(run: RunResult) -> Predictions | None:
     """Pool the predictions of :func:`read_predictions` by group, as the run did; the ids are those of the groups.
-
-    Evaluators that predict groups themselves are left out, because their predictions are not kept.
 
     Raises:
         CheckpointError: A file is damaged.
@@ -101,20 +102,21 @@ def pool_by_group(images: Predictions, evaluations: Mapping[str, Any]) -> Predic
     Args:
         images: Predictions of n images.
         evaluations: Scores of these predictions, as in ``result.json``, with the pooling of each evaluator. Evaluators
-            without one of :data:`POOLINGS` are left out.
+            without one of :data:`POOLINGS`, whose predictions of groups are not known, are left out.
     """
     units, target = images.unit, images.target
-    names = [images.group[i] for i in np.unique(units, return_index=True)[1].tolist()]
-    poolings = {
-        name: found["per_group"]["pooling"]["name"] for name, found in evaluations.items() if "per_group" in found
-    }
+    first = np.unique(units, return_index=True)[1]
+    names = [images.group[i] for i in first.tolist()]
+    scores = {name: found["per_group"] for name, found in evaluations.items() if "per_group" in found}
+    poolings = {name: found["pooling"]["name"] for name, found in scores.items()}
     tables = {
         name: pool_groups(target, table, units, poolings[name])
         for name, table in images.proba.items()
         if poolings.get(name) in POOLINGS
-    }
+    } | {name: rows[first] for name, rows in images.of_groups.items() if name in poolings}
     truth = group_truth(target, images.y, units).y
-    return make_predictions(target, names, truth, dict(zip(names, names, strict=True)), tables, images.folds)
+    own, decided = dict(zip(names, names, strict=True)), decisions(scores, target, tables)
+    return make_predictions(target, names, truth, own, tables, images.folds, decided)
 
 
 def decisions(evaluations: Mapping[str, Any], target: Target, proba: Mapping[str, Array]) -> dict[str, Decided]:
@@ -133,6 +135,7 @@ def make_predictions(
     proba: Mapping[str, Array],
     folds: int | None = None,
     decided: Mapping[str, Decided] | None = None,
+    of_groups: Mapping[str, Array] | None = None,
 ) -> Predictions:
     """Combine predictions for test images; images with completely unknown truth are left out.
 
@@ -144,12 +147,14 @@ def make_predictions(
         proba: Predictions by evaluator.
         folds: See :class:`Predictions`.
         decided: Decisions by evaluator.
+        of_groups: See :class:`Predictions`.
     """
     known = np.flatnonzero(target.known(y))
     names = [ids[i] for i in known.tolist()]
     group = [groups.get(name) or f"\0{name}" for name in names]
     own = {name: each.take(known) for name, each in (decided or {}).items()}
-    return _ordered(target, names, y[known], group, {name: rows[known] for name, rows in proba.items()}, folds, own)
+    tables = [{name: rows[known] for name, rows in each.items()} for each in (proba, of_groups or {})]
+    return _ordered(target, names, y[known], group, (tables[0], tables[1]), folds, own)
 
 
 def pool(folds: Sequence[Predictions]) -> Predictions:
@@ -160,17 +165,22 @@ def pool(folds: Sequence[Predictions]) -> Predictions:
     """
     if len(folds) == 1:
         return folds[0]
-    names = [name for name in folds[0].proba if all(name in fold.proba for fold in folds)]
-    decided = [name for name in names if all(name in fold.decided for fold in folds)]
+    decided = [name for name in folds[0].decided if all(name in fold.decided for fold in folds)]
     return _ordered(
         folds[0].target,
         [name for fold in folds for name in fold.ids],
         np.concatenate([fold.y for fold in folds]),
         [group for fold in folds for group in fold.group],
-        {name: np.concatenate([fold.proba[name] for fold in folds]) for name in names},
+        (_joined([fold.proba for fold in folds]), _joined([fold.of_groups for fold in folds])),
         folds[0].folds,
         {name: pooled([fold.decided[name] for fold in folds]) for name in decided},
     )
+
+
+def _joined(tables: Sequence[Mapping[str, Array]]) -> dict[str, Array]:
+    """Join the rows of the evaluators that every table has."""
+    names = [name for name in tables[0] if all(name in table for table in tables)]
+    return {name: np.concatenate([table[name] for table in tables]) for name in names}
 
 
 def _ordered(
@@ -178,17 +188,19 @@ def _ordered(
     ids: Sequence[str],
     y: Array,
     group: Sequence[str],
-    proba: Mapping[str, Array],
+    tables: tuple[Mapping[str, Array], Mapping[str, Array]],
     folds: int | None,
     decided: Mapping[str, Decided],
 ) -> Predictions:
     order = sorted(range(len(ids)), key=ids.__getitem__)
+    proba, of_groups = ({name: rows[order] for name, rows in table.items()} for table in tables)
     return Predictions(
         target=target,
         ids=tuple(ids[i] for i in order),
         y=y[order].astype(np.int64) if np.issubdtype(y.dtype, np.integer) else y[order],
         group=tuple(group[i] for i in order),
-        proba={name: rows[order] for name, rows in proba.items()},
+        proba=proba,
         folds=folds,
         decided={name: each.take(np.array(order, dtype=np.int64)) for name, each in decided.items()},
+        of_groups=of_groups,
     )

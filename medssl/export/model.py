@@ -154,36 +154,35 @@ class TrainedModel:
             values = _predict_images(predictor, views, len(store)) if of_images else predictor.predict(x)
         by_id = {sample.id: sample for sample in samples}
         given = [by_id[each] for each in store.ids]
-        return self._described(name, given, store, (x.numpy(), values.numpy()), groups, neighbours)
+        whose = _groups(given, groups)
+        found = x.numpy(), values.numpy(), None if of_images else _of_groups(predictor, x, whose)
+        return self._described(name, given, store, found, whose, neighbours)
 
     def _described(
         self,
         name: str,
         samples: Sequence[Sample],
         store: Store,
-        found: tuple[NDArray[np.float32], NDArray[np.float32]],
-        groups: Sequence[str | None] | Callable[[str], str | None] | None,
+        found: tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32] | None],
+        groups: Sequence[str | None],
         neighbours: int,
     ) -> NewPredictions:
-        (x, values), target, like = found, self.run.data.target, self.likeness
-        images = tuple(_shown(sample.id) for sample in samples)
-        if callable(groups):
-            known = [groups(image) for image in images]
-        elif groups is not None:
-            known = [groups[int(sample.id[:9])] for sample in samples]
-        else:
-            known = [sample.group for sample in samples]
+        (x, values, own), target, like = found, self.run.data.target, self.likeness
+        scores = self.run.evaluations[name]
+        of_groups = scores.get("per_group", {})
         distance = like.distances(x)
         near = like.nearest(x, min(max(0, neighbours), len(like.ids)))
         truth = self.run.features()["train"].y
         return NewPredictions(
             target=target,
             evaluator=name,
-            images=images,
-            groups=tuple(known),
+            images=tuple(_shown(sample.id) for sample in samples),
+            groups=tuple(groups),
             values=values,
-            decision=Decision.of(target, self.run.evaluations[name]),
-            pooling=self.run.evaluations[name].get("per_group", {}).get("pooling", {}).get("name", "mean"),
+            decision=Decision.of(target, scores),
+            group_decision=Decision.of(target, of_groups if "operating_points" in of_groups else scores),
+            pooling=of_groups.get("pooling", {}).get("name", "mean"),
+            of_groups=own,
             distances=distance,
             shares_beyond=like.shares_beyond(distance),
             threshold=like.threshold,
@@ -275,6 +274,28 @@ def load_model(run: RunResult | Path | str) -> TrainedModel:
 def _predict_images(predictor: Predictor, views: PlainViews, n: int) -> Tensor:
     with torch.no_grad():
         return torch.cat([predictor.predict(views(rows)).cpu() for rows in torch.split(torch.arange(n), _BATCH)])
+
+
+def _groups(
+    samples: Sequence[Sample], given: Sequence[str | None] | Callable[[str], str | None] | None
+) -> list[str | None]:
+    """Return the group of each image; the argument is that of :meth:`TrainedModel.predict`."""
+    if callable(given):
+        return [given(_shown(sample.id)) for sample in samples]
+    return [sample.group if given is None else given[int(sample.id[:9])] for sample in samples]
+
+
+def _of_groups(predictor: Predictor, x: Tensor, groups: Sequence[str | None]) -> NDArray[np.float32] | None:
+    """Return the prediction of each image's group ``(n, O)``, NaN without one; ``None`` if it predicts no groups."""
+    numbers: dict[str, int] = {}
+    place = torch.tensor([-1 if g is None else numbers.setdefault(g, len(numbers)) for g in groups])
+    own = place >= 0
+    found = predictor.predict_groups(x[own], place[own]) if numbers else None
+    if found is None:
+        return None
+    rows = torch.full((len(x), found.shape[1]), torch.nan)
+    rows[own] = found[place[own]].cpu().float()
+    return rows.numpy()
 
 
 def _close(one: Tensor, other: Tensor) -> bool:

@@ -35,9 +35,11 @@ class NewPredictions:
         groups: The group of each; ``None`` for an image without one.
         values: ``(n, O)`` float32: probabilities of classes or findings, or a number.
         decision: How values become a class or findings.
+        group_decision: Likewise for the pooled values of groups.
         distances: ``(n,)`` distance of each image to the training images, see :mod:`medssl.export.likeness`.
         shares_beyond: ``(n,)`` share of the training images that is as far from the others, or further.
         pooling: How the values of a group's images become one, see :mod:`medssl.evaluation.pooling`.
+        of_groups: ``(n, O)`` the value of each image's group, if the predictor predicts groups itself.
         threshold: Distance from which on an image is unlike the training data.
         nearest: ``(n, m)`` ids of the nearest training images, the nearest first.
         nearest_values: ``(n, m)`` their true values as text.
@@ -50,6 +52,7 @@ class NewPredictions:
     groups: tuple[str | None, ...]
     values: NDArray[np.float32]
     decision: Decision
+    group_decision: Decision
     distances: NDArray[np.float32]
     shares_beyond: NDArray[np.float64]
     threshold: float
@@ -57,6 +60,7 @@ class NewPredictions:
     nearest_values: NDArray[Any]
     left_out: tuple[str, ...] = ()
     pooling: str = "mean"
+    of_groups: NDArray[np.float32] | None = None
 
     def __len__(self) -> int:
         """Return n."""
@@ -73,7 +77,7 @@ class NewPredictions:
         return self.decision.decide(self.values)
 
     def pooled(self) -> tuple[tuple[str, ...], NDArray[np.float32], NDArray[np.int64]]:
-        """Pool the values of each group's images, as the run chose on its validation part.
+        """Return the values of groups: the predictor's own, or pooled as the run chose on its validation part.
 
         Returns:
             G names of groups in the order of their first image, values ``(G, O)``, and the position of the group of
@@ -84,8 +88,11 @@ class NewPredictions:
         own = place >= 0
         if not own.any():
             return (), np.empty((0, self.target.outputs), np.float32), place
-        values = pool_groups(self.target, self.values[own], place[own], self.pooling)
-        return tuple(numbers), values.astype(np.float32), place
+        if self.of_groups is not None:
+            values = self.of_groups[np.unique(place, return_index=True)[1][-len(numbers) :]]
+        else:
+            values = pool_groups(self.target, self.values[own], place[own], self.pooling).astype(np.float32)
+        return tuple(numbers), values, place
 
     def rows(self) -> list[list[str]]:
         """Return the table of images as texts, the header first. A value has all digits of its float32."""
@@ -103,7 +110,7 @@ class NewPredictions:
         """Return the table of groups as texts, the header first; only the header if no group is known."""
         names, values, place = self.pooled()
         table = [["group", "images", *self._heads(), "unlike"]]
-        for i, decision in enumerate(self.decision.decide(values)):
+        for i, decision in enumerate(self.group_decision.decide(values)):
             own = place == i
             row = [names[i], str(int(own.sum())), *self._cells(values[i], decision), str(int(self.unlike[own].sum()))]
             table.append(row)

@@ -6,7 +6,7 @@ n test images, N images of a part, F features, O outputs of a prediction.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,6 +20,7 @@ from medssl.results.history import EpochRecord
 from medssl.results.truth import truth
 
 __all__ = [
+    "OF_GROUPS",
     "VAL",
     "PartFeatures",
     "RunPredictions",
@@ -34,6 +35,7 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 _ADVICE = "Run again with --force."
 _BESIDE = ("id", "y", "label")  # arrays of predictions.npz that do not belong to an evaluator
+OF_GROUPS = "group_"  # before the name of an evaluator that predicts groups itself, on whose images the rows are equal
 VAL = "val_"  # the arrays of predictions.npz whose names begin with it are those of the validation part
 
 
@@ -74,6 +76,7 @@ class RunPredictions:
         y: ``(n, ...)``, the true values as encoded by the target: ``(n,)`` int64 for classes.
         groups: The group of each image; ``None`` for an image without one.
         by_evaluator: ``(n, O)`` predictions by evaluator: probabilities for classes.
+        of_groups: ``(n, O)`` the prediction of each image's group, by evaluator that predicts groups itself.
     """
 
     target: Target
@@ -81,6 +84,7 @@ class RunPredictions:
     y: Array
     groups: tuple[str | None, ...]
     by_evaluator: Mapping[str, Array]
+    of_groups: Mapping[str, Array] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -137,7 +141,8 @@ def read_tested(file: Path, split: RunSplit, target: Target, part: Literal["test
         ids=ids,
         y=y,
         groups=tuple(split.groups.get(name) for name in ids),
-        by_evaluator={name: rows for name, rows in own.items() if name not in _BESIDE},
+        by_evaluator={n: rows for n, rows in own.items() if n not in _BESIDE and not n.startswith(OF_GROUPS)},
+        of_groups={n.removeprefix(OF_GROUPS): rows for n, rows in own.items() if n.startswith(OF_GROUPS)},
     )
 
 

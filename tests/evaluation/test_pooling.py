@@ -13,6 +13,7 @@ from medssl.evaluation.pooling import (
     LEAST_GROUPS,
     POOLINGS,
     PoolingChoice,
+    choose_group_points,
     choose_pooling,
     group_truth,
     pool_groups,
@@ -166,3 +167,55 @@ def test_equal_losses_choose_the_first() -> None:
     proba = np.tile([[0.3, 0.7]], (40, 1))  # equal predictions: mean, top-k and max are equal
     choice = choose_pooling(FINDINGS, np.zeros((40, 2), dtype=np.float32), proba, groups)
     assert choice.name == "mean"
+
+
+@pytest.mark.parametrize("name", POOLINGS)
+def test_thresholds_of_groups_are_chosen_from_their_pooled_values(name: str) -> None:
+    """Against a loop over groups and all thresholds, and scikit-learn on the decisions of the test groups."""
+    target = Classes(("healthy", "ill"))
+    rng = np.random.default_rng(5)
+
+    def part(seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        proba, units = drawn(2, n=90, groups=30, seed=seed)
+        ill = rng.random(30) < 0.4
+        proba[:, 1] = np.clip(proba[:, 1] + 0.3 * ill[units], 0.01, 0.99)
+        proba[:, 0] = 1 - proba[:, 1]
+        return ill[units].astype(int), proba, units
+
+    def pooled(proba: np.ndarray, units: np.ndarray) -> np.ndarray:
+        rows = np.array([[loop(proba[units == g, k].tolist(), name) for k in range(2)] for g in range(30)])
+        return rows[:, 1] / rows.sum(axis=1)
+
+    val, test = part(1), part(2)
+    points = choose_group_points(target, val, (val[0], val[2]), PoolingChoice(name, "setting"), "youden")
+    assert points is not None
+    (point,) = points.points.values()
+    score, ill = pooled(val[1], val[2]), np.array([val[0][val[2] == g][0] for g in range(30)])
+    assert (point.positives, point.negatives) == (ill.sum(), 30 - ill.sum())
+    merit = [
+        ((score >= t) & (ill == 1)).sum() / ill.sum() + ((score < t) & (ill == 0)).sum() / (ill == 0).sum()
+        for t in score
+    ]
+    assert point.sensitivity + point.specificity == pytest.approx(max(merit))
+
+    found = score_groups(target, *test, PoolingChoice(name, "setting"), NONE, 0, points=points)
+    assert found is not None
+    truth = np.array([test[0][test[2] == g][0] for g in range(30)])
+    called = pooled(test[1], test[2]) >= point.threshold
+    assert found["sensitivity"]["value"] == pytest.approx(sk.recall_score(truth, called))
+    assert found["specificity"]["value"] == pytest.approx(sk.recall_score(truth, called, pos_label=0))
+    assert found["operating_points"] == points.to_dict()
+
+
+def test_there_are_no_thresholds_of_groups_without_validation_groups_or_with_unknown_own_predictions() -> None:
+    target, none = Classes(("healthy", "ill")), np.empty(0, dtype=int)
+    train = np.array([0, 1]), np.array([0, 1])
+    found = choose_group_points(
+        target, (none, np.empty((0, 2)), none), train, PoolingChoice("mean", "default"), "youden"
+    )
+    assert found is not None
+    assert found.points["ill"].reason == "the validation part has no positive group"
+    y, proba, groups = np.array([0, 1]), np.array([[0.6, 0.4], [0.3, 0.7]]), np.array([0, 1])
+    assert (
+        choose_group_points(target, (y, proba, groups), train, PoolingChoice("learned", "predictor"), "youden") is None
+    )

@@ -69,6 +69,41 @@ def test_the_fitted_heads_are_scored_on_the_other_images(tmp_path) -> None:
     assert again.values["evaluations"] == result.values["evaluations"]
 
 
+@pytest.mark.parametrize("evaluator", ["linear", "attention"])
+def test_decisions_about_patients_have_thresholds_of_their_own_and_predict_repeats_them(tmp_path, evaluator) -> None:
+    """The threshold of the validation patients; the decisions of test patients; predictions of groups as in the run."""
+    settings = {**SETTINGS, "evaluators": SETTINGS["evaluators"][1:], "evaluate": {"bootstrap": 0, "unit": "group"}}
+    data = {**PHANTOM, "images_per_patient": 3}
+    result = medssl.run("random", data, place=Place(output=tmp_path / "runs"), **settings)
+    found = result.scores[evaluator].per_group
+    assert found is not None
+    assert found.operating_points is not None
+    tested = result.predictions()
+    groups = np.array(tested.groups)
+    names, first = np.unique(groups, return_index=True)
+    if evaluator == "attention":
+        pooled = tested.of_groups[evaluator][first]
+        assert all((tested.of_groups[evaluator][groups == name] == pooled[i]).all() for i, name in enumerate(names))
+    else:
+        units = np.unique(groups, return_inverse=True)[1]
+        pooled = pool_groups(result.data.target, tested.by_evaluator[evaluator], units, found.pooling["name"])
+    truth, compared = tested.y[first], 0
+    for name, point in found.operating_points.points.items():
+        place = result.data.target.output_names.index(name)
+        if point.threshold is not None and found["sensitivity"].outputs:
+            called = pooled[:, place] >= point.threshold
+            expected = sk.recall_score(truth == place, called, zero_division=np.nan)
+            assert found["sensitivity"].outputs[name].value == pytest.approx(expected)
+            compared += 1
+    assert compared
+    model = medssl.load_model(result.path)
+    new = model.predict(data, evaluator=evaluator)
+    rows = {row[0]: row for row in new.group_rows()[1:]}
+    for name, values in zip(names, pooled, strict=True):
+        np.testing.assert_allclose([float(cell) for cell in rows[name][2 : 2 + len(values)]], values, atol=1e-5)
+    assert new.group_decision.words == found.operating_points.decision
+
+
 def test_images_of_the_training_part_are_refused(tmp_path) -> None:
     with pytest.raises(DataError, match="external test set 'same' were used for training or validation"):
         run(tmp_path, same={"path": str(tmp_path)})

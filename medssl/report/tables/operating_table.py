@@ -40,7 +40,7 @@ def operating_table(section: Section) -> OperatingTable | None:
     the page shows, by its first evaluator.
     """
     shown = section.shown_first()
-    first = next((found for name in section.judges if (found := _points(shown.runs[0], name))), None)
+    first = next((found for name in section.judges if (found := _points(section, shown.runs[0], name))), None)
     if first is None:
         return None
     several = len(first["points"]) > 1
@@ -53,28 +53,29 @@ def operating_table(section: Section) -> OperatingTable | None:
     return OperatingTable(header=header, rows=rows, about=_about(section, first), reasons=list(_reasons(section)))
 
 
-def _points(run: RunResult, evaluator: str) -> Mapping[str, Any] | None:
-    """Return the operating points of a run."""
-    found: Mapping[str, Any] | None = run.evaluations.get(evaluator, {}).get("operating_points")
+def _points(section: Section, run: RunResult, evaluator: str) -> Mapping[str, Any] | None:
+    """Return the operating points of a run: those of groups, where rows are compared by groups."""
+    scores = section.scores_of(run.evaluations).get(evaluator, {})
+    found: Mapping[str, Any] | None = scores.get("operating_points")
     return found if found and found["points"] else None
 
 
 def _by_row(section: Section, metrics: Sequence[str]) -> Iterator[list[str]]:
     for row in section.main_rows:
         for name in section.judges:
-            if _points(row.runs[0], name) and any(metric in row.scores[name] for metric in metrics):
+            if _points(section, row.runs[0], name) and any(metric in row.scores[name] for metric in metrics):
                 scores = row.scores[name]
                 yield [
                     row.label,
                     name,
-                    _thresholds(row, name),
+                    _thresholds(section, row, name),
                     *(metric_text(vars(scores[metric])) if metric in scores else "-" for metric in metrics),
                 ]
 
 
-def _thresholds(row: Row, evaluator: str) -> str:
+def _thresholds(section: Section, row: Row, evaluator: str) -> str:
     """Write the threshold of a row's runs, or the range of them."""
-    points = [known["points"] for run in row.runs if (known := _points(run, evaluator))]
+    points = [known["points"] for run in row.runs if (known := _points(section, run, evaluator))]
     found = [next(iter(own.values()))["threshold"] for own in points]
     values = sorted(value for value in found if value is not None)
     if not values:
@@ -84,8 +85,8 @@ def _thresholds(row: Row, evaluator: str) -> str:
 
 
 def _by_output(section: Section, row: Row, metrics: Sequence[str]) -> Iterator[list[str]]:
-    name = next(name for name in section.judges if _points(row.runs[0], name))
-    scores = row.runs[0].evaluations[name]
+    name = next(name for name in section.judges if _points(section, row.runs[0], name))
+    scores = section.scores_of(row.runs[0].evaluations)[name]
     for output, point in scores["operating_points"]["points"].items():
         values = [scores.get(metric, {}).get("outputs", {}).get(output) for metric in metrics]
         threshold = point["threshold"]
@@ -99,10 +100,11 @@ def _by_output(section: Section, row: Row, metrics: Sequence[str]) -> Iterator[l
 def _about(section: Section, found: Mapping[str, Any]) -> str:
     positive = f" Positive class: {section.data.positive}." if section.data.positive else ""
     whose = "" if len(found["points"]) == 1 else f"{section.shown_first().label}, {section.judges[0]}. "
+    unit = section.test.unit if section.by_group else "image"
     return (
-        f"{whose}Thresholds were chosen on the validation part by the rule `{found['rule']}`. An image is called "
-        f"positive if its probability reaches the threshold.{positive} PPV and NPV hold for the share of positive "
-        "images in the test part."
+        f"{whose}Thresholds were chosen on the validation part by the rule `{found['rule']}`. Each {unit} whose "
+        f"probability reaches the threshold is called positive.{positive} PPV and NPV hold for the share of positive "
+        f"{unit}s in the test part."
     )
 
 
@@ -111,7 +113,7 @@ def _reasons(section: Section) -> Iterator[str]:
     said: dict[str, None] = {}
     for row in section.main_rows:
         for name in section.judges:
-            for output, point in (_points(row.runs[0], name) or {"points": {}})["points"].items():
+            for output, point in (_points(section, row.runs[0], name) or {"points": {}})["points"].items():
                 if point["reason"]:
                     said[f"{row.label}, {name}, {output.replace('_', ' ')}: no threshold, {point['reason']}"] = None
     yield from said

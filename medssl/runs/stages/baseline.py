@@ -65,7 +65,10 @@ def _predictions(context: RunContext, test: LoadedPart, findings: Evaluated) -> 
     data = context.data
     tables = findings.predictions
     decided = decisions(findings.evaluations, data.target, tables)
-    images = make_predictions(data.target, test.ids, test.y.numpy(), data.split.groups, tables, decided=decided)
+    of_groups = findings.of_groups
+    images = make_predictions(
+        data.target, test.ids, test.y.numpy(), data.split.groups, tables, decided=decided, of_groups=of_groups
+    )
     return pool_by_group(images, findings.evaluations) if _by_group(context, findings) else images
 
 

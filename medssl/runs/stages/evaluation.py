@@ -17,18 +17,16 @@ from medssl.contracts import Classes, Features, Images, Observer, Outcome, Predi
 from medssl.errors import PluginError
 from medssl.evaluation.decision import curves
 from medssl.evaluation.metrics.metric import Array, Scored
-from medssl.evaluation.operating import OperatingPoints, choose_operating_points
-from medssl.evaluation.pooling import PoolingChoice
 from medssl.evaluation.ranking import score_ranking
-from medssl.evaluation.scoring import check_prediction, majority
+from medssl.evaluation.scoring import majority
 from medssl.io.files import write_atomic_with
 from medssl.recipe import Choice
-from medssl.results.arrays import VAL
+from medssl.results.arrays import OF_GROUPS, VAL
 from medssl.runs.context import RunContext
 from medssl.runs.crossing import Called
 from medssl.runs.stages.collapse import measure_features
 from medssl.runs.stages.features import EncodedParts
-from medssl.runs.stages.judging import judge_part, pooling_of, predict_groups
+from medssl.runs.stages.judging import Rules, choose_rules, judge_part, predict_groups
 from medssl.train.encoder.building import Encoder
 
 __all__ = ["Evaluated", "evaluate", "evaluate_predictors"]
@@ -46,21 +44,21 @@ class Evaluated:
         diagnostics: Scores of rankings and measurements of observers by evaluator, for the result. ``features`` has
             measures of the features, and ``majority`` has the accuracy of predicting the most frequent class.
         predictions: Predictions ``(n, O)`` of the test part by evaluator.
+        of_groups: Predictions ``(n, O)`` of each test image's group, by evaluator that predicts groups itself.
         val_predictions: Predictions ``(N, O)`` of the N labelled images of the validation part by evaluator.
         arrays: Arrays of the observers, n rows each, by ``<evaluator>_<name>``.
         fitted: The fitted predictors by evaluator, with the evaluator.
-        poolings: How the predictions of a group's images become one, by evaluator.
-        points: The operating points by evaluator; ``None`` for a quantity.
+        rules: Pooling and operating points by evaluator.
     """
 
     evaluations: dict[str, Any] = field(default_factory=dict)
     diagnostics: dict[str, Any] = field(default_factory=dict)
     predictions: dict[str, Any] = field(default_factory=dict)
+    of_groups: dict[str, Any] = field(default_factory=dict)
     val_predictions: dict[str, Any] = field(default_factory=dict)
     arrays: dict[str, Any] = field(default_factory=dict)
     fitted: dict[str, tuple[Called, Predictor]] = field(default_factory=dict)
-    poolings: dict[str, PoolingChoice] = field(default_factory=dict)
-    points: dict[str, OperatingPoints | None] = field(default_factory=dict)
+    rules: dict[str, Rules] = field(default_factory=dict)
 
 
 def evaluate(context: RunContext, encoder: Encoder, features: EncodedParts) -> Evaluated:
@@ -86,11 +84,11 @@ def evaluate(context: RunContext, encoder: Encoder, features: EncodedParts) -> E
         for name, outcome in _outcomes(choice.name, called.fit(*work.parts(choice.plugin.needs))):
             if name in {**found.evaluations, **found.diagnostics}:
                 raise PluginError(f"two evaluator outcomes of this run are called '{name}'. Leave one of them out.")
-            if name in ("id", "y") or name.startswith(VAL):
+            if name in ("id", "y") or name.startswith((VAL, OF_GROUPS)):
                 raise PluginError(f"an evaluator outcome must not be called '{name}', a name of predictions.npz.")
             work.judge(called, choice, name, outcome, found)
     known = _truth(features, "test")
-    arrays = {**known, **found.predictions}
+    arrays = {**known, **found.predictions, **{f"{OF_GROUPS}{name}": rows for name, rows in found.of_groups.items()}}
     arrays |= {f"{VAL}{key}": array for key, array in (_truth(features, "val") | found.val_predictions).items()}
     write_atomic_with(directory.predictions, lambda file: np.savez(file, **arrays), private=True)
     if found.arrays:
@@ -176,23 +174,23 @@ class _Work:
             needs = choice.plugin.needs
             proba, prediction = (self._predict(called, outcome, needs, part).numpy() for part in ("test", "val"))
             found.predictions[name], found.val_predictions[name] = proba, prediction
-            val, _ = self._features["val"]
-            pooled = predict_groups(called, outcome, self._x if needs == "features" else None, self._test)
-            pooling = pooling_of(self._target, val, prediction, self._recipe.evaluate)
+            train, (val, x) = self._features["train"][0], self._features["val"]
+            of_features = needs == "features"
+            of_val = predict_groups(called, outcome, x if of_features else None, val)
+            pooled = predict_groups(called, outcome, self._x if of_features else None, self._test)
             if pooled is not None:
-                pooling = PoolingChoice("learned", "predictor", pooling.val_groups)
-            points = self._operating_points(prediction)
-            train_y = self._features["train"][0].y.numpy()
+                found.of_groups[name] = pooled[np.unique(self._test.groups.numpy(), return_inverse=True)[1]]
+            rules = choose_rules(self._recipe, self._target, (train, val), prediction, of_val, pooled is not None)
             judge = partial(judge_part, self._recipe, self._target, self._test, self._samples)
-            scores = judge(proba, pooling, points, train_y, pooled)
+            scores = judge(proba, rules, train.y.numpy(), pooled)
             remarks = _remarks(outcome)
-            if points is not None:
-                remarks["operating_points"] = points.to_dict()
-                remarks["notes"] += points.notes
+            if rules.points is not None:
+                remarks["operating_points"] = rules.points.to_dict()
+                remarks["notes"] += rules.points.notes
             if "accuracy" in scores:
                 remarks["notes"] += self._below_majority(scores["accuracy"]["value"])
             found.evaluations[name] = {**scores, **remarks}
-            found.fitted[name], found.poolings[name], found.points[name] = (called, outcome), pooling, points
+            found.fitted[name], found.rules[name] = (called, outcome), rules
             if self._encoder is not None:  # a page has the curves of the trained encoder alone
                 found.evaluations[name]["curves"] = self._curves(proba)
         elif choice.plugin.needs == "images":
@@ -206,13 +204,6 @@ class _Work:
             seen = called.observe(outcome, self._x)
             found.diagnostics[name] = {**{k: _plain(v) for k, v in seen.values.items()}, **_remarks(outcome)}
             found.arrays |= {f"{name}_{key}": array.copy() for key, array in seen.arrays.items()}
-
-    def _operating_points(self, prediction: Array) -> OperatingPoints | None:
-        """Choose the thresholds of one evaluator from its predictions ``(N, O)`` for the validation part."""
-        val, train = self._features["val"][0], self._features["train"][0]
-        checked = check_prediction(self._target, prediction, len(val))
-        rule = self._recipe.evaluate.operating_point
-        return choose_operating_points(self._target, val.y.numpy(), checked, rule, train.y.numpy())
 
     def _curves(self, prediction: Array) -> dict[str, Any]:
         """Return the curves of the test part for the page."""

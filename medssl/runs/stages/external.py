@@ -170,9 +170,8 @@ def _score(
                 prediction = torch.cat([called.predict(predictor, views(some)) for some in rows]).numpy()
         arrays[f"{name}/{evaluator}"] = prediction
         judge = partial(judge_part, context.recipe, target, part, samples)
-        pooling, points = findings.poolings[evaluator], findings.points[evaluator]
         pooled = predict_groups(called, predictor, x if of_features else None, part)
-        evaluations[evaluator] = judge(prediction, pooling, points, train_y, pooled)
+        evaluations[evaluator] = judge(prediction, findings.rules[evaluator], train_y, pooled)
     return {**_described(other, target), "evaluations": evaluations}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,17 +13,16 @@ from medssl.contracts import Predictor, Sample, Target
 from medssl.data.loading import Data, LoadedPart
 from medssl.errors import OptionError
 from medssl.evaluation.metrics.metric import Array
-from medssl.evaluation.operating import OperatingPoints
-from medssl.evaluation.pooling import PoolingChoice, choose_pooling, score_groups
+from medssl.evaluation.operating import OperatingPoints, choose_operating_points
+from medssl.evaluation.pooling import PoolingChoice, choose_group_points, choose_pooling, score_groups
 from medssl.evaluation.prior import class_mix, correct_prior, describe_mix
-from medssl.evaluation.scoring import score
+from medssl.evaluation.scoring import check_prediction, score
 from medssl.evaluation.subgroups import score_subgroups, subgroup_values
 from medssl.io.identities import private_id
 from medssl.recipe import Recipe
-from medssl.recipe.settings import EvaluateSettings
 from medssl.runs.crossing import Called
 
-__all__ = ["judge_part", "pooling_of", "predict_groups", "require_columns"]
+__all__ = ["Rules", "choose_rules", "judge_part", "predict_groups", "require_columns"]
 
 _SITE = "site"
 
@@ -41,9 +41,55 @@ def require_columns(recipe: Recipe, data: Data) -> None:
         )
 
 
-def pooling_of(target: Target, val: LoadedPart, prediction: Array, settings: EvaluateSettings) -> PoolingChoice:
-    """Choose an evaluator's pooling from its predictions ``(N, O)`` for the validation part."""
-    return choose_pooling(target, val.y.numpy(), prediction, val.groups.numpy(), wanted=settings.pooling)
+@dataclass(frozen=True, kw_only=True)
+class Rules:
+    """What was chosen on the validation part for an evaluator's predictions.
+
+    Attributes:
+        pooling: How the predictions of a group's images become one.
+        points: The operating points of images; ``None`` for a quantity.
+        group_points: The operating points of groups; ``None`` for a quantity, and if there are no groups.
+    """
+
+    pooling: PoolingChoice
+    points: OperatingPoints | None
+    group_points: OperatingPoints | None
+
+
+def choose_rules(
+    recipe: Recipe,
+    target: Target,
+    parts: tuple[LoadedPart, LoadedPart],
+    prediction: Array,
+    pooled: Array | None = None,
+    learned: bool = False,
+) -> Rules:
+    """Choose pooling and operating points from predictions ``(N, O)`` for the validation part.
+
+    Args:
+        recipe: Its evaluation settings.
+        target: The target.
+        parts: The training and the validation part.
+        prediction: One row per validation image.
+        pooled: ``(G, O)``, the evaluator's own predictions of the validation groups.
+        learned: Whether the evaluator predicts groups itself.
+
+    Raises:
+        PluginError: The predictions are not valid.
+    """
+    train, val = parts
+    settings, y, groups = recipe.evaluate, val.y.numpy(), val.groups.numpy()
+    checked = check_prediction(target, prediction, len(val))
+    pooling = choose_pooling(target, y, prediction, groups, wanted=settings.pooling)
+    if learned:
+        pooling = PoolingChoice("learned", "predictor", pooling.val_groups)
+    known = train.y.numpy(), train.groups.numpy()
+    rule, found = settings.operating_point, None
+    if train.grouped or val.grouped:
+        found = choose_group_points(target, (y, checked, groups), known, pooling, rule, pooled)
+    return Rules(
+        pooling=pooling, points=choose_operating_points(target, y, checked, rule, known[0]), group_points=found
+    )
 
 
 def predict_groups(called: Called, predictor: Predictor, x: Tensor | None, part: LoadedPart) -> Array | None:
@@ -70,8 +116,7 @@ def judge_part(
     part: LoadedPart,
     samples: Sequence[Sample],
     prediction: Array,
-    pooling: PoolingChoice,
-    points: OperatingPoints | None,
+    rules: Rules,
     train_y: Array,
     pooled: Array | None = None,
 ) -> dict[str, Any]:
@@ -83,8 +128,7 @@ def judge_part(
         part: n images.
         samples: The same images, as listed.
         prediction: One row per image.
-        pooling: How predictions of a group become one.
-        points: The operating points of images, chosen on the validation part; those of groups would differ.
+        rules: How predictions of a group become one, and how predictions become decisions.
         train_y: Values of the training part, whose mix of classes the model learnt.
         pooled: ``(G, O)``, the evaluator's own predictions of groups; ``None``: those of images are pooled.
 
@@ -93,13 +137,14 @@ def judge_part(
     """
     y, groups = part.y.numpy(), part.groups.numpy() if part.grouped else None
     settings, seed = recipe.evaluate, recipe.seed
-    found = score(target, y, prediction, groups, settings, seed, points)
+    found = score(target, y, prediction, groups, settings, seed, rules.points)
     if groups is not None:
-        by_group = score_groups(target, y, prediction, groups, pooling, settings, seed, pooled)
+        own = pooled, rules.group_points
+        by_group = score_groups(target, y, prediction, groups, rules.pooling, settings, seed, *own)
         found |= {"per_group": by_group} if by_group else {}
     columns = _columns(samples, settings.subgroups)
     if columns:
-        found["subgroups"] = score_subgroups(target, y, prediction, groups, columns, settings, seed, points)
+        found["subgroups"] = score_subgroups(target, y, prediction, groups, columns, settings, seed, rules.points)
     if settings.prior:
         mix = class_mix(train_y, target.outputs)
         scores = score(target, y, correct_prior(prediction, mix, settings.prior), groups, settings, seed)
