@@ -19,7 +19,20 @@ _SECTIONS = (
 )
 _FACTS: Mapping[str, type] = {  # other facts may have any name and type
     **dict.fromkeys(
-        ("summary", "package", "licence", "doi", "group", "image", "notes", "gate", "plugin", "blocked"), str
+        (
+            "summary",
+            "package",
+            "licence",
+            "doi",
+            "group",
+            "image",
+            "notes",
+            "gate",
+            "plugin",
+            "blocked",
+            "training_data",
+        ),
+        str,
     ),
     **dict.fromkeys(("paper", "counts", "sets", "options"), dict),
     **dict.fromkeys(("classes", "sources", "forbids", "trained_on"), list),

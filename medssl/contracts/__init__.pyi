@@ -10,6 +10,7 @@ from medssl.contracts.encoders import IMAGENET as IMAGENET
 from medssl.contracts.encoders import Built as Built
 from medssl.contracts.encoders import EncoderCard as EncoderCard
 from medssl.contracts.encoders import EncoderPlugin as EncoderPlugin
+from medssl.contracts.encoders import Fit as Fit
 from medssl.contracts.encoders import Interpolation as Interpolation
 from medssl.contracts.encoders import Pooling as Pooling
 from medssl.contracts.encoders import Preprocessing as Preprocessing

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
@@ -25,6 +25,7 @@ __all__ = [
     "Built",
     "EncoderCard",
     "EncoderPlugin",
+    "Fit",
     "Interpolation",
     "Pooling",
     "Preprocessing",
@@ -33,6 +34,8 @@ __all__ = [
 
 Interpolation = Literal["bilinear", "bicubic"]
 """The filter that resizes images; both are antialiased."""
+Fit = Literal["crop", "squash"]
+"""How an image becomes square: its centre is cut out, or its long side is squeezed to the length of the short one."""
 Pooling = Literal["token", "mean", "token+mean"]
 """How tokens become features: the class token, the mean of the patch tokens, or both, one after the other."""
 Numbers = tuple[float, float, float]
@@ -48,12 +51,18 @@ class Preprocessing:
         std: Standard deviation of each channel; above 0. The difference is divided by it.
         interpolation: The filter that resizes images for evaluation. Random views of a training use ``bilinear``.
         crop: Share of the short side that the centre crop shows; 1 shows all of it.
+        fit: How an image that is not square becomes square.
     """
 
     mean: Numbers
     std: tuple[Positive, Positive, Positive]
     interpolation: Interpolation = "bilinear"
     crop: Annotated[float, Gt(0), Le(1)] = 1.0
+    fit: Fit = "crop"
+
+    def described(self) -> dict[str, Any]:
+        """Return its values for a file; a cut is left out, so hashes from before there was a choice stay valid."""
+        return {name: value for name, value in asdict(self).items() if (name, value) != ("fit", "crop")}
 
 
 IMAGENET = Preprocessing(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
@@ -131,6 +140,7 @@ class EncoderPlugin(ABC):
             std: Standard deviation of each channel.
             interpolation: Filter that resizes images for evaluation.
             crop: Share of the short side that the centre crop shows.
+            fit: How an image that is not square becomes square: ``crop`` or ``squash``.
             adapter: The ``adapter.safetensors`` of an earlier run with ``train.lora_rank``; the core adds it to the
                 given weights.
         """
@@ -140,6 +150,7 @@ class EncoderPlugin(ABC):
         std: tuple[Positive, Positive, Positive] | None = None
         interpolation: Interpolation | None = None
         crop: Annotated[float, Gt(0), Le(1)] | None = None
+        fit: Fit | None = None
         adapter: Path | None = None
 
     argument: ClassVar[str] = ""
@@ -240,7 +251,7 @@ class EncoderPlugin(ABC):
         config, before = self.config, card.preprocessing
         changed = {
             name: value
-            for name in ("mean", "std", "interpolation", "crop")
+            for name in ("mean", "std", "interpolation", "crop", "fit")
             if (value := getattr(config, name)) is not None
         }
         return replace(card, preprocessing=replace(before, **changed), pooling=config.pooling or card.pooling)

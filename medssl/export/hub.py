@@ -100,14 +100,15 @@ def _with_classifier(body: nn.Module, head: nn.Module | None, evaluator: str) ->
 def _config(model: TrainedModel, built: Any, evaluator: str | None) -> dict[str, Any]:
     """Return the configuration in the form that timm reads."""
     side = model.encoder.image_size
-    scale, shift = (each.flatten() for each in statistics(model.encoder.preprocessing, torch.device("cpu")))
+    expected = model.encoder.preprocessing
+    scale, shift = (each.flatten() for each in statistics(expected, torch.device("cpu")))
     names = list(model.run.data.target.output_names)
     data = {
         "input_size": [3, side, side],
         "fixed_input_size": False,
-        "interpolation": "bilinear",
-        "crop_pct": 1.0,
-        "crop_mode": "center",
+        "interpolation": expected.interpolation,
+        "crop_pct": expected.crop,
+        "crop_mode": "squash" if expected.fit == "squash" else "center",
         "mean": [round(float(value), 4) for value in shift / scale],
         "std": [round(float(value), 4) for value in 1 / scale],
         "num_classes": len(names) if evaluator else 0,

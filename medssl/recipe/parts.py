@@ -263,7 +263,7 @@ class Recipe:
             del kept["mean"], kept["std"]
         expects = {}
         if self.initial_weights is not None and self.card.preprocessing != (HALF if named == "half" else IMAGENET):
-            expects["preprocessing"] = plain(asdict(self.card.preprocessing))
+            expects["preprocessing"] = plain(self.card.preprocessing.described())
         return {**values, ENCODER.section: {**kept, **expects}, "views": {**values["views"], "normalisation": named}}
 
     @cached_property

@@ -34,6 +34,7 @@ def of_config(values: Mapping[str, Any]) -> EncoderCard:
             mean=_three(values.get("mean"), IMAGENET.mean),
             std=_three(values.get("std"), IMAGENET.std),
             interpolation=_filter(values.get("interpolation")),
+            fit="squash" if "squash" in (values.get("crop_mode"), values.get("resize_mode")) else "crop",
         ),
         image_size=int(size[-1]) if values.get("fixed_input_size") and size else None,
         channels=int(size[0]) if size else 3,
@@ -65,6 +66,7 @@ def of_file(path: Path, known: EncoderCard) -> EncoderCard:
         mean=_three(header.get("mean"), before.mean),
         std=_three(header.get("std"), before.std),
         interpolation=_filter(header.get("interpolation", before.interpolation)),
+        fit=before.fit,
     )
     return replace(known, preprocessing=changed, licence=licence, forbids=forbidden_by(licence))
 

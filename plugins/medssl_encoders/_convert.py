@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 
 import torch
@@ -43,7 +42,7 @@ def write_converted(tensors: Mapping[str, Tensor], target: Path, card: EncoderCa
     """
     header = {"source": source}
     if card is not None:
-        header |= {"preprocessing": json.dumps(asdict(card.preprocessing)), "forbids": json.dumps(card.forbids)}
+        header |= {"preprocessing": json.dumps(card.preprocessing.described()), "forbids": json.dumps(card.forbids)}
         header |= {"licence": card.licence} if card.licence else {}
     copies = {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
     try:

@@ -70,13 +70,16 @@ class Transformers(FromRepository):
         card = EncoderCard(image_size=self.config.size or self._vision.get("image_size"), pooling="token")
         if self.config.settings is None:
             values = self._read_json("preprocessor_config.json")
-            size = values.get("crop_size") or values.get("size") or {}
+            resized, cut = values.get("size") or {}, values.get("do_center_crop", "crop_size" in values)
+            squash = not cut and isinstance(resized, Mapping) and "height" in resized
+            size = values.get("crop_size") or resized
             side = size if isinstance(size, int) else size.get("height") or size.get("shortest_edge")
             found = _cards.of_config(
                 {
                     "mean": values.get("image_mean"),
                     "std": values.get("image_std"),
                     "interpolation": _RESAMPLE.get(values.get("resample", 3)),
+                    "resize_mode": "squash" if squash else None,
                 }
             )
             card = replace(card, preprocessing=found.preprocessing, image_size=self.config.size or side)

@@ -85,7 +85,7 @@ def _span(start: Ints, length: Ints, backwards: Bools) -> Floats:
 
 
 def centres_one_by_one(
-    pixels: Pixels, places: Ints, size: int, short: int | None = None, *, bicubic: bool = False
+    pixels: Pixels, places: Ints, size: int, short: int | None = None, *, bicubic: bool = False, squash: bool = False
 ) -> Tensor:
     """Resize whole images and cut out the centre; returns as :func:`crops_one_by_one`.
 
@@ -95,10 +95,11 @@ def centres_one_by_one(
         size: S.
         short: Length of the short side after resizing; ``None``: S.
         bicubic: Whether the filter is bicubic instead of bilinear.
+        squash: Whether the long side is resized to the same length.
     """
     crops = _empty(pixels, len(places), (size, size))
     shapes = pixels.shapes[places]
-    resized = _resized(shapes, short or size)
+    resized = _resized(shapes, short or size, squash)
     plan = np.concatenate([pixels.first[places, None], shapes, resized, _corner(resized, size)], 1).tolist()
     for i, (first, height, width, tall, wide, top, left) in enumerate(plan):
         whole = _empty(pixels, 1, (tall, wide))
@@ -108,11 +109,11 @@ def centres_one_by_one(
 
 
 def centres_at_once(
-    pixels: Pixels, places: Ints, size: int, short: int | None = None, *, bicubic: bool = False
+    pixels: Pixels, places: Ints, size: int, short: int | None = None, *, bicubic: bool = False, squash: bool = False
 ) -> Tensor:
     """Same as :func:`centres_one_by_one`, on the device: ``(M, C, S, S)`` float32 grey levels."""
     shapes = pixels.shapes[places]
-    resized = _resized(shapes, short or size)
+    resized = _resized(shapes, short or size, squash)
     scale = shapes / resized
     start, extent, low = _corner(resized, size) * scale, size * scale, np.zeros_like(scale)
     tall, wide = np.stack([start, extent, low, shapes, low]).transpose(2, 0, 1)  # each (5, M)
@@ -120,9 +121,9 @@ def centres_at_once(
     return _resample(pixels, places, corner, corner, tall, wide, size, pixels.largest, bicubic=bicubic)
 
 
-def _resized(shapes: Ints, size: int) -> Ints:
+def _resized(shapes: Ints, size: int, squash: bool) -> Ints:
     """Return ``(M, 2)`` heights and widths after the short side is resized to S; the long side is rounded down."""
-    resized: Ints = size * shapes // shapes.min(1, keepdims=True)
+    resized: Ints = size * shapes // (shapes if squash else shapes.min(1, keepdims=True))
     return resized
 
 

@@ -128,7 +128,8 @@ class Views:
 class PlainViews:
     """A part's images without randomness: short side resized (antialiased), then a centre crop of side S.
 
-    The short side is resized to S, or to S divided by the crop of the preprocessing, rounded down.
+    The short side is resized to S, or to S divided by the crop of the preprocessing, rounded down. If the preprocessing
+    squashes, the long side is too.
 
     Calling it with positions ``(n,)`` int64 (on the CPU) returns ``(n, C, S, S)``, normalised, channels last in memory,
     on the device, equal to torchvision's Resize and CenterCrop.
@@ -158,7 +159,7 @@ class PlainViews:
         self.dtype = dtype
         self._size = image_size
         self._short = int(image_size / preprocessing.crop)
-        self._bicubic = preprocessing.interpolation == "bicubic"
+        self._bicubic, self._squash = preprocessing.interpolation == "bicubic", preprocessing.fit == "squash"
         self._windows = windows_of(self.pixels, window)
         self._channels = input_channels(self.pixels.channels)
         self._statistics = statistics(preprocessing, self.pixels.device, self._channels)
@@ -173,7 +174,7 @@ class PlainViews:
         views = _empty((len(places), self._channels, self._size), self.dtype, self.pixels.device)
         centres = centres_one_by_one if self.pixels.device.type == "cpu" else centres_at_once
         windows = None if self._windows is None else self._windows[places]
-        crops = centres(self.pixels, places, self._size, self._short, bicubic=self._bicubic)
+        crops = centres(self.pixels, places, self._size, self._short, bicubic=self._bicubic, squash=self._squash)
         x = show_window(planes(crops), windows, self.pixels.white)
         return views.copy_(normalise(x, *self._statistics))
 

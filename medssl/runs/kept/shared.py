@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -51,7 +50,7 @@ def _file(context: RunContext, encoder: Encoder) -> Path:
         **({"adapter": encoder.origin["adapter"]} if "adapter" in encoder.origin else {}),
         "network": encoder.rebuild,
         "pooling": recipe.card.pooling,
-        "preprocessing": asdict(recipe.card.preprocessing),
+        "preprocessing": recipe.card.preprocessing.described(),
         "image_size": recipe.views.image_size,
         "window": recipe.augmentation.window,
         "precision": machine.precision.name,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +26,7 @@ def describe_card(context: RunContext, encoder: Encoder) -> dict[str, Any]:
         "feature_dim": encoder.feature_dim,
         "parameters": sum(value.numel() for value in encoder.network.parameters()),
         "image_size": recipe.views.image_size,
-        **asdict(card.preprocessing),
+        **card.preprocessing.described(),
         "pooling": card.pooling,
         "licence": card.licence,
         "forbids": list(card.forbids),

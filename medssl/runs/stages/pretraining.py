@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -160,7 +160,7 @@ def describe_encoder(recipe: Recipe, encoder: Encoder) -> dict[str, str]:
         options["pooling"] = pooling
     entries = {
         ENCODER.name: json.dumps({"plugin": recipe.encoder.loader, **options}, sort_keys=True),
-        "preprocessing": json.dumps(asdict(card.preprocessing), sort_keys=True),
+        "preprocessing": json.dumps(card.preprocessing.described(), sort_keys=True),
         "forbids": json.dumps(card.forbids),
     }
     return {**entries, "licence": card.licence} if card.licence else entries
