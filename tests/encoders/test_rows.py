@@ -26,7 +26,7 @@ def test_every_row_is_looked_at():
 
 @pytest.mark.parametrize("name", ROWS)
 def test_row_says_what_it_was_trained_on(name):
-    """In words with the source; without ``trained_on`` the words say that nobody names a public set."""
+    """In words with the source; without ``trained_on`` the words say that no public set is named."""
     entry = CATALOG.entry("encoder", name)
     assert re.search(r": https://[\w./-]+$", entry["training_data"])
     sets = entry.get("trained_on")
