@@ -26,9 +26,9 @@ from typing import Any
 import numpy as np
 
 from benchmarks.measuring import Line, print_table, ratio_line, take_turns
-from medssl.data.store.decoding import thread_count
 from medssl.data.store.store import open_store
 from medssl.train.machine.memory import kept_memory
+from medssl.world.membership import cores
 from medssl_datasets.folder import Folder
 
 FILES, SIDE = 200, 512
@@ -112,7 +112,7 @@ def compare(what: str, fill: Callable[[Path], None], rounds: int) -> Line:
             busy["medssl, without other processes"].append(time.process_time() - began)
 
         context = multiprocessing.get_context("forkserver")
-        with ProcessPoolExecutor(thread_count(), mp_context=context) as pool:
+        with ProcessPoolExecutor(cores(), mp_context=context) as pool:
             list(pool.map(decode, files[:8]))  # the processes are running, and pydicom is imported
 
             def alone() -> None:
@@ -127,7 +127,7 @@ def compare(what: str, fill: Callable[[Path], None], rounds: int) -> Line:
         mark=MARK,
         at_least=False,
         files=len(files),
-        cores=thread_count(),
+        cores=cores(),
         listing_seconds=round(listing, 3),
         seconds={name: round(statistics.median(each), 3) for name, each in found.items()},
         processor_ms_per_file={

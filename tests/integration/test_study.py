@@ -12,8 +12,10 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
+from benchmarks.recorded import read_run
 from medssl.cli import main
 from medssl.io.leases import is_held
+from medssl.study.launch import crew
 
 pytestmark = pytest.mark.slow
 
@@ -120,6 +122,24 @@ def test_a_cell_that_fails_is_named_and_the_others_are_done(folder, cache, monke
     assert "failed: pneumonia random, seed 0" in outcome.stdout
     assert "phantom: accuracy on the test part" in outcome.stdout
     assert len(results(folder)) == 1
+
+
+def test_a_worker_that_ran_other_cells_gives_the_same_numbers_as_a_new_one(tmp_path, cache, monkeypatch):
+    monkeypatch.setenv("MEDSSL_CACHE", str(cache))
+    (tmp_path / "plan.yaml").write_text(PLAN)
+    found = {}
+    for name, jobs, cells in (("kept", 1, 50), ("two", 2, 50), ("new", 1, 1)):
+        monkeypatch.setattr(crew, "_CELLS", cells)
+        monkeypatch.setenv("OMP_NUM_THREADS", str(jobs))  # one thread for each worker
+        words = ["bench", str(tmp_path / "plan.yaml"), "--output", str(tmp_path / name), "--jobs", str(jobs)]
+        words += ["--set", "train.epochs=2", "--evaluator", "linear", "--evaluator", "finetune"]
+        words += ["--method", "dcl", "--method", "byol", "--seeds", "1"]
+        outcome = CliRunner().invoke(main, words)
+        assert outcome.exit_code == 0, outcome.output
+        found[name] = {path.parent.name: read_run(path.parent) for path in tmp_path.glob(f"{name}/*/result.json")}
+    assert len(found["new"]) == 3
+    assert found["kept"] == found["new"]
+    assert found["two"] == found["new"]
 
 
 def test_label_fractions_use_one_encoder(folder, cache, monkeypatch):

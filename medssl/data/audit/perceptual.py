@@ -31,9 +31,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from medssl.data.audit.neighbours import FLIPPED, Buckets, Positions, count_ones
-from medssl.data.store.decoding import thread_count
 from medssl.data.store.store import Store
 from medssl.tools.images import SYMMETRIES, turn
+from medssl.world.membership import cores
 
 __all__ = ["PLAIN", "THUMBNAIL", "NearPair", "details", "near_frame", "near_pairs", "thumbnails"]
 
@@ -109,7 +109,7 @@ def near_pairs(count: int, thumbs_of: Callable[[Positions], Floats], folder: Pat
     Returns:
         Pairs, each once, in the order of their positions.
     """
-    with ThreadPoolExecutor(thread_count()) as pool:
+    with ThreadPoolExecutor(cores()) as pool:
         search = _Search(count, thumbs_of, folder, pool)
         return sorted(pair for pairs in pool.map(search.near, _blocks(search.kept)) for pair in pairs)
 

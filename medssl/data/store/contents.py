@@ -24,9 +24,9 @@ from typing import Any
 
 from medssl.contracts import Dataset, Reader, Sample
 from medssl.contracts.crossing import path_problems, text_problems
-from medssl.data.store.decoding import thread_count
 from medssl.errors import BreachError
 from medssl.io.reading import read_json
+from medssl.world.membership import cores
 
 __all__ = ["content_key", "file_keys", "paths_of", "reader_key"]
 
@@ -154,7 +154,7 @@ def _file_hashes(paths: set[str], dataset: Dataset, cache: Path) -> dict[str, st
     if not unknown:
         return hashes
     bundles = [unknown[start : start + _BUNDLE] for start in range(0, len(unknown), _BUNDLE)]
-    with ThreadPoolExecutor(thread_count()) as pool:
+    with ThreadPoolExecutor(cores()) as pool:
         for bundle, found in zip(bundles, pool.map(lambda some: [_hash(path) for path in some], bundles), strict=True):
             hashes |= dict(zip(bundle, found, strict=True))
     settled = time.time_ns() - _SETTLED_NS

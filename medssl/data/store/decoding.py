@@ -7,7 +7,6 @@ are sufficient, because Pillow releases Python's lock while it decodes and resiz
 from __future__ import annotations
 
 import itertools
-import os
 from collections import deque
 from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -24,8 +23,9 @@ from medssl.data.store.windows import own_window
 from medssl.data.views.resample import resize_into
 from medssl.errors import BreachError, DataError, PluginError
 from medssl.io.waiting import waiting_for
+from medssl.world.membership import cores
 
-__all__ = ["Decoded", "Unreadable", "decode_all", "reduce_pixels", "thread_count"]
+__all__ = ["Decoded", "Unreadable", "decode_all", "reduce_pixels"]
 
 _BUNDLE = 4  # images per thread at a time; for small images, one by one would add a tenth of the decoding time
 _AHEAD = 2  # decoded bundles per thread that may wait; they are all the memory needed
@@ -50,11 +50,6 @@ class Decoded:
     window: tuple[float, float] | None
 
 
-def thread_count() -> int:
-    """Return how many processor cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def decode_all(dataset: Dataset, samples: Sequence[Sample], limit: int) -> Generator[Decoded | Unreadable]:
     """Decode all samples, several at a time, and yield the images in order.
 
@@ -66,7 +61,7 @@ def decode_all(dataset: Dataset, samples: Sequence[Sample], limit: int) -> Gener
     Raises:
         BreachError: The dataset returned something other than an image, which is a fault of the dataset.
     """
-    workers = thread_count()
+    workers = cores()
     bundles = (samples[start : start + _BUNDLE] for start in range(0, len(samples), _BUNDLE))
     with ThreadPoolExecutor(workers, thread_name_prefix="decode") as pool:
 

@@ -3,90 +3,62 @@
 from __future__ import annotations
 
 import json
-import os
 import queue
 import signal
-import subprocess  # nosec B404 # it starts only this Python, see _COMMAND
-import sys
-import threading
+import subprocess  # nosec B404 # it starts nothing here
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from medssl.errors import CheckpointError
-from medssl.io.leases import LeaseWatch, is_locked
-from medssl.results.directory import RunDirectory
-from medssl.runs.kept.reuse import lease_of_pretraining
-from medssl.runs.pipeline import Place
+from medssl.io.leases import is_locked
 from medssl.study.grid import Cell
-from medssl.study.schedule.state import LOG, CellOutcome, StudyListener
+from medssl.study.launch.following import Follower
+from medssl.study.launch.workers import Events, WorkerProcess
+from medssl.study.schedule.state import LOG, CellOutcome
 from medssl.study.schedule.timing import Clock
 
 __all__ = ["Crew"]
 
-_COMMAND = (
-    sys.executable,
-    "-P",
-    "-m",
-    "medssl.study.launch.worker",
-)  # -P: do not import modules from the current folder
 _PATIENCE = 0.5  # seconds between two checks for changes
 _GRACE = 5.0  # seconds that a worker has to end after it is asked to
+_CELLS = 50  # of one worker: a new process from time to time bounds what a library leaves behind
 
 
-@dataclass
-class _Work:
-    """A running cell."""
-
-    cell: Cell
-    process: subprocess.Popen[str]
-    log: Path
-    epochs: int = 0
-    said: str = ""  # the last event: done, failed, busy
-    message: str = ""
-
-
-class Crew:
-    """Runs cells, each in its own process.
+class Crew(Follower):
+    """Runs cells in worker processes.
 
     The run directory alone determines the state of a cell: a finished cell is skipped, an interrupted one continues,
     and one that another process is running is waited for. Cells that share their pre-training never run at the same
     time, so that the second finds the encoder of the first.
 
+    A worker runs one cell after another, so torch and the plugins are imported once. A new process takes its place
+    after a cell that failed, if the cell left the process in another state (see :mod:`~medssl.study.launch.worker`),
+    after 50 cells, and for a cell with other plugins that are not medssl's own.
+
     Args:
-        cells: The cells, in the order in which they should start.
-        place: Where runs read and write.
-        catalog_file: The user's own catalogue.
         jobs: Number of cells to run at the same time.
         clock: Knows the times of earlier runs.
-        listener: Receives progress events.
-        changed: Called with all outcomes whenever one has changed.
         waits: Whether to wait for cells that other processes run, instead of leaving them ``pending``.
         skip: Says of a cell whether not to try it.
+        **common: As in :class:`~medssl.study.launch.following.Follower`.
     """
 
     def __init__(
         self,
         cells: Sequence[Cell],
         *,
-        place: Place,
-        catalog_file: Path | None,
         jobs: int,
         clock: Clock,
-        listener: StudyListener,
-        changed: Callable[[Sequence[CellOutcome]], None],
         waits: bool = True,
         skip: Callable[[Cell], bool] = lambda _: False,
+        **common: Any,
     ) -> None:
-        self._waits, self._skip = waits, skip
-        self._place, self._catalog_file, self._jobs = place, catalog_file, jobs
-        self._listener, self._changed = listener, changed
-        self._outcomes = {cell.recipe.slug: CellOutcome(cell) for cell in cells}
+        super().__init__(cells, **common)
+        self._jobs, self._clock, self._waits, self._skip = jobs, clock, waits, skip
         self._pending = list(cells)
-        self._working: dict[str, _Work] = {}
-        self._events: queue.Queue[tuple[str, Mapping[str, Any]]] = queue.Queue()
-        self._clock, self._leases = clock, LeaseWatch()
+        self._workers: list[WorkerProcess] = []
+        self._events: Events = queue.Queue()
         self._trained: set[str] = set()
         self._waiting: set[str] = set()
 
@@ -97,8 +69,7 @@ class Crew:
             MedsslError: The study's folder cannot be written to.
         """
         self._pass_over_finished()
-        self._listener.begin(len(self._outcomes), len(self._outcomes) - len(self._pending))
-        self._changed(list(self._outcomes.values()))
+        self._begin(self._pending)
         try:
             while self._pending or self._working:
                 while len(self._working) < self._jobs and (cell := self._next()) is not None:
@@ -112,12 +83,10 @@ class Crew:
 
     # ------------------------------------------------------------------------------------------------ which is next
 
-    def _directory(self, cell: Cell) -> RunDirectory:
-        return RunDirectory(self._place.output / cell.recipe.slug)
-
-    def _leased(self, cell: Cell) -> Sequence[Path]:
-        """Return the folders whose leases the cell's process will take."""
-        return self._directory(cell).path, lease_of_pretraining(cell.recipe, self._place.output)
+    @property
+    def _working(self) -> list[tuple[WorkerProcess, Cell]]:
+        """The workers that run a cell, each with it."""
+        return [(worker, worker.cell) for worker in self._workers if worker.cell]
 
     def _is_finished(self, cell: Cell) -> bool:
         """Whether a cell has its result; if its end was killed, the page may be missing, and a worker writes it."""
@@ -127,37 +96,38 @@ class Crew:
     def _pass_over_finished(self) -> None:
         for cell in list(self._pending):
             if not self._place.force and self._is_finished(cell):
-                self._settle(CellOutcome(cell, "done"))
+                self._outcomes[cell.recipe.slug] = self._settled(CellOutcome(cell, "done"))
 
     def _next(self) -> Cell | None:
-        busy = {work.cell.recipe.pretraining_hash for work in self._working.values()}
+        busy = {cell.recipe.pretraining_hash for _, cell in self._working}
         for cell in list(self._pending):
             if cell.recipe.pretraining_hash in busy or self._skip(cell):
                 continue
-            if any(self._leases.is_held(path) for path in self._leased(cell)):
+            if self._is_held(cell):
                 if cell.recipe.slug not in self._waiting:
                     self._waiting.add(cell.recipe.slug)
                     self._listener.wait(cell)
             elif (cell.recipe.slug in self._waiting or not self._place.force) and self._is_finished(cell):
-                self._settle(CellOutcome(cell, "done"))  # by the process that this one waited for
-                self._listener.end(self._outcomes[cell.recipe.slug])
+                self._end(CellOutcome(cell, "done"))  # by the process that this one waited for
             else:
                 self._waiting.discard(cell.recipe.slug)
                 return cell
         return None
 
-    def _settle(self, outcome: CellOutcome) -> None:
+    def _settled(self, outcome: CellOutcome) -> CellOutcome:
         cell = outcome.cell
         if cell in self._pending:
             self._pending.remove(cell)
         if outcome.state == "done":
-            try:
-                self._directory(cell).load()
-                (self._directory(cell).path / LOG).unlink(missing_ok=True)  # also that of a study that was killed
-                self._trained.add(cell.recipe.pretraining_hash)
-            except CheckpointError as error:
-                outcome = CellOutcome(cell, "failed", str(error))
-        self._outcomes[cell.recipe.slug] = outcome
+            outcome = self._loaded(cell)
+        if outcome.state == "done":
+            (self._directory(cell).path / LOG).unlink(missing_ok=True)  # also that of a study that was killed
+            self._trained.add(cell.recipe.pretraining_hash)
+        return outcome
+
+    def _end(self, outcome: CellOutcome) -> None:
+        super()._end(self._settled(outcome))
+        self._listener.tick(self._left())
 
     # ------------------------------------------------------------------------------------------------- the processes
 
@@ -168,62 +138,29 @@ class Crew:
         log = directory.path / LOG
         log.unlink(missing_ok=True)
         log.touch(mode=0o600)  # messages may name files of patients
-        with log.open("w", encoding="utf-8") as stderr:
-            process = subprocess.Popen(  # nosec B603 # no word of the command comes from outside
-                _COMMAND,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=stderr,
-                text=True,
-                encoding="utf-8",
-                env=self._environment(),
-                start_new_session=True,  # Ctrl-C reaches only this process, which then stops its workers
-            )
+        self._worker(cell, log).begin(cell, log, self._job(cell, log))
         self._pending.remove(cell)
-        self._working[cell.recipe.slug] = _Work(cell, process, log)
         self._listener.start(cell)
-        threading.Thread(target=self._listen, args=(cell, process), daemon=True).start()
 
-    def _environment(self) -> dict[str, str]:
-        """Divide the processor's cores among the workers, and make them import the same medssl."""
-        wanted = os.environ.get("OMP_NUM_THREADS", "")
-        cores = int(wanted) if wanted.isdigit() else os.cpu_count() or 1
-        root = str(Path(__file__).parents[3])
-        paths = [root, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
-        return {
-            **os.environ,
-            "OMP_NUM_THREADS": str(max(1, cores // self._jobs)),
-            "PYTHONPATH": os.pathsep.join(paths),
-        }
+    def _worker(self, cell: Cell, log: Path) -> WorkerProcess:
+        """Return a worker that waits for a cell and has the plugins of this one, or start one."""
+        plugins = {choice.name for choice in cell.recipe.choices if choice.distribution != "medssl"}
+        waiting = [worker for worker in self._workers if not (worker.cell or worker.ending)]
+        for worker in waiting:
+            if worker.plugins == plugins and worker.process.poll() is None:
+                return worker
+        for worker in waiting:
+            worker.retire()
+        slot = min({*range(self._jobs)} - {worker.slot for worker in self._workers if not worker.ending})
+        worker = WorkerProcess(slot, self._jobs, self._place.device, log, plugins, self._events)
+        self._workers.append(worker)
+        return worker
 
-    def _job(self, cell: Cell) -> str:
-        place = self._place
-        return json.dumps(
-            {
-                "layers": cell.layers,
-                "catalog_file": self._catalog_file and str(self._catalog_file),
-                "data_dir": place.data_dir and str(place.data_dir),
-                "output": str(place.output),
-                "device": place.device,
-                "force": place.force,
-                "on_bad_image": place.on_bad_image,
-            },
-            default=str,
-        )
-
-    def _listen(self, cell: Cell, process: subprocess.Popen[str]) -> None:
-        """Receive the events of a worker, in a thread; add a last event when it has ended."""
-        try:
-            with process:  # closes the pipes and waits for the end
-                assert process.stdin is not None  # nosec B101 # for the type checker; Popen gives both
-                assert process.stdout is not None  # nosec B101
-                process.stdin.write(self._job(cell) + "\n")
-                process.stdin.flush()
-                for line in process.stdout:
-                    self._events.put((cell.recipe.slug, json.loads(line)))
-        except (OSError, ValueError):
-            pass  # the worker has ended; its exit status says how
-        self._events.put((cell.recipe.slug, {"event": "ended", "code": process.wait()}))
+    def _job(self, cell: Cell, log: Path) -> str:
+        """Return what a worker needs to run a cell. It does not wait for the encoder of another process; others do."""
+        place = {**asdict(self._place), "patient": False}
+        job = {"layers": cell.layers, "log": log, "catalog_file": self._catalog_file, "place": place}
+        return json.dumps(job, default=str)
 
     def _release(self, cell: Cell) -> None:
         """Remove the leases of the cell whose process has ended, so that no process waits for it."""
@@ -231,59 +168,63 @@ class Crew:
             self._leases.clear(path)
 
     def _dismiss(self) -> None:
-        """Stop all running cells; each run keeps its finished epochs."""
-        for work in self._working.values():
-            work.process.terminate()
-        for work in self._working.values():
+        """Stop all running cells, each of which keeps its finished epochs, and let all workers end."""
+        for worker in self._workers:
+            if worker.cell:
+                worker.process.terminate()
+            worker.retire()
+        for worker in self._workers:
             try:
-                work.process.wait(_GRACE)
+                worker.process.wait(_GRACE)
             except subprocess.TimeoutExpired:
-                work.process.kill()
-                work.process.wait()
-            self._release(work.cell)
-        self._working.clear()
+                worker.process.kill()
+                worker.process.wait()
+            if worker.cell:
+                self._release(worker.cell)
+        self._workers.clear()
 
     # --------------------------------------------------------------------------------------------- what they tell us
 
     def _hear(self) -> None:
         try:
-            slug, event = self._events.get(timeout=_PATIENCE)
+            worker, event = self._events.get(timeout=_PATIENCE)
         except queue.Empty:
             self._listener.tick(self._left())
             return
-        work = self._working[slug]
+        if event["event"] == "ended":
+            self._workers.remove(worker)
+        if cell := worker.cell:
+            self._take(worker, cell, event)
+
+    def _take(self, worker: WorkerProcess, cell: Cell, event: Mapping[str, Any]) -> None:
         match event["event"]:
             case "stage":
-                self._listener.stage(work.cell, event["title"])
+                self._listener.stage(cell, event["title"])
             case "epoch":
-                work.epochs = event["epoch"] + 1
-                self._clock.learn_epoch(work.cell.recipe, event["seconds"])
-                self._listener.epoch(work.cell, work.epochs, event["loss"])
+                worker.epochs = event["epoch"] + 1
+                self._clock.learn_epoch(cell.recipe, event["seconds"])
+                self._listener.epoch(cell, worker.epochs, event["loss"])
+            case "ended" if worker.count > 1 and not worker.heard:
+                self._pending.insert(0, cell)  # it had ended before it was given the cell
             case "ended":
-                self._end(work, event["code"])
+                self._end(CellOutcome(cell, "failed", _last_words(event["code"], worker.log)))
             case said:
-                work.said, work.message = said, event.get("message", "")
-
-    def _end(self, work: _Work, code: int) -> None:
-        del self._working[work.cell.recipe.slug]
-        if work.said == "busy":
-            self._pending.append(work.cell)
-            self._waiting.add(work.cell.recipe.slug)
-            self._listener.wait(work.cell)
-            return
-        if work.said == "done":
-            outcome = CellOutcome(work.cell, "done")
-            self._clock.learn_result(work.cell.recipe, self._directory(work.cell).load())
-        else:
-            outcome = CellOutcome(work.cell, "failed", work.message or _last_words(code, work.log))
-        self._settle(outcome)
-        self._changed(list(self._outcomes.values()))
-        self._listener.end(self._outcomes[work.cell.recipe.slug])
-        self._listener.tick(self._left())
+                worker.cell = None
+                if said == "busy":
+                    self._pending.append(cell)
+                    self._waiting.add(cell.recipe.slug)
+                    self._listener.wait(cell)
+                else:
+                    if said == "done":
+                        self._clock.learn_result(cell.recipe, self._directory(cell).load())
+                    self._end(CellOutcome(cell, said, event.get("message")))
+                if not (event["again"] and worker.count < _CELLS and self._pending):
+                    worker.retire()
+        worker.heard = True
 
     def _left(self) -> float | None:
-        at_work = [work.cell for work in self._working.values()]
-        done = {slug: work.epochs for slug, work in self._working.items()}
+        done = {cell.recipe.slug: worker.epochs for worker, cell in self._working}
+        at_work = [cell for _, cell in self._working]
         return self._clock.left([*at_work, *self._pending], done, self._trained, self._jobs)
 
 

@@ -12,7 +12,7 @@ import os
 import secrets
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -38,9 +38,7 @@ class StoredJob:
         launcher: Name and options of the launcher.
         cells: The layers of each cell by the name of its run directory.
         catalog_file: The user's own catalogue.
-        data_dir: As in :class:`~medssl.runs.pipeline.Place`.
-        device: As in :class:`~medssl.runs.pipeline.Place`.
-        on_bad_image: As in :class:`~medssl.runs.pipeline.Place`.
+        place: Where its runs read and write: fields of :class:`~medssl.runs.pipeline.Place`. The output is not needed.
         directory: The current folder of the command that submitted it.
         variables: Environment variables of medssl.
         tasks: Number of tasks.
@@ -52,9 +50,7 @@ class StoredJob:
     launcher: Mapping[str, Any]
     cells: Mapping[str, Sequence[Mapping[str, Any]]]
     catalog_file: str | None
-    data_dir: str | None
-    device: str
-    on_bad_image: Any
+    place: Mapping[str, Any]
     directory: str
     tasks: int
     at_once: int | None
@@ -65,17 +61,6 @@ class StoredJob:
     def study(self) -> Path:
         """Folder of the study."""
         return self.folder.parent.parent
-
-    @property
-    def place(self) -> Place:
-        """Where its runs read and write."""
-        return Place(
-            data_dir=Path(self.data_dir) if self.data_dir else None,
-            output=self.study,
-            device=self.device,
-            on_bad_image=self.on_bad_image,
-            patient=False,
-        )
 
     def for_launcher(self) -> Job:
         """Return what the launcher gets."""
@@ -132,9 +117,7 @@ def write_job(
         launcher=launcher,
         cells={cell.recipe.slug: list(cell.layers) for cell in cells},
         catalog_file=str(catalog_file.resolve()) if catalog_file else None,
-        data_dir=str(place.data_dir.resolve()) if place.data_dir else None,
-        device=place.device,
-        on_bad_image=place.on_bad_image,
+        place={**asdict(place), "data_dir": place.data_dir and str(place.data_dir.resolve()), "output": str(study)},
         directory=str(Path.cwd()),
         tasks=len({cell.recipe.pretraining_hash for cell in cells}),
         at_once=at_once,

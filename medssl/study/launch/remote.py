@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,16 +17,15 @@ from medssl.contracts.kinds import LAUNCHER
 from medssl.contracts.launchers import TaskState
 from medssl.discovery.blame import file_of
 from medssl.discovery.guarding import settings_kept
-from medssl.errors import BreachError, CheckpointError, LaunchError, MedsslError, PluginError
-from medssl.io.leases import LeaseWatch, is_locked
+from medssl.errors import BreachError, LaunchError, MedsslError, PluginError
+from medssl.io.leases import is_locked
 from medssl.recipe import Choice, choose
-from medssl.results.directory import RunDirectory, read_history
+from medssl.results.directory import read_history
 from medssl.runs.blame import named_plugin
-from medssl.runs.kept.reuse import lease_of_pretraining
-from medssl.runs.pipeline import Place
 from medssl.study.grid import Cell
+from medssl.study.launch.following import Follower
 from medssl.study.launch.job import StoredJob, jobs_of, write_job
-from medssl.study.schedule.state import CellOutcome, StudyListener
+from medssl.study.schedule.state import CellOutcome
 
 __all__ = ["Remote", "cancel_jobs"]
 
@@ -37,35 +36,18 @@ _SILENCE = 600.0  # seconds without an answer after which the command ends
 _TRIES = 3  # jobs that are submitted for a cell that none of them has tried
 
 
-class Remote:
+class Remote(Follower):
     """Runs cells by a launcher.
 
     Args:
-        cells: The cells, in the order in which they should start.
-        place: Where runs read and write.
-        catalog_file: The user's own catalogue.
         launcher: The launcher with its options.
         at_once: Most tasks at the same time; ``None``: as the launcher likes.
-        listener: Receives progress events.
-        changed: Called with all outcomes whenever one has changed.
+        **common: As in :class:`~medssl.study.launch.following.Follower`.
     """
 
-    def __init__(
-        self,
-        cells: Sequence[Cell],
-        *,
-        place: Place,
-        catalog_file: Path | None,
-        launcher: Choice,
-        at_once: int | None,
-        listener: StudyListener,
-        changed: Callable[[Sequence[CellOutcome]], None],
-    ) -> None:
-        self._place, self._catalog_file, self._at_once = place, catalog_file, at_once
-        self._launcher = _Asked(launcher)
-        self._listener, self._changed = listener, changed
-        self._outcomes = {cell.recipe.slug: CellOutcome(cell) for cell in cells}
-        self._leases = LeaseWatch()
+    def __init__(self, cells: Sequence[Cell], *, launcher: Choice, at_once: int | None, **common: Any) -> None:
+        super().__init__(cells, **common)
+        self._launcher, self._at_once = _Asked(launcher), at_once
         self._epochs: dict[str, int] = {}  # finished ones, of running cells
         self._jobs: list[StoredJob] = []
         self._ended: dict[Path, int] = {}  # how often it was seen that all tasks of a job have ended
@@ -83,8 +65,7 @@ class Remote:
             if self._is_finished(cell):
                 self._outcomes[cell.recipe.slug] = self._loaded(cell)
         todo = self._todo()
-        self._listener.begin(len(self._outcomes), len(self._outcomes) - len(todo))
-        self._changed(list(self._outcomes.values()))
+        self._begin(todo)
         if todo:
             self._jobs = [job for job in jobs_of(self._place.output) if self._is_at_work(job)]
             has_job = {name for job in self._jobs for name in job.cells if job.failure(name) is None}
@@ -157,9 +138,7 @@ class Remote:
 
     def _end(self, outcome: CellOutcome) -> None:
         self._epochs.pop(outcome.cell.recipe.slug, None)
-        self._outcomes[outcome.cell.recipe.slug] = outcome
-        self._changed(list(self._outcomes.values()))
-        self._listener.end(outcome)
+        super()._end(outcome)
 
     def _ask(self, job: StoredJob) -> None:
         try:
@@ -187,23 +166,9 @@ class Remote:
                 self._epochs[name] = len(history)
                 self._listener.epoch(cell, len(history), float(history[-1].get("loss", "nan")))
 
-    def _directory(self, cell: Cell) -> RunDirectory:
-        return RunDirectory(self._place.output / cell.recipe.slug)
-
-    def _is_held(self, cell: Cell) -> bool:
-        paths = self._directory(cell).path, lease_of_pretraining(cell.recipe, self._place.output)
-        return any(map(self._leases.is_held, paths))
-
     def _is_finished(self, cell: Cell) -> bool:
         directory = self._directory(cell)
         return directory.result.exists() and not (is_locked(directory.path) and self._is_held(cell))
-
-    def _loaded(self, cell: Cell) -> CellOutcome:
-        try:
-            self._directory(cell).load()
-        except CheckpointError as error:
-            return CellOutcome(cell, "failed", str(error))
-        return CellOutcome(cell, "done")
 
 
 class _Asked:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from medssl.catalog import load_catalog
 from medssl.recipe import resolve
+from medssl.runs.pipeline import Place
 from medssl.study.grid import Cell
 from medssl.study.launch.crew import Crew
 from medssl.study.launch.job import StoredJob, read_job
@@ -34,13 +35,13 @@ def run_free_cells(folder: Path, number: int, listener: StudyListener) -> Sequen
     job = read_job(folder)
     for name, value in job.variables.items():
         os.environ.setdefault(name, value)
-    os.environ.setdefault("OMP_NUM_THREADS", str(_cores()))
-    catalog = load_catalog(Path(job.catalog_file) if job.catalog_file else None)
+    catalog_file = Path(job.catalog_file) if job.catalog_file else None
+    catalog = load_catalog(catalog_file)
     cells = [Cell(tuple(layers), resolve(catalog, layers)) for layers in job.cells.values()]
     crew = Crew(
         _from(cells, number),
-        place=job.place,
-        catalog_file=Path(job.catalog_file) if job.catalog_file else None,
+        place=Place(**{**job.place, "output": job.study}),  # this machine may see the folder at another path
+        catalog_file=catalog_file,
         jobs=1,
         clock=Clock(),
         listener=listener,
@@ -64,8 +65,3 @@ def _note_failures(job: StoredJob, outcomes: Sequence[CellOutcome]) -> None:
         name = outcome.cell.recipe.slug
         if outcome.state == "failed" and job.failure(name) is None:
             job.fail(name, outcome.message or "")
-
-
-def _cores() -> int:
-    """Return the number of cores that this process may use: a scheduler gives it a part of the machine's."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -20,11 +20,12 @@ from PIL import Image
 from medssl.contracts import Classes, Dataset, Listing, Sample
 from medssl.data.store import building
 from medssl.data.store.contents import _sources
-from medssl.data.store.decoding import decode_all, thread_count
+from medssl.data.store.decoding import decode_all
 from medssl.data.store.store import default_cache, open_store
 from medssl.data.store.windows import own_window
 from medssl.errors import DataError, PluginError
 from medssl.tools import read_image
+from medssl.world.membership import cores
 
 
 def listing_of(ids):
@@ -622,7 +623,7 @@ def test_only_a_few_images_wait_in_memory(tmp_path):
     for _ in range(3):
         next(images)
     time.sleep(0.2)
-    assert dataset.reads <= 3 + 16 * thread_count()
+    assert dataset.reads <= 3 + 16 * cores()
     images.close()
     assert dataset.reads < 400
 

@@ -5,6 +5,7 @@ import os
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from medssl.runs.kept.reuse import lease_of_pretraining
 from medssl.runs.pipeline import Place
 from medssl.study.grid import expand
 from medssl.study.launch import crew as crew_module
+from medssl.study.launch import workers
 from medssl.study.launch.crew import Crew
 from medssl.study.plan import plan_of
 from medssl.study.schedule.state import LOG, StudyListener, write_state
@@ -47,33 +49,37 @@ RESULT = {
     "seconds": 3.0,
 }
 
-# Reads a job as the worker does; what it does then is decided by the seed in the job's last layer.
+# Reads jobs as the worker does; what it does then is decided by the seed in the job's last layer.
 STAND_IN = f"""
 import json, os, signal, sys, time
-job = json.loads(sys.stdin.readline())
-seed = job["layers"][-1]["seed"]
 say = lambda **event: print(json.dumps(event), flush=True)
-with open(os.path.join(job["output"], "log"), "a") as log:
-    log.write(f"begin {{seed}} {{os.environ['OMP_NUM_THREADS']}}\\n")
-say(event="stage", title="pre-training")
-say(event="epoch", epoch=0, loss=1.0, seconds=2.0)
-if seed == 7:
-    say(event="failed", message="the images are missing.")
-elif seed == 8:
-    print("Segmentation imagined", file=sys.stderr)
-    sys.exit(3)
-elif seed == 9:
-    os.kill(os.getpid(), signal.SIGKILL)
-elif seed == 6:
-    time.sleep(60)
-else:
-    time.sleep(0.2)
-    result = {RESULT}
-    with open(os.path.join(job["output"], job["slug"], "result.json"), "w") as file:
-        json.dump(result, file)
-    say(event="done")
-with open(os.path.join(job["output"], "log"), "a") as log:
-    log.write(f"end {{seed}}\\n")
+for number, line in enumerate(sys.stdin):
+    job = json.loads(line)
+    seed = job["layers"][-1]["seed"]
+    if seed == 11 and number:
+        sys.exit(4)  # it ends while nobody has told it anything
+    log = open(os.path.join(job["place"]["output"], "log"), "a")
+    gpu = os.environ.get("CUDA_VISIBLE_DEVICES", "-")
+    print("begin", seed, os.environ["OMP_NUM_THREADS"], os.getpid(), gpu, file=log, flush=True)
+    say(event="stage", title="pre-training")
+    say(event="epoch", epoch=0, loss=1.0, seconds=2.0)
+    if seed == 7:
+        say(event="failed", message="the images are missing.", again=False)
+    elif seed == 8:
+        print("Segmentation imagined", file=sys.stderr)
+        sys.exit(3)
+    elif seed == 9:
+        os.kill(os.getpid(), signal.SIGKILL)
+    elif seed == 6:
+        time.sleep(60)
+    else:
+        time.sleep(0.2)
+        result = {RESULT}
+        with open(os.path.join(job["place"]["output"], job["slug"], "result.json"), "w") as file:
+            json.dump(result, file)
+    print("end", seed, file=log, flush=True)
+    if seed != 7:
+        say(event="done", again=seed != 5)
 """
 
 
@@ -119,11 +125,13 @@ def cells_of(catalog):
 @pytest.fixture
 def build(tmp_path, monkeypatch):
     """A crew of stand-ins, whose job tells them their directory."""
-    monkeypatch.setattr(crew_module, "_COMMAND", (sys.executable, "-c", STAND_IN))
+    monkeypatch.setattr(workers, "_COMMAND", (sys.executable, "-c", STAND_IN))
     monkeypatch.setattr(crew_module, "_PATIENCE", 0.05)
     real = Crew._job
     monkeypatch.setattr(
-        Crew, "_job", lambda self, cell: json.dumps({**json.loads(real(self, cell)), "slug": cell.recipe.slug})
+        Crew,
+        "_job",
+        lambda self, cell, log: json.dumps({**json.loads(real(self, cell, log)), "slug": cell.recipe.slug}),
     )
 
     def make(cells, *, jobs=1, listener=None, force=False):
@@ -276,7 +284,7 @@ def test_a_crew_that_is_stopped_leaves_no_process_behind(build, cells_of, tmp_pa
 
     class Stop(Recorder):
         def epoch(self, cell, done, loss):
-            self.process = next(iter(crew._working.values())).process
+            self.process = crew._workers[0].process
             raise KeyboardInterrupt
 
     crew._listener = Stop()
@@ -296,6 +304,104 @@ def test_a_damaged_result_is_a_failed_cell(build, cells_of, tmp_path):
     assert "Run again with --force" in outcome.message
 
 
-def test_workers_are_given_the_same_medssl_wherever_they_start(build, cells_of):
-    environment = build(cells_of({0}))._environment()
+# ------------------------------------------------------------------------------------------------ workers that stay
+
+
+def begun(folder):
+    """What each cell's process wrote when it began: its threads, its number and its GPU, by seed."""
+    rows = [line.split()[1:] for line in (folder / "log").read_text().splitlines() if line.startswith("begin")]
+    return {int(seed): tuple(rest) for seed, *rest in rows}
+
+
+def processes(folder):
+    return {seed: number for seed, (_, number, _) in begun(folder).items()}
+
+
+def test_a_worker_runs_one_cell_after_another_until_it_is_not_as_it_was(build, cells_of, tmp_path):
+    """Cell 5 says that it left the process in another state."""
+    build(cells_of({0, 1, 5, 10})).run()
+    found = processes(tmp_path)
+    assert found[0] == found[1] == found[5] != found[10]
+
+
+def test_the_process_of_a_cell_that_failed_or_died_is_replaced(build, cells_of, tmp_path):
+    assert states(build(cells_of({0, 7, 9, 10})).run()) == {0: "done", 7: "failed", 9: "failed", 10: "done"}
+    found = processes(tmp_path)
+    assert found[0] == found[7]
+    assert len(set(found.values())) == 3
+
+
+def test_a_worker_is_replaced_after_its_last_cell(build, cells_of, tmp_path, monkeypatch):
+    monkeypatch.setattr(crew_module, "_CELLS", 2)
+    build(cells_of({0, 1, 2, 3})).run()
+    found = processes(tmp_path)
+    assert found[0] == found[1] != found[2] == found[3]
+
+
+def test_a_cell_whose_worker_had_ended_before_it_is_not_lost(build, cells_of, tmp_path):
+    assert states(build(cells_of({0, 11})).run()) == {0: "done", 11: "done"}
+    assert len(set(processes(tmp_path).values())) == 2
+
+
+def test_cells_with_other_plugins_from_elsewhere_get_a_process_of_their_own(build, cells_of, tmp_path):
+    cells = cells_of({0, 1, 2, 3})
+    for cell in cells[1:3]:
+        choice = replace(cell.recipe.method, distribution="other")
+        object.__setattr__(cell.recipe.training, "method", choice)
+    build(cells).run()
+    found = processes(tmp_path)
+    assert found[1] == found[2]
+    assert len(set(found.values())) == 3
+
+
+def test_each_worker_has_a_gpu_of_its_own(build, cells_of, tmp_path, monkeypatch):
+    monkeypatch.setattr(workers.torch.cuda, "device_count", lambda: 2)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    build(cells_of({0, 1, 2, 3}), jobs=2).run()
+    found = begun(tmp_path).values()
+    assert {gpu for _, _, gpu in found} == {"0", "1"}
+    assert len({(number, gpu) for _, number, gpu in found}) == 2
+
+
+@pytest.mark.parametrize(
+    ("visible", "slots", "device", "expected"),
+    [
+        (None, 3, "auto", ["0", "1", "0"]),
+        ("5,GPU-7,9", 3, "cuda", ["5", "GPU-7", "5"]),  # two of three can be used
+        ("5,7", 1, "auto", [None]),
+        ("5,7", 2, "cpu", [None, None]),
+        ("5,7", 2, "cuda:1", [None, None]),
+    ],
+)
+def test_gpus_are_shared_out_in_turn(monkeypatch, visible, slots, device, expected):
+    monkeypatch.setattr(workers.torch.cuda, "device_count", lambda: 2)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if visible:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    found = [workers.variables(slot, slots, device).get("CUDA_VISIBLE_DEVICES") for slot in range(slots)]
+    assert found == expected
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system binds no process to cores")
+@pytest.mark.parametrize(
+    ("slots", "threads", "expected"),
+    [
+        (1, None, [set()]),
+        (2, None, [{2, 3}, {5, 8, 9}]),
+        (5, None, [{2}, {3}, {5}, {8}, {9}]),
+        (2, "2", [{2, 3}, {5, 8, 9}]),
+        (2, "8", [set(), set()]),  # more threads than cores were asked for
+    ],
+)
+def test_cores_are_shared_out(monkeypatch, slots, threads, expected):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {9, 2, 8, 3, 5})
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    if threads:
+        monkeypatch.setenv("OMP_NUM_THREADS", threads)
+    found = [workers.own_cores(slot, slots) for slot in range(slots)]
+    assert found == expected
+
+
+def test_workers_are_given_the_same_medssl_wherever_they_start():
+    environment = workers.variables(0, 1, "auto")
     assert (Path(environment["PYTHONPATH"].split(os.pathsep)[0]) / "medssl").is_dir()

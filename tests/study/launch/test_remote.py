@@ -292,17 +292,15 @@ def test_a_task_runs_the_free_cells_from_its_own_on(job, tmp_path, monkeypatch):
         def _start(self, cell):
             started.append(cell.recipe.seed)
             finish(tmp_path / cell.recipe.slug)
-            self._settle(CellOutcome(cell, "done"))
+            self._end(CellOutcome(cell, "done"))
 
     monkeypatch.setattr(task, "Crew", Crew)
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
     assert states(task.run_free_cells(stored.folder, 2, StudyListener())) == {2: "done", 0: "pending", 1: "done"}
     assert started == [2, 1]
 
 
 def test_a_task_leaves_cells_that_run_elsewhere(job, tmp_path, monkeypatch):
     stored, cells = job
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
     for cell in cells[:2]:
         finish(tmp_path / cell.recipe.slug)
     (tmp_path / cells[2].recipe.slug).mkdir()
