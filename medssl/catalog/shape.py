@@ -55,6 +55,7 @@ _PLAN: Mapping[str, type] = {
     **dict.fromkeys(("settings", "vary"), dict),
     "objective": str,
     **dict.fromkeys(("seeds", "trials"), int),
+    "skip_missing": bool,
 }
 _WORDS = {str: "a text", int: "a whole number", float: "a number", list: "a list", dict: "a mapping", bool: "yes or no"}
 

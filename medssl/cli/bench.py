@@ -115,7 +115,7 @@ def _plan_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.option(
     "--skip-missing",
     is_flag=True,
-    help="Leave out encoders whose files are not here and cannot be downloaded, instead of failing.",
+    help="Leave out encoders and methods whose weights are not here and cannot be downloaded, instead of failing.",
 )
 @click.option("--dry-run", is_flag=True, help="List the cells and estimate the time, without running them.")
 @click.option(
@@ -143,11 +143,11 @@ def bench(ctx: click.Context, /, plan: str | None, output: Path, **words: Any) -
         cancel(output, catalog)
         return
     from medssl.runs.pipeline import Place
-    from medssl.study.grid import expand
+    from medssl.study.missing import list_cells
 
-    if words["skip_missing"]:
-        chosen = _without_missing(chosen, catalog)
-    cells = expand(chosen, layers, catalog, words["data_dir"])
+    chosen, cells, missing = list_cells(chosen, layers, catalog, words["data_dir"])
+    for name, reason in missing.items():
+        click.echo(f"left out: {name}: {reason}", err=True)
     chosen, cells = _fitted(chosen, cells, layers, catalog, words)
     if words["dry_run"]:
         _print_cells(cells, catalog, output, words)
@@ -182,7 +182,7 @@ def _fitted(
 ) -> tuple[Plan, list[Cell]]:
     """Take a smaller batch if no size was chosen and the training part is smaller than the default."""
     from medssl.study.fitting import fitting_batch, too_large
-    from medssl.study.grid import expand
+    from medssl.study.missing import list_cells
 
     given = [plan.settings, *layers]
     if (
@@ -197,30 +197,19 @@ def _fitted(
     images = min(sizes.values())
     size = fitting_batch(images)
     click.echo(f"the batch size is {size}, because a training part has only {images} images (--batch-size)", err=True)
-    plan = plan.merged(batch_sizes=(size,))
-    return plan, expand(plan, layers, catalog, words["data_dir"])
+    return list_cells(plan.merged(batch_sizes=(size,)), layers, catalog, words["data_dir"])[:2]
 
 
 def _choose_plan(word: str | None, words: Mapping[str, Any], catalog: Catalog) -> Plan:
     """Read the plan and apply the options to it. A mistyped name fails here, before torch is imported."""
     plan = read_plan(word, catalog) if word else Plan()
     keys = (*PLUGIN_LISTS, "batch_sizes", "label_fractions", "seeds")
-    chosen = plan.merged(**{key: words[key] for key in keys})
+    chosen = plan.merged(**{key: words[key] for key in keys}, skip_missing=words["skip_missing"] or None)
     for key, kind in PLUGIN_LISTS.items():
         for value in chosen.named()[key]:
             name = value if isinstance(value, str) else value["plugin"]
             _require_known(key, kind, name, catalog)
     return chosen
-
-
-def _without_missing(plan: Plan, catalog: Catalog) -> Plan:
-    """Leave out the encoders whose files are not here and cannot be downloaded, and say which."""
-    from medssl.study.missing import find_missing
-
-    missing = find_missing(plan, catalog)
-    for name, reason in missing.items():
-        click.echo(f"left out: {name}: {reason}", err=True)
-    return plan.without(missing)
 
 
 def _require_known(key: str, kind: Kind, name: str, catalog: Catalog) -> None:

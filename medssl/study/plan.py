@@ -34,6 +34,7 @@ class Plan:
         batch_sizes: Batch sizes of pre-training; empty: the recipe's.
         label_fractions: Fractions of the training labels that the evaluators see, 0 to 1; empty: all labels.
         seeds: Number of seeds, counted from 0.
+        skip_missing: Leave out encoders and methods whose weights are not here and cannot be downloaded.
         recipe: Name of a recipe of the catalogue.
         settings: Sections of a recipe for every cell.
     """
@@ -44,6 +45,7 @@ class Plan:
     batch_sizes: tuple[int, ...] = ()
     label_fractions: tuple[float, ...] = ()
     seeds: int = 1
+    skip_missing: bool = False
     recipe: str | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
 
@@ -157,6 +159,8 @@ def build_plan(values: Mapping[str, Any], source: str) -> Plan:
             given[key] = tuple(given[key]) if isinstance(given[key], list | tuple) else (given[key],)
     plugins = {kind.plural: given.pop(kind.plural) for kind in RUN_KINDS if given.get(kind.plural)}
     plan = Plan(plugins=plugins, **{key: value for key, value in given.items() if key in _OWN})
+    if not isinstance(plan.skip_missing, bool):
+        raise OptionError(f"{source} has skip_missing {plan.skip_missing!r:.60}. Expected: true or false.")
     _check_names(plan, source)
     _check_numbers(plan, source)
     if not isinstance(plan.settings, Mapping):

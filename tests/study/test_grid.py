@@ -1,12 +1,17 @@
 """Which cells a plan has, and in which order."""
 
+from dataclasses import replace
+
+import huggingface_hub
 import pytest
+import timm
+from safetensors.torch import save_file
 
 from medssl.catalog import load_catalog
 from medssl.data.loading import open_dataset
 from medssl.errors import DataError, OptionError
 from medssl.study.grid import expand, fold_layers
-from medssl.study.missing import find_missing
+from medssl.study.missing import find_missing, list_cells
 from medssl.study.plan import plan_of, read_plan
 
 
@@ -175,6 +180,42 @@ def test_encoders_that_are_missing_are_found_and_left_out(catalog, tmp_path):
     assert list(missing) == [file]
     assert "there is no encoder at" in missing[file]
     assert plan.without(missing).named()["encoders"] == ("timm:test_resnet",)
+
+
+def test_methods_and_encoders_whose_weights_are_missing_are_left_out_if_the_plan_says_so(catalog, tmp_path):
+    absent, here = str(tmp_path / "absent.pth"), "timm:test_resnet"
+    lost = {"encoder": {"weights": str(tmp_path / "lost.pth")}}
+    plan = plan_of(
+        methods=["dcl"], baselines=["random"], datasets=["phantom"], encoders=[here, absent], on_encoders="none"
+    )
+    asked = replace(plan, skip_missing=True)
+    smaller, cells, missing = list_cells(asked, [], catalog, tmp_path)
+    assert list(missing) == [absent]
+    assert smaller.named()["encoders"] == (here,)
+    assert set(rows(cells)) == {("random", "resnet18"), ("dcl", "resnet18"), ("none", here)}
+    _, cells, missing = list_cells(
+        replace(asked, plugins={**plan.plugins, "encoders": (here,)}), [lost], catalog, tmp_path
+    )
+    assert set(missing) == {"random", "dcl"}
+    assert "lost.pth" in missing["dcl"]
+    assert rows(cells) == [("none", here)]
+    everything = list_cells(replace(plan, plugins={**plan.plugins, "encoders": (here,)}), [lost], catalog, tmp_path)
+    assert len(everything[1]) == 3
+    assert everything[2] == {}
+
+
+def test_quick_has_imagenet_where_its_weights_are_and_says_where_not(catalog, tmp_path, monkeypatch):
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
+    plan = read_plan("quick", catalog).merged(datasets=["phantom"])
+    assert (plan.seeds, plan.skip_missing) == (3, True)
+    _, cells, missing = list_cells(plan, [], catalog, tmp_path)
+    assert {method for method, _ in rows(cells)} == {"random", "supervised", "dcl"}
+    assert list(missing) == ["imagenet"]
+    given = tmp_path / "weights.safetensors"
+    save_file(timm.create_model("resnet18").state_dict(), given)
+    own = [{"encoder": {"weights": str(given)}}]
+    assert {method for method, _ in rows(list_cells(plan, own, catalog, tmp_path)[1])} >= {"imagenet"}
 
 
 def test_a_row_may_have_training_settings_of_its_own(cells_of):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -20,9 +20,10 @@ from medssl.results.directory import RunDirectory, RunResult
 from medssl.runs.blame import naming_the_plugin
 from medssl.runs.pipeline import Place, require_origin
 from medssl.runs.stages.external import require_same_others
-from medssl.study.grid import Cell, expand
+from medssl.study.grid import Cell
 from medssl.study.launch.crew import Crew
 from medssl.study.launch.remote import Remote
+from medssl.study.missing import list_cells
 from medssl.study.plan import Plan, read_plan
 from medssl.study.results.summary import Comparison, Row, Summary, summarise
 from medssl.study.schedule.state import CellOutcome, StudyListener, write_state
@@ -40,12 +41,14 @@ class Study:
         outcomes: Outcome of each cell.
         results: Results of the finished cells.
         catalog: Provides its baselines and published numbers.
+        left_out: Encoders and methods of the plan that are left out because their weights are missing, with the reason.
     """
 
     path: Path
     outcomes: Sequence[CellOutcome]
     results: Sequence[RunResult]
     catalog: Catalog
+    left_out: Mapping[str, str] = field(default_factory=dict)
 
     @cached_property
     def summary(self) -> Summary:
@@ -99,10 +102,10 @@ def bench(
     chosen = plan if isinstance(plan, Plan) else read_plan(plan, known) if plan is not None else Plan()
     chosen = chosen.merged(**varied)
     place = place or Place()
-    cells = expand(chosen, settings, known, place.data_dir)
+    chosen, cells, left_out = list_cells(chosen, settings, known, place.data_dir)
     given = {"plugin": launcher} if isinstance(launcher, str) else dict(launcher or {})
     where = choose(LAUNCHER.name, given.pop("plugin"), given, known) if given else None
-    return carry_out(
+    study = carry_out(
         chosen,
         cells,
         known,
@@ -113,6 +116,7 @@ def bench(
         catalog_file=catalog,
         listener=listener,
     )
+    return replace(study, left_out=left_out)
 
 
 def carry_out(
