@@ -16,6 +16,7 @@ import numpy as np
 import torch
 
 from benchmarks.measuring import Line, ratio_line
+from medssl.data.views.pixels import ImageStore
 
 SIDE, BATCH, STEPS = 28, 64, 12
 SIZES = (1_000, 1_000_000)
@@ -44,8 +45,8 @@ def anonymous_megabytes() -> float:
     return int(next(line.split()[1] for line in lines if line.startswith("RssAnon"))) / 1024
 
 
-def steps(path: Path, count: int) -> dict[str, object]:
-    """Train some steps on the first ``count`` images of the file."""
+def steps(store: ImageStore) -> dict[str, float]:
+    """Train some steps on the images of a store."""
     from benchmarks.pretraining import EnoughError
     from medssl.contracts import HALF, Augmentation, Classes, Task, ViewSpec
     from medssl.data.views import Views
@@ -57,13 +58,13 @@ def steps(path: Path, count: int) -> dict[str, object]:
     from medssl_encoders.timm import Timm
     from medssl_methods.simclr import SimCLR
 
-    device = torch.device("cpu")
+    device, count = torch.device("cpu"), len(store.shapes)
     encoder = build_encoder(Timm.of(backbone="resnet18", stem="standard"), SIDE, 0)
     task = Task(
         feature_dim=512, num_samples=count, target=Classes(("only",)), image_size=SIDE, batch_size=BATCH, total_steps=1
     )
     views = Views(
-        Mapped(path, count),
+        store,
         range(count),
         ViewSpec(),
         Augmentation(),
@@ -127,4 +128,4 @@ def measure(rounds: int = 3) -> list[Line]:
 
 
 if __name__ == "__main__":
-    print(json.dumps(steps(Path(sys.argv[1]), int(sys.argv[2]))))
+    print(json.dumps(steps(Mapped(Path(sys.argv[1]), int(sys.argv[2])))))

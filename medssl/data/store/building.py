@@ -12,11 +12,12 @@ import contextlib
 import errno
 import hashlib
 import json
+import math
 import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,9 +26,10 @@ import numpy as np
 
 from medssl.contracts import Dataset, Sample
 from medssl.data.store.decoding import Decoded, Unreadable, decode_all
-from medssl.errors import DataError
+from medssl.errors import CheckpointError, DataError
 from medssl.io.files import checksum, keep_private, write_atomic
 from medssl.io.leases import holding, is_held, is_locked
+from medssl.io.locks import BusyError
 from medssl.io.reading import read_json
 
 __all__ = ["FORMAT", "build_store", "is_of", "read_store_header", "store_name", "write_store_header"]
@@ -35,6 +37,7 @@ __all__ = ["FORMAT", "build_store", "is_of", "read_store_header", "store_name", 
 FORMAT = 1
 _LISTED = 20  # unreadable images listed in one message
 _ABANDONED_SECONDS = 24 * 3600
+_NOTES, _NOTED = "images.jsonl", 1024  # what is known of the images written so far; noted so many at a time
 
 
 def store_name(content: str, reader: str, limit: int | str) -> str:
@@ -61,7 +64,8 @@ def build_store(
     """Decode the samples into a new store and return its folder.
 
     The store is written to a hidden folder and renamed when it is complete, so an interrupted build leaves no broken
-    store. If two processes build the same store, the later one replaces the equal files of the earlier one.
+    store. A build that was interrupted or killed less than a day ago goes on where it stopped, if ``content`` is known.
+    If two processes build the same store, the later one replaces the equal files of the earlier one.
 
     Args:
         dataset: The dataset of the images.
@@ -75,14 +79,12 @@ def build_store(
     """
     started = time.perf_counter()
     _sweep(stores)
-    with (
-        tempfile.TemporaryDirectory(prefix=".building-", dir=stores, ignore_cleanup_errors=True) as hidden,
-        holding(Path(hidden)),
-    ):
-        folder = Path(hidden) / "store"
-        folder.mkdir(mode=0o700)
-        with contextlib.closing(decode_all(dataset, samples, limit)) as decoded:
-            images = _write(folder / "pixels", samples, decoded, skip, progress)
+    with _workplace(stores, content and store_name(content, reader, limit)) as work:
+        folder = work / "store"
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        images = _left_in(work)
+        with contextlib.closing(decode_all(dataset, samples[images.done :], limit)) as decoded:
+            _write(work, images, samples, decoded, skip, progress)
         images.check_channels()
         images.unify(folder / "pixels")
         content = content or _digest(folder / "pixels", images)
@@ -103,11 +105,35 @@ def build_store(
         write_store_header(folder, header)
         keep_private(folder / "pixels")
         target = stores / store_name(content, reader, limit)
-        _publish(folder, target, Path(hidden))
+        _publish(folder, target, work)
     for old in stores.glob(f"{content[:32]}-*"):  # the same images, read by an earlier version of the dataset's code
         if not old.name.startswith(store_name(content, reader, "")):
             shutil.rmtree(old, ignore_errors=True)
     return target
+
+
+@contextlib.contextmanager
+def _workplace(stores: Path, name: str | None) -> Iterator[Path]:
+    """Hold a hidden folder, that of an interrupted build of this name if there is one; empty it after all else."""
+    with contextlib.ExitStack() as stack:
+        hidden = stores / f".building-{name}"
+        try:
+            if name is None:
+                raise BusyError
+            hidden.mkdir(mode=0o700, exist_ok=True)
+            stack.enter_context(holding(hidden))
+        except CheckpointError:  # another process builds the same store
+            name, hidden = None, Path(tempfile.mkdtemp(prefix=".building-", dir=stores))
+            stack.enter_context(holding(hidden))
+        work, goes_on = hidden / "work", False
+        try:
+            yield work
+        except BaseException as error:
+            goes_on = name is not None and not isinstance(error, Exception)
+            raise
+        finally:
+            if not goes_on:
+                shutil.rmtree(work, ignore_errors=True)
 
 
 @dataclass
@@ -136,12 +162,24 @@ class _Images:
             return None
         return [window or (0.0, 65535.0) for window in self.windows]
 
-    def add(self, sample: Sample, image: Decoded) -> None:
-        self.ids.append(sample.id)
-        self.shapes.append(image.pixels.shape)
-        self.dtypes.append(image.pixels.dtype)
-        self.windows.append(image.window)
-        self.reduced = self.reduced or image.reduced
+    @property
+    def done(self) -> int:
+        return len(self.ids) + len(self.bad)
+
+    @property
+    def nbytes(self) -> int:
+        return sum(math.prod(shape) * dtype.itemsize for shape, dtype in zip(self.shapes, self.dtypes, strict=True))
+
+    def add(self, note: Sequence[Any]) -> None:
+        """Add an image by its id, shape, type, window and whether it was reduced; or by its id and why it is bad."""
+        if len(note) == 2:
+            self.bad.append(Unreadable(*note))
+            return
+        self.ids.append(note[0])
+        self.shapes.append(tuple(note[1]))
+        self.dtypes.append(np.dtype(note[2]))
+        self.windows.append(note[3])
+        self.reduced = self.reduced or note[4]
 
     def check_channels(self) -> None:
         """Refuse images with different numbers of channels; only grey ones can be repeated.
@@ -173,40 +211,67 @@ class _Images:
                     pixels = pixels.astype(dtype) * dtype.type(257)
                 file.write(np.ascontiguousarray(np.broadcast_to(pixels, (*shape[:2], channels))).data)
         del narrow
+        (path.parents[1] / _NOTES).unlink(missing_ok=True)  # they are wrong from now on
         wide.replace(path)
 
 
+def _left_in(work: Path) -> _Images:
+    """Return the images that an interrupted build wrote; none if its notes or its pixels are damaged."""
+    images, pixels = _Images(), work / "store" / "pixels"
+    try:
+        for line in (work / _NOTES).read_text(encoding="utf-8").splitlines():
+            images.add(json.loads(line))
+        whole = pixels.stat().st_size >= images.nbytes
+    except (OSError, ValueError, TypeError, LookupError):
+        whole = False
+    if not whole:
+        images = _Images()
+        (work / _NOTES).unlink(missing_ok=True)
+    with pixels.open("ab") as file:
+        file.truncate(images.nbytes)
+    return images
+
+
 def _write(
-    path: Path,
+    work: Path,
+    images: _Images,
     samples: Sequence[Sample],
     decoded: Iterable[Decoded | Unreadable],
     skip: bool,
     progress: Callable[[int, int], None] | None,
-) -> _Images:
-    """Append every image to the file; after the first unreadable image, only search for more of them."""
-    images = _Images()
+) -> None:
+    """Append the images that are left; after the first unreadable image, only search for more of them."""
+    left, waiting = samples[images.done :], list[str]()
     try:
-        with path.open("wb") as file:
-            for done, (sample, image) in enumerate(zip(samples, decoded, strict=True), start=1):
+        with (work / "store" / "pixels").open("ab") as file, (work / _NOTES).open("a", encoding="utf-8") as notes:
+            for done, (sample, image) in enumerate(zip(left, decoded, strict=True), start=images.done + 1):
+                kept = skip or not images.bad
                 if isinstance(image, Unreadable):
-                    images.bad.append(image)
-                elif skip or not images.bad:
-                    file.write(image.pixels.data)
-                    images.add(sample, image)
+                    note: list[Any] = [*image]
+                else:
+                    note = [sample.id, image.pixels.shape, image.pixels.dtype.name, image.window, image.reduced]
+                    file.write(image.pixels.data if kept else b"")
+                if kept or isinstance(image, Unreadable):
+                    images.add(note)
+                waiting += [json.dumps(note) + "\n"] * kept
+                if len(waiting) >= _NOTED:
+                    file.flush()
+                    os.fsync(file.fileno())  # a note must never be on the disk before its pixels
+                    notes.writelines(waiting)
+                    notes.flush()
+                    waiting.clear()
                 if progress:
                     progress(done, len(samples))
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
-        raise _no_space(path.parent.parent.parent, images, len(samples)) from error
+        raise _no_space(work.parents[1], images, len(samples)) from error
     if images.bad and (not skip or not images.ids):
         raise _unreadable(images.bad, len(samples))
-    return images
 
 
 def _no_space(stores: Path, images: _Images, total: int) -> DataError:
-    written = sum(int(np.prod(s)) * d.itemsize for s, d in zip(images.shapes, images.dtypes, strict=True))
-    needed = written * total // max(1, len(images.ids))
+    needed = images.nbytes * total // max(1, len(images.ids))
     return DataError(
         f"there is no space left in the cache folder {stores}. About {needed:,} bytes are needed for the decoded "
         "images. Free some space, or choose another folder with the environment variable MEDSSL_CACHE."
@@ -250,7 +315,8 @@ def _sweep(stores: Path) -> None:
     for folder in stores.glob(".building-*"):
         with contextlib.suppress(OSError):
             old = _now(stores) - folder.stat().st_mtime > _ABANDONED_SECONDS  # on another machine, or without a lease
-            if old or (is_locked(folder) and not is_held(folder)):
+            goes_on = (folder / "work" / _NOTES).exists()
+            if old or (is_locked(folder) and not is_held(folder) and not goes_on):
                 shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -7,6 +7,9 @@ import importlib.util
 import json
 import os
 import shutil
+import signal
+import subprocess
+import sys
 import threading
 import time
 from collections import Counter
@@ -494,18 +497,87 @@ def test_no_samples_and_equal_ids_are_errors(tmp_path):
 # -------------------------------------------------------------------------------------------------- the cache on a disk
 
 
-def test_an_interrupted_build_leaves_nothing_and_the_next_one_works(tmp_path):
-    dataset = save(tmp_path / "set", **{f"i{i:02}": noise(8, 8, seed=i) for i in range(40)})
-
-    def interrupt(done, total):
-        if done == 20:
+def interrupt_at(count):
+    def progress(done, total):
+        if done == count:
             raise KeyboardInterrupt
 
+    return progress
+
+
+@pytest.mark.parametrize("damage", ["none", "pixels", "notes", "a torn note"])
+@pytest.mark.parametrize("colours", [0, 1])
+def test_an_interrupted_build_goes_on_where_it_stopped(tmp_path, monkeypatch, damage, colours):
+    monkeypatch.setattr(building, "_NOTED", 8)
+    images = {f"i{i:02}": noise(9, 5 + i % 3, 1, seed=i, dtype=(np.uint8, np.uint16)[i % 2]) for i in range(40)}
+    images["i39"] = noise(300, 200, 3 if colours else 1, seed=39)
     with pytest.raises(KeyboardInterrupt):
-        store_of(dataset, tmp_path / "cache", progress=interrupt)
-    assert folders(tmp_path / "cache") == []
+        store_of(Arrays(images, "same"), tmp_path / "cache", progress=interrupt_at(20))
+    (left,) = (tmp_path / "cache" / "stores").iterdir()
+    file = left / "work" / ("images.jsonl" if "note" in damage else "store/pixels")
+    if damage != "none":
+        file.write_bytes(file.read_bytes()[: {"pixels": 100, "notes": 0, "a torn note": -5}[damage]])
+    dataset, seen = Arrays(images, "same"), []
+    store = store_of(dataset, tmp_path / "cache", progress=lambda done, total: seen.append(done))
+    assert dataset.reads == (24 if damage == "none" else 40)
+    assert seen == list(range(41 - dataset.reads, 41))
+    whole = store_of(Arrays(images, "same"), tmp_path / "other")
+    np.testing.assert_array_equal(store.pixels, whole.pixels)
+    np.testing.assert_array_equal(store.shapes, whole.shapes)
+    np.testing.assert_array_equal(store.levels, whole.levels)
+    assert (store.key, store.channels, store.reduced) == (whole.key, whole.channels, True)
+    assert len(folders(tmp_path / "cache")) == 1
+
+
+def test_bad_images_before_an_interruption_are_listed_after_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(building, "_NOTED", 4)
+    images = {f"i{i:02}": noise(6, 6, 1, seed=i) if i % 5 else None for i in range(1, 31)}
+
+    class Some(Arrays):
+        def read(self, sample):
+            if self.images[sample.id] is None:
+                raise DataError(f"{sample.id} is bad")
+            return super().read(sample)
+
+    for count in (12, 20):
+        with pytest.raises(KeyboardInterrupt):
+            store_of(Some(images, "x"), tmp_path, on_bad_image="skip", progress=interrupt_at(count))
+    dataset = Some(images, "x")
+    store = store_of(dataset, tmp_path, on_bad_image="skip")
+    assert [bad.id for bad in store.skipped] == [f"i{i:02}" for i in range(5, 31, 5)]
+    np.testing.assert_array_equal(store.array, np.stack([image for image in images.values() if image is not None]))
+    with pytest.raises(KeyboardInterrupt):
+        store_of(Some(images, "y"), tmp_path, progress=interrupt_at(12))
+    with pytest.raises(DataError, match="6 of 30 images cannot be read"):
+        store_of(Some(images, "y"), tmp_path)
+    assert len(folders(tmp_path)) == 1
+
+
+def test_without_a_checksum_an_interrupted_build_leaves_nothing(tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        store_of(Arrays({"a": noise(4, 4, 1)}), tmp_path, progress=interrupt_at(1))
+    assert folders(tmp_path) == []
+
+
+@pytest.mark.slow
+def test_a_killed_build_goes_on_where_it_stopped(tmp_path, monkeypatch):
+    paths = {f"i{i:04}": noise(4, 4, seed=i) for i in range(2500)}
+    save(tmp_path / "set", **paths)
+    settle(tmp_path / "set")
+    killed = (
+        "import os, sys; from pathlib import Path; sys.path.insert(0, sys.argv[1])\n"
+        "from test_store import Files, store_of\n"
+        "stop = lambda done, total: done == 2000 and os.kill(os.getpid(), 9)\n"
+        "store_of(Files(Path(sys.argv[2])), Path(sys.argv[3]), progress=stop)"
+    )
+    words = [sys.executable, "-c", killed, Path(__file__).parent, tmp_path / "set", tmp_path / "cache"]
+    assert subprocess.run(list(map(str, words)), check=False).returncode == -signal.SIGKILL
+    monkeypatch.syspath_prepend(Path(__file__).parent)
+    dataset = importlib.import_module("test_store").Files(tmp_path / "set")  # the class of the other process
     store = store_of(dataset, tmp_path / "cache")
-    np.testing.assert_array_equal(store.image(39)[:, :, 0], noise(8, 8, seed=39))
+    assert len(dataset.reads) == 2500 - 1024
+    np.testing.assert_array_equal(store.array[..., 0], np.stack(list(paths.values())))
+    assert len(folders(tmp_path / "cache")) == 1
 
 
 def test_progress_counts_every_image_once(tmp_path):
