@@ -125,15 +125,20 @@ def _workplace(stores: Path, name: str | None) -> Iterator[Path]:
         except CheckpointError:  # another process builds the same store
             name, hidden = None, Path(tempfile.mkdtemp(prefix=".building-", dir=stores))
             stack.enter_context(holding(hidden))
-        work, goes_on = hidden / "work", False
+        work, stopped = hidden / "work", False
         try:
             yield work
         except BaseException as error:
-            goes_on = name is not None and not isinstance(error, Exception)
+            stopped = name is not None and not isinstance(error, Exception)
             raise
         finally:
-            if not goes_on:
+            if not (stopped and _can_go_on(hidden)):
                 shutil.rmtree(work, ignore_errors=True)
+
+
+def _can_go_on(hidden: Path) -> bool:
+    notes = hidden / "work" / _NOTES
+    return notes.exists() and notes.stat().st_size > 0
 
 
 @dataclass
@@ -315,8 +320,7 @@ def _sweep(stores: Path) -> None:
     for folder in stores.glob(".building-*"):
         with contextlib.suppress(OSError):
             old = _now(stores) - folder.stat().st_mtime > _ABANDONED_SECONDS  # on another machine, or without a lease
-            goes_on = (folder / "work" / _NOTES).exists()
-            if old or (is_locked(folder) and not is_held(folder) and not goes_on):
+            if old or (is_locked(folder) and not is_held(folder) and not _can_go_on(folder)):
                 shutil.rmtree(folder, ignore_errors=True)
 
 

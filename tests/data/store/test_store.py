@@ -553,10 +553,16 @@ def test_bad_images_before_an_interruption_are_listed_after_it(tmp_path, monkeyp
     assert len(folders(tmp_path)) == 1
 
 
-def test_without_a_checksum_an_interrupted_build_leaves_nothing(tmp_path):
+@pytest.mark.parametrize(("fingerprint", "noted"), [(None, 2), ("same", 1024)])
+def test_without_a_checksum_or_with_few_images_an_interrupted_build_leaves_nothing(
+    tmp_path, monkeypatch, fingerprint, noted
+):
+    monkeypatch.setattr(building, "_NOTED", noted)
+    images = {f"i{i:02}": noise(8, 8, 1, seed=i) for i in range(40)}
     with pytest.raises(KeyboardInterrupt):
-        store_of(Arrays({"a": noise(4, 4, 1)}), tmp_path, progress=interrupt_at(1))
+        store_of(Arrays(images, fingerprint), tmp_path, progress=interrupt_at(20))
     assert folders(tmp_path) == []
+    np.testing.assert_array_equal(store_of(Arrays(images, fingerprint), tmp_path).image(39), images["i39"])
 
 
 @pytest.mark.slow
