@@ -6,12 +6,14 @@ import contextlib
 import hashlib
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise, product
+from itertools import product
 from pathlib import Path
 
 import numpy as np
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from medssl.contracts import Sample
 from medssl.data.audit.perceptual import NearPair, near_pairs, thumbnails
@@ -74,33 +76,18 @@ def join_copies(samples: Sequence[Sample], duplicates: Duplicates) -> dict[str, 
     for i, sample in enumerate(samples):
         if sample.group:
             members[sample.group].append(i)
+    sets = [*members.values(), *duplicates.equal, *(pair[:2] for pair in duplicates.near)]
+    edges = np.array([(some[0], i) for some in sets for i in some], np.int64).reshape(-1, 2).T
+    graph = coo_array((np.ones(edges.shape[1]), edges), (len(samples), len(samples)))
+    component = connected_components(graph, directed=False)[1]
+    joined: dict[int, list[Sample]] = defaultdict(list)
+    for i in np.unique(edges).tolist():
+        joined[component[i]].append(samples[i])
     found: dict[str, str] = {}
-    for joined in _connected(len(samples), [*members.values(), *duplicates.equal, *(p[:2] for p in duplicates.near)]):
-        ids = [samples[i].id for i in joined]
-        groups = [group for i in joined if (group := samples[i].group)]
-        found |= dict.fromkeys(ids, min(groups or ids))
+    for some in joined.values():
+        name = min([sample.group for sample in some if sample.group] or [sample.id for sample in some])
+        found |= dict.fromkeys((sample.id for sample in some), name)
     return found
-
-
-def _connected(count: int, sets: Iterable[Sequence[int]]) -> Iterator[list[int]]:
-    """Yield the connected components of the sets, as positions below ``count`` in ascending order."""
-    leader = list(range(count))
-
-    def find(i: int) -> int:
-        while leader[i] != i:
-            leader[i] = leader[leader[i]]
-            i = leader[i]
-        return i
-
-    held: set[int] = set()
-    for some in sets:
-        held.update(some)
-        for i, j in pairwise(some):
-            leader[find(i)] = find(j)
-    together: dict[int, list[int]] = defaultdict(list)
-    for i in sorted(held):
-        together[find(i)].append(i)
-    yield from together.values()
 
 
 def _equal(store: Store) -> tuple[tuple[int, ...], ...]:

@@ -680,7 +680,7 @@ def test_a_full_disk_says_how_much_is_needed(tmp_path, monkeypatch):
     class FullPath(type(Path())):
         def open(self, mode="r", *args, **kwargs):
             file = super().open(mode, *args, **kwargs)
-            return Full(file) if mode == "wb" else file
+            return Full(file) if mode in ("ab", "wb") else file
 
     monkeypatch.setattr(building, "Path", FullPath)
     dataset = Arrays({f"i{i}": noise(10, 10, 1) for i in range(7)})
