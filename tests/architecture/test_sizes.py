@@ -14,7 +14,7 @@ HELPERS = [path for path in PLUGINS if path.name.startswith("_") and path.name !
 
 FILE, PLUGIN_FILE, FUNCTION = 350, 160, 60
 FOLDER = 12  # modules of a folder, without __init__.py
-CORE_TOTAL = 28_100  # lines of code, see docs/adr/0018-the-core-grows-with-what-it-carries.md
+CORE_TOTAL = 28_200  # lines of code, see docs/adr/0018-the-core-grows-with-what-it-carries.md
 CROWDED = {
     "medssl/contracts": "one file per kind, and what they share",
     "medssl/cli": "one file per command",
