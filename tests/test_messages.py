@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from medssl.contracts import Classes, Findings, Sample
-from medssl.contracts.targets import _require_names
+from medssl.contracts.targets.named import require_names
 from medssl.data.split.folds import refuse_undivided
 from medssl.data.split.protocols import Words, refuse_small_strata
 from medssl.errors import DataError, shorten
@@ -49,7 +49,7 @@ def small_folds() -> None:
         small_folds,
         lambda: Classes(MANY).parse("other"),
         lambda: Findings(MANY).parse("other"),
-        lambda: _require_names((*MANY, MANY[0]), "classes"),
+        lambda: require_names((*MANY, MANY[0]), "classes"),
     ],
 )
 def test_a_message_about_many_names_is_short(raise_it):

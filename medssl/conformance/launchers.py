@@ -11,7 +11,7 @@ from pathlib import Path
 
 from medssl.conformance.running import Check, NotSeen, Subject, require
 from medssl.contracts import Job, Launcher, TaskState
-from medssl.contracts.crossing import type_problems
+from medssl.contracts.crossing.values import type_problems
 from medssl.errors import LaunchError, OptionError
 
 __all__ = ["CHECKS"]

@@ -243,10 +243,11 @@ class EncoderPlugin(ABC):
             MedsslError: See :meth:`read_card`.
             BreachError: The card or the weights are not what this contract demands.
         """
-        from medssl.contracts import crossing  # noqa: PLC0415  (torch, which `medssl list` does not need)
+        from medssl.contracts.crossing.encoders import card_problems  # noqa: PLC0415  (torch, which `medssl list` does not need)
+        from medssl.contracts.crossing.values import require_no_problems  # noqa: PLC0415  (as above)
 
         read = self.read_card()
-        crossing.require_no_problems(self, "read_card()", crossing.card_problems(read, self.weights))
+        require_no_problems(self, "read_card()", card_problems(read, self.weights))
         card = replace(read, **self._catalogued())
         config, before = self.config, card.preprocessing
         changed = {

@@ -350,10 +350,11 @@ class Readers:
 
     @staticmethod
     def _chosen(reader: Reader, path: Path, count: int) -> Sequence[int]:
-        from medssl.contracts import crossing  # noqa: PLC0415  (torch, which `medssl list` does not need)
+        from medssl.contracts.crossing.readers import chosen_problems  # noqa: PLC0415  (torch, which `medssl list` does not need)
+        from medssl.contracts.crossing.values import require_no_problems  # noqa: PLC0415  (as above)
 
         chosen = reader.chosen(path)
-        crossing.require_no_problems(reader, f"chosen() of '{path.name:.200}'", crossing.chosen_problems(chosen, count))
+        require_no_problems(reader, f"chosen() of '{path.name:.200}'", chosen_problems(chosen, count))
         return chosen
 
     def _of(self, path: str | Path) -> Reader:
@@ -373,16 +374,16 @@ def _ask(reader: Reader, function: str, path: Path, *others: Any) -> Any:
     Raises:
         BreachError: The contract does not allow it.
     """
-    from medssl.contracts import crossing  # noqa: PLC0415  (as above)
+    from medssl.contracts.crossing import datasets, readers, values  # noqa: PLC0415  (as above)
 
     answer = getattr(reader, function)(path, *others)
     checks: dict[str, Callable[[object], list[str]]] = {
-        "recognises": partial(crossing.type_problems, hint=bool, words="True or False"),
-        "frames": partial(crossing.type_problems, hint=PositiveInt, words="a number of frames, 1 or more"),
-        "read": crossing.image_problems,
-        "facts": crossing.facts_problems,
+        "recognises": partial(values.type_problems, hint=bool, words="True or False"),
+        "frames": partial(values.type_problems, hint=PositiveInt, words="a number of frames, 1 or more"),
+        "read": datasets.image_problems,
+        "facts": readers.facts_problems,
     }
-    crossing.require_no_problems(reader, f"{function}() of '{path.name:.200}'", checks[function](answer))
+    values.require_no_problems(reader, f"{function}() of '{path.name:.200}'", checks[function](answer))
     return answer
 
 

@@ -19,7 +19,8 @@ from torch import Tensor, nn
 
 from medssl.catalog import Catalog, load_catalog
 from medssl.contracts import Dataset, Readers, Sample
-from medssl.contracts.crossing import features_problems, require_no_problems
+from medssl.contracts.crossing.encoders import features_problems
+from medssl.contracts.crossing.values import require_no_problems
 from medssl.contracts.kinds import READER
 from medssl.data.audit.overlap import find_overlap
 from medssl.data.audit.seen import Seen, read_seen

@@ -15,7 +15,12 @@ from dataclasses import replace
 from torch import Tensor
 
 from medssl.contracts import Evaluator, Features, Images, Observation, Observer, Outcome, Predictor, Ranker, Target
-from medssl.contracts.crossing import observation_problems, outcome_problems, prediction_problems, ranking_problems
+from medssl.contracts.crossing.evaluators import (
+    observation_problems,
+    outcome_problems,
+    prediction_problems,
+    ranking_problems,
+)
 from medssl.discovery.guarding import settings_kept
 from medssl.recipe import Choice
 from medssl.runs.blame import breach_of

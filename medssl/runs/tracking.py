@@ -17,7 +17,7 @@ from queue import SimpleQueue
 from typing import Any
 
 from medssl.contracts import FinishedRun, StartedRun, Tracker
-from medssl.contracts.crossing import type_problems
+from medssl.contracts.crossing.values import type_problems
 from medssl.contracts.kinds import TRACKER
 from medssl.discovery.blame import file_of
 from medssl.discovery.guarding import settings_kept

@@ -38,10 +38,11 @@ def readers_with(named: Sequence[tuple[str, Reader]]) -> Readers:
     Raises:
         BreachError: A reader that the user named breaks its contract.
     """
-    from medssl.contracts import crossing  # noqa: PLC0415  (torch, which `medssl list` does not need)
+    from medssl.contracts.crossing.readers import suffixes_problems  # noqa: PLC0415  (torch, which `medssl list` does not need)
+    from medssl.contracts.crossing.values import require_no_problems  # noqa: PLC0415  (as above)
 
     for _, reader in named:
-        crossing.require_no_problems(reader, "suffixes", crossing.suffixes_problems(getattr(reader, "suffixes", None)))
+        require_no_problems(reader, "suffixes", suffixes_problems(getattr(reader, "suffixes", None)))
     names = {name.rpartition(":")[2] for name, _ in named}
     able, unusable = [reader for _, reader in named], dict[str, str]()
     for plugin in discover(READER.name):
@@ -59,7 +60,7 @@ def readers_with(named: Sequence[tuple[str, Reader]]) -> Readers:
 
 def _opened(plugin: Plugin, unusable: dict[str, str]) -> Reader:
     """Create a reader with its default options; note the suffixes of one that cannot be used, with the reason."""
-    from medssl.contracts import crossing  # noqa: PLC0415  (as above)
+    from medssl.contracts.crossing.readers import suffixes_problems  # noqa: PLC0415  (as above)
 
     suffixes: Any = None
     try:
@@ -68,13 +69,13 @@ def _opened(plugin: Plugin, unusable: dict[str, str]) -> Reader:
         with settings_kept(str(plugin)):
             reader: Reader = kind(kind.Config())
             suffixes = reader.suffixes
-        if problems := crossing.suffixes_problems(suffixes):
+        if problems := suffixes_problems(suffixes):
             raise PluginError(f"{plugin} breaks its contract: {'; '.join(problems)}.")
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # a plugin's constructor may raise anything
         said = str(error) if isinstance(error, PluginError) else f"{plugin} failed: {type(error).__name__}: {error}."
-        known = () if crossing.suffixes_problems(suffixes) else suffixes
+        known = () if suffixes_problems(suffixes) else suffixes
         unusable.update(dict.fromkeys([*known, ""], " ".join(said.split())))
         raise PluginError(unusable[""]) from error
     return reader

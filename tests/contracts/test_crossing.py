@@ -9,18 +9,14 @@ import pytest
 import torch
 
 from medssl.contracts import Classes, Findings, Observation, Observer, Predictor, Quantity, ViewGroup, ViewSpec
-from medssl.contracts.crossing import (
-    image_problems,
-    loss_problems,
+from medssl.contracts.crossing.datasets import image_problems, path_problems, text_problems
+from medssl.contracts.crossing.evaluators import (
     observation_problems,
     outcome_problems,
-    path_problems,
     prediction_problems,
     ranking_problems,
-    state_problems,
-    text_problems,
-    views_problems,
 )
+from medssl.contracts.crossing.methods import loss_problems, state_problems, views_problems
 
 CPU = torch.device("cpu")
 

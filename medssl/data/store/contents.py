@@ -23,7 +23,7 @@ from stat import S_ISREG
 from typing import Any
 
 from medssl.contracts import Dataset, Reader, Sample
-from medssl.contracts.crossing import path_problems, text_problems
+from medssl.contracts.crossing.datasets import path_problems, text_problems
 from medssl.errors import BreachError
 from medssl.io.reading import read_json
 from medssl.world.membership import cores

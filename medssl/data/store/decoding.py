@@ -18,7 +18,7 @@ import torch
 from PIL import Image
 
 from medssl.contracts import Dataset, Sample
-from medssl.contracts.crossing import image_problems
+from medssl.contracts.crossing.datasets import image_problems
 from medssl.data.store.windows import own_window
 from medssl.data.views.resample import resize_into
 from medssl.errors import BreachError, DataError, PluginError

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from medssl.contracts import Built, EncoderPlugin
-from medssl.contracts.crossing import blocks_problems, built_problems, features_problems, require_no_problems
+from medssl.contracts.crossing.encoders import blocks_problems, built_problems, features_problems
+from medssl.contracts.crossing.values import require_no_problems
 from medssl.errors import OptionError
 from medssl.io.files import checksum
 from medssl.results.privacy import hidden_paths

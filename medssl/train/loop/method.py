@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from medssl.contracts import Method, Target, Task, ViewSpec
-from medssl.contracts.crossing import views_problems
+from medssl.contracts.crossing.methods import views_problems
 from medssl.errors import BreachError
 from medssl.recipe import Recipe
 from medssl.train.encoder.building import Encoder, build_encoder

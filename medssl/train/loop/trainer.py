@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from medssl.contracts import Batch, Method
-from medssl.contracts.crossing import loss_problems, state_problems
+from medssl.contracts.crossing.methods import loss_problems, state_problems
 from medssl.errors import BreachError, TrainingError
 from medssl.io.files import write_atomic
 from medssl.recipe.settings import TrainSettings
