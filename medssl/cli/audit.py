@@ -12,7 +12,16 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from medssl.cli.card import with_data
-from medssl.cli.options import catalog_option, data_dir_option, data_option, find_plugins, recipe_layers, verify_option
+from medssl.cli.options import (
+    bad_image_option,
+    catalog_option,
+    data_dir_option,
+    data_option,
+    find_plugins,
+    recipe_layers,
+    settings_option,
+    verify_option,
+)
 from medssl.cli.output import print_json
 from medssl.errors import OptionError
 from medssl.io.plain_text import printable
@@ -37,15 +46,9 @@ _SHOWN_IMAGES = 5  # images of one set
 @data_option
 @data_dir_option
 @click.option("--split", metavar="PROTOCOL", help="Look for leaks in this split.  [default: the dataset's]")
-@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Any setting, for instance split.seed=1.")
+@settings_option("Any setting, for instance split.seed=1.")
 @catalog_option
-@click.option(
-    "--on-bad-image",
-    type=click.Choice(["fail", "skip"]),
-    default="fail",
-    show_default=True,
-    help="What to do with images that cannot be read.",
-)
+@bad_image_option
 @verify_option
 @click.option(
     "--groups",

@@ -11,7 +11,15 @@ import click
 from medssl.catalog import Catalog, load_catalog
 from medssl.cli.card import with_data
 from medssl.cli.launching import cancel, choose_launcher
-from medssl.cli.options import data_option, plugin_option, recipe_layers, recipe_options, shown_path
+from medssl.cli.options import (
+    data_option,
+    output_option,
+    place_of,
+    plugin_option,
+    recipe_layers,
+    recipe_options,
+    shown_path,
+)
 from medssl.cli.output import print_json
 from medssl.cli.stopping import status_of, words_of
 from medssl.contracts.kinds import DATASET, ENCODER, LAUNCHER, RUN_KINDS, Kind
@@ -118,13 +126,7 @@ def _plan_options(command: Callable[..., Any]) -> Callable[..., Any]:
     help="Leave out encoders and methods whose weights are not here and cannot be downloaded, instead of failing.",
 )
 @click.option("--dry-run", is_flag=True, help="List the cells and estimate the time, without running them.")
-@click.option(
-    "--output",
-    type=click.Path(path_type=Path),
-    default="runs",
-    show_default=True,
-    help="Directory for the run folders.",
-)
+@output_option
 @click.option("--force", is_flag=True, help="Start every cell over, even if it is finished.")
 @click.option("--json", "as_json", is_flag=True, help="Print only the summary, as JSON.")
 @click.pass_context
@@ -142,7 +144,6 @@ def bench(ctx: click.Context, /, plan: str | None, output: Path, **words: Any) -
     if words["cancel"]:
         cancel(output, catalog)
         return
-    from medssl.runs.pipeline import Place
     from medssl.study.missing import list_cells
 
     chosen, cells, missing = list_cells(chosen, layers, catalog, words["data_dir"])
@@ -152,13 +153,7 @@ def bench(ctx: click.Context, /, plan: str | None, output: Path, **words: Any) -
     if words["dry_run"]:
         _print_cells(cells, catalog, output, words)
         return
-    place = Place(
-        data_dir=words["data_dir"],
-        output=output,
-        device=words["device"],
-        force=words["force"],
-        on_bad_image=words["on_bad_image"],
-    )
+    place = place_of({**words, "output": output})
     study = _carry_out(ctx, chosen, layers, cells, catalog, place, {**words, LAUNCHER.name: launcher})
     _print_study(study, output, as_json=words["as_json"])
     if study.results:

@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from medssl.catalog import Catalog, load_catalog
-from medssl.cli.options import catalog_option, named_path, recipe_layers
+from medssl.cli.options import catalog_option, named_path, recipe_layers, settings_option
 from medssl.cli.output import print_json
 from medssl.contracts.kinds import DATASET
 from medssl.errors import DataError, MedsslError, OptionError, shorten
@@ -27,13 +27,7 @@ _AUTO = "auto"  # the plugin of an external test set that is to be understood
 @click.command(name="data")
 @click.argument("path", type=click.Path(path_type=Path))
 @click.option("--dataset", metavar="NAME", help="Dataset plugin that reads it.  [default: the one that is surest]")
-@click.option(
-    "--set",
-    "settings",
-    multiple=True,
-    metavar="KEY=VALUE",
-    help="An option of the dataset, instead of a guess, for instance dataset.label_column=dx.",
-)
+@settings_option("An option of the dataset, instead of a guess, for instance dataset.label_column=dx.")
 @catalog_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def show_data(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from medssl import discovery
-from medssl.cli.options import catalog_option, recipe_layers, require_folder
+from medssl.cli.options import catalog_option, recipe_layers, require_folder, settings_option
 from medssl.cli.output import print_json
 from medssl.contracts.kinds import KINDS, Kind, kind_named
 from medssl.errors import OptionError
@@ -36,13 +36,7 @@ __all__ = ["check"]
     callback=require_folder,
     help="Check a dataset on its files too; the same directory as for `run`.",
 )
-@click.option(
-    "--set",
-    "settings",
-    multiple=True,
-    metavar="KEY=VALUE",
-    help="An option of the plugin, for instance method.temperature=0.2.",
-)
+@settings_option("An option of the plugin, for instance method.temperature=0.2.")
 @catalog_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context

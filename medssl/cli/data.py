@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from medssl.cli.options import catalog_option, recipe_layers, require_folder
+from medssl.cli.options import catalog_option, recipe_layers, require_folder, settings_option
 from medssl.contracts.kinds import DATASET
 
 __all__ = ["fetch"]
@@ -22,13 +22,7 @@ __all__ = ["fetch"]
     callback=require_folder,
     help="Where to put it.  [default: MEDSSL_DATA, else the current folder]",
 )
-@click.option(
-    "--set",
-    "settings",
-    multiple=True,
-    metavar="KEY=VALUE",
-    help="An option of the dataset, for instance dataset.name=pathmnist.",
-)
+@settings_option("An option of the dataset, for instance dataset.name=pathmnist.")
 @catalog_option
 def fetch(name: str, data_dir: Path | None, settings: tuple[str, ...], catalog_file: Path | None) -> None:
     """Download DATASET into its own folder, and verify its checksums."""

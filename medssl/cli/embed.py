@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from medssl.cli.options import shown_path, verify_option
+from medssl.cli.options import bad_image_option, device_option, shown_path, verify_option
 from medssl.errors import OptionError
 
 __all__ = ["embed"]
@@ -19,15 +19,9 @@ _PATH = click.Path(path_type=Path)
 @click.argument("encoder", type=_PATH)
 @click.argument("images", type=_PATH, nargs=-1, required=True)
 @click.option("--output", type=_PATH, default="features.npz", show_default=True, help="A .npz or .csv file.")
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, mps.")
+@device_option
 @click.option("--precision", default="auto", show_default=True, help="auto, float32, bfloat16 or float16.")
-@click.option(
-    "--on-bad-image",
-    type=click.Choice(["fail", "skip"]),
-    default="fail",
-    show_default=True,
-    help="What to do with images that cannot be read.",
-)
+@bad_image_option
 @verify_option
 def embed(encoder: Path, images: tuple[Path, ...], output: Path, on_bad_image: Any, **words: Any) -> None:
     """Compute features of IMAGES (files or folders) with ENCODER: the folder of a run, or its encoder.safetensors.

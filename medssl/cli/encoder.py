@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from medssl.catalog import load_catalog
-from medssl.cli.options import catalog_option
+from medssl.cli.options import catalog_option, settings_option
 from medssl.contracts.kinds import ENCODER
 from medssl.errors import OptionError
 from medssl.recipe.naming import require_known
@@ -30,7 +30,7 @@ def encoder() -> None:
     metavar="FILE",
     help="The file to write; its name ends with .safetensors.",
 )
-@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="An option of the encoder.")
+@settings_option("An option of the encoder.")
 @click.option("--yes", is_flag=True, help="Do not ask before code is run.")
 @catalog_option
 def convert(name: str, output: Path, settings: Sequence[str], yes: bool, catalog_file: Path | None) -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import fields
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -14,17 +15,25 @@ from medssl.errors import OptionError
 from medssl.io.reading import read_yaml
 from medssl.recipe.naming import require_known
 
+if TYPE_CHECKING:
+    from medssl.runs.pipeline import Place
+
 __all__ = [
+    "bad_image_option",
     "catalog_option",
     "data_dir_option",
     "data_option",
+    "device_option",
     "find_plugins",
     "keep_heads_option",
     "named_path",
+    "output_option",
+    "place_of",
     "plugin_option",
     "recipe_layers",
     "recipe_options",
     "require_folder",
+    "settings_option",
     "shown_path",
     "verify_option",
 ]
@@ -71,6 +80,33 @@ def require_folder(_ctx: click.Context, option: click.Parameter, path: Path | No
             "unpack an archive first."
         )
     return path
+
+
+#: The option ``--on-bad-image fail|skip``.
+bad_image_option = click.option(
+    "--on-bad-image",
+    type=click.Choice(["fail", "skip"]),
+    default="fail",
+    show_default=True,
+    help="What to do with images that cannot be read.",
+)
+
+#: The option ``--output FOLDER`` of commands that make run folders.
+output_option = click.option(
+    "--output", type=_PATH, default="runs", show_default=True, help="Directory for the run folders."
+)
+
+#: The option ``--device NAME``.
+device_option = click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, mps.")
+
+
+def settings_option(words: str) -> Callable[[_Command], _Command]:
+    """Make the repeatable option ``--set KEY=VALUE``; its values arrive as ``settings``.
+
+    Args:
+        words: Its help.
+    """
+    return click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help=words)
 
 
 #: The option ``--data PATH``; see :func:`medssl.cli.card.with_data`.
@@ -191,22 +227,10 @@ _OPTIONS = (
         "--seed", metavar="N", help="Seed of the initial weights, the order of images, the views and the evaluators."
     ),
     click.option("--precision", metavar="NAME", help="auto, float32, bfloat16 or float16."),
-    click.option(
-        "--set",
-        "settings",
-        multiple=True,
-        metavar="KEY=VALUE",
-        help="Any setting, for instance method.temperature=0.2.",
-    ),
-    click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, mps."),
+    settings_option("Any setting, for instance method.temperature=0.2."),
+    device_option,
     catalog_option,
-    click.option(
-        "--on-bad-image",
-        type=click.Choice(["fail", "skip"]),
-        default="fail",
-        show_default=True,
-        help="What to do with images that cannot be read.",
-    ),
+    bad_image_option,
     verify_option,
 )
 
@@ -267,6 +291,13 @@ def find_plugins(words: Mapping[str, Any], catalog: Catalog) -> None:
         named = words.get(kind.section) or ()
         for name in named if kind.many else [named] if named else ():
             require_known(kind, name, catalog)
+
+
+def place_of(words: Mapping[str, Any]) -> Place:
+    """Return where a command's runs read and write, from the values of its options by name."""
+    from medssl.runs.pipeline import Place
+
+    return Place(**{field.name: words[field.name] for field in fields(Place) if field.name in words})
 
 
 def _recipe_layer(word: str | None) -> list[dict[str, Any]]:

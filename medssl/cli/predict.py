@@ -10,7 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from medssl.cli.options import catalog_option, data_dir_option, recipe_layers, shown_path, verify_option
+from medssl.cli.options import (
+    bad_image_option,
+    catalog_option,
+    data_dir_option,
+    device_option,
+    recipe_layers,
+    settings_option,
+    shown_path,
+    verify_option,
+)
 from medssl.errors import DataError, OptionError
 
 if TYPE_CHECKING:
@@ -39,9 +48,7 @@ _PASSED = ("data_dir", "evaluator", "neighbours", "device", "precision", "on_bad
     help="A table (CSV, Excel, Parquet) or a folder in place of IMAGES, understood as `medssl run --data` does.",
 )
 @data_dir_option
-@click.option(
-    "--set", "settings", multiple=True, metavar="KEY=VALUE", help="An option of that dataset: dataset.file=new.csv."
-)
+@settings_option("An option of that dataset: dataset.file=new.csv.")
 @click.option(
     "--group-pattern",
     metavar="REGEX",
@@ -50,15 +57,9 @@ _PASSED = ("data_dir", "evaluator", "neighbours", "device", "precision", "on_bad
 @click.option("--path-column", metavar="NAME", help="Column of paths in a table.  [default: the run's, else path]")
 @click.option("--group-column", metavar="NAME", help="Column of groups in a table.  [default: the run's, else none]")
 @click.option("--neighbours", type=click.IntRange(0, 20), default=3, show_default=True, help="Training images to name.")
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, mps.")
+@device_option
 @click.option("--precision", metavar="NAME", help="auto, float32, bfloat16 or float16.  [default: the run's]")
-@click.option(
-    "--on-bad-image",
-    type=click.Choice(["fail", "skip"]),
-    default="fail",
-    show_default=True,
-    help="What to do with images that cannot be read.",
-)
+@bad_image_option
 @verify_option
 @click.option("--allow-other", is_flag=True, help="Also predict images with other channels or another depth.")
 @catalog_option

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -15,6 +14,8 @@ from medssl.cli.options import (
     data_option,
     find_plugins,
     keep_heads_option,
+    output_option,
+    place_of,
     recipe_layers,
     recipe_options,
     shown_path,
@@ -40,13 +41,7 @@ __all__ = ["run", "run_layers"]
 )
 @data_option
 @recipe_options
-@click.option(
-    "--output",
-    type=click.Path(path_type=Path),
-    default="runs",
-    show_default=True,
-    help="Directory for the run folders.",
-)
+@output_option
 @keep_heads_option
 @click.option("--force", is_flag=True, help="Start over even if the run folder is not empty.")
 @click.option(
@@ -93,17 +88,9 @@ def run_layers(
         words: Values of the command's other options by name.
     """
     from medssl.recipe import resolve
-    from medssl.runs.pipeline import Place
 
     recipe = resolve(catalog, layers)
-    place = Place(
-        data_dir=words["data_dir"],
-        output=words["output"],
-        device=words["device"],
-        force=words["force"],
-        on_bad_image=words["on_bad_image"],
-        keep_heads=words["keep_heads"],
-    )
+    place = place_of(words)
     with joined(words["device"]) as world:
         _carry_out(ctx, recipe, layers, catalog, place, world, as_json=words["as_json"])
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from medssl.catalog import load_catalog
-from medssl.cli.options import find_plugins, recipe_layers, recipe_options, shown_path
+from medssl.cli.options import find_plugins, place_of, recipe_layers, recipe_options, shown_path
 from medssl.cli.output import print_json
 from medssl.cli.run import run_layers
 from medssl.contracts.kinds import METHOD
@@ -80,7 +80,6 @@ def tune(
     catalog = load_catalog(words["catalog_file"])
     find_plugins(words, catalog)
     from medssl.recipe import resolve
-    from medssl.runs.pipeline import Place
     from medssl.study.search.plan import SearchPlan, read_search_plan
     from medssl.study.search.ranges import read_vary
     from medssl.study.search.tuning import Search, final_layers, run_search, search_folder
@@ -102,13 +101,7 @@ def tune(
         trials=trials or planned.trials or _TRIALS,
         seed=recipe.seed,
     )
-    place = Place(
-        data_dir=words["data_dir"],
-        output=words["output"],
-        device=words["device"],
-        force=words["force"],
-        on_bad_image=words["on_bad_image"],
-    )
+    place = place_of(words)
 
     def report(number: int, tried: Tried) -> None:
         if not words["as_json"]:

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from medssl.catalog import load_catalog
-from medssl.cli.options import catalog_option, data_dir_option, find_plugins, recipe_layers
+from medssl.cli.options import catalog_option, data_dir_option, find_plugins, recipe_layers, settings_option
 from medssl.contracts.kinds import METHOD
 from medssl.errors import DataError
 
@@ -27,9 +27,7 @@ _PATH = click.Path(path_type=Path)
 @click.option("--recipe", metavar="NAME|FILE", help="A recipe from the catalogue, or a YAML file.  [default: medssl]")
 @click.option("--image-size", metavar="PX", help="Side length of a view in pixels.")
 @click.option("--seed", metavar="N", help="Seed that selects the samples and the views.")
-@click.option(
-    "--set", "settings", multiple=True, metavar="KEY=VALUE", help="Any setting, for instance views.rotation=10."
-)
+@settings_option("Any setting, for instance views.rotation=10.")
 @catalog_option
 @click.option("--output", type=_PATH, help="PNG file to write.  [default: views-DATASET.png]")
 def show_views(output: Path | None, **words: Any) -> None:

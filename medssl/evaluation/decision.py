@@ -51,8 +51,7 @@ def net_benefits(scores: Array, positive: Array, weights: Array) -> tuple[Array,
 
 def calibration_grid(scores: Array) -> Array:
     """Return ``(G,)`` probabilities: from the lowest to the highest prediction, in equal steps."""
-    grid: Array = np.linspace(scores.min(), scores.max(), _GRID)
-    return grid
+    return np.asarray(np.linspace(scores.min(), scores.max(), _GRID))
 
 
 def smooth_calibration(scores: Array, positive: Array, grid: Array, weights: Array) -> Array:
@@ -83,8 +82,7 @@ def smooth_calibration(scores: Array, positive: Array, grid: Array, weights: Arr
     with np.errstate(divide="ignore", invalid="ignore"):
         line = (two * flat - one * sloped) / determinant
         mean = flat / zero  # all samples of a neighbourhood have the same score
-    found: Array = np.clip(np.where(determinant > 1e-12 * zero * two, line, mean), 0, 1)
-    return found
+    return np.asarray(np.clip(np.where(determinant > 1e-12 * zero * two, line, mean), 0, 1))
 
 
 def curves(scored: Scored, units: Array, settings: EvaluateSettings, seed: int) -> dict[str, Any]:

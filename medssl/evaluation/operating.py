@@ -203,8 +203,7 @@ def _call(best: int) -> str:
 
 def _from(place: Array, levels: int) -> Array:
     """Count the samples at each level or above it."""
-    counted: Array = np.bincount(place, minlength=levels)[::-1].cumsum()[::-1]
-    return counted
+    return np.asarray(np.bincount(place, minlength=levels)[::-1].cumsum()[::-1])
 
 
 def _merit(rule: OperatingRule, sensitivity: Array, specificity: Array, count: Mapping[str, int]) -> Array:

@@ -55,8 +55,7 @@ class Predictions:
     @property
     def unit(self) -> Array:
         """``(n,)`` integers, equal within a group."""
-        units: Array = np.unique(np.array(self.group), return_inverse=True)[1].reshape(-1)
-        return units
+        return np.asarray(np.unique(np.array(self.group), return_inverse=True)[1].reshape(-1))
 
     def scored(self, evaluator: str) -> Scored:
         """Return truth and predictions of one evaluator, from which its metrics are computed."""

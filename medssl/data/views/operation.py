@@ -114,7 +114,6 @@ class Operation(ABC):
 
         All operations work in [0, 1]; only the window gets grey levels.
         """
-        del piece
         return x
 
     def table(self, parameters: Parameters) -> NDArray[Any]:
@@ -134,12 +133,10 @@ class Operation(ABC):
 
         ``None``: a piece may contain both.
         """
-        del parameters
         return None
 
     def likeness(self, parameters: Parameters) -> tuple[NDArray[Any], ...]:
         """Return keys ``(M,)`` to sort views by, the most important first: views with equal keys share work."""
-        del parameters
         return ()
 
     def last_column(self) -> int:

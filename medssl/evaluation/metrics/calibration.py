@@ -26,14 +26,12 @@ _SMALLEST = float(np.finfo(np.float64).eps)
 def confidence_bins(confidence: Array) -> Array:
     """Return the bin numbers ``(n,)`` of confidences ``(n,)``, for the 15 bins (0, 1/15], (1/15, 2/15], ..."""
     edges = np.linspace(0, 1, BINS + 1)
-    bins: Array = np.searchsorted(edges[1:-1], confidence, side="left")
-    return bins
+    return np.asarray(np.searchsorted(edges[1:-1], confidence, side="left"))
 
 
 def clipped(probability: Array) -> Array:
     """Move probabilities of 0 and 1 by 2.2e-16, so that they have a logarithm."""
-    inside: Array = np.clip(probability, _SMALLEST, 1 - _SMALLEST)
-    return inside
+    return np.asarray(np.clip(probability, _SMALLEST, 1 - _SMALLEST))
 
 
 def _gaps(scored: Scored) -> Array:
@@ -55,8 +53,7 @@ class ECE(PredictionMetric):
 
     def values(self, drawn: Resampled) -> Array:
         """Return ``(B,)``."""
-        error: Array = np.abs(drawn.scored.once(_gaps).T @ drawn.weights).sum(axis=0) / drawn.total
-        return error
+        return np.asarray(np.abs(drawn.scored.once(_gaps).T @ drawn.weights).sum(axis=0) / drawn.total)
 
 
 class _Loss(PredictionMetric):
@@ -76,8 +73,7 @@ class _Loss(PredictionMetric):
 
     def contributions(self, scored: Scored) -> Array:
         """Return the losses divided by n."""
-        share: Array = scored.once(self.losses) / scored.n
-        return share
+        return np.asarray(scored.once(self.losses) / scored.n)
 
 
 class Brier(_Loss):
@@ -106,14 +102,12 @@ class LogLoss(_Loss):
 
     def unit(self, target: Target) -> str:
         """Return ``nats``, because the logarithm is natural."""
-        del target
         return "nats"
 
     def losses(self, scored: Scored) -> Array:
         """Return ``(n,)``."""
         likely: Array = clipped(scored.prediction[np.arange(scored.n), scored.y])
-        loss: Array = -np.log(likely)
-        return loss
+        return np.asarray(-np.log(likely))
 
 
 class _FindingsLoss(PredictionMetric):
@@ -173,8 +167,7 @@ class FindingsBrier(_FindingsLoss):
     @staticmethod
     def loss(probability: Array, positive: Array) -> Array:
         """Return ``(m,)`` squares."""
-        squares: Array = np.square(probability - positive)
-        return squares
+        return np.asarray(np.square(probability - positive))
 
 
 class FindingsLogLoss(_FindingsLoss):
@@ -187,12 +180,10 @@ class FindingsLogLoss(_FindingsLoss):
 
     def unit(self, target: Target) -> str:
         """Return ``nats``, because the logarithm is natural."""
-        del target
         return "nats"
 
     @staticmethod
     def loss(probability: Array, positive: Array) -> Array:
         """Return ``(m,)`` in nats."""
         likely: Array = clipped(np.where(positive, probability, 1 - probability))
-        loss: Array = -np.log(likely)
-        return loss
+        return np.asarray(-np.log(likely))

@@ -30,8 +30,7 @@ _FLAT = 1e-10  # below this share of the weights, the model explains every outco
 def logits(probability: Array) -> Array:
     """Return the logits of probabilities, at most 36 in size."""
     likely = clipped(probability)
-    odds: Array = np.log(likely) - np.log1p(-likely)
-    return odds
+    return np.asarray(np.log(likely) - np.log1p(-likely))
 
 
 class Logistic:
@@ -209,8 +208,7 @@ def _slope_influence(model: Logistic) -> Array:
     a, b = model.start[:, 0]
     p = expit(a + b * model.x)
     design, v = np.stack([np.ones_like(p), model.x]), p * (1 - p)
-    influence: Array = (np.linalg.inv((design * v) @ design.T) @ (design * (model.y - p)))[1]
-    return influence
+    return np.asarray((np.linalg.inv((design * v) @ design.T) @ (design * (model.y - p)))[1])
 
 
 class CalibrationIntercept(_Fitted):
@@ -235,8 +233,7 @@ class CalibrationIntercept(_Fitted):
 
 def _intercept_influence(model: Logistic) -> Array:
     p = expit(model.x + model.centre + model.shift)
-    influence: Array = (model.y - p) / (p * (1 - p)).sum()
-    return influence
+    return np.asarray((model.y - p) / (p * (1 - p)).sum())
 
 
 def _class_gaps(scored: Scored) -> list[Array]:
@@ -268,8 +265,7 @@ class ClasswiseECE(ProblemMetric):
 def _squares(scored: Scored) -> Array:
     """Return the squared difference of probability and outcome, ``(P, n)``; 0 if unknown."""
     found = scored.once(scored_problems)
-    squares: Array = np.square(found.scores - found.positive) * (found.positive + found.negative)
-    return squares
+    return np.asarray(np.square(found.scores - found.positive) * (found.positive + found.negative))
 
 
 class ScaledBrier(ProblemMetric):

@@ -44,14 +44,12 @@ class Counts(NamedTuple):
 
 def predicted(scored: Scored) -> Array:
     """Return the most likely class of each sample, ``(n,)``."""
-    likeliest: Array = scored.prediction.argmax(axis=1)
-    return likeliest
+    return np.asarray(scored.prediction.argmax(axis=1))
 
 
 def _cell(scored: Scored) -> Array:
     """Return the positions ``(n,)`` in the flattened confusion matrix."""
-    cell: Array = scored.y * scored.target.outputs + scored.once(predicted)
-    return cell
+    return np.asarray(scored.y * scored.target.outputs + scored.once(predicted))
 
 
 def confusion(drawn: Resampled) -> Array:
@@ -69,8 +67,7 @@ def counts(drawn: Resampled) -> Counts:
 def _f1(drawn: Resampled) -> Array:
     """Return the F1 of each class, ``(K, B)``; 0 if it occurs neither in labels nor in predictions."""
     true, predicted, right = drawn.once(counts)
-    f1: Array = 2 * right / np.maximum(true + predicted, 1)
-    return f1
+    return np.asarray(2 * right / np.maximum(true + predicted, 1))
 
 
 def _by_class(drawn: Resampled, values: Array) -> dict[str, Array]:
@@ -101,13 +98,11 @@ class Accuracy(_OfClasses):
 
     def values(self, drawn: Resampled) -> Array:
         """Return ``(B,)``."""
-        share: Array = drawn.once(counts).right.sum(axis=0) / drawn.total
-        return share
+        return np.asarray(drawn.once(counts).right.sum(axis=0) / drawn.total)
 
     def contributions(self, scored: Scored) -> Array:
         """Return 1 for a correctly predicted sample, else 0."""
-        right: Array = (scored.once(predicted) == scored.y).astype(np.int64)
-        return right
+        return np.asarray((scored.once(predicted) == scored.y).astype(np.int64))
 
 
 class WeightedF1(_OfClasses):
@@ -119,8 +114,7 @@ class WeightedF1(_OfClasses):
 
     def values(self, drawn: Resampled) -> Array:
         """Return ``(B,)``."""
-        share: Array = (drawn.once(counts).true * drawn.once(_f1)).sum(axis=0) / drawn.total
-        return share
+        return np.asarray((drawn.once(counts).true * drawn.once(_f1)).sum(axis=0) / drawn.total)
 
 
 class MacroF1(_ClassMean):
@@ -151,8 +145,7 @@ class BalancedAccuracy(_ClassMean):
     def contributions(self, scored: Scored) -> Array:
         """Return, for a correct sample, 1 / (samples of its class x number of classes); else 0."""
         classes, number, count = np.unique(scored.y, return_inverse=True, return_counts=True)
-        share: Array = (scored.once(predicted) == scored.y) / (len(classes) * count[number])
-        return share
+        return np.asarray((scored.once(predicted) == scored.y) / (len(classes) * count[number]))
 
 
 class MCC(_OfClasses):

@@ -28,8 +28,6 @@ __all__ = [
     "Specificity",
 ]
 
-_CHOSEN = "at the operating point that was chosen on the validation part"
-
 
 class _Calls(NamedTuple):
     """Called samples of each problem.
@@ -69,7 +67,8 @@ def _called(drawn: Resampled) -> tuple[Array, Array]:
 
 
 class _Decision(ProblemMetric):
-    leads_for_two = False
+    leads = False
+    test = PairedTest.SAMPLED
 
     def usable(self, scored: Scored) -> Array:
         """Return the positions of the problems with an operating point for every sample."""
@@ -82,8 +81,6 @@ class Sensitivity(_Decision):
     name = "sensitivity"
     title = "sensitivity"
     source = "Altman & Bland 1994, BMJ 308, 1552; scikit-learn `recall_score`"
-    leads = False
-    test = PairedTest.SAMPLED
 
     def each(self, drawn: Resampled) -> Array:
         """Return ``(P, B)``."""
@@ -101,8 +98,6 @@ class Specificity(_Decision):
     name = "specificity"
     title = "specificity"
     source = "Altman & Bland 1994, BMJ 308, 1552; scikit-learn `recall_score(pos_label=0)`"
-    leads = False
-    test = PairedTest.SAMPLED
 
     def each(self, drawn: Resampled) -> Array:
         """Return ``(P, B)``."""
@@ -123,7 +118,6 @@ class PPV(_Decision):
     name = "ppv"
     title = "PPV"
     source = "Altman & Bland 1994, BMJ 309, 102; scikit-learn `precision_score`"
-    leads = False
     test = PairedTest.FEW
 
     def each(self, drawn: Resampled) -> Array:
@@ -147,7 +141,6 @@ class NPV(_Decision):
     name = "npv"
     title = "NPV"
     source = "Altman & Bland 1994, BMJ 309, 102; scikit-learn `precision_score(pos_label=0)`"
-    leads = False
     test = PairedTest.FEW
 
     def each(self, drawn: Resampled) -> Array:
@@ -169,7 +162,6 @@ class F1(_Decision):
     name = "f1"
     title = "F1"
     source = "van Rijsbergen 1979, Information Retrieval, chapter 7; scikit-learn `f1_score`"
-    leads = False
     test = PairedTest.FEW
 
     def each(self, drawn: Resampled) -> Array:
@@ -187,7 +179,6 @@ class F1(_Decision):
 class _LikelihoodRatio(_Decision):
     """With several problems the geometric mean, as for all ratios."""
 
-    leads = False
     test = PairedTest.FEW
 
     def mean(self, values: Array) -> Array:
@@ -271,8 +262,6 @@ class ExpectedCost(_Decision):
     title = "expected cost"
     higher_is_better = False
     source = "Ferrer 2022, arXiv 2209.05355, equations 4 and 9 (normalised)"
-    leads = False
-    test = PairedTest.SAMPLED
 
     def each(self, drawn: Resampled) -> Array:
         """Return ``(P, B)``."""
@@ -313,8 +302,6 @@ class NetBenefit(_Decision):
     name = "net_benefit"
     title = "net benefit"
     source = "Vickers & Elkin 2006, Med. Decis. Making 26, 565-574; dcurves `dca`"
-    leads = False
-    test = PairedTest.SAMPLED
 
     def each(self, drawn: Resampled) -> Array:
         """Return ``(P, B)``."""

@@ -51,8 +51,7 @@ class QuadraticKappa(PredictionMetric):
 def _cost(scored: Scored) -> Array:
     """Return ``(K, K)``: the squared distance of two grades."""
     grades = np.arange(scored.target.outputs, dtype=np.float64)
-    cost: Array = np.square(grades[:, None] - grades[None, :])
-    return cost
+    return np.asarray(np.square(grades[:, None] - grades[None, :]))
 
 
 class GradeError(PredictionMetric):
@@ -67,7 +66,6 @@ class GradeError(PredictionMetric):
 
     def unit(self, target: Target) -> str:
         """Return ``grades``."""
-        del target
         return "grades"
 
     def values(self, drawn: Resampled) -> Array:
@@ -76,5 +74,4 @@ class GradeError(PredictionMetric):
 
     def contributions(self, scored: Scored) -> Array:
         """Return by how many grades each prediction is wrong."""
-        off: Array = np.abs(scored.once(predicted) - scored.y).astype(np.int64)
-        return off
+        return np.asarray(np.abs(scored.once(predicted) - scored.y).astype(np.int64))

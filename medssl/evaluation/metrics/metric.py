@@ -135,8 +135,7 @@ class Resampled(_Shared):
 
     def mean(self, values: Array) -> Array:
         """Return ``(B,)``: the weighted mean of values ``(n,)``."""
-        mean: Array = values @ self.weights / self.total
-        return mean
+        return np.asarray(values @ self.weights / self.total)
 
 
 def _total(drawn: Resampled) -> Array:
@@ -169,7 +168,6 @@ class Metric(ABC):
 
     def unit(self, target: Target) -> str:
         """Return the unit of the metric's values; ``""`` for a share or another number without unit."""
-        del target
         return ""
 
     @property
@@ -203,17 +201,14 @@ class PredictionMetric(Metric):
 
     def outputs(self, drawn: Resampled) -> dict[str, Array]:
         """Return the metric of each class or finding, ``(B,)``, by name; empty if it has no such parts."""
-        del drawn
         return {}
 
     def defined(self, scored: Scored) -> bool:
         """Whether the metric belongs to these predictions; one of decisions needs an operating point."""
-        del scored
         return True
 
     def chance(self, scored: Scored) -> float | None:
         """Return the expected value of predictions at random, if it depends on the samples; else ``None``."""
-        del scored
         return None
 
     def contributions(self, scored: Scored) -> Array:
@@ -230,5 +225,4 @@ class PredictionMetric(Metric):
 def sum_by(key: Array, weights: Array, size: int) -> Array:
     """Sum the rows of ``weights`` ``(n, B)`` that share a key from ``0`` to ``size - 1``: ``(size, B)``."""
     sums = torch.zeros(size, weights.shape[1], dtype=torch.float64)
-    total: Array = sums.index_add_(0, torch.from_numpy(key), torch.from_numpy(weights)).numpy()
-    return total
+    return np.asarray(sums.index_add_(0, torch.from_numpy(key), torch.from_numpy(weights)).numpy())

@@ -16,19 +16,16 @@ __all__ = ["MAE", "RMSE", "Concordance", "RSquared"]
 def _truth(scored: Scored) -> Array:
     """Return ``(n,)``: the truth minus its mean, which avoids cancellation in squares of large numbers."""
     y = scored.y.astype(np.float64)
-    centred: Array = y - y.mean()
-    return centred
+    return np.asarray(y - y.mean())
 
 
 def _guess(scored: Scored) -> Array:
     """Return ``(n,)``: the prediction minus the mean of the truth."""
-    centred: Array = scored.prediction[:, 0] - scored.y.astype(np.float64).mean()
-    return centred
+    return np.asarray(scored.prediction[:, 0] - scored.y.astype(np.float64).mean())
 
 
 def _errors(scored: Scored) -> Array:
-    errors: Array = scored.once(_guess) - scored.once(_truth)
-    return errors
+    return np.asarray(scored.once(_guess) - scored.once(_truth))
 
 
 def _squared_error(drawn: Resampled) -> Array:
@@ -71,8 +68,7 @@ class MAE(_OfQuantity):
 
     def contributions(self, scored: Scored) -> Array:
         """Return the absolute errors divided by n."""
-        share: Array = np.abs(scored.once(_errors)) / scored.n
-        return share
+        return np.asarray(np.abs(scored.once(_errors)) / scored.n)
 
 
 class RMSE(_OfQuantity):
@@ -93,13 +89,11 @@ class RMSE(_OfQuantity):
 
     def values(self, drawn: Resampled) -> Array:
         """Return ``(B,)``."""
-        root: Array = np.sqrt(drawn.once(_squared_error))
-        return root
+        return np.asarray(np.sqrt(drawn.once(_squared_error)))
 
     def contributions(self, scored: Scored) -> Array:
         """Return the squared errors divided by n."""
-        share: Array = np.square(scored.once(_errors)) / scored.n
-        return share
+        return np.asarray(np.square(scored.once(_errors)) / scored.n)
 
 
 class RSquared(_OfQuantity):
@@ -122,8 +116,7 @@ class RSquared(_OfQuantity):
 
     def contributions(self, scored: Scored) -> Array:
         """Return the squared errors divided by the sum of the truth's squared deviations, times -1."""
-        share: Array = -np.square(scored.once(_errors)) / np.square(scored.once(_truth)).sum()
-        return share
+        return np.asarray(-np.square(scored.once(_errors)) / np.square(scored.once(_truth)).sum())
 
 
 class Concordance(_OfQuantity):

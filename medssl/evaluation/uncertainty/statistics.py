@@ -75,8 +75,7 @@ def draw_seeds(draws: Array, seed: int) -> Array:
     """
     count, resamples = draws.shape
     chosen = np.random.default_rng(seed).integers(0, count, size=(count, resamples))
-    mean: Array = np.take_along_axis(draws, chosen, axis=0).mean(axis=0)
-    return mean
+    return np.asarray(np.take_along_axis(draws, chosen, axis=0).mean(axis=0))
 
 
 def sum_by_unit(values: Array, units: Array) -> Array:
@@ -139,8 +138,7 @@ def sign_flip_sampled(differences: Array, seed: int = 0, flips: int = FLIPS) -> 
     for start in range(0, flips, width):
         signs = generator.integers(0, 2, size=(min(width, flips - start), len(differences))) * 2.0 - 1
         far += (np.abs(signs @ differences) >= seen).sum(axis=0)
-    p: Array = (far + 1) / (flips + 1)
-    return p
+    return np.asarray((far + 1) / (flips + 1))
 
 
 def t_test(difference: float, shares: Array, *, few: bool = False) -> float:

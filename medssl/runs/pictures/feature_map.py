@@ -84,5 +84,4 @@ def _tsne(x: Array) -> Array | None:
     tsne: Any = manifold.TSNE
     reduced = pca(min(50, *x.shape), random_state=0).fit_transform(x)
     perplexity = min(30.0, (len(x) - 1) / 3)  # scikit-learn's default
-    xy: Array = tsne(perplexity=perplexity, init="pca", random_state=0).fit_transform(reduced)
-    return xy
+    return np.asarray(tsne(perplexity=perplexity, init="pca", random_state=0).fit_transform(reduced))

@@ -97,5 +97,4 @@ def _places(labels: Array) -> Iterator[Array]:
 
 
 def _unit(x: Array) -> Array:
-    unit: Array = x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12)
-    return unit
+    return np.asarray(x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12))

@@ -55,7 +55,6 @@ class Blur(Operation):
 
     def draw(self, u: Floats, places: Ints) -> Parameters:
         """Draw standard deviations."""
-        del places
         return {"sigma": np.where(u[0] < self.probability, self.low + u[1] * (self.high - self.low), 0.0)}
 
     def table(self, parameters: Parameters) -> NDArray[Any]:
@@ -64,13 +63,11 @@ class Blur(Operation):
 
     def neutral(self) -> Floats:
         """Return the kernel that changes nothing."""
-        kernel: Floats = np.eye(1, 2 * self.reach + 1, self.reach)[0]
-        return kernel
+        return np.asarray(np.eye(1, 2 * self.reach + 1, self.reach)[0])
 
     def needed(self, parameters: Parameters) -> Bools:
         """Return which views are blurred, so that the others skip the convolution."""
-        needed: Bools = parameters["sigma"] > 0
-        return needed
+        return np.asarray(parameters["sigma"] > 0)
 
     def apply(self, x: Tensor, piece: Piece) -> Tensor:
         """Blur with the part of the kernels that is not zero for all views."""

@@ -40,13 +40,11 @@ class Gamma(Operation):
     @classmethod
     def of(cls, augmentation: Augmentation, scene: Scene) -> Self | None:
         """Read it from a recipe."""
-        del scene
         low, high = np.log(augmentation.gamma_range)
         return cls(augmentation.gamma, low, high) if augmentation.gamma > 0 else None
 
     def draw(self, u: Floats, places: Ints) -> Parameters:
         """Draw exponents."""
-        del places
         drawn = np.exp(self.low + u[1] * (self.high - self.low))
         return {"gamma": np.where(u[0] < self.probability, drawn, 1.0)}
 

@@ -39,12 +39,10 @@ class Greyscale(Operation):
     @classmethod
     def of(cls, augmentation: Augmentation, scene: Scene) -> Self | None:
         """Read it from a recipe."""
-        del scene
         return cls(augmentation.greyscale) if augmentation.greyscale > 0 else None
 
     def draw(self, u: Floats, places: Ints) -> Parameters:
         """Draw which views."""
-        del places
         return {"grey": u[0] < self.probability}
 
     def table(self, parameters: Parameters) -> NDArray[Any]:

@@ -78,7 +78,6 @@ class Jitter(Operation):
 
     def draw(self, u: Floats, places: Ints) -> Parameters:
         """Draw whether, in which order and how strongly the operations are applied."""
-        del places
         jitter = u[0] < self.probability
         low = np.where(_NEUTRAL > 0, np.maximum(0.0, 1.0 - self.strengths), -self.strengths)
         drawn = low + u[2:].T * (_NEUTRAL + self.strengths - low)
@@ -115,8 +114,7 @@ class Jitter(Operation):
 
     def needed(self, parameters: Parameters) -> Bools:
         """Return which views are jittered; the others skip all slots."""
-        needed: Bools = parameters["jitter"]
-        return needed
+        return np.asarray(parameters["jitter"])
 
     def likeness(self, parameters: Parameters) -> tuple[NDArray[Any], ...]:
         """Sort by the position of the hue, then by the whole order, so that neighbours share slots."""

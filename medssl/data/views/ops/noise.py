@@ -56,7 +56,6 @@ class Noise(Operation):
 
     def draw(self, u: Floats, places: Ints) -> Parameters:
         """Draw standard deviations and start positions."""
-        del places
         sigma = np.where(u[0] < self.probability, self.low + u[1] * (self.high - self.low), 0.0)
         return {"noise": sigma, "noise_start": (u[2] * _STARTS).astype(np.int64)}
 

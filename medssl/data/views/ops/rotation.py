@@ -37,12 +37,10 @@ class Rotation(Operation):
     @classmethod
     def of(cls, augmentation: Augmentation, scene: Scene) -> Self | None:
         """Read it from a recipe."""
-        del scene
         return cls(augmentation.rotation) if augmentation.rotation > 0 else None
 
     def draw(self, u: Floats, places: Ints) -> Parameters:
         """Draw angles uniformly on both sides of zero."""
-        del places
         return {"angle": np.deg2rad((2 * u[0] - 1) * self.most)}
 
     def apply(self, x: Tensor, piece: Piece) -> Tensor:
@@ -67,8 +65,7 @@ def rotations(parameters: Parameters) -> Floats:
     across, down = np.abs(cosine) + np.abs(sine) * np.array([height / width, width / height])
     shrink = 1.0 / np.maximum(across, down)
     rows = [[cosine, -sine * height / width], [sine * width / height, cosine]]
-    matrix: Floats = shrink[:, None, None] * np.moveaxis(np.array(rows), 2, 0)
-    return matrix
+    return np.asarray(shrink[:, None, None] * np.moveaxis(np.array(rows), 2, 0))
 
 
 def rotate(x: Tensor, maps: Tensor) -> Tensor:

@@ -41,13 +41,11 @@ class Solarise(Operation):
     @classmethod
     def of(cls, augmentation: Augmentation, scene: Scene) -> Self | None:
         """Read it from a recipe."""
-        del scene
         a = augmentation
         return cls(a.solarise, a.solarise_threshold) if a.solarise > 0 else None
 
     def draw(self, u: Floats, places: Ints) -> Parameters:
         """Draw which views."""
-        del places
         return {"solarise": np.where(u[0] < self.probability, self.threshold, _NEVER)}
 
     def table(self, parameters: Parameters) -> NDArray[Any]:

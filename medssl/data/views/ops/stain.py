@@ -53,13 +53,11 @@ class Stain(Operation):
     @classmethod
     def of(cls, augmentation: Augmentation, scene: Scene) -> Self | None:
         """Read it from a recipe."""
-        del scene
         a = augmentation
         return cls(a.stain, a.stain_scale, a.stain_shift) if a.stain > 0 else None
 
     def draw(self, u: Floats, places: Ints) -> Parameters:
         """Draw three factors and three shifts."""
-        del places
         drawn = (2 * u[1:].T.reshape(-1, 2, 3) - 1) * np.array([self.scale, self.shift])[:, None]
         wanted = (u[0] < self.probability)[:, None, None]
         return {"stain": np.where(wanted, drawn, 0.0) + _NEUTRAL}

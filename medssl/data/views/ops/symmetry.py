@@ -43,12 +43,10 @@ class Symmetry(Operation):
     @classmethod
     def of(cls, augmentation: Augmentation, scene: Scene) -> Self:
         """Read it from a recipe."""
-        del scene
         return cls(augmentation.horizontal_flip, augmentation.vertical_flip, augmentation.rotate90)
 
     def draw(self, u: Floats, places: Ints) -> Parameters:
         """Draw two flips and a number of quarter turns, and combine them into one symmetry."""
-        del places
         turns = np.where(u[2] < self.quarters, 1 + np.floor(u[3] * 3), 0)  # counterclockwise
         return {
             # A quarter turn reverses columns, then swaps rows and columns; three turns reverse rows instead.
@@ -69,15 +67,13 @@ def turn_each(x: Tensor, parameters: Parameters) -> Tensor:
 
 def symmetries(parameters: Parameters) -> Floats:
     """Return the maps ``(M, 2, 2)`` from a view's (x, y) to those of its crop before it was turned and mirrored."""
-    maps: Floats = _MAPS[parameters["mirror"] * 1 + parameters["upend"] * 2 + parameters["transpose"] * 4]
-    return maps
+    return np.asarray(_MAPS[parameters["mirror"] * 1 + parameters["upend"] * 2 + parameters["transpose"] * 4])
 
 
 def _map(mirror: bool, upend: bool, transpose: bool) -> Floats:
     """Return the map ``(2, 2)`` of coordinates under a symmetry, measured on an image of 2 x 2 pixels."""
     pixels = turn(np.stack(np.meshgrid([-1.0, 1.0], [-1.0, 1.0])), mirror, upend, transpose)  # (x or y, row, column)
-    step: Floats = np.stack([pixels[:, 0, 1] - pixels[:, 0, 0], pixels[:, 1, 0] - pixels[:, 0, 0]], axis=1) / 2
-    return step
+    return np.asarray(np.stack([pixels[:, 0, 1] - pixels[:, 0, 0], pixels[:, 1, 0] - pixels[:, 0, 0]], axis=1) / 2)
 
 
 _MAPS = np.stack([_map(*symmetry) for symmetry in SYMMETRIES])
