@@ -8,7 +8,7 @@ from typing import Literal
 
 from medssl.contracts import Classes, Listing, Part, Sample
 from medssl.errors import DataError, shorten
-from medssl_datasets._files import PublishedTree, images_below, log
+from medssl_datasets.folders.files import PublishedTree, images_below, log
 
 __all__ = ["Breast", "case_and_magnification"]
 

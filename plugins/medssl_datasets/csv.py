@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from medssl.contracts import Listing, Understanding
-from medssl_datasets import _rows as rows
-from medssl_datasets._files import FileDataset, Row, log, own_split
-from medssl_datasets._find import Finder
-from medssl_datasets._guess import understand_table
-from medssl_datasets._rows_of_table import TableOptions, find_images, open_table, read_labels, read_rows
-from medssl_datasets._targets import no_labels
-from medssl_datasets._words import named_by
+from medssl_datasets.folders.files import FileDataset, Row, log, own_split
+from medssl_datasets.shared.words import named_by
+from medssl_datasets.tables import joining
+from medssl_datasets.tables.files import Finder
+from medssl_datasets.tables.guessing import understand_table
+from medssl_datasets.tables.rows import TableOptions, find_images, open_table, read_labels, read_rows
+from medssl_datasets.tables.targets import no_labels
 
 __all__ = ["Csv"]
 
@@ -65,17 +65,17 @@ class Csv(FileDataset):
                 that cannot be read; one message has all problems.
         """
         config, is_image = self.config, self.readers.is_image
-        table, said = rows.chosen_rows(open_table(config, self.root), config.where)
-        problems = rows.Problems(table.file)
+        table, said = joining.chosen_rows(open_table(config, self.root), config.where)
+        problems = joining.Problems(table.file)
         finder = Finder(self.root, table.file.parent, config.path_prefix, is_image)
         table, images, how = find_images(config, table, finder, problems)
         labels = problems.keep(partial(read_labels, config, table, images), no_labels(len(images)))
         no_rows: tuple[list[Row], list[str]] = ([], [])
         read, remarks = problems.keep(partial(read_rows, config, table, images, labels, self.root), no_rows)
         problems.report()
-        found, merged = rows.merged(read, labels.target, config.several_rows)
-        said += [*how, *labels.said, *remarks, *merged, *rows.unlisted(self.root, images, is_image)]
-        for text in [*said, *rows.unnamed_columns(table, config)]:
+        found, merged = joining.merged(read, labels.target, config.several_rows)
+        said += [*how, *labels.said, *remarks, *merged, *joining.unlisted(self.root, images, is_image)]
+        for text in [*said, *joining.unnamed_columns(table, config)]:
             log.warning("csv: %s", text)
         grouped = any(row.group for row in found)
         survey = self.survey([row.file for row in found])

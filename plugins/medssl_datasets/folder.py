@@ -9,12 +9,12 @@ from typing import Any, Literal
 
 from medssl.contracts import Listing, Understanding
 from medssl.errors import DataError, did_you_mean, shorten
-from medssl_datasets._choose import Choosing, parts_of_lists
-from medssl_datasets._files import FileDataset, Row, log, own_split
-from medssl_datasets._groups import compile_pattern, groups_by_table, match_pattern, path_pattern
-from medssl_datasets._layout import Layout, read_layout, understand_folder
-from medssl_datasets._targets import Labels, no_labels, read_classes
-from medssl_datasets._tree import Tree, read_tree, sample_id
+from medssl_datasets.folders.files import FileDataset, Row, log, own_split
+from medssl_datasets.folders.layout import Layout, read_layout, understand_folder
+from medssl_datasets.folders.tree import Tree, read_tree, sample_id
+from medssl_datasets.shared.choosing import Choosing, parts_of_lists
+from medssl_datasets.shared.groups import compile_pattern, groups_by_table, match_pattern, path_pattern
+from medssl_datasets.tables.targets import Labels, no_labels, read_classes
 
 __all__ = ["Folder"]
 

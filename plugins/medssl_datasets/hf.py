@@ -19,8 +19,8 @@ from PIL import Image
 
 from medssl.contracts import Dataset, Listing, Sample, Understanding
 from medssl.errors import DataError
-from medssl_datasets._hub_columns import Columns, targets_of
-from medssl_datasets._words import is_missing, named_by, part_of
+from medssl_datasets.shared.words import is_missing, named_by, part_of
+from medssl_datasets.tables.hub_columns import Columns, targets_of
 
 __all__ = ["HF"]
 

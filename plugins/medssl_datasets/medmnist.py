@@ -15,8 +15,8 @@ import numpy as np
 from medssl.contracts import Dataset, Listing, Part, Sample
 from medssl.errors import DataError
 from medssl.tools import Source, download, open_regular, read_npz
-from medssl_datasets._files import log
 from medssl_datasets._medmnist import MODALITY, check_array, check_finding, target_of
+from medssl_datasets.folders.files import log
 
 __all__ = ["MedMNIST"]
 

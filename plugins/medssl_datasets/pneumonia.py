@@ -6,7 +6,7 @@ import re
 
 from medssl.contracts import Classes, Listing, Part, Sample
 from medssl.errors import shorten
-from medssl_datasets._files import PublishedTree, images_below, log
+from medssl_datasets.folders.files import PublishedTree, images_below, log
 
 __all__ = ["Pneumonia", "patient"]
 

@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 CORE = sorted(path for path in (ROOT / "medssl").rglob("*") if path.suffix in (".py", ".pyi"))
 PLUGINS = sorted((ROOT / "plugins").rglob("*.py"))
-HELPERS = [path for path in PLUGINS if path.name.startswith("_") and path.name != "__init__.py"]
+HELPERS = [path for path in PLUGINS if path.name.startswith("_") or path.parent.parent.name != "plugins"]
 
 FILE, PLUGIN_FILE, FUNCTION = 350, 160, 60
 FOLDER = 12  # modules of a folder, without __init__.py

@@ -11,8 +11,8 @@ import pytest
 
 from medssl.contracts import Classes, Listing, Sample
 from medssl.errors import DataError
-from medssl_datasets import _files
-from medssl_datasets._files import PublishedTree, images_below, own_split, shorten
+from medssl_datasets.folders import files
+from medssl_datasets.folders.files import PublishedTree, images_below, own_split, shorten
 
 
 class Letters(PublishedTree):
@@ -134,7 +134,7 @@ def test_fetch_downloads_and_unpacks_once(tmp_path, write, monkeypatch):
         asked.append((source, directory))
         return Path(archive)
 
-    monkeypatch.setattr(_files, "download", download)
+    monkeypatch.setattr(files, "download", download)
     dataset = letters(tmp_path / "data", FACTS)
     dataset.fetch()
     dataset.fetch()

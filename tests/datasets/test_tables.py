@@ -10,8 +10,8 @@ import pytest
 from medssl.contracts import Sample
 from medssl.errors import DataError, OptionError
 from medssl.recipe import options
-from medssl_datasets._table import read_table
 from medssl_datasets.csv import Csv
+from medssl_datasets.tables.reading import read_table
 
 
 def build(root: Path, **values: object) -> Csv:

@@ -8,7 +8,7 @@ from PIL import Image
 
 from medssl.errors import DataError
 from medssl.export.images import find_images
-from medssl_datasets._files import images_below
+from medssl_datasets.folders.files import images_below
 
 
 def draw(path):

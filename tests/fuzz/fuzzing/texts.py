@@ -425,7 +425,7 @@ def _other_tables(rng: random.Random, folder: Path) -> None:
     from medssl.contracts.targets import Classes
     from medssl.data.group_table import with_groups
     from medssl.export.tables import read_paths
-    from medssl_datasets._choose import parts_of_lists
+    from medssl_datasets.shared.choosing import parts_of_lists
 
     _images(folder)
     path = _write(rng, folder / f"train_list{rng.choice(('.csv', '.tsv', '.csv'))}", _table_text(rng))

@@ -15,7 +15,7 @@ import numpy as np
 from medssl.contracts import Dataset, FileFacts, Part, Readers, Sample, Value
 from medssl.errors import DataError, shorten
 from medssl.tools import Source, download, installed_readers, unpack
-from medssl_datasets._tree import read_tree, real_path
+from medssl_datasets.folders.tree import read_tree, real_path
 
 __all__ = ["FileDataset", "PublishedTree", "Row", "Survey", "images_below", "log", "own_split", "subfolders"]
 

@@ -10,9 +10,9 @@ from typing import Literal, TypeVar
 
 from medssl.contracts import Classes, Findings, Grades, Quantity, Target, Unlabelled, Value
 from medssl.errors import DataError, did_you_mean, shorten
-from medssl_datasets._choose import Choosing, against_rest, choose_classes, choose_findings
-from medssl_datasets._table import Table
-from medssl_datasets._words import MISSING, is_missing, number, one_spelling
+from medssl_datasets.shared.choosing import Choosing, against_rest, choose_classes, choose_findings
+from medssl_datasets.shared.words import MISSING, is_missing, number, one_spelling
+from medssl_datasets.tables.reading import Table
 
 __all__ = [
     "Labels",

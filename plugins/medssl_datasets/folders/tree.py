@@ -11,7 +11,7 @@ from pathlib import Path
 
 from medssl.errors import DataError, shorten
 from medssl.tools import installed_readers
-from medssl_datasets._words import MASK_WORDS, mask_base
+from medssl_datasets.shared.words import MASK_WORDS, mask_base
 
 __all__ = ["Tree", "read_tree", "readable_name", "real_path", "sample_id", "suffix_of"]
 

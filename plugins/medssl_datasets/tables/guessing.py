@@ -10,13 +10,13 @@ from typing import Any
 from medssl.contracts import Understanding
 from medssl.errors import DataError, shorten
 from medssl.tools import installed_readers
-from medssl_datasets._choose import part_of_list
-from medssl_datasets._find import Finder
-from medssl_datasets._rows import SPLITS, names_patients
-from medssl_datasets._rows_of_table import tables_in
-from medssl_datasets._table import Table, read_table
-from medssl_datasets._tree import suffix_of
-from medssl_datasets._words import is_missing, number, part_of
+from medssl_datasets.folders.tree import suffix_of
+from medssl_datasets.shared.choosing import part_of_list
+from medssl_datasets.shared.words import is_missing, number, part_of
+from medssl_datasets.tables.files import Finder
+from medssl_datasets.tables.joining import SPLITS, names_patients
+from medssl_datasets.tables.reading import Table, read_table
+from medssl_datasets.tables.rows import tables_in
 
 __all__ = ["understand_table"]
 

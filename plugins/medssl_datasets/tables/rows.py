@@ -9,13 +9,15 @@ from pathlib import Path
 from typing import Literal
 
 from medssl.errors import DataError, shorten
-from medssl_datasets import _rows as rows
-from medssl_datasets._choose import Choosing, parts_of_lists
-from medssl_datasets._files import Row
-from medssl_datasets._find import Finder
-from medssl_datasets._groups import match_pattern, path_pattern
-from medssl_datasets._table import TABLE_SUFFIXES, Table, find_table, read_table
-from medssl_datasets._targets import (
+from medssl_datasets.folders.files import Row
+from medssl_datasets.shared.choosing import Choosing, parts_of_lists
+from medssl_datasets.shared.groups import match_pattern, path_pattern
+from medssl_datasets.shared.words import is_missing
+from medssl_datasets.tables import joining
+from medssl_datasets.tables.conditions import parse_condition
+from medssl_datasets.tables.files import Finder
+from medssl_datasets.tables.reading import TABLE_SUFFIXES, Table, find_table, read_table
+from medssl_datasets.tables.targets import (
     Labels,
     Meaning,
     TargetKind,
@@ -25,8 +27,6 @@ from medssl_datasets._targets import (
     read_joined,
     read_quantity,
 )
-from medssl_datasets._where import parse_condition
-from medssl_datasets._words import is_missing
 
 __all__ = ["TableOptions", "find_images", "open_table", "read_labels", "read_rows", "tables_in"]
 
@@ -79,7 +79,7 @@ class TableOptions(Choosing):
     subgroup_columns: tuple[str, ...] = ()
     part_column: str | None = None
     path_prefix: str = ""
-    several_rows: rows.SeveralRows = "agree"
+    several_rows: joining.SeveralRows = "agree"
     absent: Literal["fail", "skip"] = "fail"
 
     def __post_init__(self) -> None:
@@ -117,7 +117,7 @@ def open_table(options: TableOptions, root: Path) -> Table:
 
 
 def find_images(
-    options: TableOptions, table: Table, finder: Finder, problems: rows.Problems
+    options: TableOptions, table: Table, finder: Finder, problems: joining.Problems
 ) -> tuple[Table, list[str], list[str]]:
     """Find the file of each row.
 
@@ -162,7 +162,7 @@ def find_images(
     return table.only(there), [path for path in found.paths if path is not None], said
 
 
-def _repeated(items: Sequence[rows.T], times: Sequence[str]) -> list[rows.T]:
+def _repeated(items: Sequence[joining.T], times: Sequence[str]) -> list[joining.T]:
     return [item for item in items for _ in times]
 
 
@@ -207,17 +207,17 @@ def read_rows(
         DataError: A column does not exist, or a part cannot be read.
     """
     said = []
-    groups = rows.ids(table.optional(options.group_column, "group", _remedy("group_column")))
-    if options.group_column is None and rows.says_only_the_label(groups, labels.values):
+    groups = joining.ids(table.optional(options.group_column, "group", _remedy("group_column")))
+    if options.group_column is None and joining.says_only_the_label(groups, labels.values):
         said.append("the column 'group' says nothing but the label and is not used as groups")
         groups = [None] * len(images)
     if (pattern := path_pattern("group_pattern", options.group_pattern)) is not None:
         marked = match_pattern("group_pattern", pattern, images)
         groups = [marked.get(image) for image in images]
-    sites = rows.ids(table.column(options.site_column, _remedy("site_column"))) if options.site_column else []
+    sites = joining.ids(table.column(options.site_column, _remedy("site_column"))) if options.site_column else []
     by_path = options.by_path("site_pattern", images)
     cells = table.optional(options.part_column, "part", _remedy("part_column"))
-    parts, left = rows.parts_of_column(table, cells, "part", named=options.part_column is not None)
+    parts, left = joining.parts_of_column(table, cells, "part", named=options.part_column is not None)
     listed = parts_of_lists(options.part_lists, root, images)
     facts = {column: table.column(column, _remedy("subgroup_columns")) for column in options.subgroup_columns}
     found = [

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from medssl.contracts import Classes, Findings, Part, PositiveInt, Target, Value
 from medssl.errors import DataError, OptionError, did_you_mean, shorten
-from medssl_datasets._groups import match_pattern, path_pattern
-from medssl_datasets._words import folded, part_of
+from medssl_datasets.shared.groups import match_pattern, path_pattern
+from medssl_datasets.shared.words import folded, part_of
 
 __all__ = ["Choosing", "against_rest", "choose_classes", "choose_findings", "part_of_list", "parts_of_lists", "renames"]
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from medssl.errors import DataError, did_you_mean, shorten
 from medssl.tools import TABLE_ROWS, read_table_file
-from medssl_datasets._sheets import parquet_rows, workbook_rows
+from medssl_datasets.tables.workbooks import parquet_rows, workbook_rows
 
 __all__ = ["TABLE_SUFFIXES", "Table", "find_table", "normal_path", "read_table"]
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from medssl.contracts import Classes, Findings, Grades, Quantity, Target, Unlabelled, Value
 from medssl.errors import DataError, did_you_mean, shorten
-from medssl_datasets._words import is_missing
+from medssl_datasets.shared.words import is_missing
 
 __all__ = ["Columns", "targets_of"]
 

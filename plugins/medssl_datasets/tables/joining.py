@@ -12,11 +12,11 @@ from typing import Any, Literal, TypeVar
 
 from medssl.contracts import Findings, Part, Target, Value
 from medssl.errors import DataError, shorten
-from medssl_datasets._files import Row
-from medssl_datasets._table import Table
-from medssl_datasets._tree import read_tree
-from medssl_datasets._where import parse_condition
-from medssl_datasets._words import is_missing, number, part_of
+from medssl_datasets.folders.files import Row
+from medssl_datasets.folders.tree import read_tree
+from medssl_datasets.shared.words import is_missing, number, part_of
+from medssl_datasets.tables.conditions import parse_condition
+from medssl_datasets.tables.reading import Table
 
 __all__ = [
     "SPLITS",
@@ -247,7 +247,7 @@ def unnamed_columns(table: Table, options: Any) -> list[str]:
 
     Args:
         table: The table.
-        options: The options, see :class:`medssl_datasets._rows_of_table.TableOptions`.
+        options: The options, see :class:`medssl_datasets.tables.rows.TableOptions`.
     """
     used = {
         "group_column": options.group_column or options.group_pattern or table.name_of("group"),

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from medssl.errors import DataError, OptionError, shorten
-from medssl_datasets._table import find_table, normal_path, read_table
-from medssl_datasets._words import is_missing
+from medssl_datasets.shared.words import is_missing
+from medssl_datasets.tables.reading import find_table, normal_path, read_table
 
 __all__ = ["compile_pattern", "groups_by_table", "match_pattern", "path_pattern"]
 

@@ -10,9 +10,9 @@ from functools import cached_property
 from pathlib import Path
 
 from medssl.errors import shorten
-from medssl_datasets._table import normal_path
-from medssl_datasets._tree import Tree, read_tree, sample_id, suffix_of
-from medssl_datasets._words import number
+from medssl_datasets.folders.tree import Tree, read_tree, sample_id, suffix_of
+from medssl_datasets.shared.words import number
+from medssl_datasets.tables.reading import normal_path
 
 __all__ = ["Finder", "Found"]
 
@@ -51,7 +51,7 @@ class Finder:
         root: The data folder.
         table: Folder of the table.
         prefix: Folder put before each path.
-        is_image: See :func:`medssl_datasets._tree.read_tree`.
+        is_image: See :func:`medssl_datasets.folders.tree.read_tree`.
     """
 
     def __init__(self, root: Path, table: Path, prefix: str, is_image: Callable[[str], bool] | None = None) -> None:

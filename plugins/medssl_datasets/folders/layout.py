@@ -10,8 +10,8 @@ from typing import Any
 
 from medssl.contracts import Part, Understanding
 from medssl.errors import DataError, shorten
-from medssl_datasets._tree import Tree, read_tree, readable_name
-from medssl_datasets._words import fold_of, number, one_spelling, part_of
+from medssl_datasets.folders.tree import Tree, read_tree, readable_name
+from medssl_datasets.shared.words import fold_of, number, one_spelling, part_of
 
 __all__ = ["Layout", "Place", "read_layout", "understand_folder"]
 

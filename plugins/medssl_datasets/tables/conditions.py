@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from medssl.errors import OptionError
-from medssl_datasets._words import folded, is_missing
+from medssl_datasets.shared.words import folded, is_missing
 
 __all__ = ["Condition", "parse_condition"]
 

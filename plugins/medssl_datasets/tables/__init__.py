@@ -1,0 +1,1 @@
+"""Tables of images: how they are read, which file a row means, and what its cells say."""
