@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -28,12 +29,18 @@ def load_catalog(extra: Path | None = None) -> Catalog:
     Raises:
         OptionError: A file cannot be read or has the wrong structure; one message lists all problems.
     """
-    content = _read(_shipped())
+    content = _own(_shipped())
     if extra is not None:
         fields = {field for recipe in content["augmentations"].values() for field in recipe}
         own = _read(extra, tuple(fields | ABOUT_AUGMENTATION.keys()))
         content = {**merged(content, own), "published": content["published"] + own["published"]}
     return Catalog(content)
+
+
+@cache
+def _own(file: Path) -> dict[str, Any]:
+    """Read medssl's own catalogue, once in a process: a catalogue gives away copies only."""
+    return _read(file)
 
 
 def _shipped() -> Path:

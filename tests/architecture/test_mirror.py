@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
-
 ROOT = Path(__file__).resolve().parents[2]
 CORE = sorted(path for path in (ROOT / "medssl").rglob("*.py") if path.name not in ("__init__.py", "__main__.py"))
 
@@ -99,9 +97,8 @@ def covering(path: Path) -> Path:
     return ROOT / "tests" / listed
 
 
-@pytest.mark.parametrize("path", CORE, ids=lambda path: path.relative_to(ROOT).as_posix())
-def test_every_module_has_a_test(path: Path) -> None:
-    assert covering(path).is_file()
+def test_every_module_has_a_test() -> None:
+    assert [path for path in CORE if not covering(path).is_file()] == []
 
 
 def test_the_list_names_what_exists_and_has_no_namesake() -> None:
