@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -127,8 +128,12 @@ def render_page(parts: Sequence[PagePart], directory: Path, missing: Sequence[Mi
     )
 
 
+@cache
 def template_environment() -> Environment:
-    """Return the template environment. Text is escaped; an undefined name is an error."""
+    """Return the template environment, one in a process, because it keeps the compiled templates.
+
+    Text is escaped; an undefined name is an error.
+    """
     environment = Environment(
         loader=PackageLoader("medssl.report"), autoescape=True, undefined=StrictUndefined, finalize=_shown
     )
