@@ -31,14 +31,14 @@ COMMANDS = {
         "medssl.cli.bench:bench",
         "Run a study: methods, datasets, batch sizes and seeds, compared in one table.",
     ),
-    "work": ("medssl.cli.work:work", "Run the free cells of a study's job; launchers give this command."),
+    "work": ("medssl.cli.work:work", "Run the free cells of a study's job; launchers run this command."),
     "encoder": ("medssl.cli.encoder:encoder", "Convert weights that only a program can read to a safe file."),
     "audit": (
         "medssl.cli.audit:audit",
         "Look for duplicates, contradicting labels and leaks in a dataset and its split.",
     ),
     "report": ("medssl.cli.report:report", "Write a report of finished runs: one page with tables and figures."),
-    "share": ("medssl.cli.share:share", "Copy what may leave the house of finished runs: no images, no names."),
+    "share": ("medssl.cli.share:share", "Copy finished runs without images and names, to pass them on."),
     "reveal": ("medssl.cli.reveal:reveal", "Look up what a private name of an image, a group or a file stands for."),
     "list": ("medssl.cli.catalogue:list_plugins", "List the installed plugins and the augmentation recipes."),
     "show": (

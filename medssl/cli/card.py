@@ -26,7 +26,7 @@ _AUTO = "auto"  # the plugin of an external test set that is to be understood
 
 @click.command(name="data")
 @click.argument("path", type=click.Path(path_type=Path))
-@click.option("--dataset", metavar="NAME", help="Dataset plugin that reads it.  [default: the one that is surest]")
+@click.option("--dataset", metavar="NAME", help="Dataset plugin that reads it.  [default: the one that fits best]")
 @settings_option("An option of the dataset, instead of a guess, for instance dataset.label_column=dx.")
 @catalog_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")

@@ -14,7 +14,7 @@ __all__ = ["report"]
 @click.command(epilog="The page needs no network. The same folder contains its tables and figures as files.")
 @click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option(
-    "--output", type=click.Path(path_type=Path), default="report", show_default=True, help="Directory for it."
+    "--output", type=click.Path(path_type=Path), default="report", show_default=True, help="Directory for the report."
 )
 @click.option("--images/--no-images", default=True, help="Include images; leave them out of a page that you share.")
 @catalog_option

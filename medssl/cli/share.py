@@ -1,4 +1,4 @@
-"""``medssl share``: copy what may leave the house of finished runs."""
+"""``medssl share``: copy finished runs without images and names."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ __all__ = ["share"]
 _PATH = click.Path(path_type=Path)
 
 
-@click.command(epilog="The page What leaves the house of the documentation lists both zones.")
+@click.command(epilog="The page `What leaves the house` of the documentation lists what is copied and what is not.")
 @click.argument("runs", nargs=-1, required=True, type=_PATH)
 @click.option("--output", type=_PATH, default="shared", show_default=True, help="Folder for the copies.")
 @catalog_option
 def share(runs: tuple[Path, ...], output: Path, catalog_file: Path | None) -> None:
-    """Copy finished RUNS into folders that may leave the house, and list what is left out.
+    """Copy finished RUNS into folders that you can pass on, and list what is left out.
 
     A copy has the result, the page without images, the recipe, the history and the encoder. Private names stand in the
     place of images, groups, files and folders; `medssl reveal` looks them up on your computer. RUNS are run folders, or

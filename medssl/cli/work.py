@@ -16,10 +16,10 @@ __all__ = ["work"]
 @click.option("--task", type=click.IntRange(0), default=0, show_default=True, help="Number of the task.")
 @click.pass_context
 def work(ctx: click.Context, /, job: Path, task: int) -> None:
-    """Run one free cell of a job after the other, until none is left.
+    """Run the free cells of a job, one after the other, until none is left.
 
-    JOB is a folder that `medssl bench --launcher NAME` has made: STUDY/jobs/NAME. The launcher gives this command. You
-    may give it too, on any machine that sees the folder, to help.
+    JOB is a folder that `medssl bench --launcher NAME` has made: STUDY/jobs/NAME. Launchers run this command.
+    You can run it too, on any machine that sees the folder, to help.
     """
     from medssl.cli.study_display import PlainStudy
     from medssl.study.launch.task import run_free_cells

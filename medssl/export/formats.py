@@ -73,7 +73,7 @@ def exported_network(model: TrainedModel, evaluator: str | None) -> ExportedNetw
     module = model.restored(name).module()
     if module is None:
         raise OptionError(
-            f"the predictor '{name}' has no form of standard layers, as a vote of neighbours has none, so it cannot be "
+            f"the predictor '{name}' has no form of standard layers (a vote of neighbours has none), so it cannot be "
             "exported. Export the encoder alone, or a linear predictor of the run."
         )
     if model.heads.by_name[name].needs == "images":

@@ -237,7 +237,7 @@ class _Transforms:
         """Return grey levels in a window."""
         if window.name and not self.is_ct:
             raise DataError(
-                f"{self._path} is no CT image, and the window '{window.name}' is one of CT. Choose another window for "
+                f"{self._path} is not a CT image, but the window '{window.name}' is for CT. Choose another window for "
                 "it, or leave such files out."
             )
         values = self._values(stored)

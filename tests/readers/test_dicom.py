@@ -249,7 +249,7 @@ def test_a_named_window_is_a_window_in_hounsfield_units(tmp_path):
     np.testing.assert_array_equal(by_name.read(file, 0, None), by_numbers.read(file, 0, None))
     share = (STORED - 1024.0 - (-600 - 0.5)) / 1499 + 0.5
     np.testing.assert_allclose(by_name.read(file, 0, None)[:, :, 0], np.clip(share, 0, 1) * 255, atol=0.51)
-    with pytest.raises(DataError, match="is no CT image, and the window 'lung' is one of CT"):
+    with pytest.raises(DataError, match="is not a CT image, but the window 'lung' is for CT"):
         by_name.read(write(tmp_path / "b.dcm", Modality="MR"), 0, None)
 
 

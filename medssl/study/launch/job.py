@@ -140,9 +140,7 @@ def read_job(folder: Path) -> StoredJob:
             raise ValueError("another version of medssl wrote it")
         return StoredJob(folder=folder.resolve(), **values)
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-        raise CheckpointError(
-            f"{file} cannot be read. {error}. Give `medssl bench` again to make a new job."
-        ) from error
+        raise CheckpointError(f"{file} cannot be read. {error}. Run `medssl bench` again to make a new job.") from error
 
 
 def jobs_of(study: Path) -> Iterator[StoredJob]:

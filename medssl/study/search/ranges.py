@@ -63,18 +63,18 @@ def parse_range(text: str, key: str) -> Range:
         choices = tuple(word.strip() for word in text.split(","))
         if len(choices) < 2 or not all(choices):
             raise OptionError(
-                f"'{text}' is no range for {key}. Write low..high (0.01..1:log for a logarithmic scale), or at least "
-                "two values separated by commas."
+                f"'{text}' is not a range for {key}. Write low..high (0.01..1:log for a logarithmic scale), or at "
+                "least two values separated by commas."
             )
         return Range(choices=choices)
     try:
         ends = float(low), float(high)
     except ValueError as error:
-        raise OptionError(f"'{text}' is no range for {key}: its ends must be numbers, as in 0.01..1:log.") from error
+        raise OptionError(f"'{text}' is not a range for {key}: its ends must be numbers, as in 0.01..1:log.") from error
     if scale not in ("", "log") or not ends[0] < ends[1] or (scale and ends[0] <= 0):
         raise OptionError(
-            f"'{text}' is no range for {key}. The first number must be the smaller one, the only scale is `log`, and "
-            "a logarithmic scale needs numbers above 0."
+            f"'{text}' is not a range for {key}. The first number must be the smaller one, the only scale is `log`, "
+            "and a logarithmic scale needs numbers above 0."
         )
     whole = all(end.strip().lstrip("-").isdigit() for end in (low, high))
     return Range(low=ends[0], high=ends[1], log=bool(scale), whole=whole)

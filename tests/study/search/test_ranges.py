@@ -26,7 +26,7 @@ def test_a_range_is_read(text, wanted):
 
 @pytest.mark.parametrize("text", ["", "5", "1..", "..2", "2..1", "1..1", "0..1:log", "1..2:cube", "a..b", "a,,b", ","])
 def test_a_wrong_range_names_its_setting(text):
-    with pytest.raises(OptionError, match=r"no range for x\.y"):
+    with pytest.raises(OptionError, match=r"not a range for x\.y"):
         parse_range(text, "x.y")
 
 
