@@ -27,9 +27,7 @@ _TRIALS = 20
 _LEARNING_RATE = ("train.learning_rate", "0.01..1:log")
 
 
-@click.command(
-    epilog="Run the same command again to continue a search, or with more --trials to extend it.",
-)
+@click.command(epilog="Run the same command again to continue a search, or with more --trials to extend it.")
 @recipe_options
 @click.option(
     "--vary",

@@ -11,19 +11,7 @@ Each check is a function named ``check_...`` that tests one property. It raises 
 states the requirement and what was observed.
 """
 
-from medssl.conformance.kit import (
-    check_plugin,
-    checks_for,
-    iterate_checks,
-    run_checks,
-)
+from medssl.conformance.kit import check_plugin, checks_for, iterate_checks, run_checks
 from medssl.conformance.running import CheckResult, ContractError
 
-__all__ = [
-    "CheckResult",
-    "ContractError",
-    "check_plugin",
-    "checks_for",
-    "iterate_checks",
-    "run_checks",
-]
+__all__ = ["CheckResult", "ContractError", "check_plugin", "checks_for", "iterate_checks", "run_checks"]

@@ -13,12 +13,7 @@ from medssl.contracts.kinds import kind_named
 from medssl.discovery import violations
 from medssl.recipe import options
 
-__all__ = [
-    "check_plugin",
-    "checks_for",
-    "iterate_checks",
-    "run_checks",
-]
+__all__ = ["check_plugin", "checks_for", "iterate_checks", "run_checks"]
 
 
 def check_options_have_names_types_and_defaults(subject: Subject) -> None:

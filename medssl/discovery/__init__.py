@@ -9,13 +9,4 @@ from medssl.discovery.finding import find
 from medssl.discovery.loading import load, load_plugin
 from medssl.discovery.scanning import Plugin, discover, package_summary, scan_installed
 
-__all__ = [
-    "Plugin",
-    "discover",
-    "find",
-    "load",
-    "load_plugin",
-    "package_summary",
-    "scan_installed",
-    "violations",
-]
+__all__ = ["Plugin", "discover", "find", "load", "load_plugin", "package_summary", "scan_installed", "violations"]

@@ -55,12 +55,7 @@ class OnnxCheck:
 
 
 def export_onnx(
-    model: TrainedModel,
-    file: Path,
-    *,
-    evaluator: str | None = None,
-    images: Sequence[Path] = (),
-    int8: bool = False,
+    model: TrainedModel, file: Path, *, evaluator: str | None = None, images: Sequence[Path] = (), int8: bool = False
 ) -> list[OnnxCheck]:
     """Write an ONNX file, and with ``int8`` a second one with 8-bit weights and activations.
 
@@ -187,12 +182,7 @@ def _compare(file: Path, images: Tensor, expected: NDArray[np.float32], evaluato
 
 def _quantise(file: Path, small: Path, images: Tensor) -> None:
     """Write a copy with 8-bit weights and activations, whose ranges are measured on real images."""
-    from onnxruntime.quantization import (  # noqa: PLC0415
-        QuantFormat,
-        QuantType,
-        quant_pre_process,
-        quantize_static,
-    )
+    from onnxruntime.quantization import QuantFormat, QuantType, quant_pre_process, quantize_static  # noqa: PLC0415
 
     batches = iter([{_INPUT: part.numpy()} for part in torch.split(images, 16)])
 

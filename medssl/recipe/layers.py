@@ -13,11 +13,7 @@ from medssl.recipe.settings import EvaluateSettings, SplitSettings, TrainSetting
 __all__ = ["SECTIONS", "lay_over", "normal_form", "stack"]
 
 #: Sections of a recipe that belong neither to a plugin nor to the views.
-SECTIONS: Mapping[str, type] = {
-    "train": TrainSettings,
-    "split": SplitSettings,
-    "evaluate": EvaluateSettings,
-}
+SECTIONS: Mapping[str, type] = {"train": TrainSettings, "split": SplitSettings, "evaluate": EvaluateSettings}
 _MAPPINGS = (*SECTIONS, "views", "augmentation", "external", *(kind.section for kind in RUN_KINDS))
 _KEYS = (
     "recipe",

@@ -11,13 +11,7 @@ from annotated_types import Ge, Gt, Le, Lt
 from medssl.contracts import Fraction, NonNegative, Positive
 from medssl.recipe.operating_rule import OperatingRule
 
-__all__ = [
-    "EvaluateSettings",
-    "PrecisionName",
-    "SplitSettings",
-    "TrainSettings",
-    "ViewSettings",
-]
+__all__ = ["EvaluateSettings", "PrecisionName", "SplitSettings", "TrainSettings", "ViewSettings"]
 
 PrecisionName = Literal["auto", "float32", "bfloat16", "float16"]
 

@@ -152,11 +152,7 @@ def _meet(place: Membership, limit: float) -> Any:
     wait = timedelta(seconds=limit)
     try:
         server = dist.TCPStore(  # type: ignore[attr-defined]
-            place.address,
-            place.port,
-            is_master=place.rank == 0 and not served,
-            timeout=wait,
-            wait_for_workers=False,
+            place.address, place.port, is_master=place.rank == 0 and not served, timeout=wait, wait_for_workers=False
         )
         attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
         store = dist.PrefixStore(f"medssl/{attempt}", server)  # type: ignore[attr-defined]

@@ -41,11 +41,7 @@ class ViewMaker:
 
     @classmethod
     def of(
-        cls,
-        recipe: DataRecipe,
-        store: ImageStore,
-        device: torch.device | str,
-        preprocessing: Preprocessing = IMAGENET,
+        cls, recipe: DataRecipe, store: ImageStore, device: torch.device | str, preprocessing: Preprocessing = IMAGENET
     ) -> ViewMaker:
         """Create it from the data part of a recipe, for an encoder's preprocessing."""
         return cls(

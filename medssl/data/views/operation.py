@@ -96,9 +96,13 @@ class Operation(ABC):
     coloured: ClassVar[bool] = False
 
     @classmethod
-    @abstractmethod
     def of(cls, augmentation: Augmentation, scene: Scene) -> Self | None:
-        """Create the operation from a recipe; ``None`` if it cannot change any pixel."""
+        """Create the operation from a recipe; ``None`` if it cannot change any pixel.
+
+        An operation that needs more than the values of its fields replaces this function.
+        """
+        values: list[Any] = [getattr(augmentation, name) for name in cls.fields]
+        return cls(*values) if cls.switch is None or getattr(augmentation, cls.switch) > 0 else None
 
     @abstractmethod
     def draw(self, u: Floats, places: Ints) -> Parameters:

@@ -33,12 +33,7 @@ _TINY = 32**2  # pixels of an image and of a view up to which a CPU also makes a
 
 
 def fill_in_pieces(
-    views: Tensor,
-    pixels: Pixels,
-    places: Ints,
-    parameters: Parameters,
-    group: Group,
-    statistics: tuple[Tensor, Tensor],
+    views: Tensor, pixels: Pixels, places: Ints, parameters: Parameters, group: Group, statistics: tuple[Tensor, Tensor]
 ) -> None:
     """Make views ``(M, C, S, S)`` in pieces that fit a CPU's cache, sorted by operations.
 

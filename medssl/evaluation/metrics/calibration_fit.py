@@ -9,7 +9,8 @@ Notation: n samples, P problems, m known samples of a problem, B resamples at a 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from abc import abstractmethod
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -177,10 +178,22 @@ class _Fitted(ProblemMetric):
     leads = False
     test = PairedTest.NORMAL
 
-    def _shares(self, scored: Scored, own: Callable[[Logistic], Array]) -> Array:
+    place: ClassVar[int]  # of its values among those of a fit
+
+    @staticmethod
+    @abstractmethod
+    def influence(model: Logistic) -> Array:
+        """Return the influence of each sample on the estimate, ``(m,)``."""
+
+    def each(self, drawn: Resampled) -> Array:
+        """Return ``(P, B)``."""
+        return np.asarray(drawn.once(_fitted)[self.place])
+
+    def shares(self, scored: Scored) -> Array:
+        """Return the influence of each sample on the maximum-likelihood estimate (Huber 1967, Berkeley Symp. 1)."""
         result: Array = np.zeros(scored.once(scored_problems).scores.shape)
         for row, (rows, model) in zip(list(result), scored.once(_models), strict=True):
-            row[slice(None) if rows is None else rows] = own(model)
+            row[slice(None) if rows is None else rows] = self.influence(model)
         return result
 
 
@@ -194,21 +207,15 @@ class CalibrationSlope(_Fitted):
     title = "calibration slope"
     ideal = 1.0
     source = "Cox 1958, Biometrika 45, 562-565; Van Calster et al. 2019, BMC Med. 17, 230"
+    place = 0
 
-    def each(self, drawn: Resampled) -> Array:
-        """Return ``(P, B)``."""
-        return np.asarray(drawn.once(_fitted)[0])
-
-    def shares(self, scored: Scored) -> Array:
-        """Return the influence of each sample on the maximum-likelihood estimate (Huber 1967, Berkeley Symp. 1)."""
-        return self._shares(scored, _slope_influence)
-
-
-def _slope_influence(model: Logistic) -> Array:
-    a, b = model.start[:, 0]
-    p = expit(a + b * model.x)
-    design, v = np.stack([np.ones_like(p), model.x]), p * (1 - p)
-    return np.asarray((np.linalg.inv((design * v) @ design.T) @ (design * (model.y - p)))[1])
+    @staticmethod
+    def influence(model: Logistic) -> Array:
+        """Return ``(m,)``."""
+        a, b = model.start[:, 0]
+        p = expit(a + b * model.x)
+        design, v = np.stack([np.ones_like(p), model.x]), p * (1 - p)
+        return np.asarray((np.linalg.inv((design * v) @ design.T) @ (design * (model.y - p)))[1])
 
 
 class CalibrationIntercept(_Fitted):
@@ -221,19 +228,13 @@ class CalibrationIntercept(_Fitted):
     title = "calibration intercept"
     ideal = 0.0
     source = "Cox 1958, Biometrika 45, 562-565; Van Calster et al. 2019, BMC Med. 17, 230"
+    place = 1
 
-    def each(self, drawn: Resampled) -> Array:
-        """Return ``(P, B)``."""
-        return np.asarray(drawn.once(_fitted)[1])
-
-    def shares(self, scored: Scored) -> Array:
-        """Return the influence of each sample on the maximum-likelihood estimate (Huber 1967, Berkeley Symp. 1)."""
-        return self._shares(scored, _intercept_influence)
-
-
-def _intercept_influence(model: Logistic) -> Array:
-    p = expit(model.x + model.centre + model.shift)
-    return np.asarray((model.y - p) / (p * (1 - p)).sum())
+    @staticmethod
+    def influence(model: Logistic) -> Array:
+        """Return ``(m,)``."""
+        p = expit(model.x + model.centre + model.shift)
+        return np.asarray((model.y - p) / (p * (1 - p)).sum())
 
 
 def _class_gaps(scored: Scored) -> list[Array]:

@@ -15,17 +15,7 @@ import numpy as np
 
 from medssl.evaluation.metrics.metric import Array, PairedTest, PredictionMetric, Resampled, Scored, sum_by
 
-__all__ = [
-    "MCC",
-    "Accuracy",
-    "BalancedAccuracy",
-    "Counts",
-    "MacroF1",
-    "WeightedF1",
-    "confusion",
-    "counts",
-    "predicted",
-]
+__all__ = ["MCC", "Accuracy", "BalancedAccuracy", "Counts", "MacroF1", "WeightedF1", "confusion", "counts", "predicted"]
 
 
 class Counts(NamedTuple):

@@ -49,7 +49,13 @@ class _OfQuantity(PredictionMetric):
     targets = ("quantity",)
 
 
-class MAE(_OfQuantity):
+class _InItsUnit(_OfQuantity):
+    def unit(self, target: Target) -> str:
+        """Return the target's unit."""
+        return target.output_names[0]
+
+
+class MAE(_InItsUnit):
     """Mean absolute difference of prediction and truth."""
 
     name = "mean_absolute_error"
@@ -57,10 +63,6 @@ class MAE(_OfQuantity):
     higher_is_better = False
     source = "Willmott & Matsuura 2005, Clim. Res. 30, 79-82; scikit-learn `mean_absolute_error`"
     test = PairedTest.SAMPLED
-
-    def unit(self, target: Target) -> str:
-        """Return the target's unit."""
-        return target.output_names[0]
 
     def values(self, drawn: Resampled) -> Array:
         """Return ``(B,)``."""
@@ -71,7 +73,7 @@ class MAE(_OfQuantity):
         return np.asarray(np.abs(scored.once(_errors)) / scored.n)
 
 
-class RMSE(_OfQuantity):
+class RMSE(_InItsUnit):
     """Root of the mean squared difference of prediction and truth.
 
     Its paired test is that of the mean squared error: both are equal for two models at the same time.
@@ -82,10 +84,6 @@ class RMSE(_OfQuantity):
     higher_is_better = False
     source = "Willmott & Matsuura 2005, Clim. Res. 30, 79-82; scikit-learn `root_mean_squared_error`"
     test = PairedTest.SAMPLED
-
-    def unit(self, target: Target) -> str:
-        """Return the target's unit."""
-        return target.output_names[0]
 
     def values(self, drawn: Resampled) -> Array:
         """Return ``(B,)``."""

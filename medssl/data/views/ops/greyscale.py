@@ -8,15 +8,14 @@ Shapes in this file: M views.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from medssl.contracts import Augmentation
 from medssl.data.views.colour import mix_
-from medssl.data.views.operation import Floats, Ints, Operation, Parameters, Piece, Scene
+from medssl.data.views.operation import Floats, Ints, Operation, Parameters, Piece
 
 __all__ = ["Greyscale"]
 
@@ -35,11 +34,6 @@ class Greyscale(Operation):
     coloured = True
 
     probability: float
-
-    @classmethod
-    def of(cls, augmentation: Augmentation, scene: Scene) -> Self | None:
-        """Read it from a recipe."""
-        return cls(augmentation.greyscale) if augmentation.greyscale > 0 else None
 
     def draw(self, u: Floats, places: Ints) -> Parameters:
         """Draw which views."""

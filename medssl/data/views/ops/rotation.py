@@ -6,15 +6,13 @@ Shapes in this file: M views, C channels, S side of a view.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Self
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from medssl.contracts import Augmentation
-from medssl.data.views.operation import Floats, Ints, Operation, Parameters, Piece, Scene, send
+from medssl.data.views.operation import Floats, Ints, Operation, Parameters, Piece, send
 from medssl.data.views.ops.symmetry import symmetries
 
 __all__ = ["Rotation", "rotate", "rotations"]
@@ -33,11 +31,6 @@ class Rotation(Operation):
     columns = slice(36, 37)
 
     most: float
-
-    @classmethod
-    def of(cls, augmentation: Augmentation, scene: Scene) -> Self | None:
-        """Read it from a recipe."""
-        return cls(augmentation.rotation) if augmentation.rotation > 0 else None
 
     def draw(self, u: Floats, places: Ints) -> Parameters:
         """Draw angles uniformly on both sides of zero."""

@@ -8,14 +8,13 @@ Shapes in this file: M views, C channels, H x W pixels.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from medssl.contracts import Augmentation
-from medssl.data.views.operation import Floats, Ints, Operation, Parameters, Piece, Scene
+from medssl.data.views.operation import Floats, Ints, Operation, Parameters, Piece
 
 __all__ = ["Solarise", "solarise_"]
 
@@ -37,12 +36,6 @@ class Solarise(Operation):
 
     probability: float
     threshold: float
-
-    @classmethod
-    def of(cls, augmentation: Augmentation, scene: Scene) -> Self | None:
-        """Read it from a recipe."""
-        a = augmentation
-        return cls(a.solarise, a.solarise_threshold) if a.solarise > 0 else None
 
     def draw(self, u: Floats, places: Ints) -> Parameters:
         """Draw which views."""

@@ -13,14 +13,12 @@ Shapes in this file: M views, H x W pixels.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Self
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from medssl.contracts import Augmentation
-from medssl.data.views.operation import Floats, Ints, Operation, Parameters, Piece, Scene, change_some, send
+from medssl.data.views.operation import Floats, Ints, Operation, Parameters, Piece, change_some, send
 
 __all__ = ["HED", "Stain", "mixing", "restain"]
 
@@ -49,12 +47,6 @@ class Stain(Operation):
     probability: float
     scale: float
     shift: float
-
-    @classmethod
-    def of(cls, augmentation: Augmentation, scene: Scene) -> Self | None:
-        """Read it from a recipe."""
-        a = augmentation
-        return cls(a.stain, a.stain_scale, a.stain_shift) if a.stain > 0 else None
 
     def draw(self, u: Floats, places: Ints) -> Parameters:
         """Draw three factors and three shifts."""

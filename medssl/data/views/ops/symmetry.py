@@ -6,14 +6,12 @@ Shapes in this file: M views, C channels, S side of a view.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Self
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from medssl.contracts import Augmentation
-from medssl.data.views.operation import Floats, Ints, Operation, Parameters, Scene
+from medssl.data.views.operation import Floats, Ints, Operation, Parameters
 from medssl.data.views.pixels import to_device
 from medssl.tools.images import SYMMETRIES, turn
 
@@ -39,11 +37,6 @@ class Symmetry(Operation):
     horizontal: float
     vertical: float
     quarters: float
-
-    @classmethod
-    def of(cls, augmentation: Augmentation, scene: Scene) -> Self:
-        """Read it from a recipe."""
-        return cls(augmentation.horizontal_flip, augmentation.vertical_flip, augmentation.rotate90)
 
     def draw(self, u: Floats, places: Ints) -> Parameters:
         """Draw two flips and a number of quarter turns, and combine them into one symmetry."""
