@@ -149,7 +149,7 @@ def core_modules() -> list[str]:
             whole.add(path.parent)
         elif path.parent in whole - {ROOT / "medssl"}:
             continue
-        if not name.startswith(UNDOCUMENTED):
+        if not name.startswith((*UNDOCUMENTED, *(f"{door}." for door in DOORS))):  # a door has a page of its own
             names.append(name)
     return names
 
