@@ -5,6 +5,7 @@ from dataclasses import replace
 from medssl.contracts.targets import Classes, Findings
 from medssl.evaluation.metrics import metric_facts
 from medssl.report.sections import make_sections
+from medssl.report.study import write_report
 from medssl.report.tables.operating_table import further_metrics, operating_table
 from medssl.results.directory import RunDirectory
 from medssl.results.metrics_table import metric_text
@@ -50,6 +51,23 @@ def test_findings_have_a_row_each_and_say_why_one_has_no_threshold(make_run):
     table = operating_table(section_of(judged(make_run(), Findings(("x", "y_z")), {"x": POINT, "y_z": none}, scores)))
     assert [row[:3] for row in table.rows] == [["x", ".400", metric_text(VALUES)], ["y z", "-", "-"]]
     assert table.reasons == ["mae, knn, y z: no threshold, the validation part has no positive image"]
+
+
+def test_rows_that_are_compared_by_patients_have_the_thresholds_of_patients(make_run, tmp_path):
+    run = make_run(patients=8, images=3, unit="group")
+    names = run.data.target.output_names
+    rule = {"rule": "youden", "decision": "", "priors": None}
+    evaluations = run.values["evaluations"]
+    for found in evaluations.values():
+        found["operating_points"] = {**rule, "points": {name: {**POINT, "threshold": 0.9} for name in names}}
+        found["per_group"]["operating_points"] = {**rule, "points": dict.fromkeys(names, POINT)}
+        found["per_group"]["sensitivity"] = {**VALUES, "outputs": dict.fromkeys(names, VALUES)}
+    run = replace(run, values={**run.values, "evaluations": evaluations})
+    table = operating_table(section_of(run))
+    assert {row[1] for row in table.rows} == {".400"}
+    assert {row[2] for row in table.rows} == {metric_text(VALUES)}
+    assert "Each patient whose probability reaches the threshold is called positive." in table.about
+    assert "<h3>Decisions at the operating point per patient</h3>" in write_report([run], tmp_path)[0].read_text()
 
 
 def test_a_run_without_operating_points_has_no_table(make_run):
