@@ -26,6 +26,7 @@ SMALL: dict[str, dict[str, Any]] = {"finetune": {"min_steps": 150}}  # options t
 # plugin -> a module that is not installed with medssl
 NEEDS = {
     "umap": "umap",
+    "tabicl": "tabicl with weights",  # tests/evaluators/test_tabicl.py has some
     "dicom": "pydicom",
     "nifti": "nibabel",
     "tiff": "tifffile",

@@ -258,12 +258,8 @@ class EncoderPlugin(ABC):
         return replace(card, preprocessing=replace(before, **changed), pooling=config.pooling or card.pooling)
 
     def _catalogued(self) -> dict[str, Any]:
-        facts = self.facts
-        known = {name: facts[name] for name in ("licence", "gate") if name in facts}
-        for name in ("forbids", "trained_on"):
-            if name in facts:
-                known[name] = tuple(facts[name])
-        return known
+        given = {name: self.facts[name] for name in ("licence", "gate", "forbids", "trained_on") if name in self.facts}
+        return {name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}
 
 
 def forbidden_by(licence: str | None) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from medssl.contracts import ViewGroup, ViewSpec
 from medssl.data.loading import Data, LoadedPart
+from medssl.data.store.store import Store
 from medssl.data.views import PlainViews, Views
 from medssl.data.views.maker import ViewMaker
 from medssl.recipe import Recipe
@@ -50,7 +51,11 @@ class RunContext:
     @property
     def view_maker(self) -> ViewMaker:
         """The maker of views of this run's images, on its device."""
-        return ViewMaker.of(self.recipe.data, self.data.store, self.machine.device, self.recipe.card.preprocessing)
+        return self.maker_of(self.data.store)
+
+    def maker_of(self, store: Store) -> ViewMaker:
+        """Return the maker of views of a store's images, on the run's device."""
+        return ViewMaker.of(self.recipe.data, store, self.machine.device, self.recipe.card.preprocessing)
 
     def plain(self, part: LoadedPart) -> PlainViews:
         """Return a part's images for evaluation, without augmentation."""

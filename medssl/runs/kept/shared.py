@@ -15,26 +15,30 @@ import torch
 from torch import Tensor
 
 from medssl.data.loading import LoadedPart
-from medssl.data.store.store import default_cache
+from medssl.data.store.store import Store, default_cache
 from medssl.evaluation.features import extract
 from medssl.io.files import write_atomic_with
 from medssl.io.reading import read_npz
 from medssl.runs.context import RunContext
 from medssl.train.encoder.building import Encoder
 
-__all__ = ["shared_features"]
+__all__ = ["has_shared_features", "shared_features"]
 
 
-def shared_features(context: RunContext, encoder: Encoder, part: LoadedPart) -> Tensor | None:
-    """Return the features ``(N, F)`` of a part; ``None`` if the encoder is this run's own."""
-    if context.recipe.method.plugin.trains or "sha256" not in encoder.origin or not len(part):
-        return None
-    file = _file(context, encoder)
+def has_shared_features(context: RunContext, encoder: Encoder) -> bool:
+    """Whether the encoder has given weights and this run does not train it."""
+    return not context.recipe.method.plugin.trains and "sha256" in encoder.origin
+
+
+def shared_features(context: RunContext, encoder: Encoder, part: LoadedPart, store: Store) -> Tensor:
+    """Return the features ``(N, F)`` of a part of a store, which is not empty."""
+    file = _file(context, encoder, store.key)
     rows, x = _read(file, encoder.feature_dim)
     missing = np.flatnonzero(~np.isin(part.rows, rows))
     if len(missing):
         lacking = part.take(missing)
-        found = extract(encoder, context.plain(lacking), len(lacking), precision=context.machine.precision)
+        views = context.maker_of(store).plain(lacking.rows)
+        found = extract(encoder, views, len(lacking), precision=context.machine.precision)
         rows, x = np.concatenate([rows, lacking.rows]), np.concatenate([x, found.numpy()])
         file.parent.mkdir(parents=True, exist_ok=True)
         write_atomic_with(file, lambda out: np.savez(out, rows=rows, x=x))
@@ -42,7 +46,7 @@ def shared_features(context: RunContext, encoder: Encoder, part: LoadedPart) -> 
     return torch.from_numpy(x[order[np.searchsorted(rows, part.rows, sorter=order)]])
 
 
-def _file(context: RunContext, encoder: Encoder) -> Path:
+def _file(context: RunContext, encoder: Encoder, store: str) -> Path:
     """Return the file for everything that determines the features of an image."""
     recipe, machine = context.recipe, context.machine
     facts = {
@@ -56,7 +60,7 @@ def _file(context: RunContext, encoder: Encoder) -> Path:
         "precision": machine.precision.name,
         "device": machine.device.type,
         "float32_layers": encoder.float32_layers,
-        "store": context.data.store.key,
+        "store": store,
     }
     key = hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()[:20]
     return default_cache() / "features" / f"{key}.npz"

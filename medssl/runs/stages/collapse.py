@@ -13,6 +13,7 @@ from medssl.data.loading import LoadedPart
 from medssl.evaluation.features import extract
 from medssl.recipe import Recipe
 from medssl.runs.context import RunContext
+from medssl.runs.kept.shared import has_shared_features
 from medssl.tools.measures import alignment, effective_rank, feature_std, uniformity
 from medssl.train.encoder.building import Encoder
 from medssl.train.loop.monitor import Collapse, call_collapse
@@ -72,13 +73,13 @@ def measure_features(context: RunContext, encoder: Encoder, train: tuple[LoadedP
     Returns:
         ``images`` measured, ``feature_dim``, ``effective_rank``, ``feature_std``, ``uniformity``, ``alignment``, and
         ``collapsed``: ``complete``, ``dimensional`` or ``None``. A measure that needs two images is ``None`` for one.
+        ``alignment`` is ``None`` for a frozen encoder with given weights, because its features are kept and random
+        views would have to be encoded in every run.
     """
     part, x = train
     recipe, data = context.recipe, context.data
     chosen = np.sort(np.random.default_rng(recipe.seed).permutation(len(part))[:_IMAGES])
     x = x[chosen]
-    views, precision = context.augmented(part.take(chosen)), context.machine.precision
-    one, other = (extract(encoder, partial(views, i), len(chosen), precision=precision) for i in range(2))
     rank, several = effective_rank(x), len(x) > 1
     spread = feature_std(x) if several else None
     steps = recipe.train.epochs * (len(data.split.train) // recipe.train.batch_size)
@@ -93,9 +94,14 @@ def measure_features(context: RunContext, encoder: Encoder, train: tuple[LoadedP
         "effective_rank": rank,
         "feature_std": spread,
         "uniformity": uniformity(x) if several else None,
-        "alignment": alignment(one, other),
+        "alignment": None if has_shared_features(context, encoder) else _align(context, encoder, part.take(chosen)),
         "collapsed": collapsed,
     }
+
+
+def _align(context: RunContext, encoder: Encoder, part: LoadedPart) -> float:
+    views, precision = context.augmented(part), context.machine.precision
+    return alignment(*(extract(encoder, partial(views, i), len(part), precision=precision) for i in range(2)))
 
 
 def _name(recipe: Recipe, classes: int, steps: int, spread: float, rank: float) -> Collapse | None:

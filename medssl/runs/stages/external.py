@@ -17,15 +17,14 @@ from medssl.data.audit.seen import Seen, SeenImages
 from medssl.data.external import ExternalData, Mapped, list_external
 from medssl.data.loading import Data
 from medssl.data.store.store import default_cache
-from medssl.data.views.maker import ViewMaker
 from medssl.errors import CheckpointError, DataError, OptionError
-from medssl.evaluation.features import extract
 from medssl.io.files import write_atomic_with
 from medssl.recipe import Recipe
 from medssl.results.directory import RunResult
 from medssl.results.privacy import hidden_folder
 from medssl.runs.context import RunContext
 from medssl.runs.stages.evaluation import Evaluated
+from medssl.runs.stages.features import features_of
 from medssl.runs.stages.judging import judge_part, predict_groups
 from medssl.runs.stages.seen import before
 from medssl.train.encoder.building import Encoder
@@ -154,9 +153,8 @@ def _score(
 ) -> dict[str, Any]:
     external, target = other.data, context.data.target
     name, part, samples = external.settings.name, external.part, external.mapped.samples
-    recipe, device = context.recipe, context.machine.device
-    views = ViewMaker.of(recipe.data, external.store, device, recipe.card.preprocessing).plain(part.rows)
-    x = extract(encoder, views, len(part), precision=context.machine.precision)
+    x = features_of(context, encoder, part, external.store)
+    views = context.maker_of(external.store).plain(part.rows)
     arrays |= {f"{name}/id": np.array(part.ids, dtype=str), f"{name}/y": part.y.numpy()}
     arrays[f"{name}/group"] = part.groups.numpy()
     evaluations, train_y = {}, context.data.part("train").y.numpy()

@@ -10,10 +10,11 @@ from torch import Tensor
 
 from medssl.contracts import Part
 from medssl.data.loading import LoadedPart
+from medssl.data.store.store import Store
 from medssl.evaluation.features import extract
 from medssl.io.files import write_atomic_with
 from medssl.runs.context import RunContext
-from medssl.runs.kept.shared import shared_features
+from medssl.runs.kept.shared import has_shared_features, shared_features
 from medssl.train.encoder.building import Encoder
 
 __all__ = ["EncodedParts", "encode_parts", "extract_features", "features_of"]
@@ -24,12 +25,19 @@ EncodedParts = Mapping[str, tuple[LoadedPart, Tensor]]
 _PARTS: tuple[Part, ...] = ("train", "val", "test")
 
 
-def features_of(context: RunContext, encoder: Encoder, part: LoadedPart) -> Tensor:
-    """Encode the images of a part without augmentation: ``(N, F)`` float32 on the processor."""
-    shared = shared_features(context, encoder, part)
-    if shared is not None:
-        return shared
-    return extract(encoder, context.plain(part), len(part), precision=context.machine.precision)
+def features_of(context: RunContext, encoder: Encoder, part: LoadedPart, store: Store | None = None) -> Tensor:
+    """Encode the images of a part without augmentation: ``(N, F)`` float32 on the processor.
+
+    Args:
+        context: The run.
+        encoder: The encoder.
+        part: The images.
+        store: Contains them; ``None``: the run's own store.
+    """
+    store = context.data.store if store is None else store
+    if len(part) and has_shared_features(context, encoder):
+        return shared_features(context, encoder, part, store)
+    return extract(encoder, context.maker_of(store).plain(part.rows), len(part), precision=context.machine.precision)
 
 
 def encode_parts(context: RunContext, encoder: Encoder) -> EncodedParts:
