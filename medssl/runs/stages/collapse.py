@@ -101,7 +101,8 @@ def measure_features(context: RunContext, encoder: Encoder, train: tuple[LoadedP
 
 def _align(context: RunContext, encoder: Encoder, part: LoadedPart) -> float:
     views, precision = context.augmented(part), context.machine.precision
-    return alignment(*(extract(encoder, partial(views, i), len(part), precision=precision) for i in range(2)))
+    one, other = (extract(encoder, partial(views, i), len(part), precision=precision) for i in range(2))
+    return alignment(one, other)
 
 
 def _name(recipe: Recipe, classes: int, steps: int, spread: float, rank: float) -> Collapse | None:
