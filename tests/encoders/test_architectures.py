@@ -36,7 +36,9 @@ PUBLISHED = {
     "dinov2-s": 22, "dinov2-b": 86, "dinov2-l": 304, "dinov3-s": 21.6, "dinov3-b": 85.7, "dinov3-l": 303.1,
     "rad-dino": 86.6, "uni": 303.4, "uni2-h": 681, "virchow": 632, "virchow2": 632, "phikon-v2": 304,
     "h-optimus-0": 1135, "h-optimus-1": 1135, "h0-mini": 86, "gigapath": 1135, "midnight-12k": 1136, "medsiglip": 428,
-    "kaiko-s": 21.7, "lunit-s8": 21.7, "retfound-cfp": 303.3,
+    "kaiko-s": 21.7, "lunit-s8": 21.7, "retfound-cfp": 303.3, "retfound-oct": 303.3, "retfound-dinov2": 304,
+    "dinov2-b-facebook": 86.6, "dinov3-b-facebook": 85.7, "dinov3-convnext-t": 27.8, "efficientnet-lite0": 3.37,
+    "biomedclip": 86.2, "biomedclip-trunk": 85.8,  # without classifier and text model
 }  # fmt: skip
 NEEDS = {"transformers": "transformers", "open_clip": "open_clip"}
 LARGE = 150  # millions of weights; above it, only shapes are computed
@@ -66,8 +68,7 @@ def test_shapes_and_counts_are_those_of_the_card(name):
         features = source.features(built.network.eval(), torch.zeros(2, 3, side, side))
     assert features.shape == (2, CATALOG.entry("encoder", name)["features"])
     count = sum(value.numel() for value in built.network.parameters()) / 1e6
-    if name in PUBLISHED:
-        assert count == pytest.approx(PUBLISHED[name], rel=0.02)
+    assert count == pytest.approx(PUBLISHED[name], rel=0.02)
     blocks = source.blocks(built.network)
     assert len(blocks) >= 12
     assert set(blocks) <= {name for name, _ in built.network.named_modules()}

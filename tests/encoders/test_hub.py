@@ -158,6 +158,28 @@ def test_gate_of_the_catalogue_says_where_access_is_requested(hub):
         choice.plugin(choice.config, choice.facts)._fetch_weights(["model.safetensors"])
 
 
+@pytest.mark.parametrize("loader", [Hub, Transformers, OpenClip])
+@pytest.mark.parametrize(
+    ("status", "words"),
+    [(404, "no such repository"), (403, "grant access on request"), (429, "too many requests"), (500, "(500)")],
+)
+def test_every_loader_says_why_it_has_no_settings(hub, monkeypatch, loader, status, words):
+    """Without the settings of the repository, before the network is built."""
+    hub.fails = status
+    monkeypatch.setattr("time.sleep", lambda _: None)
+    with pytest.raises(MedsslError) as caught:
+        _ = loader.of(repository="lab/tiny").card
+    assert words in str(caught.value)
+
+
+def test_a_download_that_broke_off_is_completed_later(served, published):
+    served.short = True
+    assert "The download ended" in failure(tiny(architecture="test_vit", arguments={"global_pool": "avg"}))
+    served.short = False
+    encoder = build_encoder(tiny(architecture="test_vit", arguments={"global_pool": "avg"}), 64, seed=0)
+    assert torch.equal(encoder.network.cls_token, published.cls_token)
+
+
 @pytest.mark.slow
 def test_slow_hub_is_given_up(served, monkeypatch):
     monkeypatch.setattr(_hub, "_PATIENCE", 0.2)
