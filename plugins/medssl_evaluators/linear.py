@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, Protocol
 
 import torch
 from torch import Tensor
@@ -34,9 +34,16 @@ from medssl_evaluators._logistic import fit_logistic
 from medssl_evaluators._ridge import fit_ridge
 from medssl_evaluators._scores import Score, score
 
-__all__ = ["Linear"]
+__all__ = ["Linear", "standardisation"]
 
 _SMALLEST_C, _LARGEST_C = 1e-8, 1e4  # ours: how far the default grid is extended
+
+
+class _Solved(Protocol):
+    """A training part whose probe is solved for any strength."""
+
+    def solve(self, strengths: Sequence[float]) -> Sequence[Predictor]:
+        """Return the probe of each strength."""
 
 
 class Linear(Evaluator):
@@ -87,14 +94,14 @@ class Linear(Evaluator):
         if len(present) == 1:
             return ConstantPredictor(int(present), train.target.outputs)
         weights = balanced_weights(train.y) if self.config.class_weight == "balanced" else None
-        return self._choose(_Problem(train, present, label, weights), val)
+        return self.choose(_Problem(train, present, label, weights), val)
 
     def _fit_ridge(self, train: Features, val: Features) -> Predictor:
-        return self._choose(_Ridge(train), val)
+        return self.choose(_Ridge(train), val)
 
-    def _choose(self, problem: _Problem | _Ridge, val: Features) -> Predictor:
+    def choose(self, problem: _Solved, val: Features) -> Predictor:
         """Solve a problem for every strength, and choose one on the validation part."""
-        heads: dict[float, LinearHead | RidgeHead] = {}
+        heads: dict[float, Predictor] = {}
         scores: dict[float, Score] = {}
 
         def measure(strengths: Sequence[float]) -> list[Score]:
@@ -121,6 +128,14 @@ class Linear(Evaluator):
         return head
 
 
+def standardisation(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return mean and deviation ``(F,)`` of features ``(N, F)``, and the standardised features."""
+    x = x.float()
+    mean, deviation = x.mean(dim=0), x.std(dim=0, correction=0)
+    deviation[deviation == 0] = 1  # a constant feature stays zero
+    return mean, deviation, (x - mean) / deviation
+
+
 class _Problem:
     """The training part, standardised: the regression of any strength.
 
@@ -133,10 +148,7 @@ class _Problem:
 
     def __init__(self, train: Features, present: Tensor, label: Tensor, weights: Tensor | None) -> None:
         self.weights = weights
-        x = train.x.float()
-        self.mean, self.deviation = x.mean(dim=0), x.std(dim=0, correction=0)
-        self.deviation[self.deviation == 0] = 1  # a constant feature stays zero
-        self.x = (x - self.mean) / self.deviation
+        self.mean, self.deviation, self.x = standardisation(train.x)
         self.present, self.label, self.num_classes = present, label, train.target.outputs
 
     def solve(self, strengths: Sequence[float]) -> list[LinearHead]:
@@ -158,10 +170,7 @@ class _Ridge:
     """
 
     def __init__(self, train: Features) -> None:
-        x = train.x.float()
-        self.mean, self.deviation = x.mean(dim=0), x.std(dim=0, correction=0)
-        self.deviation[self.deviation == 0] = 1
-        self.x = (x - self.mean) / self.deviation
+        self.mean, self.deviation, self.x = standardisation(train.x)
         self.middle, spread = train.y.mean(), train.y.std(correction=0)
         self.spread = spread if spread > 0 else torch.ones_like(spread)
         self.y = (train.y - self.middle) / self.spread
