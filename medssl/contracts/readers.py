@@ -203,7 +203,10 @@ class Readers:
         self._found: dict[str, Reader | None] = {}
         self._by_suffix: dict[str, tuple[Reader, ...]] = {}
         self._lock = threading.Lock()
-        self.suffixes = frozenset(suffix for reader in self._readers for suffix in reader.suffixes)
+        every = [suffix for reader in self._readers for suffix in reader.suffixes]
+        self.suffixes = frozenset(every)
+        alone = {suffix for suffix in every if sum(each.endswith(suffix) for each in every) == 1}
+        self._only = {suffix: reader for reader in self._readers for suffix in reader.suffixes & alone}
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Readers) and self._described() == other._described()
@@ -227,6 +230,9 @@ class Readers:
             PluginError: Only a reader that cannot be used has the suffix.
         """
         text = path if isinstance(path, str) else os.fspath(path)
+        point = text.rfind(".")
+        if point > 0 and text[point - 1] != os.sep and (only := self._only.get(text[point:])):
+            return only
         name = text[text.rfind(os.sep) + 1 :].lower()
         able = self._able_to_read(name)
         if len(able) == 1:

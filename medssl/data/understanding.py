@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from os.path import splitext
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import numpy as np
 from medssl.catalog import Catalog
 from medssl.contracts import Dataset, Listing, Sample, Understanding
 from medssl.contracts.kinds import DATASET
+from medssl.data.listing import without_collection
 from medssl.discovery import discover, load_plugin
 from medssl.errors import DataError, MedsslError, OptionError, shorten
 
@@ -20,6 +22,7 @@ __all__ = ["describe_images", "understand"]
 _LOOKED_AT = 24  # images that are decoded for their size, spread over the dataset
 
 
+@without_collection()
 def understand(
     path: Path, catalog: Catalog, given: Mapping[str, Any], name: str | None = None
 ) -> tuple[str, Understanding]:
@@ -64,6 +67,7 @@ def _held(path: Path) -> str:
     return f"holds {shorten([f'{count} {kind}' for kind, count in kinds.most_common()])}" if kinds else "is empty"
 
 
+@without_collection()
 def describe_images(dataset: Dataset, listing: Listing) -> dict[str, Any]:
     """Describe the images of a listing as plain values, for the card of ``medssl show data``.
 
@@ -73,10 +77,9 @@ def describe_images(dataset: Dataset, listing: Listing) -> dict[str, Any]:
     labelled = [sample.y for sample in samples if sample.y is not None]
     counts = target.strata(labelled).sum(axis=0).tolist() if labelled else [0] * len(target.strata_names)
     groups = Counter(sample.group for sample in samples if sample.group)
-    files = [path for sample in samples if (path := dataset.path(sample)) is not None]
     return {
         "images": len(samples),
-        "files": dict(Counter(path.suffix.lower() or "no suffix" for path in files).most_common()),
+        "files": dict(_kinds_of_files(dataset, samples).most_common()),
         "target": target.to_dict(),
         "stratum": target.stratum,
         "counts": dict(zip(target.strata_names, counts, strict=True)),
@@ -92,6 +95,22 @@ def describe_images(dataset: Dataset, listing: Listing) -> dict[str, Any]:
         "split_reason": listing.split_reason,
         "looked_at": _look(dataset, samples),
     }
+
+
+def _kinds_of_files(dataset: Dataset, samples: Sequence[Sample]) -> Counter[str]:
+    """Count files by suffix; where an id ends like its file, the next ones with this ending are not looked up."""
+    found: Counter[str] = Counter()
+    known: set[str] = set()
+    for sample in samples:
+        suffix = splitext(sample.id.partition("#")[0])[1].lower()  # noqa: PTH122  (a million times)
+        if suffix not in known:
+            if (path := dataset.path(sample)) is None:
+                continue
+            if suffix and path.suffix.lower() == suffix:
+                known.add(suffix)
+            suffix = path.suffix.lower()
+        found[suffix or "no suffix"] += 1
+    return found
 
 
 def _look(dataset: Dataset, samples: Sequence[Sample]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 from medssl.cli import main
+from medssl_datasets._find import Finder
 
 FAST = [
     *("--backbone", "resnet10t", "--image-size", "32", "--set", "encoder.stem=standard"),
@@ -78,6 +79,14 @@ def test_a_guess_is_corrected(hospital):
 
 def test_the_table_itself_may_be_given(hospital):
     assert card(hospital / "meta.csv")["images"] == 36
+
+
+def test_images_are_searched_by_name_only_where_the_table_does_not_say_where_they_are(hospital, monkeypatch):
+    table = (hospital / "meta.csv").read_text().splitlines()
+    rows = [f"images/{row.replace(';', '.png;', 1)}" for row in table[1:]]
+    (hospital / "meta.csv").write_text("\n".join([table[0], *rows]))
+    monkeypatch.setattr(Finder, "_search", None)
+    assert card(hospital)["options"]["path_column"] == "Image"
 
 
 def test_the_shown_command_runs_and_equals_run_with_data(hospital, tmp_path, monkeypatch):

@@ -74,6 +74,18 @@ def test_the_suffix_decides_then_the_content_then_the_order(tmp_path):
     assert type(readers(first=1).reader_of(shared)) is Slices  # the user named it
 
 
+def test_a_suffix_of_two_parts_and_a_hidden_name_are_told_apart():
+    class Packed(Slices):
+        suffixes = frozenset({".gz", ".png"})
+
+    packed, slices = Packed(Packed.Config()), Slices(Slices.Config())
+    readers = Readers([packed, slices])
+    found = {name: readers.reader_of(f"folder.gz/{name}") for name in ("a.png", "A.PNG", "a.b.png", "a.gz", "a.slices")}
+    assert found == {"a.png": packed, "A.PNG": packed, "a.b.png": packed, "a.gz": packed, "a.slices": slices}
+    assert readers.reader_of("a.sl.gz") in (packed, slices)
+    assert readers.reader_of("folder.png/.png") is readers.reader_of(".png") is readers.reader_of("x.png/y") is None
+
+
 def test_what_is_no_file_is_no_image(tmp_path):
     (tmp_path / "folder").mkdir()
     assert not readers().is_image(tmp_path / "folder")

@@ -47,6 +47,7 @@ _KNOWN = {
     ".avi": "video",
     ".mp4": "video",
 }
+_MASK_HINT = re.compile("mask|label|annot|ground|gt|seg|roi|overlay|contour|bbox", re.IGNORECASE)  # in any mask's path
 _LOST = re.compile(r"[\udc80-\udcff]")
 _WRITTEN = re.compile(r"%([89A-F][0-9A-F])")
 
@@ -208,6 +209,8 @@ def _without_masks(images: Sequence[str]) -> tuple[list[str], list[str]]:
     it. A folder holds masks if it is named like one, and either half of its files are named like images elsewhere, or a
     folder ``images`` lies beside it.
     """
+    if not _MASK_HINT.search("\n".join(images)):  # a hundredth of the time of what follows, for a million images
+        return list(images), []
     stems = {_stem(path) for path in images}
     by_folder: dict[str, list[str]] = defaultdict(list)
     for path in images:

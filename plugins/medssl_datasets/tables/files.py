@@ -59,28 +59,40 @@ class Finder:
         beside = os.path.relpath(table.resolve(), root.resolve()).replace(os.sep, "/")
         self._beside = "" if beside == "." else f"{beside}/"
         self._is_image = is_image
+        self._listed: frozenset[str] = frozenset()
 
     @cached_property
     def tree(self) -> Tree:
         """All files below the data folder."""
         return read_tree(self._root, self._is_image)
 
+    def list_files(self) -> None:
+        """List all files now; then :meth:`find` asks the list before the disk."""
+        self._listed = frozenset(self.tree.images)
+
     def normal(self, text: str) -> str:
         """Return the path that a text stands for, relative to the data folder if it is below it."""
         return self._relative(normal_path(text, self._prefix))
 
-    def find(self, texts: Sequence[str]) -> Found:
-        """Find the file of each text."""
+    def find(self, texts: Sequence[str], *, search: bool = True) -> Found:
+        """Find the file of each text.
+
+        Args:
+            texts: Cells of a table.
+            search: Whether files are searched that are not where the table says; the first search lists all files.
+        """
         found = Found([])
         base, isfile = f"{self._root}/", os.path.isfile
         known: dict[str, tuple[str | None, str]] = {}
         for text in texts:
             if text not in known:
                 path = self.normal(text)
-                if isfile(path if path.startswith("/") else base + path):
+                if path in self._listed or isfile(path if path.startswith("/") else base + path):
                     known[text] = path, ""
+                elif self._beside and isfile(base + (beside := normal_path(self._beside + path))):
+                    known[text] = beside, "table"
                 else:
-                    known[text] = self._search(path, found)
+                    known[text] = self._search(path, found) if search else (None, "")
             path_found, way = known[text]
             found.paths.append(path_found)
             if way:
@@ -96,8 +108,6 @@ class Finder:
 
     def _search(self, path: str, found: Found) -> tuple[str | None, str]:
         """Search for a file that is not where the table says; return its path and how it was found."""
-        if self._beside and (self._root / (beside := normal_path(self._beside + path))).is_file():
-            return beside, "table"
         name = path.rpartition("/")[2].lower()
         for way, candidates in (
             ("name", self._by_name.get(name)),

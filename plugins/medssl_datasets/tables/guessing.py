@@ -130,16 +130,16 @@ def _guess_paths(guess: _Guess, table: Table, finder: Finder) -> tuple[list[str]
     if given != [None]:
         return [str(column) for column in given], 1.0
     step = max(1, len(table.rows) // _SOME)
+    seen = {column: texts for column in table.header if (texts := _image_like(_cells(table, column)[::step]))}
     shares: dict[str, float] = {}
     images: dict[str, set[str]] = {}
-    for column in table.header:
-        cells = _cells(table, column)[::step]
-        texts = [cell for cell in cells if not is_missing(cell)]
-        if not texts or all(cell.lower() in _BINARY for cell in texts) or len(set(texts)) * 2 < len(texts):
-            continue
-        found = [path for path in finder.find(texts).paths if path is not None]
+    there = {column: finder.find(texts, search=False).paths for column, texts in seen.items()}
+    if not any(all(paths) for paths in there.values()):  # else the table says where its images are
+        there = {column: finder.find(texts).paths for column, texts in seen.items()}
+    for column, paths in there.items():
+        found = [path for path in paths if path is not None]
         if found:
-            shares[column], images[column] = len(found) / len(texts), set(found)
+            shares[column], images[column] = len(found) / len(paths), set(found)
     if not shares:
         return None
     best = max(shares, key=lambda column: (round(shares[column], 2), len(images[column])))
@@ -149,11 +149,19 @@ def _guess_paths(guess: _Guess, table: Table, finder: Finder) -> tuple[list[str]
     else:
         several = [best]
         guess.add("path_column", best, "path", f"the images are in the column '{best}'")
+    finder.list_files()
     every = finder.find([cell for column in several for cell in _cells(table, column) if not is_missing(cell)])
     lost = sum(path is None for path in every.paths)
     if lost:
         guess.add("absent", "skip", "fail", f"{lost} of {len(every.paths)} rows match no image and are left out")
     return several, 1 - lost / len(every.paths)
+
+
+def _image_like(cells: Sequence[str]) -> list[str]:
+    """Return the cells of a column that may name images; none if they are zeros and ones, or mostly equal."""
+    texts = [cell for cell in cells if not is_missing(cell)]
+    alike = all(cell.lower() in _BINARY for cell in texts) or len(set(texts)) * 2 < len(texts)
+    return [] if alike else texts
 
 
 def _cells(table: Table, column: str) -> list[str]:
@@ -170,7 +178,7 @@ def _guess_group(guess: _Guess, table: Table, used: set[str]) -> None:
     sex = []
     for column in table.header:
         cells = _cells(table, column)
-        values = {cell for cell in cells if not is_missing(cell)}
+        values = {cell for cell in set(cells) if not is_missing(cell)}
         plain = _plain(column)
         if column in used or not len(values) > 1:
             continue
@@ -209,7 +217,7 @@ def _guess_label(guess: _Guess, table: Table, used: set[str]) -> bool:
     if {"label_column", "label_columns", "label_pattern"} & guess.given.keys():
         return str(guess.given.get("label_column", "")).lower() != "none"
     free = [column for column in dict.fromkeys(table.header) if column and column not in used]
-    values = {c: sorted({cell for cell in _cells(table, c) if not is_missing(cell)}) for c in free}
+    values = {c: sorted({cell for cell in set(_cells(table, c)) if not is_missing(cell)}) for c in free}
     free = [column for column in free if len(values[column]) > 1]
     named = sorted((c for c in free if _plain(c) in _LABELS), key=lambda c: _LABELS.index(_plain(c)))
     binary = [c for c in free if {cell.lower() for cell in values[c]} <= _BINARY and _plain(c) not in _LABELS]

@@ -220,6 +220,7 @@ def read_rows(
     parts, left = joining.parts_of_column(table, cells, "part", named=options.part_column is not None)
     listed = parts_of_lists(options.part_lists, root, images)
     facts = {column: table.column(column, _remedy("subgroup_columns")) for column in options.subgroup_columns}
+    missing = {cell for cells in facts.values() for cell in set(cells) if is_missing(cell)}
     found = [
         Row(
             image,
@@ -227,7 +228,7 @@ def read_rows(
             groups[i],
             by_path.get(image) or (sites[i] if sites else None),
             listed.get(image) or parts[i],
-            {column: cells[i] for column, cells in facts.items() if not is_missing(cells[i])} if facts else _NO_FACTS,
+            {column: cells[i] for column, cells in facts.items() if cells[i] not in missing} if facts else _NO_FACTS,
         )
         for i, image in enumerate(images)
         if labels.used[i]
