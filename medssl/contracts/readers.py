@@ -205,8 +205,8 @@ class Readers:
         self._lock = threading.Lock()
         every = [suffix for reader in self._readers for suffix in reader.suffixes]
         self.suffixes = frozenset(every)
-        alone = {suffix for suffix in every if sum(each.endswith(suffix) for each in every) == 1}
-        self._only = {suffix: reader for reader in self._readers for suffix in reader.suffixes & alone}
+        alone = {end for end in every if sum(each.endswith(end) for each in every) == 1}
+        self._only = {end: reader for reader in self._readers for end in reader.suffixes & alone}
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Readers) and self._described() == other._described()

@@ -5,11 +5,9 @@ Without this check, a value that the target does not know would be found hours l
 
 from __future__ import annotations
 
-import contextlib
-import gc
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from operator import attrgetter
 from typing import Any, get_args
@@ -23,24 +21,12 @@ from medssl.errors import BreachError, DataError
 from medssl.io.limits import PATH_BYTES
 from medssl.io.waiting import waiting_for
 
-__all__ = ["DEFAULT_SPLITS", "index", "read_listing", "samples_key", "without_collection"]
+__all__ = ["DEFAULT_SPLITS", "index", "read_listing", "samples_key"]
 
 DEFAULT_SPLITS = ("random", "grouped", "official")
 """The default splits that a dataset may name: protocols without folds."""
 
 _SHOWN = 3
-
-
-@contextlib.contextmanager
-def without_collection() -> Iterator[None]:
-    """Stop Python's search for unused cycles, which takes half the time where millions of objects are made."""
-    active = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if active:
-            gc.enable()
 
 
 def index(dataset: Dataset) -> Listing:
@@ -58,7 +44,6 @@ def index(dataset: Dataset) -> Listing:
         raise
 
 
-@without_collection()
 def read_listing(dataset: Dataset, name: str) -> Listing:
     """Return the dataset's listing, with ``y`` ``None`` for each sample with an unknown value.
 
@@ -134,10 +119,10 @@ def _sample_problems(samples: Sequence[Any], target: Target) -> list[str]:
     return [
         *_describe(samples, "id", f"a text of 1 to {PATH_BYTES} characters without control characters", _is_id),
         *(_describe(samples, "y", f"None or {wrong}", lambda y: target.violation(y) is None) if wrong else ()),
-        *_describe(samples, "group", "None or a text", _is_text, quick={str}),
-        *_describe(samples, "site", "None or a text", _is_text, quick={str}),
+        *_describe(samples, "group", "None or a text", _is_text),
+        *_describe(samples, "site", "None or a text", _is_text),
         *_describe(samples, "part", f"None, {', '.join(parts)}", lambda x: isinstance(x, str) and x in parts),
-        *_describe(samples, "facts", "a mapping", lambda x: isinstance(x, Mapping), quick={dict}),
+        *_describe(samples, "facts", "a mapping", lambda x: isinstance(x, Mapping)),
     ]
 
 
@@ -146,17 +131,13 @@ def _is_text(value: object) -> bool:
 
 
 def _is_id(value: object) -> bool:
-    if not (isinstance(value, str) and 0 < len(value) <= PATH_BYTES):
-        return False
-    return value.isprintable() or not any(c < " " for c in value)
+    return isinstance(value, str) and 0 < len(value) <= PATH_BYTES and (value.isprintable() or min(value) >= " ")
 
 
-def _describe(
-    samples: Sequence[Sample], field: str, wanted: str, is_right: Callable[[Any], bool], quick: Set[type] = frozenset()
-) -> list[str]:
-    """Describe samples with a wrong value in a field; empty if there is none. Values of ``quick`` types are right."""
+def _describe(samples: Sequence[Sample], field: str, wanted: str, is_right: Callable[[Any], bool]) -> list[str]:
+    """Describe the samples with a wrong value in a field; empty if there is none."""
     get = attrgetter(field)
-    if quick and set(map(type, map(get, samples))) <= {*quick, type(None)}:
+    if is_right is _is_text and set(map(type, map(get, samples))) <= {str, type(None)}:  # a tenth of the time
         return []
     values = ((sample.id, get(sample)) for sample in samples)
     wrong = [(name, value) for name, value in values if (value is not None or field == "id") and not is_right(value)]

@@ -13,7 +13,6 @@ import numpy as np
 from medssl.catalog import Catalog
 from medssl.contracts import Dataset, Listing, Sample, Understanding
 from medssl.contracts.kinds import DATASET
-from medssl.data.listing import without_collection
 from medssl.discovery import discover, load_plugin
 from medssl.errors import DataError, MedsslError, OptionError, shorten
 
@@ -22,7 +21,6 @@ __all__ = ["describe_images", "understand"]
 _LOOKED_AT = 24  # images that are decoded for their size, spread over the dataset
 
 
-@without_collection()
 def understand(
     path: Path, catalog: Catalog, given: Mapping[str, Any], name: str | None = None
 ) -> tuple[str, Understanding]:
@@ -67,7 +65,6 @@ def _held(path: Path) -> str:
     return f"holds {shorten([f'{count} {kind}' for kind, count in kinds.most_common()])}" if kinds else "is empty"
 
 
-@without_collection()
 def describe_images(dataset: Dataset, listing: Listing) -> dict[str, Any]:
     """Describe the images of a listing as plain values, for the card of ``medssl show data``.
 
@@ -106,8 +103,7 @@ def _kinds_of_files(dataset: Dataset, samples: Sequence[Sample]) -> Counter[str]
         if suffix not in known:
             if (path := dataset.path(sample)) is None:
                 continue
-            if suffix and path.suffix.lower() == suffix:
-                known.add(suffix)
+            known |= {suffix} & {path.suffix.lower()} - {""}
             suffix = path.suffix.lower()
         found[suffix or "no suffix"] += 1
     return found

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from medssl.contracts import Listing, Understanding
-from medssl_datasets.folders.files import FileDataset, Row, log, own_split
+from medssl_datasets.folders.files import FileDataset, Row, log, own_split, without_collection
 from medssl_datasets.shared.words import named_by
 from medssl_datasets.tables import joining
 from medssl_datasets.tables.files import Finder
@@ -53,10 +53,12 @@ class Csv(FileDataset):
         return str(config.augmentation)
 
     @classmethod
+    @without_collection()
     def understand(cls, path: Path, given: Mapping[str, Any]) -> Understanding | None:
         """Guess the columns of a table, or of the table in a folder that lists most images."""
         return understand_table(path, given)
 
+    @without_collection()
     def index(self) -> Listing:
         """List the images, sorted by path.
 

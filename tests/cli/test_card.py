@@ -12,7 +12,7 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 from medssl.cli import main
-from medssl_datasets._find import Finder
+from medssl_datasets.tables.files import Finder
 
 FAST = [
     *("--backbone", "resnet10t", "--image-size", "32", "--set", "encoder.stem=standard"),
@@ -85,6 +85,7 @@ def test_images_are_searched_by_name_only_where_the_table_does_not_say_where_the
     table = (hospital / "meta.csv").read_text().splitlines()
     rows = [f"images/{row.replace(';', '.png;', 1)}" for row in table[1:]]
     (hospital / "meta.csv").write_text("\n".join([table[0], *rows]))
+    (hospital / "drugs.csv").unlink()
     monkeypatch.setattr(Finder, "_search", None)
     assert card(hospital)["options"]["path_column"] == "Image"
 
