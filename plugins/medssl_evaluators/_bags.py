@@ -53,6 +53,8 @@ class Bags:
 def _value_of(target: Target) -> Callable[[Tensor], Tensor]:
     if target.kind == "findings":
         return _any_finding
+    if target.kind == "quantity":
+        return torch.nanmean
     return (lambda y: y.max()) if target.kind == "grades" else _one_class
 
 
@@ -95,6 +97,12 @@ class Pooling(nn.Module):
         """Take mean and deviation of the training images."""
         deviation = x.std(dim=0, correction=0)
         self.mean, self.deviation = x.mean(dim=0), torch.where(deviation > 0, deviation, 1.0)
+
+    def rescale(self, middle: Tensor, spread: Tensor) -> None:
+        """Turn outputs that are standardised numbers into numbers of the unit."""
+        with torch.no_grad():
+            self.head.weight.mul_(spread)
+            self.head.bias.mul_(spread).add_(middle)
 
     def forward(self, x: Tensor, place: Tensor, groups: int) -> Tensor:
         """Pool the images of each group, and predict it."""

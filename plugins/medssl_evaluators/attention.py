@@ -7,7 +7,8 @@ per image are those of the linear layer on single images, and the scores per gro
 
 It is trained on the groups of the training part; learning rate and epoch are chosen on those of the validation part, by
 log loss. The value of a group follows the rule of the core: a finding is present if any image has it, absent if all
-known images lack it; a grade is the highest; a group of several classes is left out. Unknown values have no loss.
+known images lack it; a grade is the highest, a quantity the mean; a group of several classes is left out. Unknown
+values have no loss. A quantity is learned as a standardised number, and chosen by the squared error.
 
 n images, G groups, F features, L hidden units, O outputs.
 """
@@ -15,13 +16,14 @@ n images, G groups, F features, L hidden units, O outputs.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor
 
 from medssl.contracts import (
+    TARGETS,
     Evaluator,
     Features,
     Kept,
@@ -33,7 +35,7 @@ from medssl.contracts import (
     Target,
 )
 from medssl.errors import DataError
-from medssl.tools import KeepBest, activation, batches, target_loss
+from medssl.tools import KeepBest, activation, batches, number_scale, target_loss
 from medssl_evaluators._bags import Bags, Pooling
 from medssl_evaluators._keeping import restore_form
 
@@ -63,7 +65,7 @@ class Attention(Evaluator):
         learning_rates: tuple[Positive, ...] = (1e-4, 1e-3, 1e-2)  # the paper: 1e-4 and 5e-4, with batches of 1
         weight_decay: NonNegative = 1e-2  # ours: sets of hundreds of patients overfit with the 1e-4 of the paper
 
-    targets: ClassVar[tuple[str, ...]] = ("classes", "grades", "findings")
+    targets: ClassVar[tuple[str, ...]] = tuple(TARGETS)
     config: Config
 
     def fit(self, train: Features, val: Features) -> Predictor:
@@ -78,13 +80,19 @@ class Attention(Evaluator):
                 "chosen. Add validation images."
             )
         bags, judged = Bags.of(train), Bags.of(val)
+        number = train.target.kind == "quantity"
+        middle, spread = number_scale(bags.y) if number else (torch.tensor(0.0), torch.tensor(1.0))
+        if number:
+            bags, judged = (replace(each, y=(each.y - middle) / spread) for each in (bags, judged))
         found: dict[float, KeepBest[float]] = {}
         for rate in sorted(set(self.config.learning_rates)):
             found[rate] = self._train(rate, train, bags, judged)
         rate = min(found, key=lambda each: found[each].score)
         network = Pooling(train.x.shape[1], self.config.hidden, train.target.outputs)
         network.load_state_dict(found[rate].weights)
-        selected = {"learning_rate": rate, "epoch": found[rate].epoch + 1, "val_group_log_loss": found[rate].score}
+        network.rescale(middle, spread)
+        loss = "val_group_squared_error" if number else "val_group_log_loss"
+        selected = {"learning_rate": rate, "epoch": found[rate].epoch + 1, loss: found[rate].score * float(spread) ** 2}
         alone = train.groups is None or len(bags.y) == len(train)
         notes = ("No group has several images, so every image is a group of its own.",) if alone else ()
         return _Pooled(network.eval(), train.target, selected, notes)

@@ -9,7 +9,7 @@ import pytest
 import torch
 from sklearn.metrics import roc_auc_score
 
-from medssl.contracts import Classes, Features, Findings, Grades
+from medssl.contracts import Classes, Features, Findings, Grades, Quantity
 from medssl_evaluators._bags import Bags, Pooling
 from medssl_evaluators.attention import Attention
 
@@ -96,3 +96,27 @@ def test_without_groups_every_image_is_one_and_it_says_so() -> None:
     part = needles(20, 0)
     alone = Features(x=part.x, y=part.y, target=part.target)
     assert "every image is a group of its own" in fit(alone, alone, epochs=1).notes[0]
+
+
+def test_a_quantity_is_predicted_in_its_unit_from_the_telling_image() -> None:
+    def ages(groups: int, seed: int) -> Features:
+        part = needles(groups, seed)
+        return Features(x=part.x, y=60.0 + 20 * part.y, target=Quantity("years"), groups=part.groups)
+
+    train, val, test = ages(80, 0), ages(40, 1), ages(60, 2)
+    predictor = fit(train, val)
+    found = predictor.predict_groups(test.x, test.groups)
+    assert found.shape == (60, 1)
+    truth = 60.0 + 20 * (torch.arange(60) % 2)
+    error = float((found[:, 0] - truth).square().mean())
+    assert error < 60  # always saying the mean has 100
+    groups = predictor.predict_groups(val.x, val.groups)[:, 0] - (60.0 + 20 * (torch.arange(40) % 2))
+    assert predictor.selected["val_group_squared_error"] == pytest.approx(float(groups.square().mean()), rel=1e-3)
+    restored = Attention.restore(predictor.keep(), SimpleNamespace(target=train.target))
+    assert torch.equal(restored.predict(test.x), predictor.predict(test.x))
+
+
+def test_the_quantity_of_a_group_is_the_mean_of_its_images() -> None:
+    y = torch.tensor([10.0, 20, 7, math.nan, 9])
+    part = Features(x=torch.zeros(5, 1), y=y, target=Quantity("kg"), groups=torch.tensor([4, 4, 9, 9, 9]))
+    assert Bags.of(part).y.tolist() == [15, 8]
