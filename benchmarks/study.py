@@ -52,7 +52,7 @@ def timed(function: Callable[[], object]) -> tuple[float, float]:
 def measure(rounds: int) -> list[Line]:
     """Return the overhead per cell of both kinds of workers, in seconds and in processor seconds."""
     catalog = load_catalog()
-    plan = plan_of(methods=("dcl",), datasets=("phantom",), seeds=CELLS, settings=SETTINGS)
+    plan = plan_of(methods=("random",), datasets=("phantom",), seeds=CELLS, settings=SETTINGS)
     cells = expand(plan, [], catalog, None)
     kept = crew._CELLS
 

@@ -15,21 +15,12 @@ from pathlib import Path
 
 from medssl.contracts import Job, Launcher, PositiveInt, TaskState
 from medssl.errors import LaunchError
-from medssl_launchers._logs import last_lines
+from medssl_launchers._lanes import lanes_of
+from medssl_launchers._logs import state_of
 
 __all__ = ["Local"]
 
-# Runs the commands of one lane after the other, and writes how each has ended.
-_LANE = """
-import json, pathlib, subprocess, sys
-folder = pathlib.Path(sys.argv[1])
-for number, command in json.loads(sys.argv[2]):
-    with (folder / f"task-{number}.log").open("ab") as log:
-        status = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log).returncode
-    unfinished = folder / f"task-{number}.status.new"
-    unfinished.write_text(str(status))
-    unfinished.replace(folder / f"task-{number}.status")
-"""
+_LANE = "medssl_launchers._lanes"
 
 
 class Local(Launcher):
@@ -47,11 +38,9 @@ class Local(Launcher):
 
     def submit(self, job: Job) -> str:
         """Start the lanes, each in a session of its own: the end of the terminal does not end them."""
-        count = min(job.at_once or self.config.lanes, len(job.commands))
-        numbered = list(enumerate(map(list, job.commands)))
         pids = []
-        for lane in range(count):
-            words = [sys.executable, "-c", _LANE, str(job.folder), json.dumps(numbered[lane::count])]
+        for lane in lanes_of(job.commands, job.at_once or self.config.lanes):
+            words = [sys.executable, "-P", "-m", _LANE, str(job.folder), json.dumps(lane)]
             try:
                 process = subprocess.Popen(  # nosec B603 # the words are those of the job
                     words, cwd=job.directory, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
@@ -68,7 +57,8 @@ class Local(Launcher):
     def states(self, job: Job, handle: str) -> Sequence[TaskState]:
         """Read the files that the lanes write."""
         pids = _pids(job, handle)
-        return [_state(job.folder, number, pids[number % len(pids)]) for number in range(len(job.commands))]
+        alive = [_runs(pid) for pid in pids]
+        return [state_of(job.folder, i, alive=alive[i % len(pids)]) for i in range(len(job.commands))]
 
     def cancel(self, job: Job, handle: str) -> None:
         """End the lanes and what they have started."""
@@ -88,20 +78,6 @@ def _pids(job: Job, handle: str) -> list[int]:
     return [int(pid) for pid in said["pids"]]
 
 
-def _state(folder: Path, number: int, lane: int) -> TaskState:
-    status = folder / f"task-{number}.status"
-    alive = _runs(lane)  # before the file is looked for: a lane may write it and end in between
-    if status.exists():
-        how = status.read_text(encoding="ascii")
-        if how == "0":
-            return TaskState(state="done")
-        return TaskState(state="failed", message=f"exit status {how}\n{last_lines(folder / f'task-{number}.log')}")
-    begun = (folder / f"task-{number}.log").exists()
-    if alive:
-        return TaskState(state="running" if begun else "waiting")
-    return TaskState(state="failed", message=f"it was ended\n{last_lines(folder / f'task-{number}.log')}")
-
-
 def _runs(pid: int) -> bool:
     """Whether a lane runs; one that has ended may wait for its parent to ask for it."""
     with contextlib.suppress(ChildProcessError):
@@ -115,4 +91,4 @@ def _runs(pid: int) -> bool:
         state = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[0]
     except OSError:
         return True
-    return b"task-{number}" in words or (not words and state != "Z")  # a program that is being loaded has no words yet
+    return _LANE.encode() in words or (not words and state != "Z")  # a program that is being loaded has no words yet

@@ -108,16 +108,19 @@ class Slurm(Launcher):
         }
 
     def states(self, job: Job, handle: str) -> Sequence[TaskState]:
-        """Ask squeue, which also knows the tasks that have ended in the last minutes; then the logs."""
-        answer = _ask("squeue", "--noheader", "--array", "--states=all", f"--jobs={handle}", "--format=%i|%T|%r")
-        rows = [line.strip().split("|", 2) for line in answer.splitlines() if line.count("|") >= 2]
-        known = {name: (state, reason) for name, state, reason in rows}
+        """Ask squeue, which also knows the tasks that have ended in the last minutes; then the logs.
+
+        Another cluster may work in the same folder, and its job may have the number of another job here.
+        """
+        answer = _ask("squeue", "--noheader", "--array", "--states=all", f"--jobs={handle}", "--format=%i|%T|%j|%r")
+        rows = [line.strip().split("|", 3) for line in answer.splitlines() if line.count("|") >= 3]
+        known = {number: (state, reason) for number, state, name, reason in rows if name == job.name}
         names = [f"{handle}_{i}" for i in range(len(job.commands))] if len(job.commands) > 1 else [handle]
         return [_state(job, name, known) for name in names]
 
-    def cancel(self, job: Job, handle: str) -> None:  # noqa: ARG002  (the contract)
+    def cancel(self, job: Job, handle: str) -> None:
         """Cancel what is left of the array job."""
-        _ask("scancel", handle)
+        _ask("scancel", f"--name={job.name}", handle)
 
 
 def _state(job: Job, name: str, known: Mapping[str, tuple[str, str]]) -> TaskState:

@@ -126,14 +126,15 @@ def test_a_cell_that_fails_is_named_and_the_others_are_done(folder, cache, monke
 
 def test_a_worker_that_ran_other_cells_gives_the_same_numbers_as_a_new_one(tmp_path, cache, monkeypatch):
     monkeypatch.setenv("MEDSSL_CACHE", str(cache))
-    (tmp_path / "plan.yaml").write_text(PLAN)
+    plan = PLAN.replace("[knn]", "[linear, {plugin: finetune, epochs: 2, min_steps: 0}]").replace(
+        "seeds: 2", "seeds: 1"
+    )
+    (tmp_path / "plan.yaml").write_text(plan.replace("[dcl, simclr]", "[dcl, byol]").replace("epochs: 6", "epochs: 2"))
     found = {}
     for name, jobs, cells in (("kept", 1, 50), ("two", 2, 50), ("new", 1, 1)):
         monkeypatch.setattr(crew, "_CELLS", cells)
         monkeypatch.setenv("OMP_NUM_THREADS", str(jobs))  # one thread for each worker
         words = ["bench", str(tmp_path / "plan.yaml"), "--output", str(tmp_path / name), "--jobs", str(jobs)]
-        words += ["--set", "train.epochs=2", "--evaluator", "linear", "--evaluator", "finetune"]
-        words += ["--method", "dcl", "--method", "byol", "--seeds", "1"]
         outcome = CliRunner().invoke(main, words)
         assert outcome.exit_code == 0, outcome.output
         found[name] = {path.parent.name: read_run(path.parent) for path in tmp_path.glob(f"{name}/*/result.json")}

@@ -39,7 +39,8 @@ def answers(monkeypatch, text):
 
 def test_states_are_those_of_squeue(launcher, job, monkeypatch):
     answers(
-        monkeypatch, "7_0|RUNNING|None\n7_1|PENDING|(Priority)\n7_2|COMPLETED|None\n7_3|OUT_OF_MEMORY|OutOfMemory\n"
+        monkeypatch,
+        "7_0|RUNNING|x|None\n7_1|PENDING|x|(Priority)\n7_2|COMPLETED|x|None\n7_3|OUT_OF_MEMORY|x|OutOfMemory\n",
     )
     (job.folder / "slurm" / "7_3_0_log.out").write_text("one\n\ntwo\n")
     found = launcher.states(job, "7")
@@ -54,7 +55,7 @@ def test_states_are_those_of_squeue(launcher, job, monkeypatch):
 )
 def test_a_job_of_one_task_has_no_index(launcher, job, monkeypatch, state, expected):
     one = Job(name="x", study=job.study, folder=job.folder, cells=["a"], commands=[["true"]], directory=job.directory)
-    answers(monkeypatch, f"7|{state}|None\n")
+    answers(monkeypatch, f"7|{state}|x|None\n")
     assert [task.state for task in launcher.states(one, "7")] == [expected]
 
 
@@ -65,6 +66,15 @@ def test_what_squeue_has_forgotten_is_read_from_the_logs(launcher, job, monkeypa
     found = launcher.states(job, "7")
     assert [task.state for task in found] == ["done", "failed", "failed", "failed"]
     assert found[1].message == "Slurm does not know the job any more\nsubmitit INFO - Starting"
+
+
+def test_a_job_of_another_cluster_is_not_taken_for_the_one_of_its_number_here(launcher, job, monkeypatch):
+    answers(monkeypatch, "".join(f"7_{number}|RUNNING|other|None\n" for number in range(4)))
+    assert [task.state for task in launcher.states(job, "7")] == ["failed"] * 4
+    asked = []
+    monkeypatch.setattr(slurm, "_ask", lambda *words: asked.append(words))
+    launcher.cancel(job, "7")
+    assert asked == [("scancel", "--name=x", "7")]
 
 
 def test_options_are_those_of_sbatch(launcher, job):

@@ -1,0 +1,155 @@
+"""A study on a real Ray cluster of one node: an actor is killed, and its cell is taken up again."""
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+from benchmarks.recorded import read_run
+from medssl.catalog import load_catalog
+from medssl.recipe import resolve
+from medssl.results.directory import RunDirectory
+from medssl.runs.listener import Listener
+from medssl.runs.pipeline import Place, execute
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(find_spec("ray") is None, reason="ray is not installed (medssl[ray])"),
+]
+
+# Those of `imagenet` fail: it needs weights, and nothing is downloaded.
+PLAN = """
+methods: [dcl, simclr]
+baselines: [random, imagenet]
+datasets: [{plugin: phantom, images_per_patient: 3}]
+seeds: 3
+evaluators: [knn]
+settings:
+  train: {epochs: 8, batch_size: 16, validate_every: 0}
+  views: {image_size: 24}
+  encoder: {backbone: resnet10t, stem: standard}
+  evaluate: {bootstrap: 100}
+"""
+
+
+def wait_for(condition, said=lambda: "", seconds=600):
+    deadline = time.monotonic() + seconds
+    while not (found := condition()):
+        assert time.monotonic() < deadline, f"it did not come to that. {said()}"
+        time.sleep(0.1)
+    return found
+
+
+@pytest.fixture(scope="module")
+def environment():
+    """The environment in which a cluster of two cores is found."""
+    with tempfile.TemporaryDirectory(prefix="ray-", dir="/tmp", ignore_cleanup_errors=True) as folder:  # sockets
+        values = {**os.environ, "RAY_ADDRESS": "", "OMP_NUM_THREADS": "1", "NO_COLOR": "1"}
+        values |= {"HF_HUB_OFFLINE": "1", "HF_HOME": folder}
+        values.pop("MEDSSL_DATA", None)
+        options = ["--port=0", "--num-cpus=2", "--num-gpus=0", "--object-store-memory=80000000"]
+        options += ["--include-dashboard=false", "--disable-usage-stats", f"--temp-dir={folder}"]
+        command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block", *options]
+        with (Path(folder) / "said").open("wb") as said:
+            cluster = subprocess.Popen(command, env=values, stdout=said, stderr=said)
+        try:
+            address = Path(folder) / "ray_current_cluster"
+            wait_for(lambda: address.exists() and "started" in (Path(folder) / "said").read_text(), seconds=120)
+            yield {**values, "RAY_ADDRESS": address.read_text().strip()}
+        finally:
+            cluster.terminate()
+            cluster.wait(60)
+
+
+class Study:
+    """The command for a study, and what it leaves."""
+
+    def __init__(self, folder, environment):
+        self.folder, self.runs = folder, folder / "runs"
+        self.environment = {**environment, "MEDSSL_CACHE": str(folder / "cache")}
+        (folder / "plan.yaml").write_text(PLAN)
+
+    def start(self, *words):
+        command = [sys.executable, "-m", "medssl", "bench", "plan.yaml", "--launcher", "ray", "--jobs", "2", *words]
+        with (self.folder / "said.txt").open("ab") as said:
+            return subprocess.Popen(command, cwd=self.folder, env=self.environment, stdout=said, stderr=said)
+
+    def said(self):
+        logs = [path.read_text(errors="replace")[-1500:] for path in self.runs.glob("jobs/*/task-*.log")]
+        return "\n".join([(self.folder / "said.txt").read_text(), *logs])
+
+    def training(self):
+        """Folders of cells that train now and have finished an epoch, with the numbers of their processes."""
+        found = {}
+        for lock in self.runs.glob("*/lock"):
+            with contextlib.suppress(OSError, ValueError):
+                if (lock.parent / "state.pt").exists() and not (lock.parent / "encoder.safetensors").exists():
+                    found[lock.parent] = json.loads(lock.read_text())["pid"]
+        return found
+
+
+@pytest.fixture
+def study(tmp_path, environment):
+    return Study(tmp_path, environment)
+
+
+def parent(pid):
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+
+
+def test_a_study_survives_the_death_of_an_actor(study):
+    front = study.start()
+    folder, worker = next(iter(wait_for(study.training, study.said).items()))
+    front.send_signal(signal.SIGTERM)  # the command is closed; its tasks go on
+    assert front.wait(120) == 143
+    assert "go on" in study.said()
+
+    folder, worker = next(iter(wait_for(study.training, study.said).items()))
+    task = parent(worker)
+    before = (folder / "history.jsonl").read_text().splitlines()
+    os.kill(parent(task), signal.SIGKILL)
+    wait_for(lambda: not Path(f"/proc/{task}/cmdline").exists() or not Path(f"/proc/{task}/cmdline").read_bytes())
+
+    assert study.start().wait(1200) == 1, study.said()  # some cells have no weights
+    cells = json.loads((study.runs / "study.json").read_text())["cells"]
+    assert [cell["state"] for cell in cells].count("done") == 9
+    assert {cell["method"] for cell in cells if cell["state"] == "failed"} == {"imagenet"}
+    assert all("could not download" in cell["message"] for cell in cells if cell["state"] == "failed")
+    assert len(cells) == 12
+    assert len(list(study.runs.glob("jobs/*"))) == 1  # no cell was submitted again
+    assert not list(study.runs.glob("*/lock"))
+
+    after = (folder / "history.jsonl").read_text().splitlines()
+    assert after[: len(before) - 1] == before[:-1]  # times included: they were not trained again
+    assert len(after) == 8
+    recipe = resolve(load_catalog(), [RunDirectory(folder).load().recipe])
+    straight = study.folder / "straight"
+    execute(recipe, catalog=load_catalog(), place=Place(output=straight), listener=Listener())
+    assert read_run(straight / folder.name) == read_run(folder)
+
+
+def test_actors_are_ended_by_the_command(study):
+    front = study.start()
+    worker = next(iter(wait_for(study.training, study.said).values()))
+    front.send_signal(signal.SIGTERM)
+    front.wait(120)
+    assert study.start("--cancel").wait(120) == 0
+    assert "cancelled: ray-" in study.said()
+    wait_for(lambda: not Path(f"/proc/{worker}").exists() or not Path(f"/proc/{worker}/cmdline").read_bytes())
+
+
+def test_no_cluster_is_said(study):
+    study.environment["RAY_ADDRESS"] = ""
+    front = study.start("--set", "launcher.address=127.0.0.1:1")
+    assert front.wait(300) == 1
+    assert "Ray does not answer at the address '127.0.0.1:1'" in study.said()
+    assert "ray start --head" in study.said()
+    assert not list(study.runs.glob("jobs/*"))
