@@ -27,13 +27,13 @@ pytestmark = [
 
 # Those of `imagenet` fail: it needs weights, and nothing is downloaded.
 PLAN = """
-methods: [dcl, simclr]
+methods: [dcl]
 baselines: [random, imagenet]
 datasets: [{plugin: phantom, images_per_patient: 3}]
-seeds: 3
+seeds: 4
 evaluators: [knn]
 settings:
-  train: {epochs: 8, batch_size: 16, validate_every: 0}
+  train: {epochs: 10, batch_size: 16, validate_every: 0}
   views: {image_size: 24}
   encoder: {backbone: resnet10t, stem: standard}
   evaluate: {bootstrap: 100}
@@ -120,16 +120,18 @@ def test_a_study_survives_the_death_of_an_actor(study):
 
     assert study.start().wait(1200) == 1, study.said()  # some cells have no weights
     cells = json.loads((study.runs / "study.json").read_text())["cells"]
-    assert [cell["state"] for cell in cells].count("done") == 9
+    assert [cell["state"] for cell in cells].count("done") == 8
     assert {cell["method"] for cell in cells if cell["state"] == "failed"} == {"imagenet"}
     assert all("could not download" in cell["message"] for cell in cells if cell["state"] == "failed")
     assert len(cells) == 12
-    assert len(list(study.runs.glob("jobs/*"))) == 1  # no cell was submitted again
+    jobs = [json.loads(path.read_text())["cells"] for path in study.runs.glob("jobs/*/job.json")]
+    again = {name for cells in sorted(jobs, key=len)[:-1] for name in cells}
+    assert all("imagenet" in name for name in again)  # only what had failed was submitted again
     assert not list(study.runs.glob("*/lock"))
 
     after = (folder / "history.jsonl").read_text().splitlines()
     assert after[: len(before) - 1] == before[:-1]  # times included: they were not trained again
-    assert len(after) == 8
+    assert len(after) == 10
     recipe = resolve(load_catalog(), [RunDirectory(folder).load().recipe])
     straight = study.folder / "straight"
     execute(recipe, catalog=load_catalog(), place=Place(output=straight), listener=Listener())
