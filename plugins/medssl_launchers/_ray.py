@@ -21,7 +21,7 @@ _NAMESPACE = "medssl"
 class Lane:
     """An actor that runs the commands of a lane in a thread, and ends itself.
 
-    It begins when it is made and not when it is called: nobody calls it after the command that submitted it has ended,
+    It begins when it is made and not when it is called: no one calls it after the command that submitted it has ended,
     and Ray makes it again when its process has died.
 
     Args:
