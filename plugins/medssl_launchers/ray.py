@@ -90,10 +90,16 @@ class Ray(Launcher):
             done = subprocess.run(  # nosec B603 # the words are ours
                 command, input=words, capture_output=True, text=True, timeout=_SECONDS, check=False
             )
-        except (OSError, subprocess.TimeoutExpired) as error:
-            raise LaunchError(f"Ray does not answer. {error}. The tasks are not affected.") from error
+        except subprocess.TimeoutExpired as error:
+            raise LaunchError(self._silent(f"It has not for {_SECONDS:.0f} seconds.")) from error
+        except OSError as error:
+            raise LaunchError(f"no process could be started. {error}. Close other programs and try again.") from error
         if done.returncode:
-            said = (done.stderr.strip().splitlines() or ["it gave no reason"])[-1]
-            way_out = "Start a cluster with `ray start --head`, or name one with --set launcher.address=HOST:PORT."
-            raise LaunchError(f"Ray does not answer at the address '{self.config.address}'. {said:.500} {way_out}")
+            raise LaunchError(self._silent((done.stderr.strip().splitlines() or ["It gave no reason."])[-1]))
         return json.loads(done.stdout.splitlines()[-1])
+
+    def _silent(self, why: str) -> str:
+        return (
+            f"Ray does not answer at the address '{self.config.address}'. {why:.500} Tasks that run are not affected. "
+            "Start a cluster with `ray start --head`, or name one with --set launcher.address=HOST:PORT."
+        )
