@@ -10,6 +10,7 @@ from types import SimpleNamespace
 
 import huggingface_hub.constants
 import pytest
+from packaging.version import Version
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
@@ -61,6 +62,8 @@ def hub(tmp_path, monkeypatch):
 
 def point_to(endpoint, folder, monkeypatch):
     """Send the hub's client to another address, with a cache of its own and without a token."""
+    if Version(huggingface_hub.__version__) < Version("1.0"):
+        pytest.skip("earlier clients of the hub cannot be sent to another address while they run")
     for name, value in {
         "ENDPOINT": endpoint,
         "HUGGINGFACE_CO_URL_TEMPLATE": endpoint + "/{repo_id}/resolve/{revision}/{filename}",
