@@ -16,7 +16,8 @@ ROOT = Path(__file__).resolve().parents[2]
 OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]+")
 OF_OTHER_PROGRAMS = {
     *("--font", "--force-reinstall", "--help", "--int", "--logdir", "--master-port", "--upgrade"),
-    *("--array", "--format", "--jobs", "--noheader", "--states"),  # of Slurm; `medssl bench` has its own --jobs
+    "--head",  # of Ray
+    *("--array", "--format", "--jobs", "--name", "--noheader", "--states"),  # of Slurm; `medssl bench` has its own --jobs
 }
 #: Commands that use a module of the core, where an option is advised that `medssl run` lacks.
 USERS = {
@@ -25,6 +26,7 @@ USERS = {
     "export/tables.py": "predict",
     "report/gallery.py": "report",
     "scaffold/addition.py": "new",
+    "medssl_launchers/slurm.py": "bench",
     "study/launch/crew.py": "bench",
     "study/plan.py": "tune",
     "study/search/tuning.py": "tune",

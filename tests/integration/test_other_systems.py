@@ -54,7 +54,7 @@ def test_the_search_finds_what_other_systems_refuse(tmp_path):
 @pytest.mark.parametrize("name", NAMES)
 def test_a_run_s_directory_may_have_any_plugin_s_name(tmp_path, name):
     one = SimpleNamespace(name=name)
-    slug = Recipe.slug.fget(SimpleNamespace(dataset=one, method=one, hash="0123456789"))
+    slug = Recipe.slug.func(SimpleNamespace(dataset=one, method=one, hash="0123456789"))
     (tmp_path / slug).mkdir()
     assert problems(tmp_path) == []
     assert slug.endswith("-0123456789")
@@ -62,7 +62,7 @@ def test_a_run_s_directory_may_have_any_plugin_s_name(tmp_path, name):
 
 def test_a_run_s_directory_keeps_a_plain_name():
     dataset, method = SimpleNamespace(name="hf:lung"), SimpleNamespace(name="dcl")
-    assert Recipe.slug.fget(SimpleNamespace(dataset=dataset, method=method, hash="ab")) == "hf_lung-dcl-ab"
+    assert Recipe.slug.func(SimpleNamespace(dataset=dataset, method=method, hash="ab")) == "hf_lung-dcl-ab"
 
 
 def test_sections_have_keys_that_differ_on_every_system():
