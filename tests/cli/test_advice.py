@@ -17,7 +17,7 @@ OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]+")
 OF_OTHER_PROGRAMS = {
     *("--font", "--force-reinstall", "--help", "--int", "--logdir", "--master-port", "--upgrade"),
     "--head",  # of Ray
-    *("--array", "--format", "--jobs", "--name", "--noheader", "--states"),  # of Slurm; `medssl bench` has its own --jobs
+    *("--array", "--format", "--jobs", "--name", "--noheader", "--states"),  # of Slurm
 }
 #: Commands that use a module of the core, where an option is advised that `medssl run` lacks.
 USERS = {
