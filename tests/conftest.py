@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -72,3 +74,27 @@ def real_data() -> Callable[[str], Path]:
         return folder
 
     return find
+
+
+@pytest.fixture(scope="session")
+def wait_for() -> Callable[..., Any]:
+    """A function that waits until a condition is true, and returns what the condition returned.
+
+    It fails after some seconds, with the text that ``said`` returns, or when a process that makes the condition true
+    has ended.
+    """
+
+    def wait(
+        condition: Callable[[], Any],
+        said: Callable[[], str] = lambda: "",
+        seconds: float = 300,
+        process: subprocess.Popen[str] | None = None,
+    ) -> Any:
+        end = time.monotonic() + seconds
+        while not (found := condition()):
+            assert process is None or process.poll() is None, process.communicate()[1]
+            assert time.monotonic() < end, f"the condition is still false after {seconds} s. {said()}"
+            time.sleep(0.02)
+        return found
+
+    return wait

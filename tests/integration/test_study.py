@@ -57,13 +57,6 @@ def start(folder, cache, *words):
         return subprocess.Popen(command, cwd=folder, env=environment, stdout=said, stderr=said)
 
 
-def wait_for(condition, seconds=240):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "the study did not get that far"
-        time.sleep(0.02)
-
-
 def results(folder):
     return {path.parent.name: path.stat().st_mtime_ns for path in folder.glob("runs/*/result.json")}
 
@@ -80,7 +73,7 @@ def saved_epochs(path):
 
 
 @pytest.mark.parametrize("kill", [signal.SIGKILL, signal.SIGINT])
-def test_a_study_stopped_in_the_middle_loses_no_finished_cell_and_repeats_none(folder, cache, kill):
+def test_a_study_stopped_in_the_middle_loses_no_finished_cell_and_repeats_none(folder, cache, kill, wait_for):
     process = start(folder, cache)
     wait_for(lambda: len(results(folder)) >= 2 and half_trained(folder))
     process.send_signal(kill)
@@ -88,7 +81,7 @@ def test_a_study_stopped_in_the_middle_loses_no_finished_cell_and_repeats_none(f
     if kill == signal.SIGINT:
         assert code == 130
         assert "Run the same command to continue" in (folder / "said.txt").read_text()
-    wait_for(lambda: not any(is_held(path) for path in (folder / "runs").iterdir()), 20)  # the workers went too
+    wait_for(lambda: not any(is_held(path) for path in (folder / "runs").iterdir()), seconds=20)  # the workers went too
     finished = results(folder)
     time.sleep(1)
     assert results(folder) == finished

@@ -4,7 +4,6 @@ import json
 import os
 import signal
 import sys
-import time
 
 import pytest
 
@@ -19,19 +18,12 @@ def job_of(folder, *programs, at_once=None):
     return Job(name="x", study=folder, folder=folder, cells=cells, commands=commands, directory=folder, at_once=at_once)
 
 
-def wait_for(condition):
-    end = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.02)
-
-
 def states(job, handle):
     return [task.state for task in Local(Local.Config()).states(job, handle)]
 
 
 @pytest.mark.parametrize(("lanes", "at_once", "expected"), [(1, None, 1), (2, None, 2), (1, 3, 3), (9, None, 3)])
-def test_tasks_run_in_lanes(tmp_path, lanes, at_once, expected):
+def test_tasks_run_in_lanes(tmp_path, lanes, at_once, expected, wait_for):
     program = "import os, pathlib; pathlib.Path(f'lane-{os.getppid()}').touch()"
     job = job_of(tmp_path, *[program] * 3, at_once=at_once)
     handle = Local(Local.Config(lanes=lanes)).submit(job)
@@ -39,7 +31,7 @@ def test_tasks_run_in_lanes(tmp_path, lanes, at_once, expected):
     assert len(list(tmp_path.glob("lane-*"))) == expected
 
 
-def test_a_lane_that_was_killed_leaves_failed_tasks(tmp_path):
+def test_a_lane_that_was_killed_leaves_failed_tasks(tmp_path, wait_for):
     job = job_of(tmp_path, "import time; time.sleep(60)", "pass")
     handle = Local(Local.Config()).submit(job)
     wait_for(lambda: states(job, handle) == ["running", "waiting"])
@@ -48,7 +40,7 @@ def test_a_lane_that_was_killed_leaves_failed_tasks(tmp_path):
     wait_for(lambda: states(job, handle) == ["failed", "failed"])
 
 
-def test_a_number_that_another_process_has_now_is_not_ended(tmp_path):
+def test_a_number_that_another_process_has_now_is_not_ended(tmp_path, wait_for):
     job = job_of(tmp_path, "pass")
     handle = json.dumps({**json.loads(Local(Local.Config()).submit(job)), "pids": [os.getpid()]})
     wait_for(lambda: states(job, handle) == ["done"])
@@ -62,7 +54,7 @@ def test_processes_of_another_machine_are_not_asked_for(tmp_path):
             getattr(Local(Local.Config()), function)(job_of(tmp_path, "pass"), handle)
 
 
-def test_a_command_that_does_not_exist_is_failed(tmp_path):
+def test_a_command_that_does_not_exist_is_failed(tmp_path, wait_for):
     job = Job(name="x", study=tmp_path, folder=tmp_path, cells=["a"], commands=[["/none"]], directory=tmp_path)
     handle = Local(Local.Config()).submit(job)
     wait_for(lambda: states(job, handle) == ["failed"])

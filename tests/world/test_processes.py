@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -92,13 +91,9 @@ def test_two_devices_give_the_result_of_one_within_rounding(tmp_path):
 
 @pytest.mark.slow
 @two_cores
-def test_a_signal_stops_all_and_one_device_goes_on(tmp_path):
+def test_a_signal_stops_all_and_one_device_goes_on(tmp_path, wait_for):
     process = command(tmp_path, "run", *WORDS, "--epochs", "400", "--devices", "2")
-    end = time.monotonic() + 600
-    while not list(tmp_path.glob("runs/*/state.pt")):
-        assert process.poll() is None, process.communicate()[1]
-        assert time.monotonic() < end
-        time.sleep(0.1)
+    wait_for(lambda: list(tmp_path.glob("runs/*/state.pt")), seconds=600, process=process)
     process.send_signal(signal.SIGTERM)
     said = process.communicate(timeout=240)[1]
     assert process.returncode == 143, said
@@ -109,13 +104,9 @@ def test_a_signal_stops_all_and_one_device_goes_on(tmp_path):
 @pytest.mark.slow
 @two_cores
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="finds the ranks in /proc")
-def test_a_killed_rank_is_named(tmp_path):
+def test_a_killed_rank_is_named(tmp_path, wait_for):
     process = command(tmp_path, "run", *WORDS, "--epochs", "400", "--devices", "2")
-    end = time.monotonic() + 600
-    while not list(tmp_path.glob("runs/*/state.pt")):
-        assert process.poll() is None, process.communicate()[1]
-        assert time.monotonic() < end
-        time.sleep(0.1)
+    wait_for(lambda: list(tmp_path.glob("runs/*/state.pt")), seconds=600, process=process)
     ranks = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
     os.kill(int(ranks[1]), signal.SIGKILL)
     said = process.communicate(timeout=240)[1]

@@ -16,14 +16,6 @@ pytestmark = pytest.mark.slow
 SLACK = 240  # seconds that a busy machine may need for the imports
 
 
-def wait_for(path, process):
-    end = time.monotonic() + 240
-    while not path.exists():
-        assert process.poll() is None, process.communicate()[1]
-        assert time.monotonic() < end
-        time.sleep(0.1)
-
-
 def endings(processes, timeout):
     said = [process.communicate(timeout=timeout)[1] for process in processes]
     assert not any("Traceback" in text for text in said), said
@@ -39,9 +31,9 @@ def test_a_process_without_the_variables_is_alone(monkeypatch):
 
 
 @pytest.mark.parametrize("victim", [0, 1])
-def test_a_killed_rank_ends_the_others(start, tmp_path, victim):
+def test_a_killed_rank_ends_the_others(start, tmp_path, victim, wait_for):
     ranks = start("endless", tmp_path, 2)
-    wait_for(tmp_path / "shared" / "state.pt", ranks[0])
+    wait_for((tmp_path / "shared" / "state.pt").exists, seconds=SLACK, process=ranks[0])
     ranks[victim].kill()
     began = time.monotonic()
     codes, said = endings(ranks, SLACK)
@@ -50,9 +42,9 @@ def test_a_killed_rank_ends_the_others(start, tmp_path, victim):
     assert "Training needs every rank" in said[1 - victim]
 
 
-def test_a_rank_that_gives_no_sign_ends_the_others_after_the_time_out(start, tmp_path):
+def test_a_rank_that_gives_no_sign_ends_the_others_after_the_time_out(start, tmp_path, wait_for):
     ranks = start("endless", tmp_path, 2, MEDSSL_TIMEOUT="8")
-    wait_for(tmp_path / "shared" / "state.pt", ranks[0])
+    wait_for((tmp_path / "shared" / "state.pt").exists, seconds=SLACK, process=ranks[0])
     ranks[1].send_signal(signal.SIGSTOP)
     began = time.monotonic()
     said = ranks[0].communicate(timeout=SLACK)[1]

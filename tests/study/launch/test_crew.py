@@ -13,7 +13,7 @@ import pytest
 from medssl.catalog import load_catalog
 from medssl.io import leases
 from medssl.io.leases import holding
-from medssl.results.directory import SCHEMA, RunDirectory
+from medssl.results.directory import RunDirectory
 from medssl.runs.kept.reuse import lease_of_pretraining
 from medssl.runs.pipeline import Place
 from medssl.study.grid import expand
@@ -24,33 +24,8 @@ from medssl.study.plan import plan_of
 from medssl.study.schedule.state import LOG, StudyListener, write_state
 from medssl.study.schedule.timing import Clock
 
-# The least that a finished run's result.json holds.
-RESULT = {
-    "schema": SCHEMA,
-    "method": "random",
-    "dataset": "phantom",
-    "seed": 0,
-    "recipe": {},
-    "environment": {},
-    "data": {
-        "directory": "phantom",
-        "images": 1,
-        "train": 1,
-        "val": 0,
-        "test": 0,
-        "split": "grouped",
-        "target": {"kind": "classes", "names": ["a", "b"]},
-        "store": {"key": "k"},
-    },
-    "pretrain": {"epochs": 1, "seconds": 2.0},
-    "metrics": {},
-    "evaluations": {},
-    "diagnostics": {},
-    "seconds": 3.0,
-}
-
 # Reads jobs as the worker does; what it does then is decided by the seed in the job's last layer.
-STAND_IN = f"""
+STAND_IN = """
 import json, os, signal, sys, time
 say = lambda **event: print(json.dumps(event), flush=True)
 for number, line in enumerate(sys.stdin):
@@ -74,9 +49,8 @@ for number, line in enumerate(sys.stdin):
         time.sleep(60)
     else:
         time.sleep(0.2)
-        result = {RESULT}
         with open(os.path.join(job["place"]["output"], job["slug"], "result.json"), "w") as file:
-            json.dump(result, file)
+            file.write(sys.argv[1])
     print("end", seed, file=log, flush=True)
     if seed != 7:
         say(event="done", again=seed != 5)
@@ -123,9 +97,9 @@ def cells_of(catalog):
 
 
 @pytest.fixture
-def build(tmp_path, monkeypatch):
+def build(tmp_path, monkeypatch, least_result):
     """A crew of stand-ins, whose job tells them their directory."""
-    monkeypatch.setattr(workers, "_COMMAND", (sys.executable, "-c", STAND_IN))
+    monkeypatch.setattr(workers, "_COMMAND", (sys.executable, "-c", STAND_IN, json.dumps(least_result)))
     monkeypatch.setattr(crew_module, "_PATIENCE", 0.05)
     real = Crew._job
     monkeypatch.setattr(
@@ -229,7 +203,7 @@ def test_cells_that_share_their_pretraining_are_never_at_work_together(build, ce
     assert begun_before_ended(tmp_path / "log") == set()
 
 
-def test_a_cell_that_another_process_works_on_is_waited_for(build, cells_of, tmp_path):
+def test_a_cell_that_another_process_works_on_is_waited_for(build, cells_of, tmp_path, least_result):
     (cell,) = cells_of({0})
     directory = RunDirectory(tmp_path / cell.recipe.slug)
     directory.make()
@@ -241,7 +215,7 @@ def test_a_cell_that_another_process_works_on_is_waited_for(build, cells_of, tmp
         deadline = time.monotonic() + 20
         while ("wait", 0) not in recorder.heard and time.monotonic() < deadline:
             time.sleep(0.02)
-        values = {**RESULT, "pretrain": {"epochs": 0, "seconds": 0.0}}
+        values = {**least_result, "pretrain": {"epochs": 0, "seconds": 0.0}}
         directory.finish(values)
     thread.join(20)
     assert states(found) == {0: "done"}

@@ -1,6 +1,5 @@
 """A launcher's tasks and the command that follows them meet in the study's folder alone. Both are stand-ins here."""
 
-import json
 import threading
 import time
 from pathlib import Path
@@ -16,7 +15,6 @@ from medssl.contracts.kinds import LAUNCHER
 from medssl.errors import CheckpointError, LaunchError, PluginError
 from medssl.io.leases import holding
 from medssl.recipe import Choice
-from medssl.results.directory import SCHEMA
 from medssl.runs.pipeline import Place
 from medssl.study.grid import expand
 from medssl.study.launch import remote, task
@@ -24,30 +22,6 @@ from medssl.study.launch.job import jobs_of, read_job, write_job
 from medssl.study.launch.remote import Remote
 from medssl.study.plan import plan_of
 from medssl.study.schedule.state import CellOutcome, StudyListener
-
-RESULT = {
-    "schema": SCHEMA,
-    "method": "random",
-    "dataset": "phantom",
-    "seed": 0,
-    "recipe": {},
-    "environment": {},
-    "data": {
-        "directory": "phantom",
-        "images": 1,
-        "train": 1,
-        "val": 0,
-        "test": 0,
-        "split": "grouped",
-        "target": {"kind": "classes", "names": ["a", "b"]},
-        "store": {"key": "k"},
-    },
-    "pretrain": {"epochs": 1, "seconds": 2.0},
-    "metrics": {},
-    "evaluations": {},
-    "diagnostics": {},
-    "seconds": 3.0,
-}
 
 
 class Heard(StudyListener):
@@ -124,21 +98,11 @@ def build(tmp_path, monkeypatch):
     return make
 
 
-def finish(folder):
-    folder.mkdir(exist_ok=True)
-    (folder / "result.json").write_text(json.dumps(RESULT))
-
-
-def finish_all(job):
-    for name in job.cells:
-        finish(job.study / name)
-
-
 def states(outcomes):
     return {outcome.cell.recipe.seed: outcome.state for outcome in outcomes}
 
 
-def test_every_cell_is_submitted_and_its_result_ends_it(build, cells_of, tmp_path, monkeypatch):
+def test_every_cell_is_submitted_and_its_result_ends_it(build, cells_of, tmp_path, monkeypatch, finish, finish_all):
     monkeypatch.setattr(Fake, "does", staticmethod(finish_all))
     finish(tmp_path / cells_of(1)[0].recipe.slug)
     assert states(build(cells_of(3)).run()) == {0: "done", 1: "done", 2: "done"}
@@ -153,14 +117,16 @@ def test_every_cell_is_submitted_and_its_result_ends_it(build, cells_of, tmp_pat
     assert len(Fake.jobs) == 1  # nothing was left to submit
 
 
-def test_cells_that_share_their_encoder_share_a_task(build, cells_of, monkeypatch):
+def test_cells_that_share_their_encoder_share_a_task(build, cells_of, monkeypatch, finish_all):
     monkeypatch.setattr(Fake, "does", staticmethod(finish_all))
     build(cells_of(2, label_fractions=[0.5, 1.0])).run()
     (job,) = Fake.jobs
     assert (len(job.cells), len(job.commands)) == (4, 2)
 
 
-def test_a_cell_that_failed_says_why_and_is_tried_again_by_the_next_command(build, cells_of, monkeypatch):
+def test_a_cell_that_failed_says_why_and_is_tried_again_by_the_next_command(
+    build, cells_of, monkeypatch, finish, finish_all
+):
     def fail(job):
         read_job(job.folder).fail(job.cells[0], "the images are missing.")
         finish(job.study / job.cells[1])
@@ -177,7 +143,7 @@ def test_a_cell_that_failed_says_why_and_is_tried_again_by_the_next_command(buil
     assert len(Fake.jobs) == 2
 
 
-def test_a_command_that_is_given_again_finds_its_job(build, cells_of, tmp_path, monkeypatch):
+def test_a_command_that_is_given_again_finds_its_job(build, cells_of, tmp_path, monkeypatch, finish_all):
     monkeypatch.setattr(Fake, "says", staticmethod(lambda job: "running"))
     monkeypatch.setattr(remote.time, "sleep", lambda _: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
@@ -207,7 +173,7 @@ def test_the_last_words_of_tasks_that_failed_are_said(build, cells_of, monkeypat
     assert outcome.message.endswith("its last words")
 
 
-def test_a_cell_that_another_launcher_runs_is_waited_for(build, cells_of, tmp_path):
+def test_a_cell_that_another_launcher_runs_is_waited_for(build, cells_of, tmp_path, finish):
     (cell,) = cells_of(1)
     folder = tmp_path / cell.recipe.slug
     folder.mkdir()
@@ -225,7 +191,7 @@ def test_a_cell_that_another_launcher_runs_is_waited_for(build, cells_of, tmp_pa
     assert [event for event in heard.events if event[0] != "note"] == [("start", 0), ("epoch", 0, 1, 1.5), ("done", 0)]
 
 
-def test_a_launcher_that_does_not_answer_is_asked_again_for_a_while(build, cells_of, monkeypatch):
+def test_a_launcher_that_does_not_answer_is_asked_again_for_a_while(build, cells_of, monkeypatch, finish_all):
     answers = iter([LaunchError("squeue does not answer."), LaunchError("x"), "running"])
 
     def says(job):
@@ -283,7 +249,7 @@ def job(tmp_path, cells_of):
     return write_job(cells, Place(output=tmp_path), {"plugin": "fake"}, catalog_file=None, at_once=None), cells
 
 
-def test_a_task_runs_the_free_cells_from_its_own_on(job, tmp_path, monkeypatch):
+def test_a_task_runs_the_free_cells_from_its_own_on(job, tmp_path, monkeypatch, finish):
     stored, cells = job
     stored.fail(cells[0].recipe.slug, "it failed before.")
     started = []
@@ -299,7 +265,7 @@ def test_a_task_runs_the_free_cells_from_its_own_on(job, tmp_path, monkeypatch):
     assert started == [2, 1]
 
 
-def test_a_task_leaves_cells_that_run_elsewhere(job, tmp_path, monkeypatch):
+def test_a_task_leaves_cells_that_run_elsewhere(job, tmp_path, monkeypatch, finish):
     stored, cells = job
     for cell in cells[:2]:
         finish(tmp_path / cell.recipe.slug)
@@ -368,7 +334,7 @@ def test_cancel_says_that_there_is_nothing_to_cancel(tmp_path, monkeypatch):
     assert "has tasks to cancel" in done.output
 
 
-def test_cancel_reaches_the_tasks_of_every_job(build, cells_of, tmp_path, catalog, monkeypatch):
+def test_cancel_reaches_the_tasks_of_every_job(build, cells_of, tmp_path, catalog, monkeypatch, finish_all):
     monkeypatch.setattr(Fake, "does", staticmethod(finish_all))
     build(cells_of(1)).run()
     choice = Choice(kind="launcher", name="fake", distribution="x", version="1", plugin=Fake, config=Fake.Config())
