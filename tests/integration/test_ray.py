@@ -1,13 +1,11 @@
 """A study on a real Ray cluster of one node: an actor is killed, and its cell is taken up again."""
 
-import contextlib
 import json
 import os
 import signal
 import subprocess
 import sys
 import tempfile
-import time
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -25,31 +23,9 @@ pytestmark = [
     pytest.mark.skipif(find_spec("ray") is None, reason="ray is not installed (medssl[ray])"),
 ]
 
-# Those of `imagenet` fail: it needs weights, and nothing is downloaded.
-PLAN = """
-methods: [dcl]
-baselines: [random, imagenet]
-datasets: [{plugin: phantom, images_per_patient: 3}]
-seeds: 4
-evaluators: [knn]
-settings:
-  train: {epochs: 10, batch_size: 16, validate_every: 0}
-  views: {image_size: 24}
-  encoder: {backbone: resnet10t, stem: standard}
-  evaluate: {bootstrap: 100}
-"""
-
-
-def wait_for(condition, said=lambda: "", seconds=600):
-    deadline = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < deadline, f"it did not come to that. {said()}"
-        time.sleep(0.1)
-    return found
-
 
 @pytest.fixture(scope="module")
-def environment():
+def environment(wait_for):
     """The environment in which a cluster of two cores is found."""
     with tempfile.TemporaryDirectory(prefix="ray-", dir="/tmp", ignore_cleanup_errors=True) as folder:  # sockets
         values = {**os.environ, "RAY_ADDRESS": "", "OMP_NUM_THREADS": "1", "NO_COLOR": "1"}
@@ -69,36 +45,9 @@ def environment():
             cluster.wait(60)
 
 
-class Study:
-    """The command for a study, and what it leaves."""
-
-    def __init__(self, folder, environment):
-        self.folder, self.runs = folder, folder / "runs"
-        self.environment = {**environment, "MEDSSL_CACHE": str(folder / "cache")}
-        (folder / "plan.yaml").write_text(PLAN)
-
-    def start(self, *words):
-        command = [sys.executable, "-m", "medssl", "bench", "plan.yaml", "--launcher", "ray", "--jobs", "2", *words]
-        with (self.folder / "said.txt").open("ab") as said:
-            return subprocess.Popen(command, cwd=self.folder, env=self.environment, stdout=said, stderr=said)
-
-    def said(self):
-        logs = [path.read_text(errors="replace")[-1500:] for path in self.runs.glob("jobs/*/task-*.log")]
-        return "\n".join([(self.folder / "said.txt").read_text(), *logs])
-
-    def training(self):
-        """Folders of cells that train now and have finished an epoch, with the numbers of their processes."""
-        found = {}
-        for lock in self.runs.glob("*/lock"):
-            with contextlib.suppress(OSError, ValueError):
-                if (lock.parent / "state.pt").exists() and not (lock.parent / "encoder.safetensors").exists():
-                    found[lock.parent] = json.loads(lock.read_text())["pid"]
-        return found
-
-
 @pytest.fixture
-def study(tmp_path, environment):
-    return Study(tmp_path, environment)
+def study(cluster_study, environment):
+    return cluster_study("ray", environment, "--jobs", "2")
 
 
 def parent(pid):
@@ -107,16 +56,16 @@ def parent(pid):
 
 def test_a_study_survives_the_death_of_an_actor(study):
     front = study.start()
-    folder, worker = next(iter(wait_for(study.training, study.said).items()))
+    folder, worker = next(iter(study.wait(study.training).items()))
     front.send_signal(signal.SIGTERM)  # the command is closed; its tasks go on
     assert front.wait(120) == 143
     assert "go on" in study.said()
 
-    folder, worker = next(iter(wait_for(study.training, study.said).items()))
+    folder, worker = next(iter(study.wait(study.training).items()))
     task = parent(worker)
     before = (folder / "history.jsonl").read_text().splitlines()
     os.kill(parent(task), signal.SIGKILL)
-    wait_for(lambda: not Path(f"/proc/{task}/cmdline").exists() or not Path(f"/proc/{task}/cmdline").read_bytes())
+    study.wait(lambda: not Path(f"/proc/{task}/cmdline").exists() or not Path(f"/proc/{task}/cmdline").read_bytes())
 
     assert study.start().wait(1200) == 1, study.said()  # some cells have no weights
     cells = json.loads((study.runs / "study.json").read_text())["cells"]
@@ -140,12 +89,12 @@ def test_a_study_survives_the_death_of_an_actor(study):
 
 def test_actors_are_ended_by_the_command(study):
     front = study.start()
-    worker = next(iter(wait_for(study.training, study.said).values()))
+    worker = next(iter(study.wait(study.training).values()))
     front.send_signal(signal.SIGTERM)
     front.wait(120)
     assert study.start("--cancel").wait(120) == 0
     assert "cancelled: ray-" in study.said()
-    wait_for(lambda: not Path(f"/proc/{worker}").exists() or not Path(f"/proc/{worker}/cmdline").read_bytes())
+    study.wait(lambda: not Path(f"/proc/{worker}").exists() or not Path(f"/proc/{worker}/cmdline").read_bytes())
 
 
 def test_no_cluster_is_said(study):

@@ -8,7 +8,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -53,19 +52,6 @@ SlurmdParameters=config_overrides
 NodeName={host} NodeAddr=127.0.0.1 CPUs=2 State=UNKNOWN
 PartitionName=low Nodes=ALL Default=YES MaxTime=INFINITE State=UP PriorityTier=1
 PartitionName=high Nodes=ALL MaxTime=INFINITE State=UP PriorityTier=10
-"""
-# Twelve cells; those of `imagenet` fail, because it needs weights and nothing is downloaded.
-PLAN = """
-methods: [dcl]
-baselines: [random, imagenet]
-datasets: [{plugin: phantom, images_per_patient: 3}]
-seeds: 4
-evaluators: [knn]
-settings:
-  train: {epochs: 10, batch_size: 16, validate_every: 0}
-  views: {image_size: 24}
-  encoder: {backbone: resnet10t, stem: standard}
-  evaluate: {bootstrap: 100}
 """
 
 
@@ -133,13 +119,13 @@ class Cluster:
 
 
 @pytest.fixture(scope="module")
-def cluster():
+def cluster(wait_for):
     pytest.importorskip("submitit")
     with tempfile.TemporaryDirectory(prefix="medssl-slurm-", ignore_cleanup_errors=True) as folder:
-        yield from running(Path(folder))
+        yield from running(Path(folder), wait_for)
 
 
-def running(folder):
+def running(folder, wait_for):
     made = Cluster(folder)
     try:
         wait_for(lambda: "idle" in made.ask("sinfo", "--noheader", "--format=%T", check=False), made.logs, 60)
@@ -150,83 +136,48 @@ def running(folder):
             made.stop(name)
 
 
-def wait_for(condition, said=lambda: "", seconds=300):
-    deadline = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < deadline, f"it did not come to that. {said()}"
-        time.sleep(0.1)
-    return found
-
-
 @pytest.fixture
-def study(tmp_path, cluster):
-    (tmp_path / "plan.yaml").write_text(PLAN)
-    return Study(tmp_path, cluster)
+def study(cluster_study, cluster):
+    options = {"partition": "low", "cpus": 1, "minutes": 30, "warning": 60}
+    words = [word for name, value in options.items() for word in ("--set", f"launcher.{name}={value}")]
+    return cluster_study("slurm", cluster.environment, *words)
 
 
-class Study:
-    """The command for a study, and what it leaves."""
-
-    def __init__(self, folder, cluster):
-        self.folder, self.cluster, self.runs = folder, cluster, folder / "runs"
-
-    def start(self, *words):
-        environment = {**self.cluster.environment, "MEDSSL_CACHE": str(self.folder / "cache"), "OMP_NUM_THREADS": "1"}
-        environment.pop("MEDSSL_DATA", None)
-        options = {"partition": "low", "cpus": 1, "minutes": 30, "warning": 60}
-        settings = [word for name, value in options.items() for word in ("--set", f"launcher.{name}={value}")]
-        command = [sys.executable, "-m", "medssl", "bench", "plan.yaml", "--launcher", "slurm", *settings, *words]
-        with (self.folder / "said.txt").open("ab") as said:
-            return subprocess.Popen(command, cwd=self.folder, env=environment, stdout=said, stderr=said)
-
-    def said(self):
-        logs = [path.read_text(errors="replace")[-1500:] for path in self.runs.glob("jobs/*/slurm/*_log.out")]
-        return "\n".join([(self.folder / "said.txt").read_text(), *logs])
-
-    def training(self):
-        """Folders of cells that train now and have finished an epoch, with the numbers of their processes."""
-        found = {}
-        for lock in self.runs.glob("*/lock"):
-            with contextlib.suppress(OSError, ValueError):
-                if (lock.parent / "state.pt").exists() and not (lock.parent / "encoder.safetensors").exists():
-                    found[lock.parent] = json.loads(lock.read_text())["pid"]
-        return found
-
-    def tasks(self, *states):
-        """Names of the study's tasks that Slurm has in one of these states."""
-        rows = self.cluster.ask("squeue", "--noheader", "--array", "--states=all", "--format=%i %T").split("\n")
-        return [
-            row.split()[0] for row in rows if row and row.split()[0].startswith(self.job()) and row.split()[1] in states
-        ]
-
-    def job(self):
-        (handle,) = [json.loads(path.read_text())["handle"] for path in self.runs.glob("jobs/*/job.json")]
-        return handle
+def job_of(study):
+    (handle,) = [json.loads(path.read_text())["handle"] for path in study.runs.glob("jobs/*/job.json")]
+    return handle
 
 
-def test_a_study_survives_what_happens_on_a_cluster(study, cluster):
+def tasks_of(study, cluster, *states):
+    """Names of the study's tasks that Slurm has in one of these states."""
+    lines = cluster.ask("squeue", "--noheader", "--array", "--states=all", "--format=%i %T").splitlines()
+    rows = [line.split() for line in lines if line]
+    return [name for name, state in rows if name.startswith(job_of(study)) and state in states]
+
+
+def test_a_study_survives_what_happens_on_a_cluster(study, cluster, wait_for):
     front = study.start()
-    wait_for(study.training, study.said)
+    study.wait(study.training)
     front.send_signal(signal.SIGTERM)  # the command is closed; its job goes on
     assert front.wait(60) == 143
     assert "go on" in study.said()
 
-    folder, pid = next(iter(wait_for(study.training, study.said).items()))
+    folder, pid = next(iter(study.wait(study.training).items()))
     os.kill(pid, signal.SIGKILL)  # the process of a cell dies, as by lack of memory
-    wait_for(lambda: list(study.runs.glob(f"jobs/*/failed/{folder.name}.json")), study.said)
+    study.wait(lambda: list(study.runs.glob(f"jobs/*/failed/{folder.name}.json")))
     (failure,) = study.runs.glob(f"jobs/*/failed/{folder.name}.json")
     assert "signal SIGKILL" in json.loads(failure.read_text())["message"]
 
-    other = next(iter(wait_for(study.training, study.said)))
-    tasks = study.tasks("RUNNING")
+    other = next(iter(study.wait(study.training)))
+    tasks = tasks_of(study, cluster, "RUNNING")
     began = time.monotonic()
     with cluster.signals("USR2", tasks):  # as before the time limit
-        wait_for(lambda: not set(tasks) & set(study.tasks("RUNNING")), study.said)
+        study.wait(lambda: not set(tasks) & set(tasks_of(study, cluster, "RUNNING")))
     assert time.monotonic() - began < 60
-    wait_for(lambda: set(tasks) <= set(study.tasks("PENDING", "RUNNING", "COMPLETED")), study.said, 60)
+    study.wait(lambda: set(tasks) <= set(tasks_of(study, cluster, "PENDING", "RUNNING", "COMPLETED")), 60)
     assert (other / "state.pt").exists()
 
-    wait_for(study.training, study.said)  # another job preempts the tasks
+    study.wait(study.training)  # another job preempts the tasks
     first = cluster.ask("sbatch", "--parsable", "--partition=high", "--exclusive", "--output=/dev/null", "--wrap=true")
     wait_for(lambda: not cluster.ask("squeue", "--noheader", f"--jobs={first.strip()}", check=False), cluster.logs)
 
@@ -259,9 +210,9 @@ def test_a_job_that_slurm_refuses_is_said(study):
 
 def test_jobs_are_cancelled_by_the_command(study, cluster):
     front = study.start("--set", "launcher.sbatch=[hold]")
-    wait_for(lambda: list(study.runs.glob("jobs/*/job.json")) and study.job(), study.said)
+    study.wait(lambda: list(study.runs.glob("jobs/*/job.json")) and job_of(study))
     front.send_signal(signal.SIGTERM)
     front.wait(60)
-    assert cluster.ask("squeue", "--noheader", f"--jobs={study.job()}")
+    assert cluster.ask("squeue", "--noheader", f"--jobs={job_of(study)}")
     assert study.start("--cancel").wait(120) == 0
-    wait_for(lambda: not cluster.ask("squeue", "--noheader", f"--jobs={study.job()}", check=False))
+    study.wait(lambda: not cluster.ask("squeue", "--noheader", f"--jobs={job_of(study)}", check=False))
