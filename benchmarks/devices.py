@@ -18,62 +18,25 @@ import socket
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 import torch
 
 from benchmarks.measuring import Line, print_table, ratio_line, take_turns
-from benchmarks.pretraining import TILES, Rig, Tiles, views_of, write_tiles
-from medssl.data.store.store import open_store
-from medssl.recipe.settings import TrainSettings
-from medssl.train.loop.records import StepRecord
-from medssl.train.loop.trainer import Trainer
-from medssl.train.machine.device import choose_precision
+from benchmarks.pretraining import TILES, Rig, step_times, store_of, write_tiles
 from medssl.train.machine.memory import kept_memory
 from medssl.world.world import World, joined
 
 SIDE, MARK = 64, 0.85
 
 
-class _EnoughError(Exception):
-    """The steps are done."""
-
-
 def work(world: World, batch: int, steps: int, folder: Path, device: str) -> dict[str, float]:
     """Train on one rank; return the seconds per step, and the peak memory of this process in MB."""
-    place = torch.device(world.device or device)
-    rig = Rig("resnet18", SIDE, batch, place)
-    encoder, method = rig.make()
-    dataset = Tiles(Tiles.Config(), folder / "tiles")
-    store = open_store(dataset, dataset.index().samples, view_size=SIDE, cache=folder / "cache")
-    with tempfile.TemporaryDirectory() as scratch:
-        trainer = Trainer(
-            encoder,
-            method,
-            views_of(store, SIDE, place),
-            settings=TrainSettings(batch_size=batch, learning_rate=1e-3, epochs=1000),
-            seed=0,
-            device=place,
-            precision=choose_precision("auto", place),
-            groups=torch.arange(TILES),
-            directory=Path(scratch),
-            fingerprint="",
-            world=world,
-        )
-        seen: list[tuple[int, float]] = []
-
-        def progress(record: StepRecord) -> None:
-            seen.append((record.step, time.perf_counter()))
-            if record.step >= steps:
-                raise _EnoughError
-
-        try:
-            with kept_memory():
-                trainer.fit(progress=progress)
-        except _EnoughError:
-            pass
-    (first, began), (last, ended) = seen[0], seen[-1]
+    rig = Rig("resnet18", SIDE, batch, torch.device(world.device or device))
+    store = store_of(folder / "tiles", SIDE, folder / "cache")
+    with tempfile.TemporaryDirectory() as scratch, kept_memory():
+        seen = step_times(rig.trainer(store, Path(scratch), world=world, epochs=1000), steps)
+    (began, first), (ended, last) = seen[0], seen[-1]
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     return {"seconds": (ended - began) / (last - first), "peak_mb": round(peak)}
 
@@ -103,8 +66,7 @@ def measure(rounds: int, processes: int, batch: int, steps: int, device: str) ->
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         write_tiles(folder / "tiles", TILES)
-        dataset = Tiles(Tiles.Config(), folder / "tiles")
-        open_store(dataset, dataset.index().samples, view_size=SIDE, cache=folder / "cache")
+        store_of(folder / "tiles", SIDE, folder / "cache")
         words = ["--batch", str(batch), "--steps", str(steps), "--device", device, "--folder", scratch]
         peaks: dict[str, list[float]] = {"one": [], "several": []}
         threads = processes if device == "cpu" else len(os.sched_getaffinity(0))

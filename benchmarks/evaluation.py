@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import statistics
 import tempfile
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -28,7 +27,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from torch import Tensor, nn
 from torchvision import transforms
 
-from benchmarks.measuring import Line, ratio_line, take_turns
+from benchmarks.measuring import Line, ratio_line, take_turns, timed
 from benchmarks.pretraining import write_tiles
 from medssl.contracts import Features
 from medssl.contracts.targets import Classes
@@ -170,17 +169,6 @@ def probe_variants(folder: Path) -> dict[str, Callable[[], object]]:
         train_heads(part.x, part.y, CLASSES, **heads)  # type: ignore[arg-type]
 
     return {"cached, 100 epochs": cached, "plain loop, 1 epoch": one_epoch}
-
-
-def timed(run: Callable[[], object]) -> Callable[[], float]:
-    """Return a function that runs and returns its seconds."""
-
-    def turn() -> float:
-        start = time.perf_counter()
-        run()
-        return time.perf_counter() - start
-
-    return turn
 
 
 def compare(

@@ -13,7 +13,7 @@ import argparse
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +21,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from benchmarks.measuring import Line, print_table, ratio_line, take_turns
+from benchmarks.measuring import Line, print_table, ratio_line, take_turns, timed
 from medssl.contracts import IMAGENET
 from medssl.data.store.store import open_store
 from medssl.data.views.engine import PlainViews
@@ -50,15 +50,6 @@ def write_pictures(folder: Path, count: int) -> None:
         Image.fromarray(noisy).save(file)
 
 
-def timed(work: Callable[[], object]) -> Callable[[], float]:
-    def run() -> float:
-        start = time.process_time()
-        work()
-        return time.process_time() - start
-
-    return run
-
-
 def bare(encoder: Encoder, images: Tensor, batch: int, machine: Machine) -> Tensor:
     """Encode tensors in memory: only the forward passes."""
     with evaluation_mode(encoder), machine.precision.autocast(), torch.inference_mode():
@@ -66,8 +57,8 @@ def bare(encoder: Encoder, images: Tensor, batch: int, machine: Machine) -> Tens
 
 
 def lines(rounds: int = 3, count: int = IMAGES, backbones: tuple[str, ...] = BACKBONES) -> list[Line]:
-    machine = Machine.choose("cpu", "auto")
-    found = []
+    machine, processor = Machine.choose("cpu", "auto"), partial(timed, clock=time.process_time)
+    found, precision = [], machine.precision
     with tempfile.TemporaryDirectory() as place, kept_memory():
         write_pictures(Path(place) / "d", count)
         dataset = Folder(Folder.Config(), Path(place) / "d")
@@ -81,9 +72,9 @@ def lines(rounds: int = 3, count: int = IMAGES, backbones: tuple[str, ...] = BAC
             images = views(torch.arange(count))
             seconds = take_turns(
                 {
-                    "bare": timed(lambda e=encoder, x=images: bare(e, x, 64, machine)),  # type: ignore[misc]
-                    "views": timed(lambda v=views: [v(part) for part in torch.arange(count).split(64)]),  # type: ignore[misc]
-                    "medssl": timed(lambda e=encoder, v=views: extract(e, v, count, precision=machine.precision)),  # type: ignore[misc]
+                    "bare": processor(lambda e=encoder, x=images: bare(e, x, 64, machine)),  # type: ignore[misc]
+                    "views": processor(lambda v=views: [v(part) for part in torch.arange(count).split(64)]),  # type: ignore[misc]
+                    "medssl": processor(lambda e=encoder, v=views: extract(e, v, count, precision=precision)),  # type: ignore[misc]
                 },
                 rounds,
             )
@@ -94,7 +85,7 @@ def lines(rounds: int = 3, count: int = IMAGES, backbones: tuple[str, ...] = BAC
                     seconds["bare"],
                     seconds["medssl"],
                     mark=MARK,
-                    precision=machine.precision.name,
+                    precision=precision.name,
                     threads=torch.get_num_threads(),
                     store_seconds=round(reading, 2),
                     seconds=medians,

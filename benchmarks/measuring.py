@@ -6,6 +6,7 @@ import json
 import platform
 import statistics
 import subprocess
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from importlib import metadata
@@ -14,7 +15,7 @@ from typing import Any
 
 import torch
 
-__all__ = ["Line", "describe_machine", "print_table", "ratio_line", "take_turns", "write_json"]
+__all__ = ["Line", "describe_machine", "print_table", "ratio_line", "take_turns", "timed", "write_json"]
 
 PACKAGES = ("medssl", "torch", "torchvision", "lightly", "pytorch-lightning", "kornia", "timm", "scikit-learn", "numpy")
 
@@ -47,6 +48,17 @@ class Line:
         if self.mark is None:
             return ""
         return "reached" if (self.value >= self.mark) == self.at_least or self.value == self.mark else "missed"
+
+
+def timed(work: Callable[[], object], clock: Callable[[], float] = time.perf_counter) -> Callable[[], float]:
+    """Return a function that does the work and returns its seconds by the clock."""
+
+    def turn() -> float:
+        start = clock()
+        work()
+        return clock() - start
+
+    return turn
 
 
 def take_turns(variants: Mapping[str, Callable[[], float]], rounds: int) -> dict[str, list[float]]:

@@ -8,12 +8,9 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import time
-from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from benchmarks.measuring import Line, ratio_line
 from medssl.data.views.pixels import ImageStore
@@ -47,55 +44,12 @@ def anonymous_megabytes() -> float:
 
 def steps(store: ImageStore) -> dict[str, float]:
     """Train some steps on the images of a store."""
-    from benchmarks.pretraining import EnoughError
-    from medssl.contracts import HALF, Augmentation, Classes, Task, ViewSpec
-    from medssl.data.views import Views
-    from medssl.recipe.settings import TrainSettings
-    from medssl.train.encoder.building import build_encoder
-    from medssl.train.loop.records import StepRecord
-    from medssl.train.loop.trainer import Trainer
-    from medssl.train.machine.device import choose_precision
-    from medssl_encoders.timm import Timm
-    from medssl_methods.simclr import SimCLR
-
-    device, count = torch.device("cpu"), len(store.shapes)
-    encoder = build_encoder(Timm.of(backbone="resnet18", stem="standard"), SIDE, 0)
-    task = Task(
-        feature_dim=512, num_samples=count, target=Classes(("only",)), image_size=SIDE, batch_size=BATCH, total_steps=1
-    )
-    views = Views(
-        store,
-        range(count),
-        ViewSpec(),
-        Augmentation(),
-        image_size=SIDE,
-        seed=0,
-        device=device,
-        preprocessing=HALF,
-    )
-    times: list[float] = []
-
-    def progress(_: StepRecord) -> None:
-        times.append(time.perf_counter())
-        if len(times) == STEPS:
-            raise EnoughError
+    from benchmarks.pretraining import Rig, step_times
 
     with tempfile.TemporaryDirectory() as scratch:
-        trainer = Trainer(
-            encoder,
-            SimCLR(SimCLR.Config(), encoder, task),
-            views,
-            settings=TrainSettings(batch_size=BATCH, learning_rate=1e-3),
-            seed=0,
-            device=device,
-            precision=choose_precision("auto", device),
-            groups=torch.arange(count),
-            directory=Path(scratch),
-            fingerprint="",
-        )
-        with suppress(EnoughError):
-            trainer.fit(progress=progress)
-    seconds = [b - a for a, b in itertools.pairwise(times)][2:]
+        trainer = Rig("resnet18", SIDE, BATCH).trainer(store, Path(scratch))  # kept until its memory is measured
+        times = step_times(trainer, STEPS)
+    seconds = [b - a for (a, _), (b, _) in itertools.pairwise(times)][2:]
     return {"seconds": statistics.median(seconds), "megabytes": anonymous_megabytes()}
 
 

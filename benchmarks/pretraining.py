@@ -45,6 +45,7 @@ from medssl.train.loop.records import StepRecord
 from medssl.train.loop.trainer import Trainer
 from medssl.train.machine.device import Precision, choose_layout, choose_precision
 from medssl.train.machine.memory import kept_memory
+from medssl.world.world import ALONE, World
 from medssl_encoders.timm import Timm
 from medssl_methods.simclr import SimCLR
 
@@ -109,6 +110,24 @@ class Rig:
             total_steps=1000,
         )
         return encoder, SimCLR(SimCLR.Config(), encoder, task)
+
+    def trainer(self, store: ImageStore, scratch: Path, *, world: World = ALONE, **settings: Any) -> Trainer:
+        """Return medssl's trainer, with two views of every image; it writes into a folder below ``scratch``."""
+        encoder, method = self.make()
+        views = views_of(store, self.side, self.device)
+        return Trainer(
+            encoder,
+            method,
+            views,
+            settings=TrainSettings(batch_size=self.batch, learning_rate=1e-3, **settings),
+            seed=0,
+            device=self.device,
+            precision=self.precision,
+            groups=torch.arange(len(views)),
+            directory=Path(tempfile.mkdtemp(dir=scratch)),
+            fingerprint="",
+            world=world,
+        )
 
     def turn(self, step: Callable[[], object]) -> Turn:
         """Return the seconds per step, without the first step of a turn."""
@@ -189,8 +208,22 @@ def keeping_memory(turn: Turn) -> Turn:
     return kept
 
 
-class EnoughError(Exception):
+class _EnoughError(Exception):
     """Ends an epoch before its state is written."""
+
+
+def step_times(trainer: Trainer, steps: int) -> list[tuple[float, int]]:
+    """Train for so many steps after the first that is reported; return the time and number of each reported one."""
+    seen: list[tuple[float, int]] = []
+
+    def progress(record: StepRecord) -> None:
+        seen.append((time.perf_counter(), record.step))
+        if record.step - seen[0][1] >= steps:
+            raise _EnoughError
+
+    with contextlib.suppress(_EnoughError):
+        trainer.fit(progress=progress)
+    return seen
 
 
 def views_of(store: ImageStore, side: int, device: torch.device) -> Views:
@@ -203,31 +236,10 @@ def views_of(store: ImageStore, side: int, device: torch.device) -> Views:
 
 def ours(rig: Rig, store: ImageStore, scratch: Path, *, compiled: bool = False) -> Turn:
     """Return medssl's trainer with its views; on a GPU a turn is as long as the interval at which it reads the loss."""
-    encoder, method = rig.make()
-    views = views_of(store, rig.side, rig.device)
-    trainer = Trainer(
-        encoder,
-        method,
-        views,
-        settings=TrainSettings(batch_size=rig.batch, learning_rate=1e-3, compile=compiled),
-        seed=0,
-        device=rig.device,
-        precision=rig.precision,
-        groups=torch.arange(len(views)),
-        directory=Path(tempfile.mkdtemp(dir=scratch)),
-        fingerprint="",
-    )
+    trainer = rig.trainer(store, scratch, compile=compiled)
 
     def turn() -> float:
-        seen: list[tuple[float, int]] = []
-
-        def progress(record: StepRecord) -> None:
-            seen.append((time.perf_counter(), record.step))
-            if record.step - seen[0][1] >= rig.steps:
-                raise EnoughError
-
-        with contextlib.suppress(EnoughError):
-            trainer.fit(progress=progress)
+        seen = step_times(trainer, rig.steps)
         (start, first), (end, last) = seen[1 if len(seen) > 2 else 0], seen[-1]
         return (end - start) / (last - first)
 

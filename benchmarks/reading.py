@@ -25,7 +25,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.measuring import Line, print_table, ratio_line, take_turns
+from benchmarks.measuring import Line, print_table, ratio_line, take_turns, timed
 from medssl.data.store.store import open_store
 from medssl.train.machine.memory import kept_memory
 from medssl.world.membership import cores
@@ -82,15 +82,6 @@ def decode(file: str, voi: bool = False) -> float:
     if voi:
         own.apply_voi_lut(values, found)
     return time.process_time() - start
-
-
-def timed(work: Callable[[], object]) -> Callable[[], float]:
-    def run() -> float:
-        start = time.perf_counter()
-        work()
-        return time.perf_counter() - start
-
-    return run
 
 
 def compare(what: str, fill: Callable[[Path], None], rounds: int) -> Line:

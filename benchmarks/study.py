@@ -42,7 +42,7 @@ def processor_seconds() -> float:
     return sum(each.ru_utime + each.ru_stime for each in found)
 
 
-def timed(function: Callable[[], object]) -> tuple[float, float]:
+def seconds_of(function: Callable[[], object]) -> tuple[float, float]:
     """Return the seconds and the processor seconds of a call."""
     before, start = processor_seconds(), time.perf_counter()
     function()
@@ -75,7 +75,7 @@ def measure(rounds: int) -> list[Line]:
         for number in range(rounds):
             for name, run in ways.items():
                 place = Place(output=Path(scratch, f"{name}{number}"))
-                found[name].append(timed(lambda run=run, place=place: run(place)))  # type: ignore[misc]
+                found[name].append(seconds_of(lambda run=run, place=place: run(place)))  # type: ignore[misc]
     crew._CELLS = kept
     lines = []
     for column, unit in enumerate(("seconds", "processor seconds")):

@@ -14,7 +14,6 @@ import os
 import statistics
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -23,7 +22,7 @@ from PIL import Image
 from torch import nn
 from torchvision import transforms
 
-from benchmarks.measuring import Line, ratio_line, take_turns
+from benchmarks.measuring import Line, ratio_line, take_turns, timed
 from medssl.contracts import IMAGENET, Augmentation, ViewSpec
 from medssl.data.views import Views
 from medssl.data.views.ops.blur import blur_range, radius
@@ -123,17 +122,6 @@ def torchvision_views(images: np.ndarray, side: int, batch: int) -> Step:
         return [torch.stack([pipeline(Image.fromarray(image)) for image in images[:batch]]) for _ in range(2)]
 
     return step
-
-
-def timed(step: Step) -> Callable[[], float]:
-    """Return a function that makes one step and returns its seconds."""
-
-    def turn() -> float:
-        start = time.perf_counter()
-        step()
-        return time.perf_counter() - start
-
-    return turn
 
 
 def torchvision_processes(side: int, batch: int, rounds: int) -> list[float]:
