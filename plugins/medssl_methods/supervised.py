@@ -3,7 +3,8 @@
 A linear layer on the encoder's features is trained with the cross-entropy, on one view of each image. For findings it
 is the mean binary cross-entropy of those that are known, and for a quantity the squared error of the standardised
 number. The layer is dropped afterwards, and the frozen encoder is evaluated like any other. To evaluate the predictions
-of the whole network, use the evaluator ``finetune``. Images without a label do not contribute.
+of the whole network, use the evaluator ``finetune``. Batches contain labelled images only, so a step with few labels is
+as good as one with many; the number of steps does not depend on the share of labels.
 
 The view has the crops and flips of the recipe's augmentation, but none of its colour operations: the strong ones that
 contrastive methods need reduce the accuracy of a supervised network (SimCLR, Chen et al. 2020, arXiv 2002.05709, table
@@ -52,6 +53,7 @@ class Supervised(Method):
         class_weight: Literal["none", "balanced"] = "none"  # the classes as they are
 
     uses_labels: ClassVar[bool] = True
+    only_labelled: ClassVar[bool] = True
     targets: ClassVar[tuple[str, ...]] = tuple(TARGETS)
     weights: Tensor | None
     scale: Tensor | None

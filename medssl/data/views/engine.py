@@ -86,6 +86,10 @@ class Views:
         """Use the random numbers of this epoch, counted from 0."""
         self._epoch = epoch
 
+    def start_pass(self, number: int) -> None:
+        """Use the random numbers of this pass over the images, see :class:`medssl.train.loop.trainer.ViewSource`."""
+        self._epoch = number
+
     def __call__(self, positions: Tensor) -> tuple[Tensor, ...]:
         """Make the views of these samples."""
         samples = positions.numpy()

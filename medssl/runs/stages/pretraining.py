@@ -15,9 +15,9 @@ from torch import Tensor
 
 from medssl.contracts import Classes, Features, Predictor, Target, Unlabelled, ViewSpec
 from medssl.contracts.kinds import ENCODER, READER
-from medssl.data.loading import fingerprint
+from medssl.data.loading import LoadedPart, fingerprint
 from medssl.data.views.normalisation import input_channels
-from medssl.errors import PluginError
+from medssl.errors import PluginError, TrainingError
 from medssl.evaluation.metrics import Scored, prediction_metrics
 from medssl.recipe import Recipe
 from medssl.results.directory import RunDirectory
@@ -69,7 +69,8 @@ def pretrain(context: RunContext) -> Trained:
     """Train an encoder on the training part, or continue an interrupted training.
 
     Raises:
-        TrainingError: The loss is no longer finite, or a batch is larger than the training part.
+        TrainingError: The loss is no longer finite, a batch is larger than the training part, or a method that learns
+            from labels alone has fewer than two.
     """
     recipe, data, machine, listener = context.recipe, context.data, context.machine, context.listener
     full = recipe.views.image_size
@@ -97,6 +98,7 @@ def pretrain(context: RunContext) -> Trained:
         device=machine.device,
         precision=machine.precision,
         y=part.y if method.uses_labels else None,
+        only=_labelled(context, part) if method.only_labelled else None,
         groups=part.groups,
         directory=context.directory.path,
         fingerprint=fingerprint(recipe, data),
@@ -112,6 +114,17 @@ def pretrain(context: RunContext) -> Trained:
     finish_adapting(encoder)
     about = {"adaptation": adaptation, "encoders": loader.loaded}
     return Trained(encoder, history, spec, about={name: value for name, value in about.items() if value})
+
+
+def _labelled(context: RunContext, part: LoadedPart) -> Tensor:
+    """Return the positions of the images with a known value, ``(m,)`` int64."""
+    known = torch.from_numpy(context.data.target.known(part.y.numpy())).nonzero()[:, 0]
+    if len(known) < 2:
+        raise TrainingError(
+            f"{context.recipe.method.name} learns from labels, but the training part has {len(known)} labelled images. "
+            "It needs two at least. Use more labels, for instance a larger split.label_fraction."
+        )
+    return known
 
 
 def _adapt(encoder: Encoder, recipe: Recipe) -> None:

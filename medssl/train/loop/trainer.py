@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -50,6 +50,9 @@ class ViewSource(Protocol):
     def start_epoch(self, epoch: int) -> None:
         """Draw this epoch's augmentations."""
 
+    def start_pass(self, number: int) -> None:
+        """Draw the augmentations of a pass, numbered over the whole training, if an epoch has several passes."""
+
     def __call__(self, positions: Tensor) -> tuple[Tensor, ...]:
         """Return V tensors ``(N, 3, S, S)`` of the samples at ``positions``, ``(N,)`` int64 on the processor."""
 
@@ -75,6 +78,7 @@ class Trainer:
         directory: Directory for ``history.jsonl`` and ``state.pt``.
         fingerprint: Key of everything that determines the result; a state with another key is refused.
         y: What the samples are labelled with, as ``Batch.y``; passed to a method that uses labels.
+        only: ``(m,)`` int64, the positions to train on, with at least two of them; ``None``: all n.
         world: The ranks that train together, each with a trainer of the same arguments. Each makes the views of its
             share of a batch and encodes it; only rank 0 reads and writes the directory, validates and reports.
 
@@ -96,6 +100,7 @@ class Trainer:
         directory: Path,
         fingerprint: str,
         y: Tensor | None = None,
+        only: Tensor | None = None,
         world: World = ALONE,
     ) -> None:
         if len(views) < settings.batch_size:
@@ -105,8 +110,10 @@ class Trainer:
             )
         if method.uses_labels and y is None:
             raise TrainingError(f"{type(method).__name__} learns from labels. None were given. Use a labelled dataset.")
+        self._pool = torch.arange(len(views)) if only is None else only
+        self._batch = min(settings.batch_size, len(self._pool))
         if world.several:
-            _require_shares(settings, world.size)
+            _require_shares(settings, self._batch, world.size)
         layout = choose_layout(device)
         for module in (encoder, method):
             layout.apply(module, device)
@@ -191,7 +198,7 @@ class Trainer:
         self._method.train()
         self._views.start_epoch(epoch)
         losses = torch.zeros(self._steps, device=self._device)
-        for i, positions in enumerate(self._order(epoch)):
+        for i, positions in enumerate(self._batches(epoch)):
             step = epoch * self._steps + i
             rate = self._set_learning_rate(step)
             batch = self._load(positions, step)
@@ -226,11 +233,27 @@ class Trainer:
 
     # ------------------------------------------------------------------------------------------------------ one step
 
-    def _order(self, epoch: int) -> tuple[Tensor, ...]:
-        """Return the epoch's full batches of positions ``(N,)``; other samples are left over in each epoch."""
-        generator = torch.Generator().manual_seed(derive_seed(self._seed, "order", epoch))
-        size = self._settings.batch_size
-        return torch.randperm(len(self._views), generator=generator)[: self._steps * size].view(-1, size).unbind()
+    def _batches(self, epoch: int) -> Iterator[Tensor]:
+        """Yield the positions ``(N,)`` of each step of an epoch; each pass over the images has views of its own.
+
+        Passes are numbered over the whole training. A pass over all images is an epoch; over fewer images it has fewer
+        steps, so an epoch has several. The images that do not fill a batch are left out of a pass.
+        """
+        steps = len(self._pool) // self._batch
+        order: tuple[Tensor, ...] = ()
+        for step in range(epoch * self._steps, (epoch + 1) * self._steps):
+            number, place = divmod(step, steps)
+            if place == 0 or not order:
+                order = self._order(number, steps)
+                if steps < self._steps:
+                    self._views.start_pass(number)
+            yield order[place]
+
+    def _order(self, number: int, steps: int) -> tuple[Tensor, ...]:
+        """Return the positions ``(N,)`` of each step of a pass."""
+        generator = torch.Generator().manual_seed(derive_seed(self._seed, "order", number))
+        chosen = self._pool[torch.randperm(len(self._pool), generator=generator)[: steps * self._batch]]
+        return chosen.view(-1, self._batch).unbind()
 
     def _learning_rate(self, step: int) -> float:
         warmup = round(self._settings.warmup_epochs * self._steps)
@@ -365,11 +388,11 @@ class Trainer:
         return [EpochRecord(**record) for record in state["history"]]
 
 
-def _require_shares(settings: TrainSettings, devices: int) -> None:
-    if settings.batch_size < devices:
+def _require_shares(settings: TrainSettings, batch: int, devices: int) -> None:
+    if batch < devices:
         raise TrainingError(
-            f"a batch of {settings.batch_size} images cannot be divided among {devices} devices. Each needs one at "
-            "least. Give a larger --batch-size or fewer devices."
+            f"a batch of {batch} images cannot be divided among {devices} devices. Each needs one at least. Give a "
+            "larger --batch-size, or more labels to a method that learns from labels alone, or fewer devices."
         )
     if settings.compile:
         raise TrainingError(

@@ -1,11 +1,19 @@
-"""What the pre-training says about the encoder file that it writes."""
+"""Pre-training as a stage of a run: the images of a step, and what is said about the encoder file."""
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 import pytest
 
 import medssl
+from medssl.data.loading import load_data
+from medssl.errors import TrainingError
 from medssl.runs.listener import Listener
+from medssl.runs.stages import pretraining
+from medssl.runs.stages.pretraining import pretrain
+from medssl_methods.fixmatch import FixMatch
+from medssl_methods.supervised import Supervised
 
 SMALL = {
     "dataset": {"patients_per_class": 4, "images_per_patient": 2, "size": 32},
@@ -32,3 +40,42 @@ def test_a_small_stem_is_said(tmp_path, monkeypatch, stem, said):
     place = medssl.Place(output=tmp_path)
     medssl.run("random", "phantom", place=place, listener=listener, encoder=encoder, **SMALL)
     assert any("has a small stem" in note and "encoder.stem=standard" in note for note in listener.notes) == said
+
+
+# ------------------------------------------------------------------------------------------------------- few labels
+
+
+def with_labels(scene, plugin, fraction):
+    """The scene with fewer labels, and the recipe of a method."""
+    recipe = scene.with_method(plugin)
+    split = replace(recipe.split, label_fraction=fraction)
+    recipe = replace(recipe, data=replace(recipe.data, split=split))
+    return replace(scene, data=load_data(recipe.data, scene.data.dataset)), recipe
+
+
+@pytest.mark.parametrize(("plugin", "only"), [(Supervised, True), (FixMatch, False)])
+def test_supervised_training_sees_labelled_images_only(scene, tmp_path, monkeypatch, plugin, only):
+    batches = []
+
+    class Watched(pretraining.Trainer):
+        def _load(self, positions, step):
+            batches.append(super()._load(positions, step))
+            return batches[-1]
+
+    monkeypatch.setattr(pretraining, "Trainer", Watched)
+    scene, recipe = with_labels(scene, plugin, 0.2)
+    pretrain(scene.context(tmp_path, recipe=recipe))
+    part = scene.data.pretraining_part()
+    labelled = int((part.y >= 0).sum())
+    assert 0 < labelled < len(part) / 2
+    assert len(batches) == 2 * (len(part) // 16)
+    for batch in batches:
+        assert bool((batch.y >= 0).all()) == only
+        assert len(batch.index) == (min(16, labelled) if only else 16)
+
+
+def test_one_labelled_image_is_not_enough(scene, tmp_path):
+    scene, recipe = with_labels(scene, Supervised, 1.0)
+    scene.data._hidden = frozenset(scene.data.split.train[1:])
+    with pytest.raises(TrainingError, match=r"toy learns from labels.*has 1 labelled images.*label_fraction"):
+        pretrain(scene.context(tmp_path, recipe=recipe))

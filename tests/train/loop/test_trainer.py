@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import json
 import math
 import time
@@ -45,14 +46,18 @@ class ToyViews:
     def __init__(self, count=SAMPLES):
         self.images, self.labels = toy_images()
         self.images = self.images[:count]
-        self.epochs = []
+        self.epochs, self.passes = [], []
 
     def __len__(self):
         return len(self.images)
 
     def start_epoch(self, epoch):
         self.epochs.append(epoch)
-        self.cast = 0.5 * torch.randn(2, len(self), 3, 1, 1, generator=torch.Generator().manual_seed(epoch))
+        self.start_pass(epoch)
+
+    def start_pass(self, number):
+        self.passes.append(number)
+        self.cast = 0.5 * torch.randn(2, len(self), 3, 1, 1, generator=torch.Generator().manual_seed(number))
 
     def __call__(self, positions):
         return tuple(self.images[positions] + cast[positions] for cast in self.cast)
@@ -148,7 +153,7 @@ def start(tmp_path):
 
     def build(kind=Contrast, *, directory=tmp_path, count=SAMPLES, dropout=0.0, **values):
         directory.mkdir(exist_ok=True)
-        options = {"seed": 0, "fingerprint": "one", "groups": torch.arange(count) // 2, "y": None}
+        options = {"seed": 0, "fingerprint": "one", "groups": torch.arange(count) // 2, "y": None, "only": None}
         options |= {"device": CPU, "precision": FLOAT32, "directory": directory}
         options |= {key: values.pop(key) for key in list(values) if key in options}
         settings = TrainSettings(**{"epochs": 3, "batch_size": 16, "learning_rate": 0.1, "validate_every": 0, **values})
@@ -447,6 +452,55 @@ def test_labels_reach_only_a_method_that_uses_them(start, tmp_path):
         run.fit()
         for batch in run.method.seen:
             assert torch.equal(batch.y, labels[batch.index]) if given else batch.y is None
+
+
+# ------------------------------------------------------------------------------------- training on some of the images
+
+
+@pytest.mark.parametrize("only", [[5, 1], [*range(0, 30, 3)], [*range(3, 20)], [*range(40)]])
+def test_steps_see_only_the_chosen_images_each_once_in_a_pass(start, only):
+    run = start(only=torch.tensor(only))
+    run.fit()
+    batch = min(16, len(only))
+    seen = [each.index for each in run.method.seen]
+    assert len(seen) == 9  # as with all 48 images: 3 epochs of 3 steps
+    assert {len(index) for index in seen} == {batch}
+    steps = len(only) // batch
+    for number in range(0, 9, steps):
+        one_pass = torch.cat(seen[number : number + steps]).tolist()
+        assert len(set(one_pass)) == len(one_pass)
+        assert set(one_pass) <= set(only)
+    assert set(torch.cat(seen).tolist()) == set(only)
+
+
+def test_each_pass_over_the_chosen_images_has_views_of_its_own(start):
+    run = start(only=torch.tensor([4, 2, 9]))
+    run.fit()
+    views = [batch.views[0][batch.index.argsort()] for batch in run.method.seen]
+    assert all(not torch.equal(one, other) for one, other in itertools.combinations(views, 2))
+    fresh = ToyViews()
+    for number, found in enumerate(views):
+        fresh.start_pass(number)
+        assert torch.equal(found, fresh(torch.tensor([2, 4, 9]))[0])
+
+
+def test_choosing_all_images_changes_nothing(start, tmp_path):
+    plain, chosen = start(directory=tmp_path / "a"), start(directory=tmp_path / "b", only=torch.arange(SAMPLES))
+    assert losses(plain.fit()) == losses(chosen.fit())
+    assert_equal_weights(plain.weights, chosen.weights)
+
+
+@pytest.mark.parametrize("only", [[7, 30, 31], [*range(20)]])
+def test_a_killed_run_on_some_images_continues_to_the_same_bits(start, tmp_path, only):
+    options = {"only": torch.tensor(only), "dropout": 0.2, "epochs": 4}
+    straight = start(Stateful, directory=tmp_path / "straight", **options)
+    straight.fit()
+    with pytest.raises(Killed):
+        start(Stateful, **options).fit(progress=kill_at("step", 7))
+    resumed = start(Stateful, **options)
+    resumed.fit()
+    assert 0 not in resumed.views.epochs
+    assert_equal_weights(resumed.weights, straight.weights)
 
 
 def test_generator_depends_on_seed_and_step_only(start, tmp_path):
