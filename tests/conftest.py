@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import subprocess
 import time
@@ -19,6 +20,17 @@ settings.load_profile("medssl")
 # Before torch is imported, here and in the processes that tests start: on two cores that other processes share, two
 # threads wait for each other more than they work, and one thread gives the same numbers everywhere.
 os.environ["OMP_NUM_THREADS"] = "1"
+
+
+def pytest_collection() -> None:
+    """Do not search for garbage while the files are read: their modules and tests stay until the end."""
+    gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    """From here on, search only among what the tests make."""
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture(scope="session", autouse=True)

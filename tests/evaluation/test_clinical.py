@@ -149,7 +149,7 @@ def test_values_equal_their_references(target, missing, levels):
 def test_resamples_equal_a_loop(target, levels):
     y, prediction = made(target, 90, 1, levels=levels)
     unit = np.arange(90) // 3
-    drawn = np.random.default_rng(0).integers(0, 30, size=(25, 30))
+    drawn = np.random.default_rng(0).integers(0, 30, size=(8, 30))
     weights = np.stack([np.bincount(row, minlength=30) for row in drawn]).T[unit].astype(float)
     found = measured(target, y, prediction, weights)
     outcomes, _ = problem_outcomes(target, y, prediction)
