@@ -21,6 +21,8 @@ from medssl.study.plan import Plan, plugin_named
 
 __all__ = ["Cell", "expand", "fold_layers", "is_encoder"]
 
+_OF_ENTRY = ("train", "views")  # sections that a method of a plan may have, beside its options
+
 
 @dataclass(frozen=True)
 class Cell:
@@ -207,10 +209,15 @@ def _variants(entries: Sequence[Any]) -> list[str]:
 
 
 def _flat(entry: Any) -> Mapping[str, Any]:
-    """Return the options of an entry; its training settings are named like them."""
+    """Return the options of an entry; its settings of training and views are named like them."""
+    values, sections = _parts(entry)
+    return {**values, **{key: value for section in sections.values() for key, value in section.items()}}
+
+
+def _parts(entry: Any) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
+    """Separate the plugin and its options from the sections of a recipe that an entry of a plan may have."""
     values: dict[str, Any] = {"plugin": entry} if isinstance(entry, str) else dict(entry)
-    train = values.pop("train", None) or {}
-    return {**values, **train}
+    return values, {name: dict(values.pop(name, None) or {}) for name in _OF_ENTRY}
 
 
 def _batch_sizes(plan: Plan, start: _Start, catalog: Catalog) -> Sequence[int | None]:
@@ -220,15 +227,13 @@ def _batch_sizes(plan: Plan, start: _Start, catalog: Catalog) -> Sequence[int | 
 
 
 def _layer(dataset: Any, start: _Start, batch_size: int | None, seed: int, fraction: float | None) -> dict[str, Any]:
-    method = start.method if isinstance(start.method, str) else dict(start.method)
-    train = {} if isinstance(method, str) else dict(method.pop("train", None) or {})
+    method, sections = _parts(start.method)
     layer = {DATASET.section: dataset, METHOD.section: method, "seed": seed}
     if start.encoder is not None:
         layer[ENCODER.section] = start.encoder
     if batch_size is not None:
-        train["batch_size"] = batch_size
-    if train:
-        layer["train"] = train
+        sections["train"]["batch_size"] = batch_size
+    layer.update((name, values) for name, values in sections.items() if values)
     if fraction is not None and fraction < 1:
         layer["split"] = {"label_fraction": fraction, "label_seed": seed}
     return layer

@@ -229,3 +229,13 @@ def test_a_row_may_have_training_settings_of_its_own(cells_of):
         "phantom dcl, batch 32, seed 0",
         "phantom dcl (last_blocks 2, optimizer adamw), batch 32, seed 0",
     ]
+
+
+def test_a_row_may_have_images_of_its_own_size(cells_of):
+    large = {"plugin": "dcl", "temperature": 0.2, "views": {"image_size": 96, "blur": 0.0}}
+    small, other = cells_of(methods=["dcl", large], settings={"views": {"image_size": 48}})
+    assert [cell.recipe.views.image_size for cell in (small, other)] == [48, 96]
+    assert other.recipe.augmentation.blur == 0.0
+    assert other.recipe.method.config.temperature == 0.2
+    assert other.variants[1] == "temperature 0.2, image_size 96, blur 0.0"
+    assert small.variants[1] == ""
