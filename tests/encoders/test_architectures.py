@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from medssl.catalog import load_catalog
+from medssl.errors import OptionError
 from medssl.recipe import choose
 from medssl.train.encoder.building import build_encoder
 
@@ -141,8 +142,110 @@ def test_pooling_of_transformers_equals_a_loop_over_tokens(pooling):
         torch.testing.assert_close(found, output.pooler_output)
 
 
+# Register tokens of each row, as its authors describe it; the others have none.
+REGISTERS = {
+    **dict.fromkeys(["dinov2-s", "dinov2-b", "dinov2-l", "dinov3-s", "dinov3-b", "dinov3-l", "dinov3-b-facebook"], 4),
+    **dict.fromkeys(["h-optimus-0", "h-optimus-1", "h0-mini", "virchow2"], 4),
+    "uni2-h": 8,
+}
+MEAN_OF_AUTHORS = ("retfound-cfp", "retfound-oct")  # global_pool="avg", which normalises after the mean
+WITHOUT_CLASS_TOKEN = {
+    "medsiglip": "has no class token",
+    "dinov3-convnext-t": "no tokens to pool",
+    "efficientnet-lite0": "no tokens to pool",
+}
+TOKENS = [name for name in NAMES if name not in WITHOUT_CLASS_TOKEN]
+
+
+def with_one_layer(name, **options):
+    """The row with its own width, patches, registers and norms, and one layer: pooling depends on no other."""
+    row = CATALOG.entry("encoder", name)
+    given = {**row["options"], **FROM_THE_HUB.get(name, {})}
+    if row["plugin"] == "transformers":
+        options["settings"] = {**given["settings"], "num_hidden_layers": 1}
+    elif name in TOKENS and row["plugin"] == "hub":
+        options["arguments"] = {**given.get("arguments", {}), "depth": 1}
+    return opened(name, **options)
+
+
+def tokens_of(network, images):
+    """The tokens that the network of a row returns before pooling."""
+    if hasattr(network, "config"):
+        return network(pixel_values=images, interpolate_pos_encoding=True).last_hidden_state
+    return getattr(network, "trunk", network).forward_features(images)
+
+
+def layer_norm(norm, vector):
+    centred = vector - sum(vector) / len(vector)
+    scaled = centred / (sum(centred**2) / len(vector) + norm.eps) ** 0.5
+    return scaled * norm.weight.double() + norm.bias.double()
+
+
+def attention_pooled(head, tokens):
+    """The pooling of SigLIP with a loop over images and heads: a learnt query attends to the tokens."""
+    attention, rows = head.attention, []
+    weights = zip(attention.in_proj_weight.double().chunk(3), attention.in_proj_bias.double().chunk(3), strict=True)
+    (wq, bq), (wk, bk), (wv, bv) = weights
+    for image in tokens.double():
+        query, keys, values = wq @ head.probe[0, 0].double() + bq, image @ wk.T + bk, image @ wv.T + bv
+        parts = []
+        for one in torch.arange(len(query)).chunk(attention.num_heads):
+            scores = torch.stack([sum(query[one] * key[one]) / len(one) ** 0.5 for key in keys])
+            parts.append(sum(share * value[one] for share, value in zip(scores.softmax(0), values, strict=True)))
+        out = attention.out_proj.weight.double() @ torch.cat(parts) + attention.out_proj.bias.double()
+        hidden = head.mlp.fc1.weight.double() @ layer_norm(head.layernorm, out) + head.mlp.fc1.bias.double()
+        hidden = torch.nn.functional.gelu(hidden, approximate="tanh")
+        rows.append(out + head.mlp.fc2.weight.double() @ hidden + head.mlp.fc2.bias.double())
+    return torch.stack(rows)
+
+
+@torch.no_grad()
+@pytest.mark.slow
+@pytest.mark.parametrize("name", TOKENS)
+def test_every_pooling_of_a_row_equals_a_loop_over_its_tokens(name):
+    side = 224 if CATALOG.entry("encoder", name)["plugin"] == "open_clip" else 112  # it takes no other size
+    network = build_encoder(with_one_layer(name), side, seed=0).eval().network
+    images = torch.randn(2, 3, side, side, generator=torch.Generator().manual_seed(0))
+    tokens = tokens_of(network, images)
+    norm = network.fc_norm if name in MEAN_OF_AUTHORS else None
+    chosen = CATALOG.entry("encoder", name)["options"].get("pooling")
+    for pooling in ("token", "mean", "token+mean", None):
+        used = pooling or chosen or ("mean" if name in MEAN_OF_AUTHORS else "token")
+        expected = by_hand(tokens, 1 + REGISTERS.get(name, 0), used)
+        if norm is not None:
+            parts = [list(row.chunk(2 if used == "token+mean" else 1)) for row in expected]
+            expected = torch.stack([torch.cat([layer_norm(norm, part) for part in row]) for row in parts])
+        if pooling is None and name == "biomedclip":  # its embedding: a linear map after the class token
+            expected = expected @ network.head.proj.weight.double().T
+        found = with_one_layer(name, pooling=pooling or chosen).features(network, images)
+        torch.testing.assert_close(found.double(), expected, atol=1e-5, rtol=1e-4, msg=lambda m, p=pooling: f"{p}: {m}")
+    patch = next(module for module in network.modules() if isinstance(module, torch.nn.Conv2d)).kernel_size[0]
+    assert len(tokens[0]) == (side // patch) ** 2 + 1 + REGISTERS.get(name, 0)
+
+
+@torch.no_grad()
+@pytest.mark.slow
+@pytest.mark.parametrize("name", WITHOUT_CLASS_TOKEN)
+def test_own_pooling_of_a_row_without_class_token_equals_a_loop(name):
+    encoder = build_encoder(with_one_layer(name), 112, seed=0).eval()
+    network, images = encoder.network, torch.randn(2, 3, 112, 112, generator=torch.Generator().manual_seed(0))
+    tokens = tokens_of(network, images)
+    if name == "medsiglip":
+        expected = attention_pooled(network.head, tokens)
+        mean = with_one_layer(name, pooling="mean").features(network, images)
+        torch.testing.assert_close(mean.double(), by_hand(tokens, 0, "mean"), atol=1e-5, rtol=1e-4)
+    else:
+        places = tokens.flatten(2).transpose(1, 2)
+        expected = by_hand(places, 0, "mean")
+        if name == "dinov3-convnext-t":  # it normalises after the mean
+            expected = torch.stack([layer_norm(network.head.norm, row) for row in expected])
+    torch.testing.assert_close(encoder(images).double(), expected, atol=1e-5, rtol=1e-4)
+    for pooling in ("token", "token+mean"):
+        with pytest.raises(OptionError, match=WITHOUT_CLASS_TOKEN[name]):
+            with_one_layer(name, pooling=pooling).features(network, images)
+
+
 def test_network_without_tokens_says_so():
-    from medssl.errors import OptionError
     from medssl_encoders.timm import Timm
 
     with pytest.raises(OptionError, match=r"'test_resnet' has no tokens to pool.*Leave out encoder\.pooling"):
