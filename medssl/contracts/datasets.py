@@ -56,6 +56,7 @@ class Listing:
         split_reason: The reason for this default, in one sentence.
         channels: Channels of every image; ``None`` if not known before the images are read.
         depth: Bits of every channel, 8 or 16; ``None`` if not known before the images are read.
+        chosen: What the options chose of the dataset (``"400X"``), for titles; empty: nothing that a title must name.
     """
 
     samples: Sequence[Sample]
@@ -66,6 +67,7 @@ class Listing:
     split_reason: str = "no groups and no official parts are known"
     channels: int | None = None
     depth: int | None = None
+    chosen: str = ""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "samples", tuple(self.samples))

@@ -100,9 +100,9 @@ def _problems(listing: object) -> list[str]:
     found = []
     if listing.default_split not in DEFAULT_SPLITS:
         found.append(f"default_split must be one of {', '.join(DEFAULT_SPLITS)}, but is {listing.default_split!r:.80}")
-    for field in ("split_reason", "group_kind", "site_kind"):
+    for field in ("split_reason", "chosen", "group_kind", "site_kind"):
         value: object = getattr(listing, field)
-        if not isinstance(value, str) and (value is not None or field == "split_reason"):
+        if not isinstance(value, str) and (value is not None or not field.endswith("_kind")):
             found.append(f"{field} must be a text, but is {value!r:.80}")
     for field, allowed in (("channels", (None, 1, 3)), ("depth", (None, 8, 16))):
         if getattr(listing, field) not in allowed:

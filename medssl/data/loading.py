@@ -324,6 +324,7 @@ class Data:
             "groups": dict(split.group_count) if split.grouped else None,
             "group_kind": listing.group_kind,
             "site_kind": listing.site_kind,
+            "chosen": listing.chosen,
             "shared_groups": dict(split.shared) if split.groups else None,
             "split": split.protocol,
             "split_reason": self._split_reason(),

@@ -66,10 +66,10 @@ class RunResult:
 
     @property
     def dataset_title(self) -> str:
-        """The same with the set that its option ``name`` chooses: ``medmnist pneumoniamnist``."""
+        """The same with what its options choose: ``medmnist pneumoniamnist``, ``breast 400X``."""
         options = self.values.get("recipe", {}).get("dataset")
-        chosen = str(options.get("name") or "") if isinstance(options, Mapping) else ""
-        return f"{self.dataset} {hidden_folder(chosen)}".rstrip()
+        name = str(options.get("name") or "") if isinstance(options, Mapping) else ""
+        return " ".join(filter(None, (self.dataset, hidden_folder(name), self.values.get("data", {}).get("chosen"))))
 
     @cached_property
     def seed(self) -> int:

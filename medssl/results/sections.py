@@ -146,6 +146,7 @@ class RunData:
         groups: Groups in each part; ``None`` for a split that does not keep groups together.
         group_kind: The kind of group, for instance ``patient``.
         site_kind: The kind of site, for instance ``hospital``; ``None`` if no site is known.
+        chosen: What the options chose of the dataset, for titles; empty: nothing that a title must name.
         shared_groups: Validation and test images whose group also has training images; ``None``: groups are not known.
         split: Protocol of the split.
         split_reason: The reason for this protocol.
@@ -170,6 +171,7 @@ class RunData:
     groups: Mapping[str, int] | None = None
     group_kind: str | None = None
     site_kind: str | None = None
+    chosen: str = ""
     shared_groups: Mapping[str, int] | None = None
     split: str
     split_reason: str = ""

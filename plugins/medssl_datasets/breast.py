@@ -84,6 +84,7 @@ class Breast(PublishedTree):
             samples=sorted(samples, key=lambda sample: sample.id),
             target=Classes(self.classes),
             group_kind="case",
+            chosen=self.config.magnification,
             default_split="grouped",
             split_reason="all images come from about 70 cases, and a random split (like the Kaggle parts) has "
             "images of one case on both sides",

@@ -87,7 +87,9 @@ def test_the_real_names_fill_the_official_tree(real_data, tmp_path, warned):
 @pytest.mark.parametrize("magnification", [40, 100, 400])
 def test_the_official_tree_gives_one_magnification(official, warned, magnification):
     dataset = breast(official, magnification=f"{magnification}X")
-    samples = dataset.index().samples
+    listing = dataset.index()
+    samples = listing.samples
+    assert listing.chosen == f"{magnification}X"
     assert [sample.id for sample in samples] == [BENIGN.format(m=magnification), MALIGNANT.format(m=magnification)]
     assert [(sample.y, sample.group, sample.part) for sample in samples] == [(0, "22549", None), (1, "13412", None)]
     assert dataset.read(samples[0]).shape == (4, 3, 3)

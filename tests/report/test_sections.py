@@ -128,10 +128,14 @@ def test_an_evaluator_that_decides_alike_but_ranks_otherwise_is_judged(make_run)
     assert section.judges == ["knn", "linear"]
 
 
-@pytest.mark.parametrize(("chosen", "title"), [("pneumoniamnist", "phantom pneumoniamnist"), (None, "phantom")])
-def test_the_title_names_the_set_that_an_option_chose(make_run, chosen, title):
+@pytest.mark.parametrize(
+    ("name", "chosen", "title"),
+    [("pneumoniamnist", "", "phantom pneumoniamnist"), (None, "400X", "phantom 400X"), (None, "", "phantom")],
+)
+def test_the_title_names_the_set_that_an_option_chose(make_run, name, chosen, title):
     run = make_run()
-    run.values["recipe"]["dataset"]["name"] = chosen
+    run.values["recipe"]["dataset"]["name"] = name
+    run.values["data"]["chosen"] = chosen
     run = dataclasses.replace(run)
     assert sections_of(run)[0].title == f"{title}, grouped split"
     assert f" on {title}, " in run._repr_html_()
