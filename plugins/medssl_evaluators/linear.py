@@ -19,10 +19,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal, Protocol
+from typing import ClassVar, Literal
 
 import torch
-from torch import Tensor
 
 from medssl.contracts import TARGETS, Evaluator, Features, Kept, Positive, Predictor, RestoreContext
 from medssl.tools import balanced_weights
@@ -30,20 +29,12 @@ from medssl_evaluators._by_finding import EachFinding, fit_each_finding
 from medssl_evaluators._choice import ChooseBy, ConstantPredictor, Rule, choose, steps
 from medssl_evaluators._keeping import restore_form
 from medssl_evaluators._linear_heads import LinearHead, RidgeHead
-from medssl_evaluators._logistic import fit_logistic
-from medssl_evaluators._ridge import fit_ridge
+from medssl_evaluators._regressions import Logistic, Ridge
 from medssl_evaluators._scores import Score, score
 
-__all__ = ["Linear", "standardisation"]
+__all__ = ["Linear"]
 
 _SMALLEST_C, _LARGEST_C = 1e-8, 1e4  # ours: how far the default grid is extended
-
-
-class _Solved(Protocol):
-    """A training part whose probe is solved for any strength."""
-
-    def solve(self, strengths: Sequence[float]) -> Sequence[Predictor]:
-        """Return the probe of each strength."""
 
 
 class Linear(Evaluator):
@@ -72,6 +63,7 @@ class Linear(Evaluator):
         class_weight: Literal["none", "balanced"] = "none"  # scikit-learn's default; the classes as they are
 
     targets: ClassVar[tuple[str, ...]] = tuple(TARGETS)
+    regression: ClassVar[type[Logistic]] = Logistic
     config: Config
 
     def fit(self, train: Features, val: Features) -> Predictor:
@@ -82,7 +74,9 @@ class Linear(Evaluator):
         """
         if train.target.kind == "findings":
             return fit_each_finding(self._fit_classes, train, val)
-        return self._fit_ridge(train, val) if train.target.kind == "quantity" else self._fit_classes(train, val)
+        if train.target.kind == "quantity":
+            return self._choose(Ridge(train), val)
+        return self._fit_classes(train, val)
 
     @classmethod
     def restore(cls, kept: Kept, context: RestoreContext) -> Predictor:
@@ -94,12 +88,9 @@ class Linear(Evaluator):
         if len(present) == 1:
             return ConstantPredictor(int(present), train.target.outputs)
         weights = balanced_weights(train.y) if self.config.class_weight == "balanced" else None
-        return self.choose(_Problem(train, present, label, weights), val)
+        return self._choose(self.regression(train, present, label, weights), val)
 
-    def _fit_ridge(self, train: Features, val: Features) -> Predictor:
-        return self.choose(_Ridge(train), val)
-
-    def choose(self, problem: _Solved, val: Features) -> Predictor:
+    def _choose(self, problem: Logistic | Ridge, val: Features) -> Predictor:
         """Solve a problem for every strength, and choose one on the validation part."""
         heads: dict[float, Predictor] = {}
         scores: dict[float, Score] = {}
@@ -126,57 +117,3 @@ class Linear(Evaluator):
         head.selected = {"c": choice.value, **choice.selected, **scores[choice.value].selected()}
         head.notes = choice.notes
         return head
-
-
-def standardisation(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Return mean and deviation ``(F,)`` of features ``(N, F)``, and the standardised features."""
-    x = x.float()
-    mean, deviation = x.mean(dim=0), x.std(dim=0, correction=0)
-    deviation[deviation == 0] = 1  # a constant feature stays zero
-    return mean, deviation, (x - mean) / deviation
-
-
-class _Problem:
-    """The training part, standardised: the regression of any strength.
-
-    Args:
-        train: Features ``(N, F)``.
-        present: ``(P,)`` the classes in it.
-        label: ``(N,)`` positions in ``present``.
-        weights: ``(N,)`` weights of the samples; ``None``: all one.
-    """
-
-    def __init__(self, train: Features, present: Tensor, label: Tensor, weights: Tensor | None) -> None:
-        self.weights = weights
-        self.mean, self.deviation, self.x = standardisation(train.x)
-        self.present, self.label, self.num_classes = present, label, train.target.outputs
-
-    def solve(self, strengths: Sequence[float]) -> list[LinearHead]:
-        """Return the probe of each strength."""
-        penalty = 1 / (torch.tensor(strengths, dtype=self.x.dtype, device=self.x.device) * len(self.x))
-        if len(self.present) == 2:
-            penalty = 2 * penalty  # for two classes scikit-learn has one weight vector, the difference of our two
-        solved = fit_logistic(self.x, self.label, len(self.present), penalty, self.weights)  # (S, P, F), (S, P)
-        return [
-            LinearHead(self.mean, self.deviation, weight, intercept, self.present, self.num_classes)
-            for weight, intercept in zip(*solved, strict=True)
-        ]
-
-
-class _Ridge:
-    """The training part, features and number standardised: the ridge regression of any strength.
-
-    C is the weight of the summed squared error against the squared weights.
-    """
-
-    def __init__(self, train: Features) -> None:
-        self.mean, self.deviation, self.x = standardisation(train.x)
-        self.middle, spread = train.y.mean(), train.y.std(correction=0)
-        self.spread = spread if spread > 0 else torch.ones_like(spread)
-        self.y = (train.y - self.middle) / self.spread
-
-    def solve(self, strengths: Sequence[float]) -> list[RidgeHead]:
-        """Return the regression of each strength."""
-        weights, intercept = fit_ridge(self.x, self.y, 1 / torch.tensor(strengths, dtype=torch.float64))
-        known = self.mean, self.deviation, self.middle, self.spread
-        return [RidgeHead(*known, weight, intercept) for weight in weights]
