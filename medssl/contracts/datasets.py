@@ -149,10 +149,13 @@ class Dataset(ABC):
 
     @property
     def readers(self) -> Readers:
-        """The readers of image files: those of the run with its options, else all installed ones."""
+        """The readers of image files: those that the recipe names, with their options, before all other installed ones.
+
+        A dataset names no reader itself: the format of a file decides, and the user sets ``readers.NAME.OPTION``.
+        """
         if self._readers is None:
-            # by name, because discovery is a layer above the contracts
-            self._readers = import_module("medssl.tools.reading").installed_readers()
+            # by name, because the tools are a layer above the contracts
+            self._readers = import_module("medssl.tools").installed_readers()
         return self._readers
 
     @readers.setter

@@ -37,8 +37,8 @@ def environment(wait_for):
         with (Path(folder) / "said").open("wb") as said:
             cluster = subprocess.Popen(command, env=values, stdout=said, stderr=said)
         try:
-            address = Path(folder) / "ray_current_cluster"
-            wait_for(lambda: address.exists() and "started" in (Path(folder) / "said").read_text(), seconds=120)
+            address, read = Path(folder) / "ray_current_cluster", (Path(folder) / "said").read_text
+            wait_for(lambda: address.exists() and "started" in read(), read)
             yield {**values, "RAY_ADDRESS": address.read_text().strip()}
         finally:
             cluster.terminate()
