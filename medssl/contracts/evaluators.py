@@ -13,12 +13,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, NoReturn
+from typing import Any, ClassVar, Literal
 
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from medssl.contracts.first_edition import refuse_old_predictor, refuse_renamed
+from medssl.contracts.first_edition import Renamed, refuse_old_predictor
 from medssl.contracts.targets import Target
 
 __all__ = [
@@ -36,7 +36,7 @@ __all__ = [
 
 
 @dataclass(frozen=True, kw_only=True)
-class Features:
+class Features(Renamed):
     """Frozen features of one part, with labels.
 
     Attributes:
@@ -58,15 +58,9 @@ class Features:
         """N."""
         return len(self.x)
 
-    if not TYPE_CHECKING:
-
-        def __getattr__(self, name: str) -> NoReturn:
-            """Name the replacement of a renamed attribute."""
-            refuse_renamed("Features", name)
-
 
 @dataclass(frozen=True, kw_only=True)
-class Images:
+class Images(Renamed):
     """Images of one part, with labels and the pre-trained encoder, for an evaluator with ``needs = "images"``.
 
     Attributes:
@@ -91,12 +85,6 @@ class Images:
     def __len__(self) -> int:
         """N."""
         return len(self.y)
-
-    if not TYPE_CHECKING:
-
-        def __getattr__(self, name: str) -> NoReturn:
-            """Name the replacement of a renamed attribute."""
-            refuse_renamed("Images", name)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from medssl.errors import PluginError
 
-__all__ = ["RenamedError", "old_words", "refuse_old_predictor", "refuse_old_sample", "refuse_renamed"]
+__all__ = ["Renamed", "RenamedError", "old_words", "refuse_old_predictor", "refuse_old_sample"]
 
 _RENAMED: Mapping[tuple[str, str], str] = {
     ("Features", "label"): "Features.label is now Features.y, in the form that Features.target gives it",
@@ -31,16 +31,22 @@ class RenamedError(PluginError, AttributeError):
     """A plugin uses a name of the first version of the contracts."""
 
 
-def refuse_renamed(owner: str, name: str) -> NoReturn:
-    """Raise an error for an attribute that does not exist; name its replacement if it was renamed.
+class Renamed:
+    """Base of a class with renamed attributes: an error names the replacement of one that an old plugin uses.
 
     Raises:
-        RenamedError: It was renamed.
+        RenamedError: The attribute was renamed.
         AttributeError: It never existed.
     """
-    if (owner, name) in _RENAMED:
-        raise RenamedError(f"{_RENAMED[owner, name]}. Change the plugin.")
-    raise AttributeError(f"'{owner}' object has no attribute '{name}'")
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> NoReturn:
+            """Raise an error, because the attribute does not exist."""
+            owner = type(self).__name__
+            if (owner, name) in _RENAMED:
+                raise RenamedError(f"{_RENAMED[owner, name]}. Change the plugin.")
+            raise AttributeError(f"'{owner}' object has no attribute '{name}'")
 
 
 def refuse_old_predictor(plugin: type) -> None:

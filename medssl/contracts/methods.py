@@ -8,12 +8,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Protocol
+from typing import Any, ClassVar, Protocol
 
 import torch
 from torch import Tensor, nn
 
-from medssl.contracts.first_edition import refuse_renamed
+from medssl.contracts.first_edition import Renamed
 from medssl.contracts.targets import TARGETS, Target
 from medssl.contracts.views import ViewSpec
 from medssl.errors import TrainingError
@@ -26,7 +26,7 @@ def _no_encoder(name: str) -> nn.Module:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Task:
+class Task(Renamed):
     """The facts that a method may use to build its heads.
 
     Attributes:
@@ -53,15 +53,9 @@ class Task:
     load_encoder: Callable[[str], nn.Module] = field(default=_no_encoder, compare=False, repr=False)
     y: Tensor | None = None
 
-    if not TYPE_CHECKING:
-
-        def __getattr__(self, name: str) -> NoReturn:
-            """Say the new name of what was renamed."""
-            refuse_renamed("Task", name)
-
 
 @dataclass(frozen=True, kw_only=True)
-class Batch:
+class Batch(Renamed):
     """One step's data, on the device.
 
     Attributes:
@@ -84,12 +78,6 @@ class Batch:
     generator: torch.Generator
     step: int
     geometry: tuple[Tensor, ...] | None = None
-
-    if not TYPE_CHECKING:
-
-        def __getattr__(self, name: str) -> NoReturn:
-            """Say the new name of what was renamed."""
-            refuse_renamed("Batch", name)
 
 
 class Encode(Protocol):

@@ -22,8 +22,8 @@ class StartedRun:
     Attributes:
         name: Name of the run's directory: dataset, method and a key of the recipe.
         study: Name of the folder above it.
-        settings: Every setting by dotted key: ``{"train.epochs": 100, "seed": 0}``. A private
-            name stands in the place of a path.
+        settings: Every setting by dotted key: ``{"train.epochs": 100, "seed": 0}``. A path is replaced by a private
+            name.
         folder: A folder of this tracker alone, in the run's directory. It is kept when a run is continued.
         first_epoch: Number of the first epoch to come, from 0; more than 0 for a continued run.
     """
