@@ -45,7 +45,7 @@ COMMANDS = {
         "medssl.cli.catalogue:show",
         "Show a plugin and its options, a recipe, the result of a run, or views of a dataset.",
     ),
-    "fetch": ("medssl.cli.data:fetch", "Download a dataset, or say where to place its files."),
+    "fetch": ("medssl.cli.fetch:fetch", "Download a dataset, or say where to place its files."),
     "check": ("medssl.cli.check:check", "Check that a plugin fulfils its contract."),
     "new": ("medssl.cli.new:new", "Create a new plugin package."),
 }

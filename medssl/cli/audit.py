@@ -13,6 +13,7 @@ import click
 
 from medssl.cli.card import with_data
 from medssl.cli.options import (
+    PATH,
     bad_image_option,
     catalog_option,
     data_dir_option,
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
 
 __all__ = ["audit"]
 
-_PATH = click.Path(path_type=Path)
 _REACH = (
     "near-duplicates: found if re-encoded, resized, mirrored or turned by right angles; of the rotated copies of\n"
     "lung tiles (LC25000, up to 25 degrees) the search finds 145 of 7,393 pairs, so give groups if there are copies\n"
@@ -44,7 +44,7 @@ _SHOWN_IMAGES = 5  # images of one set
 @click.command(epilog="Every run makes the same checks and writes its findings into its result, under data.warnings.")
 @click.option("--dataset", metavar="NAME", help="Dataset plugin; `medssl list datasets` shows the names.")
 @data_option
-@data_dir_option
+@data_dir_option()
 @click.option("--split", metavar="PROTOCOL", help="Look for leaks in this split.  [default: the dataset's]")
 @settings_option("Any setting, for instance split.seed=1.")
 @catalog_option
@@ -52,7 +52,7 @@ _SHOWN_IMAGES = 5  # images of one set
 @verify_option
 @click.option(
     "--groups",
-    type=_PATH,
+    type=PATH,
     metavar="FILE",
     help="Write a CSV that puts duplicate images into the same group, for --split grouped.",
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -212,14 +213,9 @@ def _require_known(key: str, kind: Kind, name: str, catalog: Catalog) -> None:
     try:
         require_known(kind, name, catalog)
     except PluginError:
-        if key != "baselines":
-            raise
-        try:
-            require_known(ENCODER, name, catalog)
-        except PluginError:
-            pass
-        else:
-            return
+        if key == "baselines":
+            with suppress(PluginError):
+                return require_known(ENCODER, name, catalog)
         raise
 
 
@@ -251,10 +247,12 @@ def _carry_out(
         except KeyboardInterrupt as stop:
             display.close()
             saved = (
-                f"Finished cells, and finished epochs of the others, are saved in {place.output}. Run the same command "
+                "The tasks go on. Run the same command to follow them, or with --cancel to end them."
+                if words[LAUNCHER.name]
+                else f"Finished cells, and finished epochs of the others, are saved in {place.output}. Run the same "
+                "command to continue."
             )
-            tasks = "The tasks go on. Run the same command to follow them, or with --cancel to end them."
-            click.echo(f"{words_of(stop)}. {tasks if words[LAUNCHER.name] else f'{saved}to continue.'}", err=True)
+            click.echo(f"{words_of(stop)}. {saved}", err=True)
             ctx.exit(status_of(stop))
 
 

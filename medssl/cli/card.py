@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from medssl.catalog import Catalog, load_catalog
-from medssl.cli.options import catalog_option, named_path, recipe_layers, settings_option
+from medssl.cli.options import PATH, catalog_option, named_path, recipe_layers, settings_option
 from medssl.cli.output import print_json
 from medssl.contracts.kinds import DATASET
 from medssl.errors import DataError, MedsslError, OptionError, shorten
@@ -25,7 +25,7 @@ _AUTO = "auto"  # the plugin of an external test set that is to be understood
 
 
 @click.command(name="data")
-@click.argument("path", type=click.Path(path_type=Path))
+@click.argument("path", type=PATH)
 @click.option("--dataset", metavar="NAME", help="Dataset plugin that reads it.  [default: the one that fits best]")
 @settings_option("An option of the dataset, instead of a guess, for instance dataset.label_column=dx.")
 @catalog_option
@@ -40,9 +40,9 @@ def show_data(
     catalog = load_catalog(catalog_file)
     card = read_card(path, catalog, dataset, settings)
     if as_json:
-        print_json(json.loads(json.dumps(card, default=str)))
+        print_json(card)
     else:
-        click.echo(printable("\n".join(card_lines(card))))
+        click.echo(printable("\n".join([*card_lines(card), "", "run:", f"  {card['command']}"])))
 
 
 def read_card(path: Path, catalog: Catalog, name: str | None, settings: Sequence[str]) -> dict[str, Any]:
@@ -105,7 +105,7 @@ def run_command(path: Path, folder: Path, name: str, options: Mapping[str, Any],
 
 
 def card_lines(card: Mapping[str, Any]) -> list[str]:
-    """Write the card in lines for a person."""
+    """Write the card, without its command, in lines for a person."""
     looked, groups = card["looked_at"], card["groups"]
     files = ", ".join(f"{count} {kind}" for kind, count in card["files"].items()) or "no separate files"
     lines = [
@@ -132,7 +132,7 @@ def card_lines(card: Mapping[str, Any]) -> list[str]:
             lines += [f"  - and {len(texts) - _SHOWN} more"] * (len(texts) > _SHOWN)
     if not card["counts"] or card["without_label"] == card["images"]:
         lines += ["", "Without labels, a run pre-trains an encoder and measures its features, but scores nothing."]
-    return [*lines, "", "run:", f"  {card['command']}"]
+    return lines
 
 
 def _sizes(looked: Mapping[str, Any]) -> str:
@@ -184,7 +184,7 @@ def with_data(words: Mapping[str, Any], catalog: Catalog) -> dict[str, Any]:
     if words.get("data_dir") is not None:
         raise OptionError("--data and --data-dir are both given. --data is enough: it names the folder or the table.")
     card = read_card(path, catalog, words.get(DATASET.section), words.get("settings") or ())
-    click.echo(printable("\n".join(card_lines(card)[:-3])) + "\n", err=True)
+    click.echo(printable("\n".join(card_lines(card))) + "\n", err=True)
     return {
         **words,
         "external_options": _understand_others(words, catalog, every=True),
@@ -233,7 +233,7 @@ def _understand_other(
     from medssl.recipe import choose
 
     other = _card(path, catalog, plugin, _given(settings, "external", name))
-    lines = "\n".join(card_lines(other)[:-3]).replace("dataset.", f"external.{name}.")
+    lines = "\n".join(card_lines(other)).replace("dataset.", f"external.{name}.")
     click.echo(printable(f"external test set {name}: {lines}\n"), err=True)
     options = choose(DATASET.name, other["dataset"], other["options"], catalog).to_dict()
     return {**options, "path": other["directory"], "plugin": other["dataset"]}

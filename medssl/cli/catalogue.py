@@ -35,15 +35,14 @@ _JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def list_plugins(kind: str | None, catalog_file: Path | None, as_json: bool) -> None:
     """List the plugins of each kind, the catalogue's encoders and the augmentation recipes. No plugin is imported."""
     catalog = load_catalog(catalog_file)
-    rows = [_row(plugin, catalog) for k in KINDS if kind in (None, k.plural) for plugin in discovery.discover(k.name)]
-    rows += [
-        _preset_row(k.name, name, catalog)
-        for k in KINDS
-        if kind in (None, k.plural)
-        for name in catalog.presets(k.name)
-    ]
+    kinds = [each.name for each in KINDS if kind in (None, each.plural)]
+    rows = [_plugin_row(plugin, catalog) for name in kinds for plugin in discovery.discover(name)]
+    for each in kinds:
+        rows += [
+            _row(each, name, catalog, catalog.entry(each, name).get("plugin", "")) for name in catalog.presets(each)
+        ]
     if kind in (None, "augmentations"):
-        rows += [_augmentation_row(name, catalog) for name in catalog.augmentation_names()]
+        rows += [_row("augmentation", name, catalog) for name in catalog.augmentation_names()]
     if as_json:
         print_json(rows)
         return
@@ -56,34 +55,16 @@ def list_plugins(kind: str | None, catalog_file: Path | None, as_json: bool) -> 
                     click.echo(printable(f"  {row['name']:<{width}}  {row['summary']}{_brought_by(row)}"))
 
 
-def _row(plugin: discovery.Plugin, catalog: Catalog) -> dict[str, str]:
-    known = catalog.summary(plugin.kind, plugin.name)
-    return {
-        "kind": plugin.kind,
-        "name": plugin.name,
-        "summary": known or discovery.package_summary(plugin.distribution),
-        "distribution": plugin.distribution,
-        "version": plugin.version,
-        "target": plugin.target,
-    }
+def _row(kind: str, name: str, catalog: Catalog, target: object = "") -> dict[str, str]:
+    """Describe a name of the catalogue: for a plugin with options, or an augmentation recipe."""
+    row = {"kind": kind, "name": name, "summary": catalog.summary(kind, name)}
+    return {**row, "distribution": "", "version": "", "target": str(target)}
 
 
-def _preset_row(kind: str, name: str, catalog: Catalog) -> dict[str, str]:
-    """Describe a name of the catalogue that stands for a plugin with options."""
-    target = str(catalog.entry(kind, name).get("plugin", ""))
-    return {
-        "kind": kind,
-        "name": name,
-        "summary": catalog.summary(kind, name),
-        "distribution": "",
-        "version": "",
-        "target": target,
-    }
-
-
-def _augmentation_row(name: str, catalog: Catalog) -> dict[str, str]:
-    nothing = dict.fromkeys(("distribution", "version", "target"), "")  # it is not a plugin
-    return {"kind": "augmentation", "name": name, "summary": catalog.summary("augmentation", name), **nothing}
+def _plugin_row(plugin: discovery.Plugin, catalog: Catalog) -> dict[str, str]:
+    row = _row(plugin.kind, plugin.name, catalog)
+    row["summary"] = row["summary"] or discovery.package_summary(plugin.distribution)
+    return {**row, "distribution": plugin.distribution, "version": plugin.version, "target": plugin.target}
 
 
 def _brought_by(row: Mapping[str, str]) -> str:
@@ -145,7 +126,7 @@ def _thing(what: tuple[str, ...], catalog_file: Path | None, as_json: bool) -> N
 
 def _print(values: Mapping[str, Any], as_json: bool) -> None:
     if as_json:
-        print_json(json.loads(json.dumps(values, default=str)))
+        print_json(values)
         return
     import yaml
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from medssl import discovery
-from medssl.cli.options import catalog_option, recipe_layers, require_folder, settings_option
+from medssl.cli.options import catalog_option, data_dir_option, recipe_layers, settings_option
 from medssl.cli.output import print_json
 from medssl.contracts.kinds import KINDS, Kind, kind_named
 from medssl.errors import OptionError
@@ -29,13 +29,7 @@ __all__ = ["check"]
     type=click.Choice([each.name for each in KINDS]),
     help="Kind of the plugin, if several kinds have the same name.",
 )
-@click.option(
-    "--data-dir",
-    type=click.Path(path_type=Path),
-    metavar="FOLDER",
-    callback=require_folder,
-    help="Check a dataset on its files too; the same directory as for `run`.",
-)
+@data_dir_option("Check a dataset on its files too; the same directory as for `run`.")
 @settings_option("An option of the plugin, for instance method.temperature=0.2.")
 @catalog_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")

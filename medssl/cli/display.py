@@ -6,7 +6,6 @@ import contextlib
 import sys
 import time
 from collections.abc import Callable, Iterator
-from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 import click
@@ -22,19 +21,21 @@ if TYPE_CHECKING:
 __all__ = ["Display", "choose_display", "epoch_line", "reading_images"]
 
 
-class Display(Listener):
-    """A listener that can be closed. This base class prints nothing."""
+class Closable:
+    """A display that is closed at the end of a ``with`` block."""
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:
         """Restore the terminal."""
+
+
+class Display(Closable, Listener):
+    """Shows the progress of a run. This base class prints nothing."""
 
 
 def choose_display(recipe: Recipe, *, quiet: bool) -> Display:

@@ -7,18 +7,16 @@ from typing import Any
 
 import click
 
-from medssl.cli.options import bad_image_option, device_option, shown_path, verify_option
+from medssl.cli.options import PATH, bad_image_option, device_option, shown_path, verify_option
 from medssl.errors import OptionError
 
 __all__ = ["embed"]
 
-_PATH = click.Path(path_type=Path)
-
 
 @click.command()
-@click.argument("encoder", type=_PATH)
-@click.argument("images", type=_PATH, nargs=-1, required=True)
-@click.option("--output", type=_PATH, default="features.npz", show_default=True, help="A .npz or .csv file.")
+@click.argument("encoder", type=PATH)
+@click.argument("images", type=PATH, nargs=-1, required=True)
+@click.option("--output", type=PATH, default="features.npz", show_default=True, help="A .npz or .csv file.")
 @device_option
 @click.option("--precision", default="auto", show_default=True, help="auto, float32, bfloat16 or float16.")
 @bad_image_option

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from medssl.catalog import load_catalog
-from medssl.cli.options import catalog_option, settings_option
+from medssl.cli.options import PATH, catalog_option, settings_option
 from medssl.contracts.kinds import ENCODER
 from medssl.errors import OptionError
 from medssl.recipe.naming import require_known
@@ -25,7 +25,7 @@ def encoder() -> None:
 @click.argument("name")
 @click.option(
     "--output",
-    type=click.Path(path_type=Path),
+    type=PATH,
     required=True,
     metavar="FILE",
     help="The file to write; its name ends with .safetensors.",

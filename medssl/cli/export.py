@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from medssl.catalog import load_catalog
-from medssl.cli.options import catalog_option, shown_path
+from medssl.cli.options import PATH, catalog_option, shown_path
 from medssl.errors import OptionError
 
 if TYPE_CHECKING:
@@ -17,23 +17,22 @@ if TYPE_CHECKING:
 
 __all__ = ["export"]
 
-_PATH = click.Path(path_type=Path)
 _FORMS = ("onnx", "hub", "card", "checklist", "croissant")
 # options that only some forms use
 _ONLY = {"image_paths": ("onnx",), "int8": ("onnx",), "with_groups": ("croissant",), "with_names": ("croissant",)}
 
 
 @click.command()
-@click.argument("run", type=_PATH)
+@click.argument("run", type=PATH)
 @click.argument("form", type=click.Choice(_FORMS))
 @click.argument("name", required=False)
-@click.option("--output", type=_PATH, help="File or folder to write.  [default: named after the form]")
+@click.option("--output", type=PATH, help="File or folder to write.  [default: named after the form]")
 @click.option(
     "--evaluator",
     metavar="NAME",
     help="onnx, hub: the predictor to export with the encoder. card, checklist: the predictor to describe.",
 )
-@click.option("--images", "image_paths", type=_PATH, multiple=True, help="onnx: real images for the comparison.")
+@click.option("--images", "image_paths", type=PATH, multiple=True, help="onnx: real images for the comparison.")
 @click.option("--int8", is_flag=True, help="onnx: also write a file with 8-bit numbers, and measure the difference.")
 @click.option("--with-groups", is_flag=True, help="croissant: also write the group (patient) of each image.")
 @click.option("--with-names", is_flag=True, help="croissant: write names of files, not private names; for you alone.")

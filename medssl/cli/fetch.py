@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from medssl.cli.options import catalog_option, recipe_layers, require_folder, settings_option
+from medssl.cli.options import catalog_option, data_dir_option, recipe_layers, settings_option
 from medssl.contracts.kinds import DATASET
 
 __all__ = ["fetch"]
@@ -15,13 +15,7 @@ __all__ = ["fetch"]
 
 @click.command()
 @click.argument("name", metavar="DATASET")
-@click.option(
-    "--data-dir",
-    type=click.Path(path_type=Path),
-    metavar="FOLDER",
-    callback=require_folder,
-    help="Where to put it.  [default: MEDSSL_DATA, else the current folder]",
-)
+@data_dir_option("Where to put it.  [default: MEDSSL_DATA, else the current folder]")
 @settings_option("An option of the dataset, for instance dataset.name=pathmnist.")
 @catalog_option
 def fetch(name: str, data_dir: Path | None, settings: tuple[str, ...], catalog_file: Path | None) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from medssl.cli.options import PATH
 from medssl.contracts.kinds import KINDS
 
 __all__ = ["new"]
@@ -17,7 +18,7 @@ __all__ = ["new"]
 @click.argument("name")
 @click.option(
     "--into",
-    type=click.Path(path_type=Path),
+    type=PATH,
     metavar="PACKAGE",
     help="Add the plugin to this package, which `medssl new` made before, instead of creating a package.",
 )

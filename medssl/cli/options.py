@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from medssl.runs.pipeline import Place
 
 __all__ = [
+    "PATH",
     "bad_image_option",
     "catalog_option",
     "data_dir_option",
@@ -32,7 +33,6 @@ __all__ = [
     "plugin_option",
     "recipe_layers",
     "recipe_options",
-    "require_folder",
     "settings_option",
     "shown_path",
     "verify_option",
@@ -55,25 +55,21 @@ _PLACES = {
     "allow_seen": ("evaluate", "allow_seen"),
 }
 
-_PATH = click.Path(path_type=Path)
+#: The type of a file or a folder.
+PATH = click.Path(path_type=Path)
 
 #: The option ``--catalog FILE``; its value arrives as ``catalog_file``.
 catalog_option = click.option(
     "--catalog",
     "--registry",  # its previous name
     "catalog_file",
-    type=_PATH,
+    type=PATH,
     metavar="FILE",
     help="Your own catalogue file; its entries are added to medssl's or replace them.",
 )
 
 
-def require_folder(_ctx: click.Context, option: click.Parameter, path: Path | None) -> Path | None:
-    """Return the value of a folder option, unless it is a file: a table or an archive, for instance.
-
-    Raises:
-        OptionError: It is a file.
-    """
+def _require_folder(_ctx: click.Context, option: click.Parameter, path: Path | None) -> Path | None:
     if path is not None and path.is_file():
         raise OptionError(
             f"{option.opts[0]} {path} is a file. A folder is expected. Give the folder that contains the images; "
@@ -93,7 +89,7 @@ bad_image_option = click.option(
 
 #: The option ``--output FOLDER`` of commands that make run folders.
 output_option = click.option(
-    "--output", type=_PATH, default="runs", show_default=True, help="Directory for the run folders."
+    "--output", type=PATH, default="runs", show_default=True, help="Directory for the run folders."
 )
 
 #: The option ``--device NAME``.
@@ -112,20 +108,22 @@ def settings_option(words: str) -> Callable[[_Command], _Command]:
 #: The option ``--data PATH``; see :func:`medssl.cli.card.with_data`.
 data_option = click.option(
     "--data",
-    type=_PATH,
+    type=PATH,
     metavar="PATH",
     help="A folder of your images, or a table that lists them, instead of --dataset; `medssl show data PATH` shows how "
     "it is understood.",
 )
 
-#: The option ``--data-dir FOLDER``.
-data_dir_option = click.option(
-    "--data-dir",
-    type=_PATH,
-    metavar="FOLDER",
-    callback=require_folder,
-    help="Directory that contains the dataset's folder, or the dataset folder itself.  [default: MEDSSL_DATA]",
-)
+
+def data_dir_option(
+    words: str = "Directory that contains the dataset's folder, or the dataset folder itself.  [default: MEDSSL_DATA]",
+) -> Callable[[_Command], _Command]:
+    """Make the option ``--data-dir FOLDER``.
+
+    Args:
+        words: Its help.
+    """
+    return click.option("--data-dir", type=PATH, metavar="FOLDER", callback=_require_folder, help=words)
 
 
 def _verify(_ctx: click.Context, _option: click.Parameter, chosen: bool) -> None:
@@ -178,7 +176,7 @@ def plugin_option(kind: Kind, *, many: bool | None = None) -> Callable[[_Command
 
 _OPTIONS = (
     *map(plugin_option, RUN_KINDS),
-    data_dir_option,
+    data_dir_option(),
     click.option(
         "--recipe", metavar="NAME|FILE", help="A recipe from the catalogue, or a YAML file.  [default: medssl]"
     ),
@@ -201,13 +199,13 @@ _OPTIONS = (
     ),
     click.option(
         "--split-of",
-        type=_PATH,
+        type=PATH,
         metavar="RUN",
         help="Use the split of an earlier run: its images keep their parts, and its protocol places new images.",
     ),
     click.option(
         "--groups",
-        type=_PATH,
+        type=PATH,
         metavar="FILE",
         help="Table of path and group (patient, slide) for any dataset; `medssl audit --groups` writes one.",
     ),

@@ -55,7 +55,7 @@ def standard_output() -> TextIO:
 
 def print_json(values: Any) -> None:
     """Print values as JSON to the reserved standard output."""
-    text = json.dumps(values, indent=2)
+    text = json.dumps(values, indent=2, default=str)
     if _own:
         _own[-1].write(f"{text}\n")
         _own[-1].flush()

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from medssl.cli.options import (
+    PATH,
     bad_image_option,
     catalog_option,
     data_dir_option,
@@ -27,15 +28,14 @@ if TYPE_CHECKING:
 
 __all__ = ["predict"]
 
-_PATH = click.Path(path_type=Path)
 _SOURCES = ("data", "dataset")  # options in place of IMAGES
 _PASSED = ("data_dir", "evaluator", "neighbours", "device", "precision", "on_bad_image", "allow_other")
 
 
 @click.command()
-@click.argument("run", type=_PATH)
-@click.argument("images", type=_PATH, nargs=-1)
-@click.option("--output", type=_PATH, default="predictions.csv", show_default=True, help="A .csv file.")
+@click.argument("run", type=PATH)
+@click.argument("images", type=PATH, nargs=-1)
+@click.option("--output", type=PATH, default="predictions.csv", show_default=True, help="A .csv file.")
 @click.option(
     "--evaluator",
     metavar="NAME",
@@ -44,10 +44,10 @@ _PASSED = ("data_dir", "evaluator", "neighbours", "device", "precision", "on_bad
 @click.option("--dataset", metavar="NAME", help="Dataset plugin that lists the images, in place of IMAGES.")
 @click.option(
     "--data",
-    type=_PATH,
+    type=PATH,
     help="A table (CSV, Excel, Parquet) or a folder in place of IMAGES, understood as `medssl run --data` does.",
 )
-@data_dir_option
+@data_dir_option()
 @settings_option("An option of that dataset: dataset.file=new.csv.")
 @click.option(
     "--group-pattern",

@@ -6,16 +6,14 @@ from pathlib import Path
 
 import click
 
-from medssl.cli.options import catalog_option, shown_path
+from medssl.cli.options import PATH, catalog_option, shown_path
 
 __all__ = ["report"]
 
 
 @click.command(epilog="The page needs no network. The same folder contains its tables and figures as files.")
-@click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option(
-    "--output", type=click.Path(path_type=Path), default="report", show_default=True, help="Directory for the report."
-)
+@click.argument("runs", nargs=-1, required=True, type=PATH)
+@click.option("--output", type=PATH, default="report", show_default=True, help="Directory for the report.")
 @click.option("--images/--no-images", default=True, help="Include images; leave them out of a page that you share.")
 @catalog_option
 def report(runs: tuple[Path, ...], output: Path, images: bool, catalog_file: Path | None) -> None:

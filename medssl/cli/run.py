@@ -139,7 +139,7 @@ def _carry_out_one(
         except KeyboardInterrupt as stop:
             display.close()
             directory = place.output / recipe.slug
-            saved = f"Finished epochs are saved in {directory}. Run the same command: it goes on from there."
+            saved = f"Finished epochs are saved in {directory}. Run the same command to continue."
             click.echo(f"{words_of(stop)}. {saved}", err=True)
             ctx.exit(status_of(stop))
         except MedsslError:

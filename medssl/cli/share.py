@@ -6,16 +6,14 @@ from pathlib import Path
 
 import click
 
-from medssl.cli.options import catalog_option, shown_path
+from medssl.cli.options import PATH, catalog_option, shown_path
 
 __all__ = ["share"]
 
-_PATH = click.Path(path_type=Path)
-
 
 @click.command(epilog="The page `What leaves the house` of the documentation lists what is copied and what is not.")
-@click.argument("runs", nargs=-1, required=True, type=_PATH)
-@click.option("--output", type=_PATH, default="shared", show_default=True, help="Folder for the copies.")
+@click.argument("runs", nargs=-1, required=True, type=PATH)
+@click.option("--output", type=PATH, default="shared", show_default=True, help="Folder for the copies.")
 @catalog_option
 def share(runs: tuple[Path, ...], output: Path, catalog_file: Path | None) -> None:
     """Copy finished RUNS into folders that you can pass on, and list what is left out.

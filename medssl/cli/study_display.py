@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import sys
 import time
-from typing import Self
 
 import click
 
+from medssl.cli.display import Closable
 from medssl.io.durations import duration
 from medssl.io.plain_text import printable
 from medssl.study.grid import Cell
@@ -18,17 +18,8 @@ __all__ = ["PlainStudy", "StudyDisplay", "choose_study_display"]
 _EVERY = 60.0  # seconds between two progress lines
 
 
-class StudyDisplay(StudyListener):
-    """A listener that can be closed. This base class prints nothing."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Restore the terminal."""
+class StudyDisplay(Closable, StudyListener):
+    """Shows the progress of a study. This base class prints nothing."""
 
 
 def choose_study_display(*, quiet: bool) -> StudyDisplay:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from medssl.catalog import load_catalog
-from medssl.cli.options import find_plugins, place_of, recipe_layers, recipe_options, shown_path
+from medssl.cli.options import find_plugins, output_option, place_of, recipe_layers, recipe_options, shown_path
 from medssl.cli.output import print_json
 from medssl.cli.run import run_layers
 from medssl.contracts.kinds import METHOD
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 __all__ = ["tune"]
 
-#: Searched when no --vary is given, with the method's own ranges. Ours: a factor of ten around the usual 0.1.
 _TRIALS = 20
+#: Searched when no --vary is given, with the method's own ranges. Ours: a factor of ten around the usual 0.1.
 _LEARNING_RATE = ("train.learning_rate", "0.01..1:log")
 
 
@@ -48,13 +48,7 @@ _LEARNING_RATE = ("train.learning_rate", "0.01..1:log")
     help="What to improve, measured on the validation part.  [default: the AUROC of the quickest evaluator]",
 )
 @click.option("--final", is_flag=True, help="Then run the best settings once, and open the test part for it.")
-@click.option(
-    "--output",
-    type=click.Path(path_type=Path),
-    default="runs",
-    show_default=True,
-    help="Directory for the folder of the search.",
-)
+@output_option
 @click.option("--force", is_flag=True, help="Start the runs over even if their folders are not empty.")
 @click.option("--json", "as_json", is_flag=True, help="Print only JSON to standard output.")
 @click.pass_context

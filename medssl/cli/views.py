@@ -8,13 +8,11 @@ from typing import Any
 import click
 
 from medssl.catalog import load_catalog
-from medssl.cli.options import catalog_option, data_dir_option, find_plugins, recipe_layers, settings_option
+from medssl.cli.options import PATH, catalog_option, data_dir_option, find_plugins, recipe_layers, settings_option
 from medssl.contracts.kinds import METHOD
 from medssl.errors import DataError
 
 __all__ = ["show_views"]
-
-_PATH = click.Path(path_type=Path)
 
 
 @click.command(name="views")
@@ -23,13 +21,13 @@ _PATH = click.Path(path_type=Path)
     "--method", metavar="NAME", help="Show the views that this method uses.  [default: six independent views]"
 )
 @click.option("--augmentation", metavar="NAME", help="Augmentation recipe to use instead of the dataset's.")
-@data_dir_option
+@data_dir_option()
 @click.option("--recipe", metavar="NAME|FILE", help="A recipe from the catalogue, or a YAML file.  [default: medssl]")
 @click.option("--image-size", metavar="PX", help="Side length of a view in pixels.")
 @click.option("--seed", metavar="N", help="Seed that selects the samples and the views.")
 @settings_option("Any setting, for instance views.rotation=10.")
 @catalog_option
-@click.option("--output", type=_PATH, help="PNG file to write.  [default: views-DATASET.png]")
+@click.option("--output", type=PATH, help="PNG file to write.  [default: views-DATASET.png]")
 def show_views(output: Path | None, **words: Any) -> None:
     """Draw samples of a dataset and random views of them.
 

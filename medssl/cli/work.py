@@ -6,13 +6,14 @@ from pathlib import Path
 
 import click
 
+from medssl.cli.options import PATH
 from medssl.cli.stopping import status_of, words_of
 
 __all__ = ["work"]
 
 
 @click.command()
-@click.argument("job", type=click.Path(path_type=Path))
+@click.argument("job", type=PATH)
 @click.option("--task", type=click.IntRange(0), default=0, show_default=True, help="Number of the task.")
 @click.pass_context
 def work(ctx: click.Context, /, job: Path, task: int) -> None:

@@ -11,7 +11,7 @@ CORE = sorted(path for path in (ROOT / "medssl").rglob("*.py") if path.name not 
 COVERED = {
     "catalog": "catalog/test_catalog.py",
     "cli/catalogue.py": "cli/test_main.py",
-    "cli/data.py": "cli/test_main.py",
+    "cli/fetch.py": "cli/test_main.py",
     "cli/encoder.py": "encoders/test_convert.py",
     "cli/embed.py": "export/test_embedding.py",
     "cli/launching.py": "study/launch/test_remote.py",

@@ -97,7 +97,7 @@ def test_a_signal_stops_all_and_one_device_goes_on(tmp_path, wait_for):
     process.send_signal(signal.SIGTERM)
     said = process.communicate(timeout=240)[1]
     assert process.returncode == 143, said
-    assert "Run the same command: it goes on from there." in said
+    assert "Run the same command to continue." in said
     assert "Traceback" not in said
 
 
