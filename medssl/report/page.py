@@ -39,7 +39,7 @@ from medssl.results.directory import RunDirectory, RunResult
 from medssl.study.results.summary import Row, summarise
 from medssl.study.results.table import score_rows, site_rows, unit_name
 
-__all__ = ["PagePart", "make_parts", "render_page", "template_environment", "write_page"]
+__all__ = ["PagePart", "make_parts", "page_of", "render_page", "template_environment", "write_page"]
 
 MATRIX_CLASSES = 30  # a matrix of more cannot be read, and one of a thousand is a page of 100 MB
 _BETWEEN_BACKTICKS = re.compile(r"`([^`]+)`")
@@ -77,10 +77,15 @@ class PagePart:
 def write_page(result: RunResult, catalog: Catalog, shared: Path | None = None) -> Path:
     """Write the page of one run into its directory, or a page without images to another file; return its path."""
     file = shared or RunDirectory(result.path).report
-    parts = make_parts(make_sections(summarise([result], catalog)), catalog, images=shared is None)
     file.parent.mkdir(exist_ok=True)
-    write_atomic(file, render_page(parts, result.path).encode(errors="backslashreplace"))
+    write_atomic(file, page_of(result, result.path, catalog, images=shared is None).encode(errors="backslashreplace"))
     return file
+
+
+def page_of(result: RunResult, directory: Path, catalog: Catalog, *, images: bool) -> str:
+    """Return the page of one run; paths on it are relative to ``directory``."""
+    parts = make_parts(make_sections(summarise([result], catalog)), catalog, images=images)
+    return render_page(parts, directory)
 
 
 def make_parts(

@@ -17,11 +17,9 @@ from medssl.contracts import Sample
 from medssl.errors import CheckpointError
 from medssl.io.files import write_atomic
 from medssl.io.json_text import json_text
-from medssl.report.page import make_parts, render_page
-from medssl.report.sections import make_sections
+from medssl.report.page import page_of
 from medssl.results.directory import RunDirectory, RunResult
 from medssl.results.privacy import Veil, hidden_folder, hidden_paths, named_run
-from medssl.study.results.summary import summarise
 
 __all__ = ["LEFT_OUT", "SharedRun", "share_run"]
 
@@ -99,8 +97,8 @@ def share_run(result: RunResult, output: Path, catalog: Catalog) -> SharedRun:
     for name in _COPIED:
         if (source.path / name).is_file():
             write_atomic(folder / name, (source.path / name).read_bytes())
-    parts = make_parts(make_sections(summarise([shared], catalog)), catalog, images=False)
-    write_atomic(folder / "report.html", render_page(parts, folder).encode(errors="backslashreplace"))
+    page = page_of(shared, folder, catalog, images=False)  # its figures are drawn from the copied history
+    write_atomic(folder / "report.html", page.encode(errors="backslashreplace"))
     copied = tuple(sorted(file.name for file in folder.iterdir()))
     there = {file.name for file in source.path.iterdir()}
     return SharedRun(

@@ -10,7 +10,7 @@ from medssl.errors import CheckpointError
 from medssl.io.files import write_atomic
 from medssl.report.figures.maps import map_file
 from medssl.report.missing import Missing
-from medssl.report.page import make_parts, render_page
+from medssl.report.page import make_parts, page_of, render_page
 from medssl.report.sections import make_sections
 from medssl.report.tables import table_files
 from medssl.results.directory import RunDirectory, RunResult
@@ -63,8 +63,7 @@ def _damaged(results: Sequence[RunResult], catalog: Catalog, error: KeyError) ->
     """Name the result that has no page of its own either."""
     for result in results:
         try:
-            parts = make_parts(make_sections(summarise([result], catalog)), catalog, images=False)
-            render_page(parts, result.path)
+            page_of(result, result.path, catalog, images=False)
         except KeyError:
             file = RunDirectory(result.path).result
             return CheckpointError(

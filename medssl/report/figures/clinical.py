@@ -10,7 +10,7 @@ from typing import Any
 
 from matplotlib.axes import Axes
 
-from medssl.report.figures.drawing import LINE, SOFT, Drawing, finish, make_figure, plain_axes
+from medssl.report.figures.drawing import LINE, SOFT, Drawing, finish, make_panels, plain_axes
 from medssl.report.figures.palette import ROLES
 from medssl.report.sections import Section
 from medssl.report.words.wording import level_text
@@ -18,7 +18,6 @@ from medssl.study.results.summary import Row
 
 __all__ = ["clinical_figures"]
 
-_COLUMNS = 2  # panels side by side stay readable on a phone
 _MAY = 6  # panels of one figure
 _MODEL, _OTHER = ROLES["c0"][0], ROLES["c1"][0]
 _BELOW = 0.05  # net benefits further below 0 are cut off: such a model is worse than treating none
@@ -95,17 +94,12 @@ def _draw(
     axes: tuple[str, str],
     caption: str,
 ) -> Drawing:
-    lines, columns = -(-len(panels) // _COLUMNS), min(_COLUMNS, len(panels))
-    figure, places = make_figure(0.4 + 1.9 * lines, lines, columns, sharex=True, sharey=name != "probabilities")
-    for place, (words, curves) in zip(places, panels, strict=False):
+    figure, places = make_panels(len(panels), 1.9, x=axes[0], y=axes[1], sharex=True, sharey=name != "probabilities")
+    for place, (words, curves) in zip(places, panels, strict=True):
         paint(place, curves)
         place.set_title(words, loc="left")
         place.set_xlim(-0.02, 1.02)
         plain_axes(place, grid="both")
-    for place in places[len(panels) :]:
-        place.set_visible(False)
-    figure.supxlabel(axes[0], color=SOFT, fontsize=10)
-    figure.supylabel(axes[1], color=SOFT, fontsize=10)
     return finish(figure, name=f"{section.key}-{name}", title=title, caption=caption)
 
 

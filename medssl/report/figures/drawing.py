@@ -18,11 +18,22 @@ from matplotlib.ticker import MaxNLocator
 from medssl.io.plain_text import file_stem, printable
 from medssl.report.figures.palette import ROLES
 
-__all__ = ["LINE", "SOFT", "Drawing", "finish", "make_figure", "plain_axes", "spread_labels", "steady_ticks"]
+__all__ = [
+    "LINE",
+    "SOFT",
+    "Drawing",
+    "finish",
+    "make_figure",
+    "make_panels",
+    "plain_axes",
+    "spread_labels",
+    "steady_ticks",
+]
 
 INK, SOFT, LINE = (ROLES[name][0] for name in ("ink", "soft", "line"))
 
 WIDTH = 5.0  # inches; shown at 360 to 480 px, where letters of 10 points stay readable on a phone
+_COLUMNS = 2  # panels side by side stay readable on a phone
 _SETTINGS: Any = {
     "svg.fonttype": "none",  # text stays text: it can be found, copied and read aloud
     "svg.hashsalt": "medssl",  # the same figure gives the same file
@@ -83,6 +94,26 @@ def make_figure(height: float, rows: int = 1, columns: int = 1, **options: Any) 
         figure = Figure(figsize=(WIDTH, height), layout="constrained")
         axes = figure.subplots(rows, columns, squeeze=False, **options)
     return figure, list(axes.ravel())
+
+
+def make_panels(count: int, height: float, *, x: str, y: str = "", **options: Any) -> tuple[Figure, list[Axes]]:
+    """Make a figure of panels side by side, with axis labels that they share.
+
+    Args:
+        count: Number of panels.
+        height: Of a panel, in inches.
+        x: Label below all.
+        y: Label beside all.
+        **options: For ``Figure.subplots``.
+    """
+    lines, columns = -(-count // _COLUMNS), min(_COLUMNS, count)
+    figure, panels = make_figure(0.4 + height * lines, lines, columns, **options)
+    for spare in panels[count:]:
+        spare.set_visible(False)
+    figure.supxlabel(x, color=SOFT, fontsize=10)
+    if y:
+        figure.supylabel(y, color=SOFT, fontsize=10)
+    return figure, panels[:count]
 
 
 def plain_axes(axes: Axes, *, grid: str = "y") -> None:

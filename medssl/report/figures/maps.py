@@ -141,7 +141,7 @@ SHAPES: Sequence[str] = (
 )
 
 
-def map_file(found: DrawnMap, colours: Mapping[str, tuple[str, str]] = ROLES) -> str:
+def map_file(found: DrawnMap) -> str:
     """Write a map as an SVG file of its own, in plain colours, with its legend below."""
     lines = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH:g} {HEIGHT + 18 * len(found.classes) + 8:g}">',
@@ -149,10 +149,10 @@ def map_file(found: DrawnMap, colours: Mapping[str, tuple[str, str]] = ROLES) ->
         "<defs>" + "".join(f'<path id="s{i}" d="{shape}"/>' for i, shape in enumerate(SHAPES)) + "</defs>",
     ]
     for x, y, label in zip(found.x, found.y, found.label, strict=True):
-        lines.append(_mark(x, y, label, colours[found.roles[label]][0]))
+        lines.append(_mark(x, y, label, ROLES[found.roles[label]][0]))
     for i, name in enumerate(found.classes):
         top = HEIGHT + 18 * i + 14
-        lines.append(_mark(10, top - 4, i, colours[found.roles[i]][0]))
+        lines.append(_mark(10, top - 4, i, ROLES[found.roles[i]][0]))
         lines.append(f'<text x="20" y="{top:g}" font-family="sans-serif" font-size="11">{escape(name)}</text>')
     return "\n".join([*lines, "</svg>\n"])
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from medssl.report.figures.drawing import (
@@ -76,7 +77,7 @@ def _run(section: Section, run: RunResult, style: Style) -> Iterator[Drawing]:
         _interval(axes, place, one.value or 0.0, one.low, one.high, style.colour, style.mark)
     _value_axis(axes, section, [name for name, _ in found], range(len(found)))
     known = any(one.low is not None for _, one in found)
-    intervals = f"{level_text(section.confidence)} confidence intervals." if known else "Values without intervals."
+    intervals = _intervals(section) if known else "Values without intervals."
     hollow = " Hollow: the encoder before training." if before else ""
     yield finish(
         figure,
@@ -163,82 +164,75 @@ def _capital(text: str) -> str:
 
 def batch_figures(section: Section, styles: Mapping[str, Style]) -> Iterator[Drawing]:
     """Draw it against batch size, where some setting was trained at several: figure 3 of the ICIP 2023 paper."""
-
-    def without(row: Row) -> str:
-        return row.label_without("batch_size")
-
     rows = [row for row in section.main_rows if not row.baseline]
     for name in section.judges[:_MAY]:
-        series = _series(rows, (name, section.lead), lambda row: float(row.batch_size), without, styles)
-        series = [one for one in series if len(one.points) > 1]
-        if series:
-            figure, [axes] = make_figure(CURVES)
-            level = level_text(section.confidence)
-            flat = [(row, e) for row, e in section.ranked(name) if row.baseline]
-            _draw_curves(axes, series, flat, styles, lambda size: f"{size:g}")
-            axes.set_ylabel(f"{section.lead_title}{section.per} on the test part")
-            axes.set_xlabel("images per step (batch size)")
+        if series := _series(section, rows, name, "batch_size", 1, styles):
+            flat = [(row, estimate) for row, estimate in section.ranked(name) if row.baseline]
+            figure = _curves(section, series, flat, styles, "images per step (batch size)")
             yield finish(
                 figure,
                 name=f"{section.key}-batch-{name}",
                 title=f"{_capital(section.lead_title)} by {name} against batch size",
-                caption=f"{level} confidence intervals.{' Horizontal lines: baselines.' if flat else ''}",
+                caption=f"{_intervals(section)}{' Horizontal lines: baselines.' if flat else ''}",
             )
 
 
 def label_figures(section: Section, styles: Mapping[str, Style]) -> Iterator[Drawing]:
     """Draw it against the share of training labels, where there are several."""
-
-    def without(row: Row) -> str:
-        return row.label_without("label_fraction")
-
     for name in section.judges[:_MAY]:
-        series = _series(section.rows, (name, section.lead), lambda row: 100 * row.label_fraction, without, styles)
-        series = [one for one in series if len(one.points) > 1]
-        if series:
-            figure, [axes] = make_figure(CURVES)
-            _draw_curves(axes, series, [], styles, lambda share: f"{share:g}")
-            axes.set_ylabel(f"{section.lead_title}{section.per} on the test part")
-            axes.set_xlabel("training labels used (%)")
+        if series := _series(section, section.rows, name, "label_fraction", 100, styles):
+            figure = _curves(section, series, [], styles, "training labels used (%)")
             broken = " Broken lines: baselines." if any(one.style.line != "-" for one in series) else ""
             yield finish(
                 figure,
                 name=f"{section.key}-labels-{name}",
                 title=f"{_capital(section.lead_title)} by {name} against the share of labels",
-                caption=f"{level_text(section.confidence)} confidence intervals.{broken} Pre-training uses all images.",
+                caption=f"{_intervals(section)}{broken} Pre-training uses all images.",
             )
 
 
+def _intervals(section: Section) -> str:
+    return f"{level_text(section.confidence)} confidence intervals."
+
+
 def _series(
-    rows: Sequence[Row],
-    wanted: tuple[str, str],
-    place: Callable[[Row], float],
-    name: Callable[[Row], str],
-    styles: Mapping[str, Style],
+    section: Section, rows: Sequence[Row], evaluator: str, fact: str, factor: int, styles: Mapping[str, Style]
 ) -> list[_Series]:
-    """Collect points by the name of their series; ``wanted`` are an evaluator and a metric."""
-    evaluator, metric = wanted
+    """Collect the rows that differ in one fact only, with their places by it; a series has at least two points."""
     found: dict[str, dict[float, Estimate]] = {}
     variants: dict[str, str] = {}
     for row in rows:
-        estimate = row.scores.get(evaluator, {}).get(metric)
+        estimate = row.scores.get(evaluator, {}).get(section.lead)
         if estimate and estimate.value is not None:
-            found.setdefault(name(row), {})[place(row)] = estimate
-            variants[name(row)] = row.variant
+            name = row.label_without(fact)
+            found.setdefault(name, {})[factor * getattr(row, fact)] = estimate
+            variants[name] = row.variant
     return [
         _Series(name=key, style=styles[variants[key]], points=tuple(sorted(points.items())))
         for key, points in found.items()
+        if len(points) > 1
     ]
 
 
-def _draw_curves(
-    axes: Axes,
+def _curves(
+    section: Section,
     series: Sequence[_Series],
     flat: Sequence[tuple[Row, Estimate]],
     styles: Mapping[str, Style],
-    tick: Callable[[float], str],
-) -> None:
-    """Draw lines with intervals, a little apart so that none hides another, and name each at its right end."""
+    axis: str,
+) -> Figure:
+    """Draw lines with intervals, a little apart so that none hides another, and name each at its right end.
+
+    Args:
+        section: Its leading metric is on the vertical axis.
+        series: The lines.
+        flat: Rows that are horizontal lines.
+        styles: Of all variants.
+        axis: Label of the horizontal axis.
+    """
+    figure, [axes] = make_figure(CURVES)
+    axes.set_ylabel(f"{section.lead_title}{section.per} on the test part")
+    axes.set_xlabel(axis)
     places = sorted({x for one in series for x, _ in one.points})
     ends: list[tuple[float, str, str]] = []
     for number, one in enumerate(series):
@@ -255,12 +249,13 @@ def _draw_curves(
         axes.axhline(float(estimate.value or 0.0), color=style.colour, linestyle=style.line, linewidth=1.4)
         ends.append((float(estimate.value or 0.0), named(row), style.colour))
     axes.set_xscale("log")
-    axes.set_xticks(places, [tick(x) for x in places])
+    axes.set_xticks(places, [f"{x:g}" for x in places])
     axes.set_xticks([], minor=True)
     axes.set_xlim(places[0] / 1.25, places[-1] * 1.25)
     steady_ticks(axes)
     plain_axes(axes)
     name_ends(axes, ends, CURVES)
+    return figure
 
 
 def name_ends(axes: Axes, ends: Sequence[tuple[float, str, str]], height: float) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from medssl.report.figures.drawing import LINE, SOFT, Drawing, finish, make_figure, plain_axes, steady_ticks
+from medssl.report.figures.drawing import LINE, Drawing, finish, make_figure, make_panels, plain_axes, steady_ticks
 from medssl.report.figures.palette import Style
 from medssl.report.figures.scores import CURVES, name_ends
 from medssl.report.sections import Section
@@ -19,7 +19,6 @@ from medssl.study.results.summary import Row
 
 __all__ = ["reliability_figure", "training_figures"]
 
-_COLUMNS = 2  # panels side by side stay readable on a phone
 _MAY = 8  # panels of one figure
 
 Epochs = Sequence[Mapping[str, Any]]
@@ -50,10 +49,8 @@ def _losses(
 ) -> Drawing:
     """Draw a panel per variant of a method: losses of different methods have different units."""
     variants = list(dict.fromkeys(row.variant for row in rows))[:_MAY]
-    lines = -(-len(variants) // _COLUMNS)
-    columns = min(_COLUMNS, len(variants))
-    figure, panels = make_figure(0.4 + 1.35 * lines, lines, columns)
-    for axes, variant in zip(panels, variants, strict=False):
+    figure, panels = make_panels(len(variants), 1.35, x="epoch")
+    for axes, variant in zip(panels, variants, strict=True):
         for row in rows:
             if row.variant == variant:
                 for epochs in histories[row.key]:
@@ -61,9 +58,6 @@ def _losses(
         axes.set_title(variant, loc="left")
         _epochs(axes)
         plain_axes(axes)
-    for axes in panels[len(variants) :]:
-        axes.set_visible(False)
-    figure.supxlabel("epoch", color=SOFT, fontsize=10)
     return finish(
         figure,
         name=f"{section.key}-loss",
@@ -139,9 +133,9 @@ def reliability_figure(section: Section, row: Row) -> Drawing | None:
     names = list(known)[:_MAY]
     if not names:
         return None
-    lines, columns = -(-len(names) // _COLUMNS), min(_COLUMNS, len(names))
-    figure, panels = make_figure(0.4 + 1.9 * lines, lines, columns, sharex=True, sharey=True)
-    for axes, name in zip(panels, names, strict=False):
+    labels = {"x": "confidence of the predicted class", "y": "share of correct predictions"}
+    figure, panels = make_panels(len(names), 1.9, **labels, sharex=True, sharey=True)
+    for axes, name in zip(panels, names, strict=True):
         bins = known[name]["reliability"]
         filled = [i for i, number in enumerate(bins["count"]) if number]
         most = max(bins["count"])
@@ -158,10 +152,6 @@ def reliability_figure(section: Section, row: Row) -> Drawing | None:
         axes.set_xlim(-0.03, 1.03)
         axes.set_ylim(-0.05, 1.05)
         plain_axes(axes, grid="both")
-    for axes in panels[len(names) :]:
-        axes.set_visible(False)
-    figure.supxlabel("confidence of the predicted class", color=SOFT, fontsize=10)
-    figure.supylabel("share of correct predictions", color=SOFT, fontsize=10)
     return finish(
         figure,
         name=f"{section.key}-reliability",

@@ -139,17 +139,13 @@ def latex(section: Section) -> str:
     published = section.published_rows(metric)
     lines += [r"\midrule"] * bool(published)
     for label, own in published:
-        cells = [_published(own.get(name)) for name in names]
+        cells = [_cell(own.get(name)) for name in names]
         lines.append(" & ".join([f"{_escape(label)}, published", *cells]) + r" \\")
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", ""])
 
 
-def _cell(estimate: Estimate | None) -> str:
-    return interval_text(estimate.value, estimate.low, estimate.high) if estimate else "--"
-
-
-def _published(cell: PublishedCell | None) -> str:
-    return interval_text(cell.value, cell.low, cell.high) if cell else "--"
+def _cell(found: Estimate | PublishedCell | None) -> str:
+    return interval_text(found.value, found.low, found.high) if found else "--"
 
 
 def _escape(text: str) -> str:

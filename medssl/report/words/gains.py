@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
+from medssl.report.words.compared import RANKS
 from medssl.report.words.wording import listed, p_text, signed
 from medssl.results.directory import RunResult
 from medssl.results.metrics_table import lead_metric, metric_title
 from medssl.results.scores import Difference
 
 __all__ = ["gain_lines", "gain_statement", "gain_verdict", "has_gains"]
-
-_RANKS = "auroc"  # reported as well, because it does not depend on a decision threshold
 
 
 def has_gains(result: RunResult) -> bool:
@@ -79,7 +78,7 @@ def _differences(result: RunResult) -> Mapping[str, Mapping[str, Difference]]:
 
 def _metrics(result: RunResult) -> list[str]:
     """Return the leading metric and AUROC."""
-    return list(dict.fromkeys([lead_metric(result.metrics, result.evaluations), _RANKS]))
+    return list(dict.fromkeys([lead_metric(result.metrics, result.evaluations), RANKS]))
 
 
 def _difference(found: Difference) -> str:
