@@ -33,12 +33,12 @@ def _built(subject: Subject, seed: int = 0) -> tuple[EncoderPlugin, Built]:
 
 
 def check_card_can_be_read(subject: Subject) -> None:
-    """``card`` returns a EncoderCard whose deviations are above 0."""
+    """``card`` returns an EncoderCard whose deviations are above 0."""
     try:
         card = _opened(subject).card
     except MedsslError as error:
         raise NotSeen(f"its card needs files or options: {error}") from error
-    require(isinstance(card, EncoderCard), f"card must be a EncoderCard, but is a {type(card).__name__}")
+    require(isinstance(card, EncoderCard), f"card must be an EncoderCard, but is a {type(card).__name__}")
     require(all(value > 0 for value in card.preprocessing.std), "the deviations must be above 0")
 
 

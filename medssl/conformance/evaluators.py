@@ -8,7 +8,6 @@ N test samples, M training samples, F features, O outputs.
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterator, Mapping
 from contextlib import nullcontext
 from functools import lru_cache, partial
@@ -21,6 +20,12 @@ from torch import Tensor
 from medssl.conformance import toy
 from medssl.conformance.running import Check, Subject, require, without_global_draws
 from medssl.contracts import TARGETS, Features, Images, Kept, Observation, Observer, Outcome, Predictor, Ranker, Target
+from medssl.contracts.crossing.evaluators import (
+    observation_problems,
+    outcome_problems,
+    prediction_problems,
+    ranking_problems,
+)
 from medssl.errors import MedsslError
 
 __all__ = ["CHECKS"]
@@ -121,13 +126,6 @@ def _difference(first: Mapping[str, Any], second: Mapping[str, Any]) -> str:
 # ----------------------------------------------------------------------------------------------- what an outcome says
 
 
-def check_targets_are_named(subject: Subject) -> None:
-    """``targets`` names the kinds of targets that it serves."""
-    kinds = tuple(subject.plugin.targets)
-    right = bool(kinds) and set(kinds) <= set(TARGETS)
-    require(right, f"targets must name some of {', '.join(TARGETS)}, but is {kinds}")
-
-
 def check_outcome_keeps_its_form(subject: Subject) -> None:
     """Predictions are those of the target, rankings contain every training sample once, observations are plain."""
     for kind in _kinds(subject):
@@ -142,52 +140,37 @@ def check_outcome_keeps_its_form(subject: Subject) -> None:
                 if isinstance(each, Predictor):
                     _require_predictions(prefix, toy.target(kind), _predict(subject, each, x))
                 elif isinstance(each, Ranker):
-                    _require_rankings(prefix, each.rank(x))
+                    _require_ranking(prefix, each.rank(x))
                 elif isinstance(each, Observer):
                     _require_observation(prefix, each.observe(x))
 
 
 def _require_predictions(prefix: str, target: Target, prediction: Tensor) -> None:
-    shape, name = (_TEST, target.outputs), f"{prefix}predict() of {target.kind}"
-    require(prediction.shape == shape, f"{name} must return (N, O) = {shape}, not {tuple(prediction.shape)}")
+    name = f"{prefix}predict() of {target.kind}"
+    problems = prediction_problems(prediction, target, _TEST)
+    require(not problems, f"{name} is not valid: {'; '.join(problems)}")
     require(prediction.dtype == torch.float32, f"{name} must return float32, not {prediction.dtype}")
-    require(not prediction.requires_grad, f"{name} must not require gradients, but does: detach it")
-    error = target.prediction_error(prediction.numpy())
-    require(error is None, f"{name} is not valid: {error}")
 
 
-def _require_rankings(prefix: str, ranked: Tensor) -> None:
-    shape = (_TEST, _TRAIN)
-    require(ranked.shape == shape, f"{prefix}rank() must return (N, M) = {shape}, not {tuple(ranked.shape)}")
-    require(ranked.dtype == torch.int64, f"{prefix}rank() must return int64, not {ranked.dtype}")
-    whole = torch.equal(ranked.sort(dim=1).values, torch.arange(_TRAIN).expand(shape))
-    require(
-        whole, f"{prefix}a ranking must contain each training sample once, but the first row is {ranked[0].tolist()}"
-    )
+def _require_ranking(prefix: str, ranked: Tensor) -> None:
+    problems = ranking_problems(ranked, _TEST, _TRAIN)
+    require(not problems, f"{prefix}rank() is not valid: {'; '.join(problems)}")
 
 
 def _require_observation(prefix: str, seen: Observation) -> None:
-    for name, value in seen.values.items():
-        plain = isinstance(value, int | float) and math.isfinite(value)
-        require(plain, f"{prefix}values['{name}'] must be a plain finite number, but is {value!r}")
-    for name, array in seen.arrays.items():
-        right = isinstance(array, np.ndarray) and array.ndim > 0 and len(array) == _TEST
-        require(right, f"{prefix}arrays['{name}'] must be a numpy array with a row for each of {_TEST} test samples")
-        require(bool(np.isfinite(array).all()), f"{prefix}arrays['{name}'] must be finite, but is not")
+    problems = observation_problems(seen, _TEST)
+    require(not problems, f"{prefix}observe() is not valid: {'; '.join(problems)}")
+    for name, value in {**seen.values, **seen.arrays}.items():
+        finite = np.asarray(value).dtype.kind == "U" or bool(np.isfinite(value).all())
+        require(finite, f"{prefix}'{name}' must be finite, but is not")
     require(bool(seen.values or seen.arrays), f"{prefix}observe() must return a value or an array, but returned none")
 
 
 def check_choices_and_notes_are_plain(subject: Subject) -> None:
     """``selected`` and ``notes`` are written to ``result.json``: numbers, strings, lists and mappings of these."""
     for kind in _kinds(subject):
-        for prefix, each in _outcomes(_fitted(subject, kind)):
-            try:
-                json.dumps(dict(each.selected), allow_nan=False)
-            except (TypeError, ValueError) as error:
-                text = f"selected must contain plain finite values, but contains {each.selected}: {error}"
-                require(False, f"{prefix}{text}")
-            texts = not isinstance(each.notes, str) and all(isinstance(note, str) for note in each.notes)
-            require(texts, f"{prefix}notes must be a sequence of sentences, but is {each.notes!r}")
+        problems = outcome_problems(_fitted(subject, kind))
+        require(not problems, "; ".join(problems))
 
 
 def check_tells_toy_classes_apart(subject: Subject) -> None:
@@ -337,7 +320,6 @@ def check_tiny_parts_work(subject: Subject) -> None:
 
 
 CHECKS: tuple[Check, ...] = (
-    check_targets_are_named,
     check_outcome_keeps_its_form,
     check_choices_and_notes_are_plain,
     check_tells_toy_classes_apart,

@@ -9,10 +9,10 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from medssl.conformance.running import Check, NotSeen, Subject, require
+from medssl.conformance.running import Check, NotSeen, Subject, built, require
 from medssl.contracts import Job, Launcher, TaskState
 from medssl.contracts.crossing.values import type_problems
-from medssl.errors import LaunchError, OptionError
+from medssl.errors import LaunchError
 
 __all__ = ["CHECKS"]
 
@@ -20,14 +20,6 @@ _PATIENCE = 120.0  # seconds for tasks that take one; a busy cluster is not wait
 _WRITES = "import pathlib, sys; pathlib.Path(sys.argv[1]).write_text(pathlib.Path.cwd().name)"
 _FAILS = "import sys; sys.exit('the disk is on fire')"
 _SLEEPS = "import time; time.sleep(600)"
-
-
-def _built(subject: Subject) -> Launcher:
-    try:
-        launcher: Launcher = subject.plugin(subject.config)
-    except OptionError as error:
-        raise NotSeen(str(error)) from error
-    return launcher
 
 
 def _job(place: Path, *programs: Sequence[str]) -> Job:
@@ -60,7 +52,7 @@ def _at_the_end(subject: Subject, job: Job, handle: str) -> Sequence[TaskState]:
     """Ask another object each time, as other processes will."""
     end = time.monotonic() + _PATIENCE
     while time.monotonic() < end:
-        found = _states(_built(subject), job, handle)
+        found = _states(built(subject), job, handle)
         if all(task.state in ("done", "failed") for task in found):
             return found
         time.sleep(0.2)
@@ -73,7 +65,7 @@ def check_starts_every_task_and_sees_its_end(subject: Subject) -> None:
         place = Path(folder).resolve()
         wanted = [place / f"task {i}" for i in range(3)]
         job = _job(place, *([_WRITES, str(path)] for path in wanted))
-        found = _at_the_end(subject, job, _submitted(_built(subject), job))
+        found = _at_the_end(subject, job, _submitted(built(subject), job))
         require([task.state for task in found] == ["done"] * 3, f"tasks that end well must be done, but are {found}")
         for path in wanted:
             require(path.exists() and path.read_text() == place.name, "a command must run in `job.directory`")
@@ -84,7 +76,7 @@ def check_tells_a_failed_task_and_its_last_words(subject: Subject) -> None:
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder).resolve()
         job = _job(place, [_WRITES, str(place / "a")], [_FAILS])
-        found = _at_the_end(subject, job, _submitted(_built(subject), job))
+        found = _at_the_end(subject, job, _submitted(built(subject), job))
         require([task.state for task in found] == ["done", "failed"], f"the second task failed, but states are {found}")
         require("on fire" in found[1].message, f"the message must have the last lines of the log: {found[1].message!r}")
 
@@ -93,9 +85,9 @@ def check_cancels_what_runs(subject: Subject) -> None:
     """After cancel() every task has ended; to cancel again does nothing."""
     with tempfile.TemporaryDirectory() as folder:
         job = _job(Path(folder).resolve(), [_SLEEPS], [_SLEEPS], [_SLEEPS])
-        handle = _submitted(_built(subject), job)
+        handle = _submitted(built(subject), job)
         for _ in range(2):
-            require(_built(subject).cancel(job, handle) is None, "cancel() must return nothing")
+            require(built(subject).cancel(job, handle) is None, "cancel() must return nothing")
         found = _at_the_end(subject, job, handle)
         require({task.state for task in found} == {"failed"}, f"cancelled tasks are failed, but states are {found}")
 

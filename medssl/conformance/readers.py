@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
 from PIL import Image
 
-from medssl.conformance.running import Check, NotSeen, Subject, require
+from medssl.conformance.running import Check, NotSeen, Subject, built, require
 from medssl.contracts import Reader
+from medssl.contracts.crossing.readers import suffixes_problems
 from medssl.errors import DataError
 
 __all__ = ["CHECKS"]
@@ -21,14 +21,13 @@ _SIZE = (12, 20)  # height and width of the pictures
 def check_suffixes_are_in_lower_case(subject: Subject) -> None:
     """``suffixes`` is a set of texts such as ``.png``: in lower case, with the dot; it is not empty."""
     suffixes = getattr(subject.plugin, "suffixes", None)
-    require(isinstance(suffixes, frozenset) and bool(suffixes), f"suffixes must be a frozenset, but is {suffixes!r}")
-    wrong = sorted(s for s in suffixes or () if not re.fullmatch(r"(\.[a-z0-9_+-]+){1,2}", s))
-    require(not wrong, f"a suffix must be in lower case and begin with a dot, but these do not: {', '.join(wrong)}")
+    problems = suffixes_problems(suffixes)
+    require(bool(suffixes) and not problems, "; ".join(problems) or "suffixes must not be empty")
 
 
 def check_a_file_that_is_no_image_is_explained(subject: Subject) -> None:
     """A file without an image gives a DataError with the file's name; ``recognises`` refuses it."""
-    reader = _build(subject)
+    reader: Reader = built(subject)
     with TemporaryDirectory() as folder:
         for content in (b"", b"no image at all\n" * 40):
             file = Path(folder) / f"wrong{min(reader.suffixes)}"
@@ -44,7 +43,7 @@ def check_a_file_that_is_no_image_is_explained(subject: Subject) -> None:
 
 def check_pictures_are_read(subject: Subject) -> None:
     """A picture is read as ``(H, W, C)`` uint8 or uint16; there is at least one frame, and the chosen ones exist."""
-    reader = _build(subject)
+    reader: Reader = built(subject)
     with TemporaryDirectory() as folder:
         files = list(_pictures(reader, Path(folder)))
         if not files:
@@ -61,11 +60,6 @@ def check_pictures_are_read(subject: Subject) -> None:
             text = f"read() with a short side must keep channels and type, but returned {_seen(small)}"
             require(small.shape[2] == image.shape[2] and small.dtype == image.dtype, text)
             require(min(small.shape[:2]) >= 6, f"the short side must have at least the given pixels: {_seen(small)}")
-
-
-def _build(subject: Subject) -> Reader:
-    reader: Reader = subject.plugin(subject.config)
-    return reader
 
 
 def _pictures(reader: Reader, folder: Path) -> list[Path]:

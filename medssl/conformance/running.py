@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from medssl.errors import PluginError
+from medssl.errors import OptionError, PluginError
 
 __all__ = [
     "Check",
@@ -23,6 +23,7 @@ __all__ = [
     "NotBuiltError",
     "NotSeen",
     "Subject",
+    "built",
     "name_of",
     "require",
     "results_of",
@@ -77,6 +78,18 @@ class CheckResult:
     problem: str | None = None
     not_seen: str | None = None
     last: bool = False
+
+
+def built(subject: Subject) -> Any:
+    """Build a plugin that takes its options alone.
+
+    Raises:
+        NotSeen: Something that it needs is not installed.
+    """
+    try:
+        return subject.plugin(subject.config)
+    except OptionError as error:
+        raise NotSeen(str(error)) from error
 
 
 def require(holds: bool, text: str) -> None:

@@ -9,9 +9,8 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from medssl.conformance.running import Check, NotSeen, Subject, require
+from medssl.conformance.running import Check, Subject, built, require
 from medssl.contracts import FinishedRun, StartedRun, Tracker
-from medssl.errors import OptionError
 
 __all__ = ["CHECKS"]
 
@@ -25,14 +24,6 @@ _SETTINGS: Mapping[str, str | int | float | bool | None] = {
 }
 _EPOCH = {"loss": 1.5, "learning_rate": 0.06, "validation/votes": 0.7}
 _RESULT = {"votes/accuracy": 0.75, "votes/accuracy/low": 0.7, "votes/accuracy/high": 0.8}
-
-
-def _built(subject: Subject) -> Tracker:
-    try:
-        tracker: Tracker = subject.plugin(subject.config)
-    except OptionError as error:
-        raise NotSeen(str(error)) from error
-    return tracker
 
 
 @contextlib.contextmanager
@@ -56,7 +47,7 @@ def _finish(tracker: Tracker, place: Path, values: Mapping[str, float] = _RESULT
 
 def check_follows_a_run_and_prints_nothing(subject: Subject) -> None:
     """It hears of the start, of each epoch and of the end, and writes nothing to standard output."""
-    tracker, said = _built(subject), io.StringIO()
+    tracker, said = built(subject), io.StringIO()
     with _place() as place, contextlib.redirect_stdout(said):
         _start(tracker, place)
         for number in range(2):
@@ -69,11 +60,11 @@ def check_follows_a_run_and_prints_nothing(subject: Subject) -> None:
 def check_continues_a_stopped_run(subject: Subject) -> None:
     """After fail(), another object takes the run up again in the same folder."""
     with _place() as place, contextlib.redirect_stdout(io.StringIO()):
-        stopped = _built(subject)
+        stopped = built(subject)
         _start(stopped, place)
         stopped.epoch(0, _EPOCH)
         stopped.fail("stopped by the user")
-        continued = _built(subject)
+        continued = built(subject)
         _start(continued, place, first_epoch=1)
         continued.epoch(1, _EPOCH)
         _finish(continued, place)
@@ -82,7 +73,7 @@ def check_continues_a_stopped_run(subject: Subject) -> None:
 def check_takes_a_run_without_epochs_and_odd_numbers(subject: Subject) -> None:
     """A method that trains nothing has no epochs; a metric may be infinite or undefined."""
     with _place() as place, contextlib.redirect_stdout(io.StringIO()):
-        tracker = _built(subject)
+        tracker = built(subject)
         _start(tracker, place)
         _finish(tracker, place, {**_RESULT, "votes/nll": math.inf, "shape/alpha": math.nan})
 
