@@ -139,8 +139,10 @@ def _write_groups(file: Path, found: Audit) -> None:
 
 
 def _print(values: Mapping[str, Any]) -> None:
+    from medssl.results.sections import CONFOUNDING
+
     click.echo(f"{values['dataset']}, split: {values['split']}\n")
-    if first := [text for text in values["warnings"] if text.startswith("confounding: ")]:
+    if first := [text for text in values["warnings"] if text.startswith(CONFOUNDING)]:
         click.echo("\n".join([*first, ""]))
     _print_counts(values)
     click.echo(printable("\n".join(["", *_sentences(values), ""])))

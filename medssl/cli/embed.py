@@ -54,19 +54,14 @@ def embed(encoder: Path, images: tuple[Path, ...], output: Path, on_bad_image: A
 
 
 def _write(output: Path, paths: list[str], x: Any) -> None:
-    import csv
-    import io
-
     import numpy as np
 
     from medssl.io.files import write_atomic, write_atomic_with
-    from medssl.io.plain_text import table_cell
+    from medssl.io.plain_text import table_text
 
     if output.suffix == ".npz":
         write_atomic_with(output, lambda file: np.savez(file, x=x, path=np.array(paths)), private=True)
         return
-    text = io.StringIO()
-    rows = csv.writer(text, lineterminator="\n")
-    rows.writerow(["path", *(f"feature_{i}" for i in range(x.shape[1]))])
-    rows.writerows([table_cell(path), *values] for path, values in zip(paths, x.tolist(), strict=True))
-    write_atomic(output, text.getvalue().encode(errors="surrogateescape"), private=True)
+    header = ["path", *(f"feature_{i}" for i in range(x.shape[1]))]
+    text = table_text([header, *([path, *values] for path, values in zip(paths, x.tolist(), strict=True))])
+    write_atomic(output, text.encode(errors="surrogateescape"), private=True)

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from medssl.catalog import Catalog
-from medssl.contracts import Classes, Dataset, Listing, Sample, Target, Unlabelled
+from medssl.contracts import Classes, Dataset, Listing, Readers, Sample, Target, Unlabelled
 from medssl.data.audit.findings import Audit, audit
 from medssl.data.group_table import with_groups
 from medssl.data.listing import read_listing, samples_key
@@ -28,7 +28,8 @@ from medssl.io.files import checksum
 from medssl.io.identities import private_id
 from medssl.recipe import Choice, DataRecipe, Recipe
 from medssl.results.privacy import Veil, hidden_folder, named_run
-from medssl.tools.reading import readers_with
+from medssl.results.sections import LEAK
+from medssl.tools.reading import installed_readers, readers_with
 
 __all__ = [
     "Data",
@@ -41,6 +42,7 @@ __all__ = [
     "list_images",
     "load_data",
     "open_dataset",
+    "open_readers",
 ]
 
 OnBadImage = Literal["fail", "skip"]
@@ -86,8 +88,14 @@ def create_dataset(choice: Choice, folder: Path, catalog: Catalog, readers: Sequ
     """Create the dataset for exactly this folder; see :func:`open_dataset`."""
     dataset: Dataset = choice.plugin(choice.config, folder, catalog.entry(choice.kind, choice.name))
     if readers:
-        dataset.readers = readers_with([(reader.name, reader.plugin(reader.config)) for reader in readers])
+        dataset.readers = open_readers(readers)
     return dataset
+
+
+def open_readers(chosen: Sequence[Choice]) -> Readers:
+    """Create the readers that a recipe names; all other installed ones come after them, with their defaults."""
+    named = [(choice.name, choice.plugin(choice.config)) for choice in chosen]
+    return readers_with(named) if named else installed_readers()
 
 
 def list_images(recipe: DataRecipe, dataset: Dataset) -> Listing:
@@ -359,7 +367,7 @@ class Data:
     def _warn_of_leak(self) -> Iterator[str]:
         if leaked := set(self.pretrained_on).intersection(self.split.test):
             yield (
-                f"leak: {len(leaked)} of {len(self.split.test)} test images were used for pre-training, as "
+                f"{LEAK}{len(leaked)} of {len(self.split.test)} test images were used for pre-training, as "
                 "requested with split.pretrain_seed"
             )
 

@@ -25,6 +25,7 @@ from medssl.contracts.kinds import READER
 from medssl.data.audit.overlap import find_overlap
 from medssl.data.audit.seen import Seen, read_seen
 from medssl.data.listing import index
+from medssl.data.loading import open_readers
 from medssl.data.store.store import Store, open_store
 from medssl.data.views import PlainViews
 from medssl.errors import CheckpointError
@@ -33,7 +34,6 @@ from medssl.export.images import ImagesLike, as_dataset
 from medssl.export.transform import Transform, require_channels
 from medssl.recipe import choose
 from medssl.results.directory import RunResult
-from medssl.tools.reading import installed_readers, readers_with
 from medssl.train.encoder import checkpoint
 from medssl.train.encoder.building import Encoder
 from medssl.train.machine.device import choose_layout
@@ -90,10 +90,7 @@ class TrainedEncoder(nn.Module):
             PluginError: A reader that the run used is not installed.
         """
         listed: list[dict[str, Any]] = json.loads(self.header.get(READER.section, "[]"))
-        chosen = [choose(READER.name, each["plugin"], each, catalog or load_catalog()) for each in listed]
-        return (
-            readers_with([(each.name, each.plugin(each.config)) for each in chosen]) if chosen else installed_readers()
-        )
+        return open_readers([choose(READER.name, each["plugin"], each, catalog or load_catalog()) for each in listed])
 
     @property
     def transform(self) -> Transform:

@@ -5,8 +5,6 @@ n images, O outputs of the target, m nearest training images, G groups.
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +17,7 @@ from medssl.contracts import Target
 from medssl.evaluation.pooling import pool_groups
 from medssl.export.decisions import Decision
 from medssl.io.files import write_atomic
-from medssl.io.plain_text import table_cell
+from medssl.io.plain_text import table_text
 
 __all__ = ["NewPredictions"]
 
@@ -148,6 +146,4 @@ class NewPredictions:
 
 
 def _write(path: Path, rows: Sequence[Sequence[Any]]) -> None:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(map(table_cell, row) for row in rows)
-    write_atomic(path, text.getvalue().encode("utf-8", "surrogateescape"), private=True)
+    write_atomic(path, table_text(rows).encode("utf-8", "surrogateescape"), private=True)

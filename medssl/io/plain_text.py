@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
+import io
 import re
 import unicodedata
+from collections.abc import Iterable
 
-__all__ = ["file_stem", "is_device", "printable", "table_cell"]
+__all__ = ["file_stem", "is_device", "printable", "table_cell", "table_text"]
 
 #: Control characters but line feed and tab, marks that change the direction of the text, and lone surrogates.
 _UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
@@ -40,6 +43,13 @@ def table_cell(value: object) -> object:
         return value
     text = printable(value)
     return f"'{text}" if text.startswith(_FORMULA) and not _NUMBER.fullmatch(text) else text
+
+
+def table_text(rows: Iterable[Iterable[object]]) -> str:
+    """Return rows as a CSV file, with the cells of :func:`table_cell`."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([*map(table_cell, row)] for row in rows)
+    return text.getvalue()
 
 
 def is_device(name: str) -> bool:

@@ -18,6 +18,8 @@ from medssl.contracts.targets import Classes, Target, target_from_dict
 from medssl.errors import CheckpointError
 
 __all__ = [
+    "CONFOUNDING",
+    "LEAK",
     "Adaptation",
     "CopiesSeen",
     "EncoderSeen",
@@ -33,6 +35,9 @@ __all__ = [
     "validated",
 ]
 
+#: How the warnings of a result start that a page and a table show first: test images that the encoder was trained on,
+#: and what predicts the target beside the disease.
+LEAK, CONFOUNDING = "leak: ", "confounding: "
 _T = TypeVar("_T")
 
 

@@ -34,6 +34,7 @@ from medssl.data.split.protocols import PARTS, group_key
 from medssl.data.split.splits import Split
 from medssl.data.store.store import Store
 from medssl.io.identities import private_id
+from medssl.results.sections import CONFOUNDING
 
 __all__ = ["Confounding", "Prediction", "find_confounding"]
 
@@ -122,21 +123,21 @@ class Confounding:
         if self.one_value_sites:
             names = ", ".join(self.one_value_sites[:3])
             yield (
-                f"confounding: {len(self.one_value_sites)} of {self.sites} sites have images of one {noun} only "
+                f"{CONFOUNDING}{len(self.one_value_sites)} of {self.sites} sites have images of one {noun} only "
                 f"({names}), so a model can recognise the site instead of the {noun}"
             )
         if self.site and self.site.notable:
-            yield f"confounding: the site alone predicts the {noun} (balanced accuracy {self.site})"
+            yield f"{CONFOUNDING}the site alone predicts the {noun} (balanced accuracy {self.site})"
         if self.site_in_looks and self.site_in_looks.above_chance:
             yield self.site_in_looks.sentence(f"{self.looks} statistics and image size", noun)
         if self.groups and self.one_value == self.groups and self.typical >= _MANY:
             yield (
-                f"confounding: each of the {self.groups} {kind}s has images of one {noun} only, so whatever tells "
+                f"{CONFOUNDING}each of the {self.groups} {kind}s has images of one {noun} only, so whatever tells "
                 f"{kind}s apart, such as stain or exposure, also tells the {noun} apart"
             )
         if self.appearance and self.appearance.notable:
             yield (
-                f"confounding: {self.looks} statistics and image size alone predict the {noun} (balanced accuracy "
+                f"{CONFOUNDING}{self.looks} statistics and image size alone predict the {noun} (balanced accuracy "
                 f"{self.appearance}, by {kind}). They may be signs of the disease or of how the images were made. "
                 "Compare every score with this number"
             )

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from medssl.contracts import Sample
 from medssl.data.split.protocols import group_key
+from medssl.results.sections import CONFOUNDING
 
 __all__ = ["SiteSignal", "find_site_signal"]
 
@@ -67,7 +68,7 @@ class SiteSignal:
             stratum: The word for a class.
         """
         return (
-            f"confounding: {measured} tell the site (balanced accuracy {self.value:.2f} for {self.sites} sites; chance "
+            f"{CONFOUNDING}{measured} tell the site (balanced accuracy {self.value:.2f} for {self.sites} sites; chance "
             f"{self.chance_low:.2f} to {self.chance_high:.2f} over {self.groups} groups). Where site and {stratum} go "
             f"together, a model can use the site instead of the {stratum}"
         )

@@ -11,6 +11,7 @@ import yaml
 
 from medssl.export.documents.answers import answers_of
 from medssl.export.documents.record import Record, Stated
+from medssl.export.documents.results import written
 
 __all__ = ["model_card"]
 
@@ -79,14 +80,7 @@ def _table(record: Record) -> str:
         "| --- |" + " --- |" * len(names),
     ]
     for evaluator, each in scores.items():
-        cells = []
-        for name in names:
-            score = each.get(name)
-            if score is None or score.value is None:
-                cells.append("")
-            else:
-                ends = "" if score.low is None or score.high is None else f" [{score.low:.3f}, {score.high:.3f}]"
-                cells.append(f"{score.value:.3f}{ends}")
+        cells = [written(each[name]) if name in each else "" for name in names]
         lines.append(f"| {evaluator} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 

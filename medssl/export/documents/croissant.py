@@ -5,9 +5,7 @@ Format: Croissant 1.0 (Akhtar et al. 2024, arXiv 2403.19546; https://docs.mlcomm
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
 import json
 import logging
 import warnings
@@ -21,7 +19,7 @@ from medssl.errors import DataError, OptionError
 from medssl.export.model import true_text
 from medssl.io.files import write_atomic
 from medssl.io.identities import private_id
-from medssl.io.plain_text import table_cell
+from medssl.io.plain_text import table_text
 from medssl.results.directory import RunResult
 
 __all__ = ["export_croissant"]
@@ -95,7 +93,7 @@ def export_croissant(
         ) from error
     table = _table(run, with_groups=with_groups, with_names=with_names)
     folder.mkdir(parents=True, exist_ok=True)
-    content = _format(table)
+    content = table_text(table).encode("utf-8", "surrogateescape")
     write_atomic(folder / _TABLE, content, private=with_names)
     values = _described(run, catalog.entry(DATASET.name, run.dataset), table[0], hashlib.sha256(content).hexdigest())
     file = folder / "croissant.json"
@@ -121,12 +119,6 @@ def _table(run: RunResult, *, with_groups: bool, with_names: bool) -> list[list[
             shown = [name, group] if with_names else [private_id("image", name), group and private_id(kind, group)]
             rows.append([shown[0], part, known.get(name, ""), *(shown[1:] if with_groups else [])])
     return rows
-
-
-def _format(rows: Sequence[Sequence[str]]) -> bytes:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(map(table_cell, row) for row in rows)
-    return text.getvalue().encode("utf-8", "surrogateescape")
 
 
 def _described(run: RunResult, facts: Any, columns: Sequence[str], sha256: str) -> dict[str, Any]:

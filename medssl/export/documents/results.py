@@ -7,8 +7,9 @@ from typing import Any
 
 from medssl.export.documents.record import Record, Stated
 from medssl.results.metrics_table import lead_metric, metric_text, metric_title
+from medssl.results.scores import Interval
 
-__all__ = ["RESULTS"]
+__all__ = ["RESULTS", "written"]
 
 
 def _metrics(record: Record) -> list[Stated]:
@@ -33,13 +34,17 @@ def _uncertainty(record: Record) -> list[Stated]:
 def _performance(record: Record) -> list[Stated]:
     facts, found = record.value("metrics"), []
     for name, score in record.run.scores[record.evaluator].items():
-        if name not in facts or score.value is None or not facts[name].get("leads", True):
-            continue
-        interval = "" if score.low is None or score.high is None else f" [{score.low:.3f}, {score.high:.3f}]"
-        found.append(f"{facts[name]['title']} {score.value:.3f}{interval}")
+        if name in facts and score.value is not None and facts[name].get("leads", True):
+            found.append(f"{facts[name]['title']} {written(score)}")
     scores = record.run.scores[record.evaluator]
     on = f"On {scores.n} test images{f' of {scores.n_groups} groups' if scores.n_groups else ''}: "
     return [Stated(f"{on}{'; '.join(found)}.", (record.scores,))] if found else []
+
+
+def written(score: Interval) -> str:
+    """Write a score with its interval; empty if it is not defined."""
+    ends = "" if score.low is None or score.high is None else f" [{score.low:.3f}, {score.high:.3f}]"
+    return "" if score.value is None else f"{score.value:.3f}{ends}"
 
 
 def _per_output(record: Record) -> list[Stated]:

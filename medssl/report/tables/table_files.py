@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from medssl.io.plain_text import printable, table_cell
+from medssl.io.plain_text import printable, table_text
 from medssl.report.sections import Section
 from medssl.report.words.wording import interval_text, level_text
 from medssl.results.directory import RunResult
@@ -25,7 +23,7 @@ def rows_csv(sections: Sequence[Section]) -> str:
     """One line per row, evaluator and metric; published numbers among them."""
     numbers = ("value", "low", "high", "std", "seeds")
     header = ["section", "row", *_ROW, "baseline", "evaluator", "metric", "unit", *numbers, "source"]
-    return _csv(header, (line for section in sections for line in _row_lines(section)))
+    return table_text([header, *(line for section in sections for line in _row_lines(section))])
 
 
 def _row_lines(section: Section) -> Iterator[Sequence[Any]]:
@@ -55,7 +53,7 @@ def comparisons_csv(sections: Sequence[Section]) -> str:
         for section in sections
         for found in section.comparisons
     )
-    return _csv(["section", "evaluator", "metric", "first", "second", *numbers], lines)
+    return table_text([["section", "evaluator", "metric", "first", "second", *numbers], *lines])
 
 
 def runs_csv(sections: Sequence[Section], base: Path) -> str:
@@ -73,7 +71,7 @@ def runs_csv(sections: Sequence[Section], base: Path) -> str:
         for run in row.runs
         for line in _metrics(run)
     )
-    return _csv(header, lines)
+    return table_text([header, *lines])
 
 
 def path_from(base: Path, run: RunResult) -> str:
@@ -104,14 +102,6 @@ def _metrics(run: RunResult) -> Iterator[Sequence[Any]]:
                     yield [part, evaluator, metric, found["value"], found.get("low"), found.get("high")]
                 elif isinstance(found, int | float) and not isinstance(found, bool):
                     yield [part, evaluator, metric, found, None, None]
-
-
-def _csv(header: Sequence[str], lines: Iterator[Sequence[Any]]) -> str:
-    file = io.StringIO()
-    writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(header)
-    writer.writerows([*map(table_cell, line)] for line in lines)
-    return file.getvalue()
 
 
 # -------------------------------------------------------------------------------------------------------------- LaTeX

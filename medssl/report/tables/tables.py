@@ -13,12 +13,9 @@ from medssl.report.tables.score_tables import ScoreTable, further_tables, score_
 from medssl.report.words.gains import gain_lines
 from medssl.results.directory import RunResult
 from medssl.results.metrics_table import aligned, metric_rows
-from medssl.results.sections import RunData
+from medssl.results.sections import CONFOUNDING, LEAK, RunData
 
 __all__ = ["diagnostic_lines", "print_result", "ranking_rows"]
-
-
-_FIRST = "confounding: "  # warnings that stand before the numbers
 
 
 def ranking_rows(result: RunResult) -> list[list[str]]:
@@ -55,7 +52,7 @@ def print_result(result: RunResult, stream: TextIO) -> None:
     if leak := _leak(data):
         _say(leak, stream)
     for text in data.warnings:
-        if text.startswith(_FIRST):
+        if text.startswith(CONFOUNDING):
             _say(text, stream)
     _say(
         f"{result.method} on {result.dataset_title}: {data.train} training, {data.val} validation and "
@@ -71,7 +68,7 @@ def print_result(result: RunResult, stream: TextIO) -> None:
     for line in (*gain_lines(result), *diagnostic_lines(result)):
         _say(line, stream)
     for text in _remarks(result):
-        if not text.startswith(_FIRST):
+        if not text.startswith(CONFOUNDING):
             _say(f"note: {text}", stream)
     _say(result.path.name if result.path.is_absolute() else str(result.path), stream)
 
@@ -83,7 +80,7 @@ def _say(text: str, stream: TextIO) -> None:
 def _leak(data: RunData) -> str | None:
     """Return the remark that must come first: the user allowed test images that the encoder was trained on."""
     allowed = data.encoder_seen is not None and data.encoder_seen.allowed
-    return next((text for text in data.warnings if allowed and text.startswith("leak: ")), None)
+    return next((text for text in data.warnings if allowed and text.startswith(LEAK)), None)
 
 
 def _remarks(result: RunResult) -> list[str]:

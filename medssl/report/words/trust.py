@@ -10,16 +10,14 @@ from medssl.report.words.headline import tested_on
 from medssl.report.words.settled import settled_text
 from medssl.report.words.wording import count, level_text, named, named_together, sentence, short
 from medssl.results.directory import RunResult
-from medssl.results.sections import CopiesSeen
+from medssl.results.sections import CONFOUNDING, LEAK, CopiesSeen
 from medssl.study.results.rows import repeats
 from medssl.study.results.summary import Comparison, Estimate, Row
 
 __all__ = ["collapsed_rows", "findings", "majority_text", "sample_text", "too_few_units", "trust_text"]
 
-_LEAK = "leak: "  # how warnings of test images start that were used for pre-training
 _FEW_ROWS = 3  # a remark names at most this many rows and counts more
 _FEW_SEEDS = 5  # ours: with five, the 95 % interval of a standard deviation ends at 2.9 times its value
-_CONFOUNDING = "confounding: "  # how such warnings start
 _FEW_UNITS = 30  # clustered intervals mislead with fewer than five to thirty clusters: Cameron et al. 2008
 
 
@@ -77,12 +75,12 @@ def majority_text(section: Section) -> Iterator[str]:
 
 def findings(section: Section) -> list[str]:
     """Return every warning and note once, with the rows that it concerns if not all; without those of the limits."""
-    return [sentence(said) for text, said in _remarks(section) if not text.startswith((_LEAK, _CONFOUNDING))]
+    return [sentence(said) for text, said in _remarks(section) if not text.startswith((LEAK, CONFOUNDING))]
 
 
 def _leaks(section: Section) -> Iterator[str]:
     """Yield the remarks on test images that the encoder was trained on."""
-    yield from (sentence(said) for text, said in _remarks(section) if text.startswith(_LEAK))
+    yield from (sentence(said) for text, said in _remarks(section) if text.startswith(LEAK))
 
 
 def _remarks(section: Section) -> list[tuple[str, str]]:
@@ -149,10 +147,10 @@ def _without_interval(section: Section) -> Iterator[str]:
 
 def _confounding(section: Section) -> Iterator[str]:
     """Say what predicts the target or the site beside the disease; numbers of several encoders stand once."""
-    said = [text for run in section.runs for text in run.warnings if text.startswith(_CONFOUNDING)]
+    said = [text for run in section.runs for text in run.warnings if text.startswith(CONFOUNDING)]
     first = {text.partition("(balanced")[0]: text for text in reversed(said)}
     for text in reversed(first.values()):
-        plain = text.removeprefix(_CONFOUNDING)
+        plain = text.removeprefix(CONFOUNDING)
         yield sentence(f"{plain[:1].upper()}{plain[1:]}")
 
 

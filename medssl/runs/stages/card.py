@@ -9,6 +9,7 @@ from typing import Any
 from medssl.contracts import EncoderCard
 from medssl.recipe import Recipe
 from medssl.results.privacy import hidden_path, named_run
+from medssl.results.sections import LEAK
 from medssl.runs.context import RunContext
 from medssl.train.encoder.building import Encoder
 from medssl.train.encoder.given import named_encoders
@@ -61,7 +62,7 @@ def _warn(recipe: Recipe, card: EncoderCard, name: str, derives: str) -> Iterato
     named = {recipe.dataset.name, *(v for v in vars(recipe.dataset.config).values() if isinstance(v, str))}
     if seen := sorted(named.intersection(card.trained_on or ())):
         yield (
-            f"leak: the weights '{name}' were trained on {', '.join(seen)}, as their authors say. Test images may have "
+            f"{LEAK}the weights '{name}' were trained on {', '.join(seen)}, as their authors say. Test images may have "
             "been among the training images"
         )
 

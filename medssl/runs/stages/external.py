@@ -22,6 +22,7 @@ from medssl.io.files import write_atomic_with
 from medssl.recipe import Recipe
 from medssl.results.directory import RunResult
 from medssl.results.privacy import hidden_folder
+from medssl.results.sections import LEAK
 from medssl.runs.context import RunContext
 from medssl.runs.stages.evaluation import Evaluated
 from medssl.runs.stages.features import features_of
@@ -176,7 +177,7 @@ def _score(
 def _described(other: OtherHospital, target: Target) -> dict[str, Any]:
     data, overlap = other.data, other.overlap
     part, mapped = data.part, data.mapped
-    warnings = [f"leak: {_sentence(data.settings.name, overlap, len(part))} (--allow-seen)"] if overlap.either else []
+    warnings = [f"{LEAK}{_sentence(data.settings.name, overlap, len(part))} (--allow-seen)"] if overlap.either else []
     if overlap.near is None:
         warnings.append("nearly identical training images were not searched, because there are too many")
     if mapped.said:

@@ -14,6 +14,7 @@ from medssl.data.store.store import default_cache
 from medssl.errors import DataError
 from medssl.recipe import Recipe
 from medssl.results.privacy import hidden_path
+from medssl.results.sections import LEAK
 from medssl.train.encoder.given import named_encoders
 
 __all__ = ["Judged", "before", "hold_against", "seen_by"]
@@ -152,7 +153,7 @@ class _Part:
 def _warn(seen: Seen, recipe: Recipe, parts: Sequence[_Part]) -> Iterator[str]:
     for part in parts:
         if part.blamed:
-            yield f"leak: {part.sentence} (--allow-seen)"
+            yield f"{LEAK}{part.sentence} (--allow-seen)"
         elif part.overlap.either:
             yield f"{part.sentence}. The split has duplicates, or images of one {part.kind}, on both sides"
         if part.overlap.near is None:
