@@ -161,7 +161,8 @@ def _require_observation(prefix: str, seen: Observation) -> None:
     problems = observation_problems(seen, _TEST)
     require(not problems, f"{prefix}observe() is not valid: {'; '.join(problems)}")
     for name, value in {**seen.values, **seen.arrays}.items():
-        finite = np.asarray(value).dtype.kind == "U" or bool(np.isfinite(value).all())
+        array: np.ndarray[Any, Any] = np.asarray(value)
+        finite = array.dtype.kind == "U" or bool(np.isfinite(array).all())
         require(finite, f"{prefix}'{name}' must be finite, but is not")
     require(bool(seen.values or seen.arrays), f"{prefix}observe() must return a value or an array, but returned none")
 

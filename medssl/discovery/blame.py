@@ -5,20 +5,50 @@ from __future__ import annotations
 import sys
 import traceback
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from medssl.discovery.scanning import Plugin
 from medssl.errors import BreachError, MedsslError, PluginError
 
-__all__ = ["file_of", "files_of", "find_frame", "loaded", "sentence_about"]
+__all__ = [
+    "breach_of",
+    "failure_of",
+    "file_of",
+    "files_of",
+    "find_frame",
+    "loaded",
+    "named_plugin",
+    "sentence_about",
+]
 
 _CORE = Path(__file__).parents[1]
 #: Called by plugins: errors there come from the plugin's arguments.
 _CALLED = (_CORE / "tools", _CORE / "contracts", _CORE / "train" / "loop" / "batchnorm.py")
 _REPEATED = 20  # frames of one plugin in a traceback that ends in too deep a recursion
 _T = TypeVar("_T")
+
+
+class NamedPlugin(Protocol):
+    """An installed plugin, or one that a recipe names."""
+
+    @property
+    def kind(self) -> str:
+        """Name of its kind."""
+
+    @property
+    def name(self) -> str:
+        """As users type it."""
+
+    @property
+    def distribution(self) -> str:
+        """The package that provides it."""
+
+    @property
+    def version(self) -> str:
+        """Version of that package."""
+
 
 #: The plugins that were imported, with the classes that their entry points name.
 loaded: dict[Plugin, object] = {}
@@ -64,21 +94,36 @@ def sentence_about(error: BaseException) -> PluginError | None:
         return None
     if isinstance(error, BreachError):
         owner = next((plugin for plugin, kind in loaded.items() if kind is error.plugin), None)
-        problems = "; ".join(error.problems)
-        if owner is None:
-            return None
-        where = f"{error.function} ({file_of(error.plugin)})"
-        return PluginError(
-            f"{owner} breaks its contract in {where}: {problems}. Correct it there; `medssl check {owner.name}` checks "
-            "the plugin."
-        )
+        return None if owner is None else breach_of(owner, error.plugin, error.function, error.problems)
     found = find_frame(error, {file: plugin for plugin, kind in loaded.items() for file in files_of(kind) if file})
-    if found is None:
-        return None
-    plugin, frame = found
+    return None if found is None else failure_of(*found, error)
+
+
+def breach_of(plugin: NamedPlugin, kind: type, function: str, problems: Sequence[str]) -> PluginError:
+    """Return the error for a plugin that broke its contract: who, where, and everything that is wrong.
+
+    Args:
+        plugin: The plugin.
+        kind: Its class.
+        function: The function that broke it.
+        problems: What is wrong.
+    """
+    return PluginError(
+        f"{named_plugin(plugin)} breaks its contract in {function} ({file_of(kind)}): {'; '.join(problems)}. "
+        f"Correct it there; `medssl check {plugin.name}` checks the plugin."
+    )
+
+
+def failure_of(plugin: NamedPlugin, frame: traceback.FrameSummary, error: BaseException) -> PluginError:
+    """Return the error for a plugin whose code raised an unexpected one."""
     said = " ".join(str(error).split()) or "no message"
     return PluginError(
-        f"{plugin.kind} '{plugin.name}' ({plugin.distribution} {plugin.version}) failed in {frame.name}(): "
-        f"{type(error).__name__}: {said:.2000}. It happened at {Path(frame.filename).name}:{frame.lineno}. "
-        f"`medssl check {plugin.name}` checks only this plugin; --traceback shows the full traceback."
+        f"{named_plugin(plugin)} failed in {frame.name}(): {type(error).__name__}: {said:.2000}. It happened at "
+        f"{Path(frame.filename).name}:{frame.lineno}. `medssl check {plugin.name}` checks only this plugin; "
+        "--traceback shows the full traceback."
     )
+
+
+def named_plugin(plugin: NamedPlugin) -> str:
+    """Return a plugin with its package, for a message."""
+    return f"{plugin.kind} '{plugin.name}' ({plugin.distribution} {plugin.version})"

@@ -25,6 +25,7 @@ __all__ = [
     "PartFeatures",
     "RunPredictions",
     "RunSplit",
+    "cause_of",
     "read_epochs",
     "read_features",
     "read_split",
@@ -194,13 +195,15 @@ def _arrays(file: Path, *parts: str, wanted: Sequence[str] = ()) -> tuple[dict[s
 
 
 def _unreadable(file: Path, error: Exception) -> CheckpointError:
-    if isinstance(error, FileNotFoundError):
-        cause = "The file does not exist"
-    elif isinstance(error, ValidationError):
-        first = error.errors(include_url=False)[0]
-        cause = f"At '{'.'.join(str(key) for key in first['loc'])}': {first['msg'].lower()}"
-    elif isinstance(error, KeyError):
-        cause = f"It lacks {error}"
-    else:
-        cause = str(error).rstrip(".") or type(error).__name__
+    cause = "The file does not exist" if isinstance(error, FileNotFoundError) else cause_of(error)
     return CheckpointError(f"{file} cannot be read. {cause}. {_ADVICE}")
+
+
+def cause_of(error: Exception) -> str:
+    """Say why a file of a run cannot be read, without a full stop."""
+    if isinstance(error, ValidationError):
+        first = error.errors(include_url=False)[0]
+        return f"At '{'.'.join(map(str, first['loc']))}': {first['msg'].lower()}"
+    if isinstance(error, KeyError):
+        return f"It lacks {error}"
+    return str(error).rstrip(".") or type(error).__name__

@@ -11,13 +11,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 
 from medssl.contracts import Kept
 from medssl.errors import CheckpointError
 from medssl.io.reading import parse_json
 from medssl.io.tensors import read_tensors, write_tensors
+from medssl.results.arrays import cause_of
 
 __all__ = ["Head", "Heads", "read_heads", "write_heads"]
 
@@ -137,7 +138,7 @@ def read_heads(path: Path) -> Heads:
             "`medssl evaluate`."
         ) from error
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise CheckpointError(f"{path} cannot be read. {_cause(error)}. Run again with --force.") from error
+        raise CheckpointError(f"{path} cannot be read. {cause_of(error)}. Run again with --force.") from error
     return Heads(by_name=by_name, left_out=header.left_out, encoder=header.encoder, examples=examples)
 
 
@@ -150,12 +151,3 @@ def _head(described: _Described, tensors: Mapping[str, Tensor]) -> Head:
         kept=kept,
         example=None if described.example is None else tensors[described.example],
     )
-
-
-def _cause(error: Exception) -> str:
-    if isinstance(error, ValidationError):
-        first = error.errors(include_url=False)[0]
-        return f"At '{'.'.join(map(str, first['loc']))}': {first['msg'].lower()}"
-    if isinstance(error, KeyError):
-        return f"It lacks {error}"
-    return str(error).rstrip(".") or type(error).__name__

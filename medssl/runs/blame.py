@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from collections.abc import Iterator
 
 import torch
 
-from medssl.discovery.blame import file_of, files_of, find_frame, loaded, sentence_about
+from medssl.discovery.blame import breach_of, failure_of, files_of, find_frame, loaded, sentence_about
 from medssl.discovery.scanning import Plugin
-from medssl.errors import BreachError, MedsslError, PluginError
+from medssl.errors import BreachError, MedsslError
 from medssl.recipe import Choice, Recipe
 
-__all__ = ["breach_of", "named_plugin", "naming_the_plugin"]
+__all__ = ["naming_the_plugin"]
 
 
 @contextlib.contextmanager
@@ -32,7 +31,7 @@ def naming_the_plugin(recipe: Recipe) -> Iterator[None]:
         choice = next((choice for choice in recipe.choices if issubclass(error.plugin, choice.plugin)), None)
         if choice is None:
             raise sentence_about(error) or error from error
-        raise breach_of(choice, error.function, error.problems) from error
+        raise breach_of(choice, choice.plugin, error.function, error.problems) from error
     except (MedsslError, KeyboardInterrupt, MemoryError, torch.OutOfMemoryError):
         raise
     except BaseException as error:
@@ -45,23 +44,4 @@ def naming_the_plugin(recipe: Recipe) -> Iterator[None]:
         found = find_frame(error, files)
         if found is None:
             raise
-        culprit, frame = found
-        said = " ".join(str(error).split()) or "no message"
-        raise PluginError(
-            f"{named_plugin(culprit)} failed in {frame.name}(): "
-            f"{type(error).__name__}: {said:.2000}. It happened at {Path(frame.filename).name}:{frame.lineno}. "
-            f"`medssl check {culprit.name}` checks only this plugin; --traceback shows the full traceback."
-        ) from error
-
-
-def breach_of(choice: Choice, function: str, problems: Sequence[str]) -> PluginError:
-    """Return the error for a plugin that broke its contract: who, where, and everything that is wrong."""
-    return PluginError(
-        f"{named_plugin(choice)} breaks its contract in {function} ({file_of(choice.plugin)}): {'; '.join(problems)}. "
-        f"Correct it there; `medssl check {choice.name}` checks the plugin."
-    )
-
-
-def named_plugin(choice: Choice | Plugin) -> str:
-    """Return a plugin with its package, for a message."""
-    return f"{choice.kind} '{choice.name}' ({choice.distribution} {choice.version})"
+        raise failure_of(*found, error) from error

@@ -21,9 +21,9 @@ from medssl.contracts.crossing.evaluators import (
     prediction_problems,
     ranking_problems,
 )
+from medssl.discovery.blame import breach_of
 from medssl.discovery.guarding import settings_kept
 from medssl.recipe import Choice
-from medssl.runs.blame import breach_of
 
 __all__ = ["Called"]
 
@@ -110,7 +110,7 @@ class Called:
 
     def _require(self, function: str, problems: list[str]) -> None:
         if problems:
-            raise breach_of(self.choice, function, problems)
+            raise breach_of(self.choice, self.choice.plugin, function, problems)
 
 
 def _own(part: Features | Images) -> Features | Images:

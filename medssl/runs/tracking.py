@@ -19,14 +19,13 @@ from typing import Any
 from medssl.contracts import FinishedRun, StartedRun, Tracker
 from medssl.contracts.crossing.values import type_problems
 from medssl.contracts.kinds import TRACKER
-from medssl.discovery.blame import file_of
+from medssl.discovery.blame import file_of, named_plugin
 from medssl.discovery.guarding import settings_kept
 from medssl.io.plain_text import file_stem
 from medssl.recipe import Choice, Recipe
 from medssl.results.directory import RunDirectory, RunResult
 from medssl.results.privacy import hidden_paths
 from medssl.results.scores import Scores
-from medssl.runs.blame import named_plugin
 from medssl.runs.listener import Listener
 from medssl.train.loop.records import EpochRecord, StepRecord
 

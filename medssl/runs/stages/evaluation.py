@@ -239,17 +239,9 @@ class _Work:
     def _rank(self, called: Called, ranker: Ranker) -> dict[str, Any]:
         ranked, _ = self._features["train"]
         test, recipe = self._test, self._recipe
-        labels = test.y, ranked.y
         rank = called.ranker(ranker, len(ranked))
-        return score_ranking(
-            self._target,
-            rank,
-            self._x,
-            *labels,
-            self._groups,
-            recipe.evaluate,
-            recipe.seed,
-        )
+        labels = test.y, ranked.y
+        return score_ranking(self._target, rank, self._x, *labels, self._groups, recipe.evaluate, recipe.seed)
 
 
 def _remarks(outcome: Outcome) -> dict[str, Any]:

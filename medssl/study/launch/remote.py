@@ -15,13 +15,12 @@ from typing import Any
 from medssl.catalog import Catalog
 from medssl.contracts.kinds import LAUNCHER
 from medssl.contracts.launchers import TaskState
-from medssl.discovery.blame import file_of
+from medssl.discovery.blame import file_of, named_plugin
 from medssl.discovery.guarding import settings_kept
 from medssl.errors import BreachError, LaunchError, MedsslError, PluginError
 from medssl.io.leases import is_locked
 from medssl.recipe import Choice, choose
 from medssl.results.directory import read_history
-from medssl.runs.blame import named_plugin
 from medssl.study.grid import Cell
 from medssl.study.launch.following import Follower
 from medssl.study.launch.job import StoredJob, jobs_of, write_job
