@@ -98,10 +98,6 @@ class Catalog:
             found.append(self.content["augmentations"][base])
         return found
 
-    def recipe_names(self) -> list[str]:
-        """List the recipes."""
-        return sorted(self.content["recipes"])
-
     def recipe(self, name: str, method: str, dataset: str) -> dict[str, Any]:
         """Return a recipe's settings for one method on one dataset.
 

@@ -13,6 +13,7 @@ from medssl.catalog import Catalog
 from medssl.contracts.kinds import DATASET, ENCODER, RUN_KINDS, Kind
 from medssl.errors import OptionError
 from medssl.io.reading import read_yaml
+from medssl.recipe.layers import nested
 from medssl.recipe.naming import require_known
 
 if TYPE_CHECKING:
@@ -343,13 +344,9 @@ def shown_path(path: Path) -> str:
 
 def _setting_layer(text: str) -> dict[str, Any]:
     key, equals, value = text.partition("=")
-    names = key.strip().split(".")
-    if not equals or not all(names):
+    if not equals or not all(key.strip().split(".")):
         raise OptionError(
             f"--set {text} is not a setting. It must have the form KEY=VALUE with a dotted key. "
             "For instance: --set method.temperature=0.2."
         )
-    layer: Any = value.strip()
-    for name in reversed(names):
-        layer = {name: layer}
-    return dict(layer)
+    return nested(key.strip(), value.strip())

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from medssl.catalog.catalog import merged
 from medssl.contracts.encoders import HALF
 from medssl.contracts.kinds import ENCODER, RUN_KINDS, Kind
 from medssl.errors import OptionError, did_you_mean
 from medssl.recipe.settings import EvaluateSettings, SplitSettings, TrainSettings
 
-__all__ = ["SECTIONS", "lay_over", "normal_form", "stack"]
+__all__ = ["SECTIONS", "lay_over", "nested", "normal_form", "stack"]
 
 #: Sections of a recipe that belong neither to a plugin nor to the views.
 SECTIONS: Mapping[str, type] = {"train": TrainSettings, "split": SplitSettings, "evaluate": EvaluateSettings}
@@ -125,12 +126,12 @@ def lay_over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, An
     optimizer = train.get("optimizer", TrainSettings.optimizer)
     if given.get("optimizer", optimizer) != optimizer or any(given.get(rate) is not None for rate in _RATES):
         below = {**below, "train": {key: value for key, value in train.items() if key not in _RATES}}
-    return _merge(below, above)
+    return merged(below, above)
 
 
-def _merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    merged = dict(below)
-    for key, value in above.items():
-        both = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
-        merged[key] = _merge(merged[key], value) if both else value
-    return merged
+def nested(key: str, value: Any) -> dict[str, Any]:
+    """Return the layer with one setting: ``nested("train.epochs", 5)`` is ``{"train": {"epochs": 5}}``."""
+    layer = value
+    for name in reversed(key.split(".")):
+        layer = {name: layer}
+    return dict(layer)

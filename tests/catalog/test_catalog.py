@@ -58,7 +58,7 @@ def test_every_augmentation_and_recipe_has_a_summary(ours):
     for name in ours.augmentation_names():
         assert ours.summary("augmentation", name)
         assert "summary" not in ours.augmentation(name)
-    for name in ours.recipe_names():
+    for name in ours.content["recipes"]:
         assert ours.summary("recipe", name)
 
 

@@ -16,6 +16,7 @@ __all__ = ["shuffled", "split_groups", "split_items"]
 
 _TOLERANCE = 0.02  # share of a stratum: two images in a hundred
 _ORDERS = 20
+_SWEEPS = 10  # over all groups; usually the first few find nothing more to move
 _MANY = 2000  # groups; with this many, the first order is always good enough
 
 
@@ -160,8 +161,8 @@ class _Plan:
             if costs and np.isfinite(min(costs)) and self._have[part, stratum] == 0:
                 self.place(candidates[int(np.argmin(costs))], part)
 
-    def improve(self, sweeps: int = 10) -> None:
-        for _ in range(sweeps):
+    def improve(self) -> None:
+        for _ in range(_SWEEPS):
             moved = False
             for group in range(len(self.part)):
                 costs = self._cost_of_moving(group)

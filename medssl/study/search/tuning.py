@@ -14,7 +14,7 @@ import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from itertools import product
+from itertools import product, starmap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +22,7 @@ from medssl.catalog import Catalog
 from medssl.errors import MedsslError, OptionError, did_you_mean
 from medssl.io.files import write_atomic
 from medssl.recipe import Recipe, resolve
+from medssl.recipe.layers import nested
 from medssl.results.directory import RunResult
 from medssl.runs.listener import Listener
 from medssl.runs.pipeline import Place, execute
@@ -145,7 +146,7 @@ def final_layers(search: Search, tried: Tried) -> list[Mapping[str, Any]]:
     """
     if tried.value is None:
         raise OptionError("no trial of this search is complete, so there are no best settings. Look at the failures.")
-    return [*search.layers, *map(_layer, tried.settings.items()), {"evaluate": {"compared": tried.compared}}]
+    return [*search.layers, *starmap(nested, tried.settings.items()), {"evaluate": {"compared": tried.compared}}]
 
 
 # ------------------------------------------------------------------------------------------------------------ one trial
@@ -173,7 +174,7 @@ def _carry_out(study: Study, trial: Trial, search: Search, catalog: Catalog, pla
     drawn = {key: values.draw(trial, key) for key, values in search.vary.items()}
     # other hospitals are tested on as well, so they stay closed too
     layers = [{key: value for key, value in layer.items() if key != "external"} for layer in search.layers]
-    recipe = resolve(catalog, [*layers, *map(_layer, drawn.items()), {"evaluate": {"closed": True}}])
+    recipe = resolve(catalog, [*layers, *starmap(nested, drawn.items()), {"evaluate": {"closed": True}}])
     trial.set_user_attr("run", recipe.slug)
     trial.set_user_attr("settings", drawn)
     try:
@@ -199,14 +200,6 @@ def _objective(result: RunResult, search: Search) -> float:
             f"It has: {', '.join(known)}. Choose another with --objective."
         )
     return score.value
-
-
-def _layer(setting: tuple[str, str]) -> dict[str, Any]:
-    key, value = setting
-    layer: Any = value
-    for name in reversed(key.split(".")):
-        layer = {name: layer}
-    return dict(layer)
 
 
 # ------------------------------------------------------------------------------------------------------------- storage

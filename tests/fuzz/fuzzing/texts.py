@@ -217,7 +217,8 @@ def _catalogue(rng: random.Random, folder: Path) -> None:
     path = _write(rng, folder / "registry.yaml", _yaml(rng, own))
     with watched():
         catalog = load_catalog(path)
-        resolve(catalog, [{"method": "dcl", "dataset": "phantom", "recipe": rng.choice(catalog.recipe_names())}])
+        recipe = rng.choice(sorted(catalog.content["recipes"]))
+        resolve(catalog, [{"method": "dcl", "dataset": "phantom", "recipe": recipe}])
         for name in catalog.augmentation_names():
             catalog.augmentation(name)
         for name in catalog.plan_names():
