@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from medssl.recipe import Recipe
     from medssl.train.loop.trainer import EpochRecord, StepRecord
 
-__all__ = ["Display", "choose_display", "epoch_line", "reading_images"]
+__all__ = ["Closable", "Display", "choose_display", "epoch_line", "reading_images"]
 
 
 class Closable:

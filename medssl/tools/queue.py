@@ -32,6 +32,5 @@ class Queue(nn.Module):
     def push(self, z: Tensor) -> None:
         """Append embeddings ``(N, ..., D)`` at unit length and without gradient; drop as many of the oldest."""
         newest = F.normalize(z.detach(), dim=-1)
-        self.rows = torch.cat([self.rows, newest])[
-            len(z) :
-        ].clone()  # without clone, a state would contain the dropped rows too
+        # without clone, a state would contain the dropped rows too
+        self.rows = torch.cat([self.rows, newest])[len(z) :].clone()

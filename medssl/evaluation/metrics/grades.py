@@ -41,9 +41,7 @@ class QuadraticKappa(PredictionMetric):
         cost, guess = _cost(scored), scored.once(predicted)
         true, guessed, _ = (part[:, 0] / scored.n for part in scored.as_is().once(counts))
         seen, by_chance = cost[scored.y, guess], true @ cost @ guessed
-        own = (
-            cost[scored.y] @ guessed + cost[:, guess].T @ true
-        )  # contribution of a sample to the disagreement by chance
+        own = cost[scored.y] @ guessed + cost[:, guess].T @ true  # contribution to the disagreement by chance
         share: Array = (seen.mean() * (own - 2 * by_chance) / by_chance - (seen - seen.mean())) / (by_chance * scored.n)
         return share
 
