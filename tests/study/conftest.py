@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from functools import cache
 
 import numpy as np
 import pytest
@@ -15,6 +16,13 @@ from medssl.results.directory import SCHEMA, RunDirectory
 
 CLASSES = 3
 TARGET = Classes(("a", "b", "c"))
+
+
+@cache
+def scored(label, proba, units, settings, seed):
+    """Score predictions given as bytes, once for all tests that make them."""
+    label, units = np.frombuffer(label, dtype=np.int64), np.frombuffer(units, dtype=np.int64)
+    return score(TARGET, label, np.frombuffer(proba).reshape(len(label), -1), units, settings, seed)
 
 
 @pytest.fixture
@@ -78,7 +86,8 @@ def make_run(tmp_path):
         np.savez(directory.predictions, id=np.array(ids), y=label, **proba)
         units = np.unique([groups.get(name, f"\0{name}") for name in ids], return_inverse=True)[1]
         settings = EvaluateSettings(bootstrap=bootstrap)
-        evaluations = {name: score(TARGET, label, p, units, settings, seed) for name, p in proba.items()}
+        given = {name: (label.tobytes(), p.tobytes(), units.tobytes()) for name, p in proba.items()}
+        evaluations = {name: dict(scored(*each, settings, seed)) for name, each in given.items()}
         for name, p in proba.items() if pooling else ():
             choice = PoolingChoice(pooling, "setting")
             evaluations[name]["per_group"] = score_groups(TARGET, label, p, units, choice, settings, seed)
