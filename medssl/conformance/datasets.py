@@ -21,6 +21,7 @@ from PIL import Image
 
 from medssl.conformance.running import Check, NotSeen, Subject, require, without_global_draws
 from medssl.contracts import Dataset, Listing, Sample, Target
+from medssl.contracts.crossing.datasets import image_problems
 from medssl.data.listing import DEFAULT_SPLITS, index
 from medssl.errors import DataError
 from medssl.runs.pipeline import collect_warnings
@@ -252,9 +253,8 @@ def check_images_can_be_read(subject: Subject) -> None:
         with without_global_draws("read()", "no generator"):
             images = [dataset.read(sample) for sample in chosen]
         for sample, image in zip(chosen, images, strict=True):
-            right = image.ndim == 3 and image.dtype in (np.uint8, np.uint16)
-            seen = f"for {sample.id} it returned {image.shape} {image.dtype}"
-            require(right and image.size > 0, f"read() must return (H, W, C) uint8 or uint16, but {seen}")
+            problems = image_problems(image)
+            require(not problems, f"read() of {sample.id}: {'; '.join(problems)}")
         with ThreadPoolExecutor(4) as pool:
             again = list(pool.map(dataset.read, chosen))
         different = [s.id for s, a, b in zip(chosen, images, again, strict=True) if not np.array_equal(a, b)]

@@ -10,6 +10,7 @@ from PIL import Image
 
 from medssl.conformance.running import Check, NotSeen, Subject, built, require
 from medssl.contracts import Reader
+from medssl.contracts.crossing.datasets import image_problems
 from medssl.contracts.crossing.readers import suffixes_problems
 from medssl.errors import DataError
 
@@ -53,8 +54,8 @@ def check_pictures_are_read(subject: Subject) -> None:
             require(count >= 1, f"frames() must be at least 1, but is {count} for {file.name}")
             require(all(0 <= frame < count for frame in chosen), f"chosen() must be below {count}, but is {chosen}")
             image = reader.read(file, 0, None)
-            form = isinstance(image, np.ndarray) and image.ndim == 3 and image.dtype in (np.uint8, np.uint16)
-            require(form, f"read() must return (H, W, C) uint8 or uint16, but returned {_seen(image)} for {file.name}")
+            problems = image_problems(image)
+            require(not problems, f"read() of {file.name}: {'; '.join(problems)}")
             require(image.shape[:2] == _SIZE, f"read() must keep the size {_SIZE}, but returned {_seen(image)}")
             small = reader.read(file, 0, 6)
             text = f"read() with a short side must keep channels and type, but returned {_seen(small)}"
