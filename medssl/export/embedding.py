@@ -15,12 +15,9 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor, nn
 
 from medssl.catalog import Catalog, load_catalog
 from medssl.contracts import Dataset, Readers, Sample
-from medssl.contracts.crossing.encoders import features_problems
-from medssl.contracts.crossing.values import require_no_problems
 from medssl.contracts.kinds import READER
 from medssl.data.audit.overlap import find_overlap
 from medssl.data.audit.seen import Seen, read_seen
@@ -45,7 +42,7 @@ __all__ = ["TrainedEncoder", "embed", "load_encoder", "open_views", "relative_na
 _log = logging.getLogger("medssl")
 
 
-class TrainedEncoder(nn.Module):
+class TrainedEncoder(Encoder):
     """The encoder of a run with its preprocessing: normalised images ``(N, 3, S, S)`` to features ``(N, F)``.
 
     Attributes:
@@ -62,26 +59,21 @@ class TrainedEncoder(nn.Module):
     """
 
     def __init__(self, encoder: Encoder, header: dict[str, str], seen: Seen, path: Path) -> None:
-        super().__init__()
-        self.network = encoder.network
-        self.source = encoder.source
-        self.feature_dim = encoder.feature_dim
-        self.in_channels = encoder.in_channels
-        self.image_size = int(header["image_size"])
+        super().__init__(
+            encoder.network,
+            backbone_name=encoder.backbone_name,
+            image_size=int(header["image_size"]),
+            feature_dim=encoder.feature_dim,
+            in_channels=encoder.in_channels,
+            rebuild=encoder.rebuild,
+            origin=encoder.origin,
+            source=encoder.source,
+        )
         self.preprocessing = checkpoint.preprocessing_of(header)
         self.window: tuple[float, float] | None = tuple(json.loads(header["window"])) if "window" in header else None
         self.header = header
         self.seen = seen
         self.path = path
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Encode ``(N, 3, S, S)`` into ``(N, F)``."""
-        if self.source is None:
-            features: Tensor = self.network(images)
-            return features
-        features = self.source.features(self.network, images)
-        require_no_problems(self.source, "features()", features_problems(features, images.shape[0], self.feature_dim))
-        return features
 
     def readers(self, catalog: Catalog | None = None) -> Readers:
         """Return the readers of image files with the options of the run.
