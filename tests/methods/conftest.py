@@ -12,7 +12,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from medssl.conformance import methods, toy
 from medssl.conformance.running import Subject
@@ -78,6 +78,26 @@ class Checks:
         after = next(iter(rig.method.children())).state_dict()
         torch.testing.assert_close(after["layers.1.running_mean"], head.state_dict()["layers.1.running_mean"])
         assert after["layers.1.num_batches_tracked"] == 2
+
+    def teacher_follows_the_cosine_schedule(self, method_class: type[Method]) -> None:
+        """In the middle of the training, the momentum of 0.9 is 0.95."""
+        rig = build(method_class, momentum=0.9)
+        student, teacher = rig.encoder.layers[0].weight, rig.method.teacher.encoder.layers[0].weight
+        old = teacher.clone()
+        student.data += 1
+        rig.method.after_step(51, 100)
+        torch.testing.assert_close(teacher, old + 0.05)
+
+    def head_is_as_wide_as_the_encoder(self, method_class: type[Method]) -> None:
+        """Two layers, the first as wide as the features unless an option says otherwise; 128 dimensions."""
+        for feature_dim in (64, 512):
+            head = method_class(method_class.Config(), nn.Identity(), task(feature_dim)).head
+            assert head.layers[0].weight.shape == (feature_dim, feature_dim)
+            assert head(torch.randn(4, feature_dim)).shape == (4, 128)
+            config = method_class.Config(hidden_dim=16, output_dim=8)
+            head = method_class(config, nn.Identity(), task(feature_dim)).head
+            assert head.layers[0].weight.shape == (16, feature_dim)
+            assert head(torch.randn(4, feature_dim)).shape == (4, 8)
 
 
 @pytest.fixture(scope="session")

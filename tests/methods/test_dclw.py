@@ -155,14 +155,8 @@ def test_method_applies_the_loss_to_the_heads_embeddings_with_its_options(checks
     assert rig.loss(batch).item() == pytest.approx(loop(z0, z1, 0.3, 0.2)[0], abs=1e-5)
 
 
-@pytest.mark.parametrize("feature_dim", [64, 512])
-def test_head_is_as_wide_as_the_encoder_unless_told_otherwise(checks, feature_dim):
-    head = DCLW(DCLW.Config(), torch.nn.Identity(), checks.task(feature_dim)).head
-    assert head.layers[0].weight.shape == (feature_dim, feature_dim)
-    assert head(torch.randn(4, feature_dim)).shape == (4, 128)
-    head = DCLW(DCLW.Config(hidden_dim=16, output_dim=8), torch.nn.Identity(), checks.task(feature_dim)).head
-    assert head.layers[0].weight.shape == (16, feature_dim)
-    assert head(torch.randn(4, feature_dim)).shape == (4, 8)
+def test_head_is_as_wide_as_the_encoder_unless_told_otherwise(checks):
+    checks.head_is_as_wide_as_the_encoder(DCLW)
 
 
 def test_head_takes_its_statistics_from_each_view_alone(checks):

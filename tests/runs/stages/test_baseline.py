@@ -28,6 +28,16 @@ def test_features_are_those_of_an_encoder_that_is_not_trained(scene, tmp_path):
         assert torch.equal(found[name][1], wanted[name][1])
 
 
+def after_training(scene, context, before):
+    """The findings on features that tell the classes better than those before."""
+    after = {
+        name: (part, x + torch.nn.functional.one_hot(part.y % 4, x.shape[1])) for name, (part, x) in before.items()
+    }
+    folder = context.directory.path / "after"
+    folder.mkdir()
+    return evaluate(replace(context, directory=RunDirectory(folder)), scene.encoder, after)
+
+
 @pytest.mark.parametrize("options", [{"baseline": False}, {"method": Random}])
 def test_nothing_is_measured_where_nothing_is_trained_or_none_is_wanted(scene, tmp_path, options):
     context = scene.context(tmp_path, recipe=with_baseline(scene, **options))
@@ -38,11 +48,7 @@ def test_nothing_is_measured_where_nothing_is_trained_or_none_is_wanted(scene, t
 def test_the_difference_is_that_of_the_two_evaluations(scene, tmp_path):
     context = scene.context(tmp_path, recipe=with_baseline(scene))
     before = scene.features(tmp_path)
-    after = {
-        name: (part, x + torch.nn.functional.one_hot(part.y % 4, x.shape[1])) for name, (part, x) in before.items()
-    }
-    (tmp_path / "after").mkdir()
-    findings = evaluate(replace(context, directory=RunDirectory(tmp_path / "after")), scene.encoder, after)
+    findings = after_training(scene, context, before)
     found = describe_baseline(context, before, findings)
     own = evaluate(context, scene.encoder, before)
     drawn = {"curves"}  # only for the trained encoder: the page draws them
@@ -62,11 +68,7 @@ def test_patients_are_compared_if_the_recipe_asks_for_them(scene, tmp_path):
     recipe = replace(recipe, evaluation=replace(recipe.evaluation, evaluate=settings))
     context = scene.context(tmp_path, recipe=recipe)
     before = scene.features(tmp_path)
-    after = {
-        name: (part, x + torch.nn.functional.one_hot(part.y % 4, x.shape[1])) for name, (part, x) in before.items()
-    }
-    (tmp_path / "after").mkdir()
-    findings = evaluate(replace(context, directory=RunDirectory(tmp_path / "after")), scene.encoder, after)
+    findings = after_training(scene, context, before)
     found = describe_baseline(context, before, findings)
     own = evaluate(context, scene.encoder, before)
     assert found["unit"] == "group"
