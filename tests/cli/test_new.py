@@ -35,17 +35,14 @@ def test_it_writes_a_package_whose_python_compiles(call, tmp_path, kind):
         assert max(len(line) for line in path.read_text().splitlines()) <= 120
 
 
-# a new launcher waits for three tasks that sleep, each until its time limit, by default a minute
-@pytest.mark.parametrize(
-    ("kind", "options"), [("encoder", {}), ("reader", {}), ("tracker", {}), ("launcher", {"seconds": 3})]
-)
-def test_a_new_plugin_keeps_its_contract(call, tmp_path, kind, options):
+@pytest.mark.parametrize("kind", ["encoder", "reader", "tracker", "launcher"])
+def test_a_new_plugin_keeps_its_contract(call, tmp_path, kind):
     """The other kinds are tested in architecture/test_third_party.py, from a package that is installed."""
     assert call(kind, "own").exit_code == 0
     spec = importlib.util.spec_from_file_location("medssl_own", tmp_path / "medssl-own" / "medssl_own.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    check_plugin(kind, module.Own, config=module.Own.Config(**options))
+    check_plugin(kind, module.Own)
 
 
 @pytest.mark.parametrize("name", ["My", "9lives", "with-dash", "class", "ünder", ""])
