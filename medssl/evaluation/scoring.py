@@ -19,12 +19,12 @@ from typing import Any
 
 import numpy as np
 
-from medssl.contracts.targets import Classes, Findings, Target
+from medssl.contracts.targets import Classes, Findings, Grades, Target
 from medssl.errors import DataError, PluginError
 from medssl.evaluation.metrics import PredictionMetric, Scored, prediction_metrics
 from medssl.evaluation.metrics.classes import confusion
 from medssl.evaluation.metrics.findings import outcome_counts
-from medssl.evaluation.metrics.metric import Array
+from medssl.evaluation.metrics.metric import MANY, Array
 from medssl.evaluation.operating import OperatingPoints
 from medssl.evaluation.reliability import reliability
 from medssl.evaluation.uncertainty.bootstrap import percentile_interval
@@ -59,11 +59,12 @@ def score(
     Returns:
         By name of each metric ``{"value", "low", "high"}``, and ``chance`` if the value of predictions at random
         depends on the samples. A value is ``None`` if it is undefined; the bounds are also ``None`` without resamples
-        or with fewer than two units. For a mean over classes or findings also ``outputs``:
-        the same three values of each class or finding by name. ``n``: number of samples; ``n_unknown``: number left
-        out; ``n_groups``; ``bootstrap``: ``resamples``, ``confidence``, ``unit`` (``group`` or ``sample``) and, if
-        there are any, ``skipped``: by metric, the number of resamples in which it is not defined. For classes also
-        ``confusion_matrix`` (K lists of K counts, rows are the true class) and ``reliability``; for findings
+        or with fewer than two units. With more than 100 outputs, metrics of one output against the rest have no
+        bounds, most of them are left out, and so is the confusion matrix. For a mean over classes or findings also
+        ``outputs``: the same three values of each class or finding by name. ``n``: number of samples; ``n_unknown``:
+        number left out; ``n_groups``; ``bootstrap``: ``resamples``, ``confidence``, ``unit`` (``group`` or ``sample``)
+        and, if there are any, ``skipped``: by metric, the number of resamples in which it is not defined. For classes
+        also ``confusion_matrix`` (K lists of K counts, rows are the true class) and ``reliability``; for findings
         ``outcomes``. Plain Python values.
 
     Raises:
@@ -77,8 +78,12 @@ def score(
 
     metrics = [metric for metric in prediction_metrics(target) if metric.defined(scored)]
     values = _measured(scored, metrics, np.ones((scored.n, 1)))
-    drawn = [_measured(scored, metrics, w) for w in draw_weights(units, resamples, chunk(scored), seed)]
-    found = {key: _interval(value, [part[key] for part in drawn], settings.confidence) for key, value in values.items()}
+    again = [metric for metric in metrics if metric.resampled(target)]
+    drawn = [_measured(scored, again, w) for w in draw_weights(units, resamples, chunk(scored), seed)]
+    found = {
+        key: _interval(value, [part[key] for part in drawn if key in part], settings.confidence)
+        for key, value in values.items()
+    }
     skipped = {metric.name: found[metric.name, None].pop("skipped") for metric in metrics}
     result: dict[str, Any] = {}
     for (name, output), interval in found.items():
@@ -151,9 +156,9 @@ def majority(train: Array, test: Array) -> tuple[int, float | None]:
 
 
 def measure(scored: Scored, metrics: Sequence[PredictionMetric], weights: Array) -> dict[str, Array]:
-    """Return the values ``(B,)`` of each metric under weights ``(n, B)``, by name; NaN where it is not defined."""
-    drawn = scored.resampled(weights)
-    return {metric.name: metric.values(drawn) for metric in metrics}
+    """Return the values ``(B,)`` of each metric in resamples ``(n, B)``, by name; NaN where there is none."""
+    drawn, none = scored.resampled(weights), np.full(weights.shape[1], np.nan)
+    return {metric.name: metric.values(drawn) if metric.resampled(scored.target) else none for metric in metrics}
 
 
 def _measured(
@@ -177,14 +182,17 @@ def _interval(value: Array, drawn: Sequence[Array], confidence: float) -> dict[s
 def _details(scored: Scored) -> Mapping[str, Any]:
     """Return details of the predictions that reports show beside the metrics."""
     if isinstance(scored.target, Classes):
-        matrix = scored.as_is().once(confusion)[..., 0].astype(int).tolist()
-        return {"confusion_matrix": matrix, "reliability": reliability(scored.prediction, scored.y)}
+        found: dict[str, Any] = {"reliability": reliability(scored.prediction, scored.y)}
+        if scored.target.outputs <= MANY:
+            found["confusion_matrix"] = scored.as_is().once(confusion)[..., 0].astype(int).tolist()
+        return found
     return {"outcomes": outcome_counts(scored)} if isinstance(scored.target, Findings) else {}
 
 
 def chunk(scored: Scored) -> int:
     """Return the number of resamples to hold in memory at a time."""
-    return int(max(1, _CHUNK // max(scored.n, scored.target.outputs**2)))
+    outputs = scored.target.outputs
+    return int(max(1, _CHUNK // max(scored.n, outputs**2 if isinstance(scored.target, Grades) else outputs)))
 
 
 def draw_weights(units: Array, resamples: int, width: int, seed: int) -> Iterator[Array]:

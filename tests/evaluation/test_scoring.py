@@ -278,3 +278,21 @@ def test_the_interval_of_macro_f1_leaves_out_resamples_that_lack_a_class() -> No
     assert found["f1_macro"]["high"] == pytest.approx(high, abs=0.03)
     assert np.quantile(naive, 0.025) < low - 0.05
     assert found["f1_macro"]["low"] < found["f1_macro"]["value"] < found["f1_macro"]["high"]
+
+
+def test_many_classes_have_no_intervals_of_one_class_against_the_rest_and_no_matrix() -> None:
+    k, generator = 120, np.random.default_rng(0)
+    y = np.arange(6 * k) % k
+    proba = generator.dirichlet(np.ones(k), len(y))
+    proba[np.arange(len(y)), y] += 0.02
+    proba /= proba.sum(axis=1, keepdims=True)
+    target = Classes(tuple(f"class {i}" for i in range(k)))
+    found = scoring.score(target, y, proba, np.arange(len(y)) // 3, EvaluateSettings(bootstrap=40), 0)
+    assert found["auroc"]["value"] == pytest.approx(sk.roc_auc_score(y, proba, multi_class="ovr"), abs=1e-12)
+    assert len(found["auroc"]["outputs"]) == k
+    assert found["auroc"]["low"] is found["average_precision"]["high"] is None
+    assert found["accuracy"]["low"] < found["accuracy"]["value"] < found["accuracy"]["high"]
+    assert not {"confusion_matrix", "calibration_slope", "brier_scaled", "sensitivity_at_specificity"} & set(found)
+    few = scoring.measure(scoring.Scored(target, y, proba), scoring.prediction_metrics(target), np.ones((len(y), 3)))
+    assert np.isnan(few["auroc"]).all()
+    assert few["accuracy"] == pytest.approx(found["accuracy"]["value"])

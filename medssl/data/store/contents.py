@@ -16,7 +16,7 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from stat import S_ISREG
@@ -49,13 +49,16 @@ def paths_of(dataset: Dataset, samples: Sequence[Sample]) -> list[Path | None]:
     return paths
 
 
-def content_key(dataset: Dataset, samples: Sequence[Sample], cache: Path) -> str | None:
+def content_key(
+    dataset: Dataset, samples: Sequence[Sample], cache: Path, files: Sequence[Path | None] | None = None
+) -> str | None:
     """Hash everything that determines the decoded images: class and options of the dataset, ids in order, contents.
 
     Args:
         dataset: Asked for :meth:`~medssl.contracts.Dataset.path` and :meth:`~medssl.contracts.Dataset.fingerprint`.
         samples: In the order of the store.
         cache: Folder that caches the checksums of files.
+        files: Those of the samples, see :func:`paths_of`, if they are known already.
 
     Returns:
         64 hexadecimal digits; ``None`` if the dataset gives neither files nor a fingerprint; then the decoded pixels
@@ -63,7 +66,8 @@ def content_key(dataset: Dataset, samples: Sequence[Sample], cache: Path) -> str
     """
     if problems := text_problems(fingerprint := dataset.fingerprint()):
         raise BreachError(type(dataset), "fingerprint()", problems)
-    paths = [None if path is None else str(path.absolute()) for path in paths_of(dataset, samples)]
+    files = paths_of(dataset, samples) if files is None else files
+    paths = [None if path is None else str(path.absolute()) for path in files]
     if fingerprint is None and None in paths:
         return None
     hashes = _file_hashes({path for path in paths if path is not None}, dataset, cache)
@@ -95,8 +99,8 @@ def _reader_options(dataset: Dataset, paths: Sequence[str | None]) -> list[str]:
     return [f"{_class_name(each)} {each.config!r}" for each in used if each.config != each.Config()]
 
 
-def reader_key(dataset: Dataset, samples: Sequence[Sample]) -> str:
-    """Hash the source files of the code that reads these samples: after an edit, the old pixels must not be used.
+def reader_key(dataset: Dataset, paths: Sequence[Path | None]) -> str:
+    """Hash the source files of the code that reads these files: after an edit, the old pixels must not be used.
 
     Of a reader, the modules of its own package that it imports count too.
     """
@@ -106,8 +110,7 @@ def reader_key(dataset: Dataset, samples: Sequence[Sample]) -> str:
         readers.add(kind.read_reduced)
     try:
         files = dict.fromkeys(inspect.getfile(each) for each in sorted(readers, key=lambda each: each.__name__))
-        paths = {path for path in paths_of(dataset, samples) if path is not None}
-        for each in dataset.readers.used_for(paths):
+        for each in dataset.readers.used_for({path for path in paths if path is not None}):
             files |= dict.fromkeys(_sources(type(each).__module__, inspect.getfile(type(each))))
         source = b"".join(Path(file).read_bytes() for file in files)
     except (OSError, TypeError):  # the class was defined in an interpreter
@@ -130,12 +133,20 @@ def _sources(module: str, file: str) -> list[str]:
 
 def _imported(source: str, package: str) -> Iterator[str]:
     """Yield the names of modules of a package that a source may import."""
-    for node in ast.walk(ast.parse(source)):
+    for node in _statements(ast.parse(source).body):
         if isinstance(node, ast.ImportFrom) and node.level == 0 and (node.module or "").partition(".")[0] == package:
             yield str(node.module)
             yield from (f"{node.module}.{each.name}" for each in node.names)
         elif isinstance(node, ast.Import):
             yield from (each.name for each in node.names if each.name.partition(".")[0] == package)
+
+
+def _statements(nodes: Iterable[ast.AST]) -> Iterator[ast.AST]:
+    """Yield statements and what they hold, without expressions: these are most of a source, and import nothing."""
+    for node in nodes:
+        yield node
+        for part in ("body", "handlers", "orelse", "finalbody", "cases"):
+            yield from _statements(getattr(node, part, ()))
 
 
 def _class_name(plugin: Dataset | Reader) -> str:

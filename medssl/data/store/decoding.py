@@ -6,11 +6,12 @@ are sufficient, because Pillow releases Python's lock while it decodes and resiz
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 from collections import deque
 from collections.abc import Generator, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -22,6 +23,7 @@ from medssl.contracts.crossing.datasets import image_problems
 from medssl.data.store.windows import own_window
 from medssl.data.views.resample import resize_into
 from medssl.errors import BreachError, DataError, PluginError
+from medssl.io import limits
 from medssl.io.waiting import waiting_for
 from medssl.world.membership import cores
 
@@ -77,8 +79,10 @@ def decode_all(dataset: Dataset, samples: Sequence[Sample], limit: int) -> Gener
         waiting = deque(submit(_AHEAD * workers))
         try:
             while waiting:
-                with waiting_for(reading):
-                    found = waiting.popleft().result()
+                first = waiting.popleft()
+                wait((first,), min(1, limits.WAIT_SECONDS / 2))  # a watching thread for each bundle costs a tenth
+                with contextlib.nullcontext() if first.done() else waiting_for(reading):
+                    found = first.result()
                 done += len(found)
                 yield from found
                 waiting.extend(submit(1))
@@ -101,8 +105,9 @@ def _decode(dataset: Dataset, sample: Sample, limit: int) -> Decoded | Unreadabl
         return Unreadable(sample.id, f"{type(error).__name__}: {error}")
     if problems := image_problems(pixels):
         raise BreachError(type(dataset), f"read() of '{sample.id:.200}'", problems)
-    native = np.array(pixels, dtype=pixels.dtype.newbyteorder("="))  # a copy: the dataset may use one buffer for all
-    return reduce_pixels(native, limit)
+    found = reduce_pixels(pixels.astype(pixels.dtype.newbyteorder("="), copy=False), limit)
+    shared = np.may_share_memory(found.pixels, pixels)  # the dataset may use one buffer for all images
+    return replace(found, pixels=found.pixels.copy()) if shared else found
 
 
 def reduce_pixels(pixels: np.ndarray, limit: int) -> Decoded:
@@ -148,7 +153,8 @@ def _resize(pixels: np.ndarray, height: int, width: int) -> np.ndarray:
         small = torch.empty((height, width, 3), dtype=torch.uint8)
         resize_into(image[None], small.permute(2, 0, 1)[None])
         return small.numpy()
-    kind = np.uint8 if pixels.dtype == np.uint8 else np.float32
-    channels = [Image.fromarray(np.ascontiguousarray(channel, kind)) for channel in np.moveaxis(pixels, 2, 0)]
+    channels = [Image.fromarray(np.ascontiguousarray(channel)) for channel in np.moveaxis(pixels, 2, 0)]
+    if pixels.dtype != np.uint8:
+        channels = [channel.convert("F") for channel in channels]
     resized = np.stack([np.asarray(c.resize(size, Image.Resampling.BILINEAR)) for c in channels], axis=2)
-    return resized if kind is np.uint8 else np.asarray(np.rint(resized), np.uint16)
+    return resized if pixels.dtype == np.uint8 else np.asarray(np.rint(resized), np.uint16)

@@ -23,7 +23,7 @@ from pooch.utils import os_cache
 
 from medssl.contracts import Dataset, Sample
 from medssl.data.store.building import FORMAT, build_store, read_store_header, store_name
-from medssl.data.store.contents import content_key, reader_key
+from medssl.data.store.contents import content_key, paths_of, reader_key
 from medssl.data.store.decoding import Unreadable
 from medssl.errors import DataError
 from medssl.io.files import keep_private
@@ -180,7 +180,8 @@ def open_store(
         raise DataError("the dataset has no samples, so there are no images to store. Check the data folder.")
     _refuse_duplicates(samples)
     limit, skip, stores = 2 * view_size, on_bad_image == "skip", cache / "stores"
-    content, reader = content_key(dataset, samples, cache), reader_key(dataset, samples)
+    paths = paths_of(dataset, samples)
+    content, reader = content_key(dataset, samples, cache, paths), reader_key(dataset, paths)
     if content and (found := _find(stores, content, reader, limit, skip=skip)):
         return found
     try:
@@ -194,7 +195,7 @@ def open_store(
             f"the cache folder {cache} for decoded images cannot be written: {error.strerror or error}. Choose "
             "another one with the environment variable MEDSSL_CACHE."
         ) from error
-    if content is not None and content_key(dataset, samples, cache) != content:
+    if content is not None and content_key(dataset, samples, cache, paths) != content:
         shutil.rmtree(folder, ignore_errors=True)
         raise DataError(
             f"files in {dataset.root} were changed while they were read, so the decoded images may be of both states. "

@@ -105,7 +105,7 @@ def metric_facts(target: Target) -> dict[str, dict[str, Any]]:
 
 
 def _ordered(target: Target) -> list[Metric]:
-    found = [m for m in METRICS if target.kind in m.targets]
+    found = [m for m in METRICS if target.kind in m.targets and target.outputs <= m.most]
     if not _has_two_classes(target):
         return found
     places = {name: place for place, name in enumerate(_CLINICAL)}

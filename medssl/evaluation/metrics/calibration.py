@@ -88,7 +88,9 @@ class Brier(_Loss):
 
     def losses(self, scored: Scored) -> Array:
         """Return ``(n,)``."""
-        squares: Array = np.square(scored.prediction - np.eye(scored.target.outputs)[scored.y])
+        squares: Array = scored.prediction.copy()
+        squares[np.arange(scored.n), scored.y] -= 1
+        np.square(squares, out=squares)
         return np.asarray(squares[:, 1] if scored.target.outputs == 2 else squares.sum(axis=1))
 
 

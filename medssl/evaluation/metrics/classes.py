@@ -49,9 +49,11 @@ def confusion(drawn: Resampled) -> Array:
 
 
 def counts(drawn: Resampled) -> Counts:
-    """Return margins and diagonal of the confusion matrices."""
-    matrix = drawn.once(confusion)
-    return Counts(matrix.sum(axis=1), matrix.sum(axis=0), np.einsum("kkb->kb", matrix))
+    """Return margins and diagonal of the confusion matrices, without the matrices: they may be large."""
+    y, guessed, size = drawn.scored.y, drawn.scored.once(predicted), drawn.scored.target.outputs
+    right = np.flatnonzero(y == guessed)
+    pairs = ((y, drawn.weights), (guessed, drawn.weights), (y[right], drawn.weights[right]))
+    return Counts(*(sum_by(key, weights, size) for key, weights in pairs))
 
 
 def _f1(drawn: Resampled) -> Array:

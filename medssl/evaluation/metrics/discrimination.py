@@ -45,6 +45,7 @@ class AUROC(_OfCurve):
 
     name = "auroc"
     title = "AUROC"
+    most = float("inf")
     source = 'Hanley & McNeil 1982, Radiology 143, 29-36; scikit-learn `roc_auc_score(multi_class="ovr")`'
     test = PairedTest.NORMAL
     part = "auroc"
@@ -62,6 +63,7 @@ class AveragePrecision(_OfCurve):
 
     name = "average_precision"
     title = "avg. precision"
+    most = float("inf")
     source = "Davis & Goadrich 2006, ICML, 233-240; scikit-learn `average_precision_score`"
     test = PairedTest.FEW
     part = "average_precision"

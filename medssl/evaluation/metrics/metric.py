@@ -16,9 +16,22 @@ import torch
 
 from medssl.contracts.targets import Target
 
-__all__ = ["Array", "Decided", "Metric", "PairedTest", "PredictionMetric", "Resampled", "Scored", "pooled", "sum_by"]
+__all__ = [
+    "MANY",
+    "Array",
+    "Decided",
+    "Metric",
+    "PairedTest",
+    "PredictionMetric",
+    "Resampled",
+    "Scored",
+    "pooled",
+    "sum_by",
+]
 
 Array = np.ndarray[Any, np.dtype[Any]]
+#: With more classes or findings, a metric of each of them against the rest has no resamples, and most are left out.
+MANY = 100
 T = TypeVar("T")
 
 
@@ -154,6 +167,7 @@ class Metric(ABC):
         targets: The kinds of targets to which it applies.
         source: Its definition: a publication with the section or equation.
         leads: Whether the short table of a run shows it.
+        most: Largest number of outputs of a target that has it.
         test: Test of a difference between two models; ``None`` if no valid test is known.
     """
 
@@ -164,6 +178,7 @@ class Metric(ABC):
     targets: ClassVar[tuple[str, ...]]
     source: ClassVar[str]
     leads: ClassVar[bool] = True
+    most: ClassVar[float] = float("inf")
     test: ClassVar[PairedTest | None] = None
 
     def unit(self, target: Target) -> str:
@@ -205,6 +220,10 @@ class PredictionMetric(Metric):
 
     def defined(self, scored: Scored) -> bool:
         """Whether the metric belongs to these predictions; one of decisions needs an operating point."""
+        return True
+
+    def resampled(self, target: Target) -> bool:
+        """Whether the metric has an interval from resamples."""
         return True
 
     def chance(self, scored: Scored) -> float | None:

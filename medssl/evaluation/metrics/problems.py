@@ -16,7 +16,7 @@ import numpy as np
 
 from medssl.contracts.targets import Classes, Findings, Target
 from medssl.evaluation.metrics.curves import Areas, Curve
-from medssl.evaluation.metrics.metric import Array, PredictionMetric, Resampled, Scored
+from medssl.evaluation.metrics.metric import MANY, Array, PredictionMetric, Resampled, Scored
 
 __all__ = [
     "ProblemMetric",
@@ -36,8 +36,8 @@ class Problems(NamedTuple):
     Attributes:
         names: P names of the positive class or finding.
         places: P positions among all problems of the target.
-        positive: ``(P, n)`` float64, 1 for a positive sample, else 0.
-        negative: ``(P, n)`` likewise; 0 in both if the outcome is unknown.
+        positive: ``(P, n)`` bool, the positive samples.
+        negative: ``(P, n)`` likewise; neither if the outcome is unknown.
         scores: ``(P, n)`` predicted probabilities.
     """
 
@@ -76,13 +76,15 @@ def problem_outcomes(target: Target, y: Array | None, prediction: Array) -> tupl
     if isinstance(target, Findings):
         return np.asarray(y, dtype=np.float64), scores
     outcomes = (y[:, None] == np.array(places, dtype=np.int64)).astype(np.float64)
-    return np.where(y[:, None] < 0, np.nan, outcomes), scores
+    outcomes[y < 0] = np.nan
+    return outcomes, scores
 
 
 def scored_problems(scored: Scored) -> Problems:
     """Return the problems with both outcomes."""
     outcomes, scores = problem_outcomes(scored.target, scored.y, scored.prediction)
-    positive, negative = (outcomes == 1).T.astype(np.float64), (outcomes == 0).T.astype(np.float64)
+    positive, negative = (outcomes == 1).T, (outcomes == 0).T
+    del outcomes  # as large as all predictions
     places = np.flatnonzero(positive.any(axis=1) & negative.any(axis=1))
     names = problem_names(scored.target)
     return Problems(
@@ -96,7 +98,7 @@ def scored_problems(scored: Scored) -> Problems:
 
 def _masks(scored: Scored) -> Array:
     found = scored.once(scored_problems)
-    return np.concatenate([found.positive, found.negative])
+    return np.concatenate([found.positive, found.negative], dtype=np.float64)
 
 
 def outcome_totals(drawn: Resampled) -> tuple[Array, Array]:
@@ -127,6 +129,11 @@ class ProblemMetric(PredictionMetric):
     """A metric of two outcomes; with several problems their mean."""
 
     targets = ("classes", "grades", "findings")
+    most = MANY
+
+    def resampled(self, target: Target) -> bool:
+        """Whether the problems are few enough: each is sorted anew in each resample."""
+        return target.outputs <= MANY
 
     @abstractmethod
     def each(self, drawn: Resampled) -> Array:

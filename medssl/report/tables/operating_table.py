@@ -34,17 +34,17 @@ class OperatingTable:
 
 
 def operating_table(section: Section) -> OperatingTable | None:
-    """Return the operating points of a section; ``None`` if its runs have none.
+    """Return the operating points of a section; ``None`` if its runs have none, or too many for metrics of each.
 
     With one problem of two outcomes, all rows with all evaluators; else each class or finding of the row whose images
     the page shows, by its first evaluator.
     """
     shown = section.shown_first()
     first = next((found for name in section.judges if (found := _points(section, shown.runs[0], name))), None)
-    if first is None:
+    metrics = [name for name in _METRICS if name in section.metrics]
+    if first is None or not metrics:
         return None
     several = len(first["points"]) > 1
-    metrics = [name for name in _METRICS if name in section.metrics]
     rows = list(_by_output(section, shown, metrics) if several else _by_row(section, metrics))
     if not rows:
         return None

@@ -8,7 +8,9 @@ from typing import Any
 from medssl.report.sections import Section
 from medssl.results.metrics_table import metric_text
 
-__all__ = ["output_table"]
+__all__ = ["SHOWN", "output_table"]
+
+SHOWN = 100  # outputs of a page; the result has all
 
 
 def output_table(section: Section) -> tuple[list[str], list[list[str]]]:
@@ -16,7 +18,7 @@ def output_table(section: Section) -> tuple[list[str], list[list[str]]]:
 
     Returns:
         The header and a row per output: name, test images (or groups) with and without it, values with intervals. No
-        rows if the metric has no value per output.
+        rows if the metric has no value per output. Of many outputs, the rows with the worst values.
     """
     run = section.shown_first().runs[0]
     every = section.scores_of(run.evaluations)
@@ -24,8 +26,10 @@ def output_table(section: Section) -> tuple[list[str], list[list[str]]]:
     by_output: dict[str, Mapping[str, Any]] = {
         name: found["outputs"] for name, one in scores.items() if "outputs" in (found := one.get(section.lead, {}))
     }
-    header = ["", "present", "absent", *(f"{section.lead_title}, {name}" for name in by_output)]
+    header = ["present", "absent", *(f"{section.lead_title}, {name}" for name in by_output)]
     outputs = dict.fromkeys(output for found in by_output.values() for output in found)
+    first = next(iter(by_output.values()), {})
+    worst = sorted(outputs, key=lambda output: (first.get(output) or {}).get("value") or 0.0)[:SHOWN]
     outcomes: Mapping[str, Any] = next((one["outcomes"] for one in scores.values() if "outcomes" in one), {})
     rows = [
         [
@@ -34,5 +38,6 @@ def output_table(section: Section) -> tuple[list[str], list[list[str]]]:
             *(metric_text(found[output]) if output in found else "-" for found in by_output.values()),
         ]
         for output in outputs
+        if output in worst
     ]
-    return header, rows
+    return [f"lowest {SHOWN} of {len(outputs):,}" if len(outputs) > SHOWN else "", *header], rows

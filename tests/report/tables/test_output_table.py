@@ -22,3 +22,13 @@ def test_each_finding_has_its_images_and_its_value_by_evaluator(make_run):
     header, rows = output_table(section)
     assert header == ["", "present", "absent", "accuracy, knn"]
     assert rows == [["mass", "3", "9", ".750 [.500, .900]"], ["pleural effusion", "0", "12", "-"]]
+
+
+def test_of_many_classes_those_with_the_lowest_values_are_shown_in_their_order(make_run):
+    run = make_run()
+    values = {f"class {i}": {"value": i % 500, "low": None, "high": None} for i in range(1000)}
+    run.evaluations["knn"]["accuracy"]["outputs"] = values
+    [section] = make_sections(summarise([run]))
+    header, rows = output_table(section)
+    assert header[0] == "lowest 100 of 1,000"
+    assert [row[0] for row in rows] == [f"class {i}" for i in (*range(50), *range(500, 550))]
