@@ -15,17 +15,8 @@ __all__ = ["SECTIONS", "lay_over", "nested", "normal_form", "stack"]
 
 #: Sections of a recipe that belong neither to a plugin nor to the views.
 SECTIONS: Mapping[str, type] = {"train": TrainSettings, "split": SplitSettings, "evaluate": EvaluateSettings}
-_MAPPINGS = (*SECTIONS, "views", "augmentation", "external", *(kind.section for kind in RUN_KINDS))
-_KEYS = (
-    "recipe",
-    *(kind.section for kind in RUN_KINDS),
-    "seed",
-    "precision",
-    "views",
-    "augmentation",
-    "external",
-    *SECTIONS,
-)
+_MAPPINGS = (*(kind.section for kind in RUN_KINDS), "views", "augmentation", "external", *SECTIONS)
+_KEYS = ("recipe", "seed", "precision", *_MAPPINGS)
 _NORMALISATIONS: Mapping[str, Mapping[str, Any]] = {
     "imagenet": {},
     "half": {"mean": list(HALF.mean), "std": list(HALF.std)},

@@ -25,7 +25,6 @@ from medssl.io.plain_text import file_stem
 from medssl.recipe import Choice, Recipe
 from medssl.results.directory import RunDirectory, RunResult
 from medssl.results.privacy import hidden_paths
-from medssl.results.scores import Scores
 from medssl.runs.listener import Listener
 from medssl.train.loop.records import EpochRecord, StepRecord
 
@@ -219,15 +218,10 @@ def _epoch_values(record: EpochRecord) -> dict[str, float]:
 
 
 def _result_values(result: RunResult) -> dict[str, float]:
-    found: dict[str, float] = {}
-    for name, scores in result.scores.items():
-        found |= _score_values(name, scores)
-    return found
-
-
-def _score_values(name: str, scores: Scores) -> dict[str, float]:
-    found: dict[str, float] = {}
-    for metric, score in scores.items():
-        ends = {"": score.value, "/low": score.low, "/high": score.high}
-        found |= {f"{name}/{metric}{end}": value for end, value in ends.items() if value is not None}
-    return found
+    return {
+        f"{name}/{metric}{end}": value
+        for name, scores in result.scores.items()
+        for metric, score in scores.items()
+        for end, value in (("", score.value), ("/low", score.low), ("/high", score.high))
+        if value is not None
+    }
