@@ -17,7 +17,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,15 +26,14 @@ import numpy as np
 
 from medssl.contracts import Dataset, Sample
 from medssl.data.store.decoding import Decoded, Unreadable, decode_all
+from medssl.data.store.header import FORMAT, write_store_header
 from medssl.errors import CheckpointError, DataError
-from medssl.io.files import checksum, keep_private, write_atomic
+from medssl.io.files import keep_private
 from medssl.io.leases import holding, is_held, is_locked
 from medssl.io.locks import BusyError
-from medssl.io.reading import read_json
 
-__all__ = ["FORMAT", "build_store", "is_of", "read_store_header", "store_name", "write_store_header"]
+__all__ = ["build_store", "is_of", "store_name"]
 
-FORMAT = 1
 _LISTED = 20  # unreadable images listed in one message
 _ABANDONED_SECONDS = 24 * 3600
 _NOTES, _NOTED = "images.jsonl", 1024  # what is known of the images written so far; noted so many at a time
@@ -328,44 +327,3 @@ def _now(folder: Path) -> float:
     """Return the time by the clock that also sets the times of the folder's files; that of this machine may differ."""
     with tempfile.TemporaryDirectory(prefix=".clock-", dir=folder) as new:
         return Path(new).stat().st_mtime
-
-
-def write_store_header(folder: Path, header: Mapping[str, Any]) -> None:
-    """Write ``header.json`` with its own checksum, and with the checksum and the time of ``pixels``.
-
-    Args:
-        folder: Of the store; ``pixels`` is complete.
-        header: All other entries.
-    """
-    pixels = folder / "pixels"
-    sealed = {**header, "pixels_sha256": checksum(pixels), "pixels_time": pixels.stat().st_mtime_ns}
-    write_atomic(folder / "header.json", json.dumps({**sealed, "sha256": _seal(sealed)}).encode(), private=True)
-
-
-def read_store_header(folder: Path) -> dict[str, Any]:
-    """Read what :func:`write_store_header` wrote, and compare it and ``pixels`` with the checksums.
-
-    ``pixels`` is only read if its time differs from the recorded one, because a store may be larger than the memory;
-    if it is right, it gets the recorded time.
-
-    Raises:
-        OSError: A file is missing or cannot be opened.
-        ValueError, KeyError, TypeError, AttributeError: A file is damaged, or another version wrote it.
-    """
-    header: dict[str, Any] = read_json(folder / "header.json")
-    if header.pop("sha256") != _seal(header):
-        raise ValueError("the checksum of the header differs")
-    pixels = folder / "pixels"
-    size = sum(height * width for height, width in header["shapes"]) * header["channels"]
-    if pixels.stat().st_size != size * np.dtype(header["dtype"]).itemsize:
-        raise ValueError("the size of the pixels differs")
-    if pixels.stat().st_mtime_ns != header["pixels_time"]:
-        if checksum(pixels) != header["pixels_sha256"]:
-            raise ValueError("the checksum of the pixels differs")
-        with contextlib.suppress(OSError):
-            os.utime(pixels, ns=(header["pixels_time"], header["pixels_time"]))
-    return header
-
-
-def _seal(header: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(header, sort_keys=True).encode()).hexdigest()

@@ -22,9 +22,10 @@ import numpy as np
 from pooch.utils import os_cache
 
 from medssl.contracts import Dataset, Sample
-from medssl.data.store.building import FORMAT, build_store, read_store_header, store_name
+from medssl.data.store.building import build_store, store_name
 from medssl.data.store.contents import content_key, paths_of, reader_key
 from medssl.data.store.decoding import Unreadable
+from medssl.data.store.header import FORMAT, read_store_header
 from medssl.errors import DataError
 from medssl.io.files import keep_private
 
