@@ -28,7 +28,7 @@ from typing import Any, Self
 import numpy as np
 
 from medssl.contracts.targets import Classes, Findings, Target
-from medssl.errors import CheckpointError
+from medssl.errors import CheckpointError, shorten
 from medssl.evaluation.metrics.metric import Array, Decided
 from medssl.evaluation.metrics.problems import problem_names, problem_outcomes
 from medssl.recipe.operating_rule import OperatingRule
@@ -94,7 +94,7 @@ class OperatingPoints:
         for name, point in self.points.items():
             if point.reason is not None:
                 reasons.setdefault(point.reason, []).append(name)
-        return [f"No operating point for {', '.join(names)}: {reason}." for reason, names in reasons.items()]
+        return [f"No operating point for {shorten(names, 10)}: {reason}." for reason, names in reasons.items()]
 
     def decided(self, target: Target, prediction: Array) -> Decided:
         """Apply the thresholds to predictions ``(n, O)``."""

@@ -11,6 +11,7 @@ from medssl.contracts import Sample
 from medssl.errors import DataError, OptionError
 from medssl.recipe import options
 from medssl_datasets.csv import Csv
+from medssl_datasets.tables import files
 from medssl_datasets.tables.reading import read_table
 
 
@@ -431,3 +432,30 @@ def test_groups_are_called_what_the_column_identifies(images, column, kind):
     lines = [f"path,label,{column}", *(f"{i}.png,{'ab'[i % 2]},{i // 2}" for i in range(1, 9))]
     (images / "t.csv").write_text("\n".join(lines))
     assert build(images, group_column=column).index().group_kind == kind
+
+
+def test_long_tables_find_the_same_files_by_listing_folders(images, tmp_path, write, monkeypatch):
+    outside = tmp_path.with_name(f"{tmp_path.name} outside")
+    write(tmp_path, ["deep/one.png", "deep/folder.png/two.png"])
+    write(outside, ["three.png"])
+    (tmp_path / "link.png").symlink_to(tmp_path / "deep" / "one.png")
+    texts = ["1.png", "deep/one.png", "deep\\one.png", "./2.png", "link.png", "deep/folder.png", "no/such.png"]
+    texts += [str(outside / "three.png"), str(tmp_path / "3.png"), "deep/../4.png", ""]
+    found = []
+    for many in (1000, 1):
+        monkeypatch.setattr(files, "_MANY", many)
+        found.append(files.Finder(tmp_path, tmp_path, "").find(texts))
+    assert found[0] == found[1]
+    assert found[1].paths[:5] == ["1.png", "deep/one.png", "deep/one.png", "2.png", "link.png"]
+    assert found[1].paths[5:7] == [None, None]
+
+
+def test_a_table_that_was_just_understood_is_not_read_again_unless_it_changes(tmp_path):
+    file = tmp_path / "table.csv"
+    file.write_text("path,label\n1.png,a\n", encoding="utf-8")
+    first = read_table(file, keep=True)
+    assert read_table(file) is first
+    assert read_table(file) is not first
+    first = read_table(file, keep=True)
+    file.write_text("path,label\n1.png,other\n", encoding="utf-8")
+    assert read_table(file).rows == [["1.png", "other"]]

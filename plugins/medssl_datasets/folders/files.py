@@ -166,9 +166,10 @@ class FileDataset(Dataset):
             DataError: Files of one patient or study contradict each other; one message lists all contradictions.
         """
         kind = type(self).__name__.lower()
-        tree, join = str(self.tree), os.path.join  # texts, because there may be a million
+        tree = os.path.join(self.tree, "")  # noqa: PTH118  (texts, because there may be a million)
         places: dict[str, str | Path] = {
-            file: real_path(self.tree, file) if "%" in file else join(tree, file) for file in files
+            file: real_path(self.tree, file) if "%" in file else file if os.path.isabs(file) else tree + file  # noqa: PTH117
+            for file in files
         }
         facts, problems, warnings = self.readers.survey(places)
         if problems:

@@ -16,6 +16,7 @@ from medssl_datasets.tables.reading import normal_path
 
 __all__ = ["Finder", "Found"]
 
+_MANY = 1000  # rows from which on folders are listed; asking for one file after the other takes three times as long
 _HOW = {
     "table": "relative to the table's folder",
     "suffix": "by adding the suffix",
@@ -60,6 +61,7 @@ class Finder:
         self._beside = "" if beside == "." else f"{beside}/"
         self._is_image = is_image
         self._listed: frozenset[str] = frozenset()
+        self._names: dict[str, frozenset[str]] = {}
 
     @cached_property
     def tree(self) -> Tree:
@@ -82,12 +84,14 @@ class Finder:
             search: Whether files are searched that are not where the table says; the first search lists all files.
         """
         found = Found([])
-        base, isfile = f"{self._root}/", os.path.isfile
+        base, isfile, many = f"{self._root}/", os.path.isfile, len(texts) >= _MANY
         known: dict[str, tuple[str | None, str]] = {}
         for text in texts:
             if text not in known:
                 path = self.normal(text)
-                if path in self._listed or isfile(path if path.startswith("/") else base + path):
+                folder, _, name = path.rpartition("/")
+                there = path in self._listed or (many and name in self._files_in(folder))
+                if there or isfile(path if path.startswith("/") else base + path):
                     known[text] = path, ""
                 elif self._beside and isfile(base + (beside := normal_path(self._beside + path))):
                     known[text] = beside, "table"
@@ -98,6 +102,16 @@ class Finder:
             if way:
                 found.ways[way] += 1
         return found
+
+    def _files_in(self, folder: str) -> frozenset[str]:
+        """Return the names of the files in a folder below the data folder; none for others or unreadable ones."""
+        if folder not in self._names:
+            try:
+                with os.scandir("" if folder.startswith("/") else f"{self._root}/{folder}") as entries:
+                    self._names[folder] = frozenset(entry.name for entry in entries if entry.is_file())
+            except (OSError, ValueError):
+                self._names[folder] = frozenset()
+        return self._names[folder]
 
     def _relative(self, path: str) -> str:
         if not path.startswith("/"):

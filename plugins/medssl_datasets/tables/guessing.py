@@ -91,7 +91,7 @@ def understand_table(path: Path, given: Mapping[str, Any]) -> Understanding | No
 
 def _understand(file: Path, folder: Path, given: Mapping[str, Any]) -> Understanding | None:
     try:
-        table = read_table(file, given.get("sheet"))
+        table = read_table(file, given.get("sheet"), keep=True)
     except DataError:
         return None
     guess = _Guess(given)
@@ -165,8 +165,7 @@ def _image_like(cells: Sequence[str]) -> list[str]:
 
 
 def _cells(table: Table, column: str) -> list[str]:
-    at = table.header.index(column)
-    return [row[at] if at < len(row) else "" for row in table.rows]
+    return table.at(table.header.index(column))
 
 
 def _plain(column: str) -> str:

@@ -162,6 +162,9 @@ def merged(listed: Iterable[Row], target: Target, how: SeveralRows) -> tuple[lis
     Raises:
         DataError: Rows of one image disagree.
     """
+    listed = list(listed)
+    if len({row.file for row in listed}) == len(listed):
+        return listed, []
     rows: dict[str, list[Row]] = defaultdict(list)
     for row in listed:
         rows[row.file].append(row)

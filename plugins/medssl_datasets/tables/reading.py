@@ -6,9 +6,12 @@ import csv
 import io
 import logging
 import posixpath
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import compress, islice
+from operator import itemgetter
 from pathlib import Path
 
 from medssl.errors import DataError, did_you_mean, shorten
@@ -26,6 +29,7 @@ _DELIMITERS = (",", ";", "\t", "|")
 _ENOUGH = 2**31 - 1  # characters of a cell; the csv module's own limit is 131,072, less than a run-length mask has
 _BINARY = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0", b"PAR1", b"\x1f\x8b")  # ZIP (and .xlsx), .xls, Parquet, gzip
 _KEPT = 10_000  # different cells that are kept as one object each
+_PLAIN = re.compile(r"[^/\\.][^/\\]*(/[^/\\.][^/\\]*)*").fullmatch  # a path that is written as it should be
 _TITLES = 5  # lines above a header that are looked at
 
 
@@ -46,6 +50,11 @@ class Table:
     rows: Sequence[Sequence[str]]
     lines: Sequence[int]
     delimiter: str = ""
+
+    @cached_property
+    def _full(self) -> bool:
+        """Whether every row has a cell for every column."""
+        return not self.rows or min(map(len, self.rows)) >= len(self.header)
 
     def name_of(self, name: str) -> str | None:
         """Return the column of this name, in any letter case if that is clear; ``None`` if there is none."""
@@ -72,7 +81,12 @@ class Table:
             )
         if self.header.count(found) > 1:
             raise DataError(f"{self.file} has several columns named '{found}'. Rename all but one.")
-        place = self.header.index(found)
+        return self.at(self.header.index(found))
+
+    def at(self, place: int) -> list[str]:
+        """Return the column at a place, with empty texts if a row is too short."""
+        if self._full:
+            return list(map(itemgetter(place), self.rows))
         return [row[place] if place < len(row) else "" for row in self.rows]
 
     def optional(self, chosen: str | None, default: str, remedy: str) -> list[str]:
@@ -102,7 +116,7 @@ def find_table(file: Path, root: Path) -> Path:
     raise DataError(f"the table {file} is neither in the current folder nor in {root}. Check its name and folder.")
 
 
-def read_table(file: Path, sheet: str | None = None) -> Table:
+def read_table(file: Path, sheet: str | None = None, *, keep: bool = False) -> Table:
     """Read a table with a header.
 
     A text file may be UTF-8 or UTF-16, with or without a byte order mark, or Windows-1252; its delimiter is the one of
@@ -112,10 +126,27 @@ def read_table(file: Path, sheet: str | None = None) -> Table:
     Args:
         file: The table.
         sheet: Name of a workbook's sheet; ``None``: the first with rows.
+        keep: Whether the next call for this file returns the same table, as long as its size and time stay the same.
 
     Raises:
         DataError: It cannot be opened or read, or has no rows.
     """
+    try:
+        state = file.stat()
+    except OSError as error:
+        raise DataError(f"{file} cannot be read: {error.strerror}. Check the path and its permissions.") from error
+    key = str(file), sheet, state.st_size, state.st_mtime_ns
+    found = _kept.pop(key, None) or _read(file, sheet)
+    _kept.clear()
+    if keep:
+        _kept[key] = found
+    return found
+
+
+_kept: dict[tuple[str, str | None, int, int], Table] = {}
+
+
+def _read(file: Path, sheet: str | None) -> Table:
     kind, delimiter = file.suffix.lower(), ""
     rows: Iterator[tuple[int, Sequence[str]]]
     if kind in (".xlsx", ".xlsm"):
@@ -234,5 +265,7 @@ def _parse(text: Iterable[str], delimiter: str, file: Path, hinted: bool) -> Ite
 
 def normal_path(text: str, prefix: str = "") -> str:
     """Write a path from a table with forward slashes, without ``.`` and ``..`` where possible, below ``prefix``."""
+    if not prefix and _PLAIN(text):
+        return text
     text = text.replace("\\", "/")
     return posixpath.normpath(posixpath.join(prefix.replace("\\", "/"), text) if prefix else text)
