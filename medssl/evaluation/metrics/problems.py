@@ -10,7 +10,7 @@ Notation: n samples, O outputs, P problems, B resamples at a time.
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 
@@ -129,7 +129,7 @@ class ProblemMetric(PredictionMetric):
     """A metric of two outcomes; with several problems their mean."""
 
     targets = ("classes", "grades", "findings")
-    most = MANY
+    most: ClassVar[float] = MANY
 
     def resampled(self, target: Target) -> bool:
         """Whether the problems are few enough: each is sorted anew in each resample."""
