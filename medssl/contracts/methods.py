@@ -34,7 +34,7 @@ class Task(Renamed):
         num_samples: Images in the training part.
         target: The target of the samples.
         image_size: Side of a full-size view in pixels.
-        batch_size: N; a method with ``only_labelled`` may get fewer images in each step.
+        batch_size: N; a method with a ``labelled_share`` may get fewer samples in each step.
         total_steps: Optimizer steps of the whole run.
         load_encoder: Loads another encoder with its weights, for instance a teacher, by a name as ``--encoder`` takes
             it. The module is on the run's device, frozen and in evaluation mode. It takes the views of the run
@@ -120,9 +120,10 @@ class Method(nn.Module, ABC):
     Attributes:
         Config: A frozen, keyword-only dataclass of this method's options; a comment at each default gives its source.
         uses_labels: Whether the batch has training labels; the report states this.
-        only_labelled: Whether it trains on the images with a known value alone. An epoch then has as many steps as with
-            all images, and goes over the labelled ones several times, each time with other views. If there are fewer
-            than one batch, a step has all of them.
+        labelled_share: Share of each batch that is drawn from the samples with a known value, if it uses labels; the
+            rest is drawn from all samples. 1: it trains on the labelled ones alone. 0: all samples are alike, and few
+            labels mean batches with few of them or none. An epoch has as many steps as without a share, and goes over
+            the labelled samples several times, each time with other views. With too few, a batch is smaller.
         targets: The kinds of targets it can train on, of those in :data:`medssl.contracts.targets.TARGETS`.
         trains: Whether anything is trained; ``False`` for a baseline that uses the encoder without training.
         transformer_only: Whether it works on timm's vision transformers only; the conformance kit then checks it on a
@@ -146,7 +147,7 @@ class Method(nn.Module, ABC):
         """No options."""
 
     uses_labels: ClassVar[bool] = False
-    only_labelled: ClassVar[bool] = False
+    labelled_share: ClassVar[float] = 0.0
     targets: ClassVar[tuple[str, ...]] = tuple(TARGETS)
     trains: ClassVar[bool] = True
     needs_weights: ClassVar[bool] = False

@@ -7,12 +7,9 @@ Sohn et al., FixMatch: Simplifying Semi-Supervised Learning with Consistency and
 - the cross-entropy of the strong view with the class that the network predicts from the weak one, where this prediction
   is confident; the mean is over all images, confident or not (equation 4). No gradient flows through the prediction.
 
-As in the paper, images with a label are also among those of the second part. The share of labels is that of the run
-(``split.label_fraction``). Three things differ from the paper:
+As in the paper, each batch has B images with a label and 7 B drawn from all images, and images with a label are also
+among those of the second part. Two things differ from the paper:
 
-- Its steps draw B images with a label and 7 B others. Here a batch is drawn from the whole training part, so it has as
-  many labels as their share says: with one label in eight, the ratio is the paper's. With few labels take large
-  batches, otherwise many have none.
 - Its strong views use RandAugment or CTAugment, made for photographs, and Cutout. Here they have the recipe's
   augmentation, which suits the images.
 - It evaluates a moving average of the weights. Here the encoder of the last epoch is evaluated, as for other methods.
@@ -55,6 +52,7 @@ class FixMatch(Method):
         unlabelled_weight: NonNegative = 1.0  # sec. 4: lambda_u
 
     uses_labels: ClassVar[bool] = True
+    labelled_share: ClassVar[float] = 1 / 8  # sec. 4: mu is 7
     targets: ClassVar[tuple[str, ...]] = ("classes", "grades")
     views: ViewSpec = ViewSpec((ViewGroup(count=1, augment=_WEAK), ViewGroup(count=1)))
 

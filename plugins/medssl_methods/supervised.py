@@ -53,7 +53,7 @@ class Supervised(Method):
         class_weight: Literal["none", "balanced"] = "none"  # the classes as they are
 
     uses_labels: ClassVar[bool] = True
-    only_labelled: ClassVar[bool] = True
+    labelled_share: ClassVar[float] = 1.0
     targets: ClassVar[tuple[str, ...]] = tuple(TARGETS)
     weights: Tensor | None
     scale: Tensor | None

@@ -48,11 +48,11 @@ class Views:
     def start_epoch(self, epoch):
         self.generator = torch.Generator().manual_seed(epoch)
 
-    def __call__(self, positions):
+    def __call__(self, positions, passes):
         sides = [round(self.side * group.scale) for group in self.spec.groups for _ in range(group.count)]
         return tuple(toy.draw_view(self.images[positions], self.generator, side) for side in sides)
 
-    def geometry(self, positions):
+    def geometry(self, positions, passes):
         whole = torch.eye(2, 3).expand(len(positions), 2, 3)
         return tuple(whole for group in self.spec.groups for _ in range(group.count)) if self.spec.geometry else None
 

@@ -41,17 +41,23 @@ class Views:
         return SAMPLES
 
     def start_epoch(self, epoch: int) -> None:
-        generator = torch.Generator().manual_seed(epoch)
+        pass  # the passes say all
+
+    def __call__(self, positions: Tensor, passes: Tensor) -> tuple[Tensor, ...]:
+        rows = [[view[at] for view in self._drawn(int(number))] for at, number in zip(positions, passes, strict=True)]
+        views = (torch.stack(view).to(self._dtype) for view in zip(*rows, strict=True))
+        return tuple(view.contiguous(memory_format=torch.channels_last) for view in views)
+
+    def _drawn(self, number: int) -> list[Tensor]:
+        generator = torch.Generator().manual_seed(number)
         sides = [max(4, round(toy.SIDE * group.scale)) for group in self._spec.groups for _ in range(group.count)]
-        self._views = [toy.draw_view(self.images, generator, side).to(self._dtype) for side in sides]
+        return [toy.draw_view(self.images, generator, side) for side in sides]
 
-    def __call__(self, positions: Tensor) -> tuple[Tensor, ...]:
-        return tuple(view[positions].contiguous(memory_format=torch.channels_last) for view in self._views)
-
-    def geometry(self, positions: Tensor) -> tuple[Tensor, ...] | None:
+    def geometry(self, positions: Tensor, passes: Tensor) -> tuple[Tensor, ...] | None:
         if not self._spec.geometry:
             return None
-        return tuple(torch.eye(2, 3).expand(len(positions), 2, 3) for _ in self._views)
+        count = sum(group.count for group in self._spec.groups)
+        return tuple(torch.eye(2, 3).expand(len(positions), 2, 3) for _ in range(count))
 
 
 def methods() -> Iterator[tuple[str, type[Method]]]:
@@ -104,6 +110,7 @@ def train(
         directory=folder,
         fingerprint="test",
         y=toy.toy_truth(rig.kind, views.label) if method.uses_labels else None,
+        labelled=torch.arange(0, SAMPLES, 2) if method.labelled_share else None,
         world=world,
     )
     losses: list[float] = []

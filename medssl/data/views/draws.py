@@ -41,13 +41,17 @@ def philox(counter: tuple[NDArray[np.uint64], ...], key: tuple[int, int]) -> tup
 
 
 def uniforms(
-    seed: int, epoch: int, views: NDArray[np.integer], samples: NDArray[np.integer], columns: int
+    seed: int,
+    epoch: int | NDArray[np.integer],
+    views: NDArray[np.integer],
+    samples: NDArray[np.integer],
+    columns: int,
 ) -> NDArray[np.float64]:
     """Look up rows of the table of uniform random numbers.
 
     Args:
         seed: Any integer; taken modulo 2**64.
-        epoch: From 0, below 2**32.
+        epoch: From 0, below 2**32; or ``(n,)``, one for each sample.
         views: ``(V,)`` numbers of the views.
         samples: ``(n,)`` numbers of the samples, below 2**32.
         columns: P, the number of uniform numbers per view.
@@ -60,7 +64,7 @@ def uniforms(
         np.arange(blocks, dtype=np.uint64),
         views.astype(np.uint64)[:, None, None],
         samples.astype(np.uint64)[:, None],
-        np.array([epoch], dtype=np.uint64),
+        np.asarray(epoch, dtype=np.uint64).reshape(-1, 1),
     )
     words = philox(counter, (seed & 0xFFFFFFFF, (seed >> 32) & 0xFFFFFFFF))
     table = np.stack(np.broadcast_arrays(*words), axis=-1).reshape(len(views), len(samples), 4 * blocks)

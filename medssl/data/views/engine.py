@@ -86,17 +86,18 @@ class Views:
         """Use the random numbers of this epoch, counted from 0."""
         self._epoch = epoch
 
-    def start_pass(self, number: int) -> None:
-        """Use the random numbers of this pass over the images, see :class:`medssl.train.loop.trainer.ViewSource`."""
-        self._epoch = number
+    def __call__(self, positions: Tensor, passes: Tensor | None = None) -> tuple[Tensor, ...]:
+        """Make the views of these samples.
 
-    def __call__(self, positions: Tensor) -> tuple[Tensor, ...]:
-        """Make the views of these samples."""
-        samples = positions.numpy()
-        return tuple(view for group in self._groups for view in self._make(group, samples))
+        Args:
+            positions: ``(n,)`` int64, on the CPU.
+            passes: ``(n,)`` int64, whose random numbers each sample has instead of the epoch's, from 0; below 2**32.
+        """
+        samples, numbers = positions.numpy(), self._numbers(passes)
+        return tuple(view for group in self._groups for view in self._make(group, samples, numbers))
 
-    def geometry(self, positions: Tensor) -> tuple[Tensor, ...] | None:
-        """Return the position of each view in its image.
+    def geometry(self, positions: Tensor, passes: Tensor | None = None) -> tuple[Tensor, ...] | None:
+        """Return the position of each view in its image; the arguments are those of a call.
 
         Returns:
             V tensors ``(n, 2, 3)`` float32 on the device, see :attr:`medssl.contracts.Batch.geometry`; ``None`` if the
@@ -104,25 +105,28 @@ class Views:
         """
         if not self._geometry:
             return None
-        samples = positions.numpy()
-        return tuple(place for group in self._groups for place in self._locate(group, samples))
+        samples, numbers = positions.numpy(), self._numbers(passes)
+        return tuple(place for group in self._groups for place in self._locate(group, samples, numbers))
 
-    def _locate(self, group: Group, samples: Ints) -> Sequence[Tensor]:
+    def _numbers(self, passes: Tensor | None) -> int | Ints:
+        return self._epoch if passes is None else passes.numpy()
+
+    def _locate(self, group: Group, samples: Ints, numbers: int | Ints) -> Sequence[Tensor]:
         """Return one group's maps: V tensors ``(n, 2, 3)``."""
-        parameters, places = self._draw(group, samples)
+        parameters, places = self._draw(group, samples, numbers)
         maps = view_to_image(parameters, self.pixels.shapes[places]).astype(np.float32)
         return to_device(maps, self.pixels.device).view(len(group.numbers), len(samples), 2, 3).unbind()
 
-    def _draw(self, group: Group, samples: Ints) -> tuple[Parameters, Ints]:
+    def _draw(self, group: Group, samples: Ints, numbers: int | Ints) -> tuple[Parameters, Ints]:
         """Return the parameters of one group's views, view after view, and the position of each one's image."""
         width = group.columns
-        table = uniforms(self._seed, self._epoch, group.numbers, samples, width).reshape(-1, width)
+        table = uniforms(self._seed, numbers, group.numbers, samples, width).reshape(-1, width)
         places = np.tile(samples, len(group.numbers))  # (M,)
         return group.draw(table, places), places
 
-    def _make(self, group: Group, samples: Ints) -> Sequence[Tensor]:
+    def _make(self, group: Group, samples: Ints, numbers: int | Ints) -> Sequence[Tensor]:
         """Make one group's views: V tensors ``(n, C, S, S)``."""
-        parameters, places = self._draw(group, samples)
+        parameters, places = self._draw(group, samples, numbers)
         views = _empty((len(places), self._channels, group.size), self.dtype, self.pixels.device)
         fill = fill_in_pieces if self.pixels.device.type == "cpu" else fill_at_once
         fill(views, self.pixels, places, parameters, group, self._statistics)

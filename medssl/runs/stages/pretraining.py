@@ -98,7 +98,7 @@ def pretrain(context: RunContext) -> Trained:
         device=machine.device,
         precision=machine.precision,
         y=part.y if method.uses_labels else None,
-        only=_labelled(context, part) if method.only_labelled else None,
+        labelled=_labelled(context, part) if method.labelled_share else None,
         groups=part.groups,
         directory=context.directory.path,
         fingerprint=fingerprint(recipe, data),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -26,6 +26,7 @@ from medssl.tools.measures import effective_rank, feature_std
 from medssl.tools.training import warmup_cosine
 from medssl.train.loop.batchnorm import JointEncode
 from medssl.train.loop.optim import build_optimizer, peak_learning_rate
+from medssl.train.loop.order import Order, Step
 from medssl.train.loop.records import EpochRecord, StepRecord
 from medssl.train.loop.seeding import derive_seed
 from medssl.train.loop.selection import BestEpoch
@@ -50,13 +51,13 @@ class ViewSource(Protocol):
     def start_epoch(self, epoch: int) -> None:
         """Draw this epoch's augmentations."""
 
-    def start_pass(self, number: int) -> None:
-        """Draw the augmentations of a pass, numbered over the whole training, if an epoch has several passes."""
+    def __call__(self, positions: Tensor, passes: Tensor | None = None) -> tuple[Tensor, ...]:
+        """Return V tensors ``(N, 3, S, S)`` of the samples at ``positions``, ``(N,)`` int64 on the processor.
 
-    def __call__(self, positions: Tensor) -> tuple[Tensor, ...]:
-        """Return V tensors ``(N, 3, S, S)`` of the samples at ``positions``, ``(N,)`` int64 on the processor."""
+        ``passes``, ``(N,)``, are the numbers of the augmentations that the samples have instead of the epoch's.
+        """
 
-    def geometry(self, positions: Tensor) -> tuple[Tensor, ...] | None:
+    def geometry(self, positions: Tensor, passes: Tensor | None = None) -> tuple[Tensor, ...] | None:
         """Return the geometry of those views (:attr:`medssl.contracts.Batch.geometry`); ``None`` if not requested."""
 
     def __len__(self) -> int:
@@ -78,7 +79,8 @@ class Trainer:
         directory: Directory for ``history.jsonl`` and ``state.pt``.
         fingerprint: Key of everything that determines the result; a state with another key is refused.
         y: What the samples are labelled with, as ``Batch.y``; passed to a method that uses labels.
-        only: ``(m,)`` int64, the positions to train on, with at least two of them; ``None``: all n.
+        labelled: ``(m,)`` int64, the positions of the samples with a known label, with at least two of them, if the
+            method draws a share of its batches from these.
         world: The ranks that train together, each with a trainer of the same arguments. Each makes the views of its
             share of a batch and encodes it; only rank 0 reads and writes the directory, validates and reports.
 
@@ -100,7 +102,7 @@ class Trainer:
         directory: Path,
         fingerprint: str,
         y: Tensor | None = None,
-        only: Tensor | None = None,
+        labelled: Tensor | None = None,
         world: World = ALONE,
     ) -> None:
         if len(views) < settings.batch_size:
@@ -110,10 +112,10 @@ class Trainer:
             )
         if method.uses_labels and y is None:
             raise TrainingError(f"{type(method).__name__} learns from labels. None were given. Use a labelled dataset.")
-        self._pool = torch.arange(len(views)) if only is None else only
-        self._batch = min(settings.batch_size, len(self._pool))
+        share = 0.0 if labelled is None else method.labelled_share
+        self._order = Order(len(views), settings.batch_size, seed, labelled, share)
         if world.several:
-            _require_shares(settings, self._batch, world.size)
+            _require_shares(settings, self._order.batch_size, world.size)
         layout = choose_layout(device)
         for module in (encoder, method):
             layout.apply(module, device)
@@ -135,7 +137,7 @@ class Trainer:
         self._best = BestEpoch(encoder) if settings.keep == "best" else None
         self._scaler = precision.scaler()
         self._generator = torch.Generator(device)
-        self._steps = len(views) // settings.batch_size
+        self._steps = self._order.steps
         self._total = self._steps * settings.epochs
         self._check_every = 1 if device.type == "cpu" else _CHECK_EVERY
         self._saved_at, self._saving = 0.0, 0.0
@@ -198,10 +200,10 @@ class Trainer:
         self._method.train()
         self._views.start_epoch(epoch)
         losses = torch.zeros(self._steps, device=self._device)
-        for i, positions in enumerate(self._batches(epoch)):
+        for i in range(self._steps):
             step = epoch * self._steps + i
             rate = self._set_learning_rate(step)
-            batch = self._load(positions, step)
+            batch = self._load(self._order.at(step), step)
             with self._precision.full():
                 loss = self._method(batch, self._encode)
             self._require_loss(loss)
@@ -233,28 +235,6 @@ class Trainer:
 
     # ------------------------------------------------------------------------------------------------------ one step
 
-    def _batches(self, epoch: int) -> Iterator[Tensor]:
-        """Yield the positions ``(N,)`` of each step of an epoch; each pass over the images has views of its own.
-
-        Passes are numbered over the whole training. A pass over all images is an epoch; over fewer images it has fewer
-        steps, so an epoch has several. The images that do not fill a batch are left out of a pass.
-        """
-        steps = len(self._pool) // self._batch
-        order: tuple[Tensor, ...] = ()
-        for step in range(epoch * self._steps, (epoch + 1) * self._steps):
-            number, place = divmod(step, steps)
-            if place == 0 or not order:
-                order = self._order(number, steps)
-                if steps < self._steps:
-                    self._views.start_pass(number)
-            yield order[place]
-
-    def _order(self, number: int, steps: int) -> tuple[Tensor, ...]:
-        """Return the positions ``(N,)`` of each step of a pass."""
-        generator = torch.Generator().manual_seed(derive_seed(self._seed, "order", number))
-        chosen = self._pool[torch.randperm(len(self._pool), generator=generator)[: steps * self._batch]]
-        return chosen.view(-1, self._batch).unbind()
-
     def _learning_rate(self, step: int) -> float:
         warmup = round(self._settings.warmup_epochs * self._steps)
         return peak_learning_rate(self._settings) * warmup_cosine(step, self._total, warmup, self._settings.schedule)
@@ -265,23 +245,25 @@ class Trainer:
             group["lr"] = rate * group.get("scale", 1.0)
         return rate
 
-    def _load(self, positions: Tensor, step: int) -> Batch:
-        index = positions.to(self._device, non_blocking=True)
+    def _load(self, drawn: Step, step: int) -> Batch:
+        index = drawn.positions.to(self._device, non_blocking=True)
         return Batch(
-            views=self._make_views(positions),
+            views=self._make_views(drawn),
             index=index,
             group=self._groups[index],
             y=None if self._y is None else self._y[index],
             generator=self._generator.manual_seed(derive_seed(self._seed, "step", step)),
             step=step,
-            geometry=self._views.geometry(positions),
+            geometry=self._views.geometry(drawn.positions, drawn.passes),
         )
 
-    def _make_views(self, positions: Tensor) -> tuple[Tensor, ...]:
+    def _make_views(self, drawn: Step) -> tuple[Tensor, ...]:
         """Make the views, of several ranks each those of its share."""
         if not self._world.several:
-            return self._views(positions)
-        return tuple(GlobalViews(view, len(positions)) for view in self._views(positions[own_slice(len(positions))]))
+            return self._views(drawn.positions, drawn.passes)
+        rows = len(drawn.positions)
+        own = own_slice(rows)
+        return tuple(GlobalViews(view, rows) for view in self._views(drawn.positions[own], drawn.passes[own]))
 
     def _update(self, loss: Tensor) -> None:
         self._optimizer.zero_grad(set_to_none=True)
@@ -392,7 +374,7 @@ def _require_shares(settings: TrainSettings, batch: int, devices: int) -> None:
     if batch < devices:
         raise TrainingError(
             f"a batch of {batch} images cannot be divided among {devices} devices. Each needs one at least. Give a "
-            "larger --batch-size, or more labels to a method that learns from labels alone, or fewer devices."
+            "larger --batch-size, or more labels, or fewer devices."
         )
     if settings.compile:
         raise TrainingError(

@@ -566,3 +566,15 @@ def test_several_threads_make_views_in_inference_mode(side):
         torch.set_num_threads(before)
     for one, other in zip(expected, found, strict=True):
         assert torch.equal(one, other)
+
+
+def test_samples_may_have_the_random_numbers_of_different_passes():
+    views, positions = make_views(RAGGED, spec=ViewSpec(geometry=True)), torch.tensor([3, 11, 3, 0])
+    passes = torch.tensor([2, 0, 2**31 + 7, 2])
+    mixed, places = views(positions, passes), views.geometry(positions, passes)
+    for row, (at, number) in enumerate(zip(positions, passes.tolist(), strict=True)):
+        views.start_epoch(number)
+        for view, expected in zip(mixed, views(at[None]), strict=True):
+            torch.testing.assert_close(view[row], expected[0])
+        for place, expected in zip(places, views.geometry(at[None]), strict=True):
+            assert torch.equal(place[row], expected[0])

@@ -53,13 +53,13 @@ def with_labels(scene, plugin, fraction):
     return replace(scene, data=load_data(recipe.data, scene.data.dataset)), recipe
 
 
-@pytest.mark.parametrize(("plugin", "only"), [(Supervised, True), (FixMatch, False)])
-def test_supervised_training_sees_labelled_images_only(scene, tmp_path, monkeypatch, plugin, only):
+@pytest.mark.parametrize(("plugin", "known"), [(Supervised, None), (FixMatch, 2)])
+def test_few_labels_are_in_every_batch_of_a_method_that_learns_from_them(scene, tmp_path, monkeypatch, plugin, known):
     batches = []
 
     class Watched(pretraining.Trainer):
-        def _load(self, positions, step):
-            batches.append(super()._load(positions, step))
+        def _load(self, drawn, step):
+            batches.append(super()._load(drawn, step))
             return batches[-1]
 
     monkeypatch.setattr(pretraining, "Trainer", Watched)
@@ -70,8 +70,8 @@ def test_supervised_training_sees_labelled_images_only(scene, tmp_path, monkeypa
     assert 0 < labelled < len(part) / 2
     assert len(batches) == 2 * (len(part) // 16)
     for batch in batches:
-        assert bool((batch.y >= 0).all()) == only
-        assert len(batch.index) == (min(16, labelled) if only else 16)
+        assert bool((batch.y[-(known or 16) :] >= 0).all())
+        assert len(batch.index) == (16 if known else min(16, labelled))
 
 
 def test_one_labelled_image_is_not_enough(scene, tmp_path):

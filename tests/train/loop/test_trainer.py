@@ -46,23 +46,27 @@ class ToyViews:
     def __init__(self, count=SAMPLES):
         self.images, self.labels = toy_images()
         self.images = self.images[:count]
-        self.epochs, self.passes = [], []
+        self.epochs, self.epoch = [], 0
 
     def __len__(self):
         return len(self.images)
 
     def start_epoch(self, epoch):
         self.epochs.append(epoch)
-        self.start_pass(epoch)
+        self.epoch = epoch
 
-    def start_pass(self, number):
-        self.passes.append(number)
-        self.cast = 0.5 * torch.randn(2, len(self), 3, 1, 1, generator=torch.Generator().manual_seed(number))
+    def __call__(self, positions, passes=None):
+        passes = torch.full_like(positions, self.epoch) if passes is None else passes
+        casts = {number: self.cast(number) for number in set(passes.tolist())}
+        cast = torch.stack(
+            [casts[number][:, at] for at, number in zip(positions.tolist(), passes.tolist(), strict=True)]
+        )
+        return tuple(self.images[positions] + each for each in cast.unbind(1))
 
-    def __call__(self, positions):
-        return tuple(self.images[positions] + cast[positions] for cast in self.cast)
+    def cast(self, number):
+        return 0.5 * torch.randn(2, len(self), 3, 1, 1, generator=torch.Generator().manual_seed(number))
 
-    def geometry(self, positions):
+    def geometry(self, positions, passes):
         return None
 
 
@@ -153,7 +157,7 @@ def start(tmp_path):
 
     def build(kind=Contrast, *, directory=tmp_path, count=SAMPLES, dropout=0.0, **values):
         directory.mkdir(exist_ok=True)
-        options = {"seed": 0, "fingerprint": "one", "groups": torch.arange(count) // 2, "y": None, "only": None}
+        options = {"seed": 0, "fingerprint": "one", "groups": torch.arange(count) // 2, "y": None, "labelled": None}
         options |= {"device": CPU, "precision": FLOAT32, "directory": directory}
         options |= {key: values.pop(key) for key in list(values) if key in options}
         settings = TrainSettings(**{"epochs": 3, "batch_size": 16, "learning_rate": 0.1, "validate_every": 0, **values})
@@ -454,50 +458,59 @@ def test_labels_reach_only_a_method_that_uses_them(start, tmp_path):
             assert torch.equal(batch.y, labels[batch.index]) if given else batch.y is None
 
 
-# ------------------------------------------------------------------------------------- training on some of the images
+# ---------------------------------------------------------------------------------------- batches with labelled samples
 
 
-@pytest.mark.parametrize("only", [[5, 1], [*range(0, 30, 3)], [*range(3, 20)], [*range(40)]])
-def test_steps_see_only_the_chosen_images_each_once_in_a_pass(start, only):
-    run = start(only=torch.tensor(only))
-    run.fit()
-    batch = min(16, len(only))
-    seen = [each.index for each in run.method.seen]
-    assert len(seen) == 9  # as with all 48 images: 3 epochs of 3 steps
-    assert {len(index) for index in seen} == {batch}
-    steps = len(only) // batch
-    for number in range(0, 9, steps):
-        one_pass = torch.cat(seen[number : number + steps]).tolist()
-        assert len(set(one_pass)) == len(one_pass)
-        assert set(one_pass) <= set(only)
-    assert set(torch.cat(seen).tolist()) == set(only)
+class OnlyLabelled(Contrast):
+    uses_labels, labelled_share = True, 1.0
 
 
-def test_each_pass_over_the_chosen_images_has_views_of_its_own(start):
-    run = start(only=torch.tensor([4, 2, 9]))
+class SomeLabelled(Contrast):
+    uses_labels, labelled_share = True, 0.25
+
+
+LABELS = torch.arange(SAMPLES) % 3
+
+
+def test_batches_have_the_labelled_samples_that_the_method_wants(start, tmp_path):
+    labelled = torch.tensor([3, 8, 20, 21, 40])
+    for kind, size, known in ((OnlyLabelled, 5, 5), (SomeLabelled, 16, 4)):
+        run = start(kind, y=LABELS, labelled=labelled, directory=tmp_path / kind.__name__)
+        run.fit()
+        assert len(run.method.seen) == 9  # as without labels: three epochs of three steps
+        for batch in run.method.seen:
+            assert len(batch.index) == size
+            assert torch.isin(batch.index[-known:], labelled).all()
+            assert torch.equal(batch.y, LABELS[batch.index])
+
+
+def test_each_pass_over_the_labelled_samples_has_views_of_its_own(start):
+    run = start(OnlyLabelled, y=LABELS, labelled=torch.tensor([4, 2, 9]))
     run.fit()
     views = [batch.views[0][batch.index.argsort()] for batch in run.method.seen]
     assert all(not torch.equal(one, other) for one, other in itertools.combinations(views, 2))
     fresh = ToyViews()
     for number, found in enumerate(views):
-        fresh.start_pass(number)
+        fresh.start_epoch(number)
         assert torch.equal(found, fresh(torch.tensor([2, 4, 9]))[0])
 
 
-def test_choosing_all_images_changes_nothing(start, tmp_path):
-    plain, chosen = start(directory=tmp_path / "a"), start(directory=tmp_path / "b", only=torch.arange(SAMPLES))
-    assert losses(plain.fit()) == losses(chosen.fit())
-    assert_equal_weights(plain.weights, chosen.weights)
+def test_with_every_label_known_nothing_changes(start, tmp_path):
+    plain = start(Contrast, directory=tmp_path / "a")
+    other = start(OnlyLabelled, y=LABELS, labelled=torch.arange(SAMPLES), directory=tmp_path / "b")
+    assert losses(plain.fit()) == losses(other.fit())
+    assert_equal_weights(plain.weights, other.weights)
 
 
-@pytest.mark.parametrize("only", [[7, 30, 31], [*range(20)]])
-def test_a_killed_run_on_some_images_continues_to_the_same_bits(start, tmp_path, only):
-    options = {"only": torch.tensor(only), "dropout": 0.2, "epochs": 4}
-    straight = start(Stateful, directory=tmp_path / "straight", **options)
+@pytest.mark.parametrize("labelled", [[7, 30, 31], [*range(20)]])
+@pytest.mark.parametrize("kind", [OnlyLabelled, SomeLabelled])
+def test_a_killed_run_with_few_labels_continues_to_the_same_bits(start, tmp_path, kind, labelled):
+    options = {"labelled": torch.tensor(labelled), "y": LABELS, "dropout": 0.2, "epochs": 4}
+    straight = start(kind, directory=tmp_path / "straight", **options)
     straight.fit()
     with pytest.raises(Killed):
-        start(Stateful, **options).fit(progress=kill_at("step", 7))
-    resumed = start(Stateful, **options)
+        start(kind, **options).fit(progress=kill_at("step", 7))
+    resumed = start(kind, **options)
     resumed.fit()
     assert 0 not in resumed.views.epochs
     assert_equal_weights(resumed.weights, straight.weights)
