@@ -45,7 +45,7 @@ def test_all_findings_come_at_once():
     text = str(error.value)
     assert text.startswith("Wide breaks the dataset contract:\n- ")
     assert "- groups and default split fit together: group_kind must say" in text
-    expected = "- images can be read: read() must return (H, W, C) uint8 or uint16, but for 1 it returned (4, 4, 4)"
+    expected = "- images can be read: read() of 1: the result is an array of shape (4, 4, 4)"
     assert expected in text
 
 

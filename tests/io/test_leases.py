@@ -182,7 +182,7 @@ def test_a_stopped_holder_that_no_other_followed_goes_on(tmp_path, start):
     time.sleep(1.5 * DEAD)
     before = (tmp_path / "work").read_text()
     holder.send_signal(signal.SIGCONT)
-    end = time.monotonic() + 5
+    end = time.monotonic() + 60
     while (tmp_path / "work").read_text() == before:
         assert time.monotonic() < end
         time.sleep(0.02)

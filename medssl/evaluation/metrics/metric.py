@@ -244,4 +244,7 @@ class PredictionMetric(Metric):
 def sum_by(key: Array, weights: Array, size: int) -> Array:
     """Sum the rows of ``weights`` ``(n, B)`` that share a key from ``0`` to ``size - 1``: ``(size, B)``."""
     sums = torch.zeros(size, weights.shape[1], dtype=torch.float64)
-    return np.asarray(sums.index_add_(0, torch.from_numpy(key), torch.from_numpy(weights)).numpy())
+    rows, places = (
+        torch.from_numpy(np.require(each, requirements="W")) for each in (weights, key)
+    )  # torch must not warn
+    return np.asarray(sums.index_add_(0, places, rows).numpy())
