@@ -131,3 +131,22 @@ def test_adapters_alone_are_evaluated_embedded_and_continued_beside_their_base(w
     continued = medssl.run("dcl", SMALL, encoder=str(alone), split={"of": str(tuned.path)}, **{**SETTINGS, **again})
     assert continued.training.init.adapter
     assert len(medssl.load_model(tuned).predict(image, allow_other=True)) == 2
+
+
+def test_an_encoder_that_was_trained_from_a_file_is_reused_for_other_evaluations(tmp_path):
+    """The plugin `file` knows the network by the file alone, which the page of the second run must not need."""
+    given = tmp_path / "given.safetensors"
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(7)
+        network = timm.create_model("test_resnet", num_classes=0)
+    save_file(network.state_dict(), given, metadata={"timm_model": "test_resnet"})
+    encoder = {"plugin": "file", "weights": str(given)}
+    first, second = (
+        medssl.run("dcl", SMALL, place=Place(output=tmp_path / "runs"), encoder=encoder, split=split, **SETTINGS)
+        for split in ({"label_fraction": 0.5}, {})
+    )
+    assert first.values["pretrain"]["reused"] is None
+    assert second.values["pretrain"]["reused"] is not None
+    assert (second.path / "report.html").exists()
+    one, other = (load_file(run.path / "encoder.safetensors") for run in (first, second))
+    assert all(torch.equal(one[name], other[name]) for name in one)

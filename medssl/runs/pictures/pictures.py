@@ -51,7 +51,7 @@ def leave_pictures(context: RunContext, trained: Trained, features: EncodedParts
         Pictures(
             plain=gallery.plain([card.id for card in cards]),
             samples=samples,
-            views=gallery.views([card.id for card in samples], trained.views),
+            views=gallery.views([card.id for card in samples], trained),
             augmentation=describe_augmentation(context.view_maker.augmentation),
             neighbours=neighbours,
             mistakes=mistakes,
@@ -76,13 +76,15 @@ class _Gallery:
         pictures = self._shown.plain(self._context.data.rows(names), _SIDE) if names else ()
         return {name: _jpeg(picture, 82) for name, picture in zip(names, pictures, strict=True)}
 
-    def views(self, ids: Sequence[str], spec: ViewSpec | None) -> tuple[tuple[bytes, ...], ...]:
+    def views(self, ids: Sequence[str], trained: Trained) -> tuple[tuple[bytes, ...], ...]:
         """Return up to four random views of each image: those of the method, or plain ones if nothing is trained."""
         if not ids:
             return ()
         recipe, data = self._context.recipe, self._context.data
+        spec = trained.views
         if spec is None:  # a reused encoder was trained in another run, but on the views of this method
-            spec = view_spec(recipe, num_samples=len(data.pretrained_on), target=data.target)
+            samples = len(data.pretrained_on)
+            spec = view_spec(recipe, num_samples=samples, target=data.target, encoder=trained.encoder)
         spec = spec or ViewSpec((ViewGroup(count=_VIEWS),))
         columns: list[Pixels] = []
         for epoch in range(-(-_VIEWS // spec.count)):

@@ -59,14 +59,23 @@ def build_method(
     return method
 
 
-def view_spec(recipe: Recipe, *, num_samples: int, target: Target) -> ViewSpec | None:
+def view_spec(recipe: Recipe, *, num_samples: int, target: Target, encoder: Encoder | None = None) -> ViewSpec | None:
     """Return the views that a method uses; ``None`` if it does not train.
 
-    The method is built for this purpose, on an encoder with random weights, because its options may determine its
-    views.
+    The method is built for this purpose, because its options may determine its views.
+
+    Args:
+        recipe: The recipe.
+        num_samples: Images in the training part.
+        target: Their target.
+        encoder: The encoder to build it on. ``None``: one with random weights, or with its own if only these say which
+            network it is.
     """
     if not recipe.method.plugin.trains:
         return None
-    encoder = build_encoder(recipe.open_encoder(weights=None, adapter=None), recipe.views.image_size, recipe.seed)
+    if encoder is None:
+        named_by_weights = recipe.encoder.plugin.argument == "weights"
+        source = recipe.open_encoder() if named_by_weights else recipe.open_encoder(weights=None, adapter=None)
+        encoder = build_encoder(source, recipe.views.image_size, recipe.seed)
     method = build_method(recipe, encoder, num_samples=num_samples, target=target)
     return recipe.data.views_for(method.views)
