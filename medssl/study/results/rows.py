@@ -215,9 +215,10 @@ def _labelled(rows: Sequence[Row]) -> list[Row]:
 
 def _distinctions(row: Row, others: Sequence[Row]) -> Iterator[Fact]:
     """Yield the row's value of each field in which rows of its dataset differ; batch size only if it was trained."""
+    given = "" if row.init is None or row.method == NONE else Path(row.init).stem
     for name, text in (
-        ("init", "" if row.init is None or row.method == NONE else f"from {Path(row.init).stem}"),
-        ("backbone", row.backbone),
+        ("init", given and f"from {given}"),
+        ("backbone", "" if row.backbone == given else row.backbone),
         ("image_size", f"{row.image_size} px"),
         ("batch_size", f"batch {row.batch_size}" if row.runs[0].training.epochs else ""),
         ("split", f"{row.split} split"),

@@ -43,6 +43,12 @@ def test_rows_that_differ_in_a_setting_are_named_by_it(make_run, setting, value,
     assert rows[0].label != label
 
 
+def test_an_encoder_that_is_known_by_its_file_is_named_once(make_run):
+    given = {"encoder__weights": "file-31f8683450d9", "encoder__backbone": "file-31f8683450d9"}
+    rows = rows_of(make_run(n=9), make_run(n=9, **given))
+    assert [row.label for row in rows] == ["dcl, resnet18", "dcl, from file-31f8683450d9"]
+
+
 def test_a_view_setting_that_one_row_alone_has_names_it(make_run):
     rows = rows_of(
         make_run(n=9),
