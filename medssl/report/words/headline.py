@@ -115,7 +115,9 @@ def _not_significant(
     if any(found.total > 1 for found in tested.values()):
         return f"The differences from {what} are not significant ({', '.join(tested)})."
     known = {name: found for name in tested for row in rows if (found := section.between(row, baseline, name))}
-    return f"The difference from {what} is not significant ({_by_test(known)})."
+    compared = [named(row) for row in rows if any(section.between(row, baseline, name) for name in tested)]
+    words = f"between {listed(compared)} and {what}" if len(rows) > 1 else f"from {what}"
+    return f"The difference {words} is not significant ({_by_test(known)})."
 
 
 def _by_evaluator(who: Mapping[str, tuple[Sequence[tuple[Row, Comparison]], Sorted]], what: str) -> str:
@@ -154,5 +156,6 @@ def _verdicts_by_auroc(section: Section, baseline: Row, by_accuracy: Mapping[str
                 by_name[name] = (some, ranking)
         if by_name:
             also = "also " if any(getattr(found, word) for found in by_accuracy.values()) else ""
-            what = f"{also}significantly {word} than {baseline.method}"
+            alone = sum(other.method == baseline.method for other in section.main_rows) == 1
+            what = f"{also}significantly {word} than {baseline.method if alone else named(baseline)}"
             yield f"In {section.title_of(RANKS)}, {_by_evaluator(by_name, what)}."

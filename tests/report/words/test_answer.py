@@ -252,6 +252,12 @@ def test_nothing_is_better_or_worse_that_is_not_shown(by, evaluators):
     assert f"The difference from random is not significant ({evaluators[0]}: {size} [" in found.headline
 
 
+def test_of_several_rows_the_one_that_was_compared_is_named():
+    rows = [row("dcl", 0.8), row("simclr", 0.7), row("random", 0.6)]
+    headline = answer(section(rows, [differs("dcl", "random", 0.2, shown=False)]), WORDS).headline
+    assert "The difference between dcl and random is not significant (knn: +.200 [" in headline
+
+
 def test_rows_that_were_not_compared_are_not_said_to_be_alike():
     found = answer(section([row("dcl", 0.8), row("random", 0.7)]), WORDS)
     assert "random" not in found.headline
