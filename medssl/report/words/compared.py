@@ -97,7 +97,7 @@ def described(row: Row, words: Mapping[str, str]) -> str:
     """Name a baseline with what it is: ``random (the untrained encoder)``."""
     meaning = words.get(row.method)
     aside = "; ".join(part for part in (", ".join(fact.text for fact in row.facts), meaning) if part)
-    return f"{row.method} ({aside})" if aside else row.method
+    return f"{row.method_shown} ({aside})" if aside else row.method_shown
 
 
 def most_word(section: Section, metric: str) -> str:

@@ -157,5 +157,5 @@ def _verdicts_by_auroc(section: Section, baseline: Row, by_accuracy: Mapping[str
         if by_name:
             also = "also " if any(getattr(found, word) for found in by_accuracy.values()) else ""
             alone = sum(other.method == baseline.method for other in section.main_rows) == 1
-            what = f"{also}significantly {word} than {baseline.method if alone else named(baseline)}"
+            what = f"{also}significantly {word} than {baseline.method_shown if alone else named(baseline)}"
             yield f"In {section.title_of(RANKS)}, {_by_evaluator(by_name, what)}."

@@ -41,7 +41,7 @@ def question(section: Section, words: Mapping[str, str]) -> str:
 
 def _methods(rows: Sequence[Row], last: str = "and") -> str:
     """Name the methods of rows without their settings."""
-    return listed(list(dict.fromkeys(row.method for row in rows)), last)
+    return listed(list(dict.fromkeys(row.method_shown for row in rows)), last)
 
 
 def _task(target: Target) -> str:

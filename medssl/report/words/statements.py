@@ -176,32 +176,38 @@ def _few_labels(section: Section) -> Iterator[Statement]:
     """Compare rows with baselines at each share of the labels, where there are several shares."""
     several = _with_several_shares(section.rows)
     lines: list[tuple[str, str]] = []
-    for method in dict.fromkeys(row.method for row in baselines_of(several)):
+    kinds = {_without_share(row): row.method_shown for row in baselines_of(several)}
+    for kind, method in kinds.items():
+        shown = method if list(kinds.values()).count(method) == 1 else kind
         for name in section.judges:
             by_verdict: dict[str, list[str]] = {}
             for share in section.fractions:
                 rows = [row for row in several if row.label_fraction == share]
-                other = next((row for row in rows if row.baseline and row.method == method), None)
+                other = next((row for row in rows if row.baseline and _without_share(row) == kind), None)
                 found = sorted_out(section, trained(rows), other, name) if other else None
                 if found and found.total:
                     by_verdict.setdefault(_verdict(found), []).append(f"{100 * share:g} %")
             if by_verdict:
                 text = "; ".join(f"{verdict} at {listed(shares)}" for verdict, shares in by_verdict.items())
-                lines.append((name, f"compared with {method}, {text} of the labels."))
+                lines.append((name, f"compared with {shown}, {text} of the labels."))
     if lines:
         yield Statement(question="With fewer labels?", lines=tuple(same_lines(lines)))
 
 
 def _with_several_shares(rows: Sequence[Row]) -> list[Row]:
-    counts = Counter(row.label_without("label_fraction") for row in rows)
-    return [row for row in rows if counts[row.label_without("label_fraction")] > 1]
+    counts = Counter(_without_share(row) for row in rows)
+    return [row for row in rows if counts[_without_share(row)] > 1]
+
+
+def _without_share(row: Row) -> str:
+    return row.label_without("label_fraction")
 
 
 def _verdict(found: Sorted) -> str:
     """Say which rows are significantly better and worse, by method and variant."""
     words = []
     for some, word in ((found.better, "better"), (found.worse, "worse")):
-        names = [row.variant or row.method for row, _ in some]
+        names = [row.variant or row.method_shown for row, _ in some]
         if len(some) == found.total:
             words.append(f"{'all ' * (found.total > 1)}significantly {word}")
         elif some:

@@ -101,7 +101,7 @@ def sentence(text: str) -> str:
 
 def named(row: Row) -> str:
     """Name a row inside a sentence: ``dcl (batch 64)``."""
-    return _with_aside(row.method, [fact.text for fact in row.facts])
+    return _with_aside(row.method_shown, [fact.text for fact in row.facts])
 
 
 def _with_aside(name: str, facts: Sequence[str]) -> str:
@@ -143,4 +143,4 @@ def named_together(rows: Sequence[Row], last: str = "and") -> str:
 
 def _of_all_sizes(rows: Sequence[Row]) -> str:
     sizes = f"batch {listed([str(size) for size in sorted(row.batch_size for row in rows)])}"
-    return _with_aside(rows[0].method, [sizes if f.name == "batch_size" else f.text for f in rows[0].facts])
+    return _with_aside(rows[0].method_shown, [sizes if f.name == "batch_size" else f.text for f in rows[0].facts])

@@ -101,10 +101,14 @@ class Row:
         """Short name: ``dcl, batch 64, 10 % of labels``."""
         return self.label_without()
 
+    @property
+    def method_shown(self) -> str:
+        """Name of the method for readers: an encoder that is only evaluated is frozen."""
+        return "frozen" if self.method == NONE else self.method
+
     def label_without(self, *names: str) -> str:
         """Return the label without some of the facts."""
-        method = "frozen" if self.method == NONE else self.method
-        return ", ".join([method, *(fact.text for fact in self.facts if fact.name not in names)])
+        return ", ".join([self.method_shown, *(fact.text for fact in self.facts if fact.name not in names)])
 
 
 def group_rows(results: Sequence[RunResult], catalog: Catalog) -> list[Row]:

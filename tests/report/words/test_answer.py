@@ -389,6 +389,21 @@ def test_shares_of_labels_are_sorted_by_what_is_shown():
     )
 
 
+def test_two_baselines_of_one_method_are_both_compared_with_few_labels():
+    rows, comparisons = [], []
+    for share in (1.0, 0.1):
+        suffix = f", {100 * share:g} % of labels"
+        rows.append(row("dcl", 0.8, fraction=share, label="dcl" + suffix))
+        for size, shown in ((64, False), (224, True)):
+            name = f"random, {size} px{suffix}"
+            rows.append(row("random", 0.8, fraction=share, label=name))
+            comparisons.append(differs("dcl" + suffix, name, 0.1, shown=shown))
+    assert lines(answer(section(rows, comparisons), WORDS), "With fewer labels?") == (
+        "knn: compared with random, 64 px, no significant difference at 10 % and 100 % of the labels.",
+        "knn: compared with random, 224 px, significantly better at 10 % and 100 % of the labels.",
+    )
+
+
 def test_of_several_methods_those_that_are_better_with_few_labels_are_named():
     rows, comparisons = [], []
     for share, by in ((1.0, {"dcl": 0.1, "simclr": 0.1}), (0.1, {"dcl": 0.1, "simclr": -0.1}), (0.01, {"dcl": 0.1})):
