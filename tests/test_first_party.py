@@ -34,7 +34,7 @@ NEEDS = {
     "wandb": "wandb",
 }
 WEIGHTS = {"tabicl": "tests/evaluators/test_tabicl.py"}  # plugin -> a test that makes the weights it needs
-SLOW = {"finetune", "mlp", "mlflow", "wandb"}
+SLOW = {"attention", "finetune", "mlp", "mlp_train_mode", "mlflow", "wandb"}
 
 
 def problems(plugin: discovery.Plugin, wanted: Callable[[str], bool]) -> list[str]:
