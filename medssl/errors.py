@@ -19,6 +19,7 @@ __all__ = [
     "PluginError",
     "TrainingError",
     "closest",
+    "counted",
     "did_you_mean",
     "shorten",
 ]
@@ -91,6 +92,11 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Return ``" Did you mean 'x'?"`` (with a leading space), or an empty string if no name is similar."""
     match = closest(name, known)
     return f" Did you mean '{match}'?" if match else ""
+
+
+def counted(number: int, noun: str) -> str:
+    """Write a number with its noun: ``1 seed``, ``3 classes``, ``1,024 images``."""
+    return f"{number:,} {noun}{'' if number == 1 else 'es' if noun.endswith('s') else 's'}"
 
 
 def shorten(names: Iterable[object], limit: int = 5, separator: str = ", ") -> str:

@@ -8,7 +8,7 @@ from medssl.contracts import Classes, Findings, Sample
 from medssl.contracts.targets.named import require_names
 from medssl.data.split.folds import refuse_undivided
 from medssl.data.split.protocols import Words, refuse_small_strata
-from medssl.errors import DataError, shorten
+from medssl.errors import DataError, counted, shorten
 from medssl.recipe.settings import SplitSettings
 
 MANY = tuple(f"{'a long name ' * 30}{number}" for number in range(500))
@@ -20,6 +20,11 @@ def test_shorten_counts_what_it_leaves_out_and_cuts_long_names():
     assert shorten("abcdefg", 2, "; ") == "a; b and 5 more"
     assert len(shorten(MANY)) < 600
     assert shorten(MANY).endswith("and 495 more")
+
+
+def test_a_number_has_its_noun_in_the_right_form():
+    assert [counted(number, "class") for number in (0, 1, 2)] == ["0 classes", "1 class", "2 classes"]
+    assert counted(1024, "image") == "1,024 images"
 
 
 def test_a_message_has_an_end():

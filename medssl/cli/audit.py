@@ -24,7 +24,7 @@ from medssl.cli.options import (
     verify_option,
 )
 from medssl.cli.output import print_json
-from medssl.errors import OptionError
+from medssl.errors import OptionError, counted
 from medssl.io.plain_text import printable
 
 if TYPE_CHECKING:
@@ -134,8 +134,8 @@ def _write_groups(file: Path, found: Audit) -> None:
     if file.exists() and file.read_bytes() != content:
         raise _exists(file)
     write_atomic(file, content, private=True)
-    count = len(set(joined.values()))
-    click.echo(f"{file}: {len(joined)} images in {count} group{'' if count == 1 else 's'}", err=True)
+    groups = len(set(joined.values()))
+    click.echo(f"{file}: {counted(len(joined), 'image')} in {counted(groups, 'group')}", err=True)
 
 
 def _print(values: Mapping[str, Any]) -> None:
@@ -221,7 +221,7 @@ def _range(values: Mapping[str, float]) -> str:
 def _print_sets(title: str, sets: Sequence[Sequence[Mapping[str, Any]]]) -> None:
     if not sets:
         return
-    click.echo(f"{title}: {len(sets)} set{'' if len(sets) == 1 else 's'}")
+    click.echo(f"{title}: {counted(len(sets), 'set')}")
     for images in sets[:_SHOWN]:
         words = [f"{image['id']} ({image['label']}, {image['part']})" for image in images[:_SHOWN_IMAGES]]
         if len(images) > _SHOWN_IMAGES:

@@ -115,7 +115,7 @@ def card_lines(card: Mapping[str, Any]) -> list[str]:
         f"  sizes    {_sizes(looked)}",
         f"  labels   {_labels(card)}",
         f"  groups   {_groups(card, groups)}",
-        f"  parts    {_counts(card['parts'])}",
+        f"  parts    {'not given' if set(card['parts']) <= {'no part'} else _counts(card['parts'])}",
         f"  split    {card['split']}: {card['split_reason']}",
     ]
     if card["sites"]:
@@ -125,7 +125,7 @@ def card_lines(card: Mapping[str, Any]) -> list[str]:
     for title, texts in (
         ("understood:", card["said"]),
         ("guesses (correct them with --set OPTION=VALUE):", card["guesses"]),
-        ("to know:", [*card["warnings"], *looked["unreadable"]]),
+        ("to know:", [*card["warnings"], *looked["unreadable"], *filter(None, [card["too_few"]])]),
     ):
         if texts:
             lines += ["", title, *(f"  - {text}" for text in texts[:_SHOWN])]

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import sys
+import textwrap
 from collections.abc import Mapping
+from dataclasses import MISSING
 from pathlib import Path
 from typing import Any
 
@@ -181,15 +183,22 @@ def _show_plugin(kind: str, name: str, catalog: Catalog, as_json: bool) -> None:
         "summary": catalog.summary(kind, name),
     }
     if as_json:
-        rows = [{"name": o.name, "type": o.type, "default": o.default, "source": o.comment} for o in described]
+        rows = [
+            {"name": o.name, "type": o.type, "default": o.default, "source": o.comment, "meaning": o.meaning}
+            for o in described
+        ]
         ranges = dict(getattr(loaded, "ranges", {}))
         _print({**values, "options": rows, "ranges": ranges, "catalogue": facts}, as_json=True)
         return
     _print(values, as_json=False)
     click.echo("options:" if described else "options: none")
     for option in described:
+        default = "must be given" if option.default is MISSING else f"= {json.dumps(option.default, default=str)}"
         comment = f"  # {option.comment}" if option.comment else ""
-        click.echo(printable(f"  {option.name}: {option.type} = {option.default!r}{comment}"))
+        click.echo(printable(f"  {option.name}: {option.type} {default}{comment}"))
+        if option.meaning:
+            meaning = textwrap.fill(option.meaning.replace("``None``", "null").replace("``", "`"), 112)
+            click.echo(printable(textwrap.indent(meaning, " " * 6)))
     for key, values in getattr(loaded, "ranges", {}).items():
         click.echo(printable(f"range for a search: {kind}.{key}={values}"))
     brief = {k: v for k, v in facts.items() if k not in ("summary", "sets", "sources")}

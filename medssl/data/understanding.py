@@ -13,8 +13,9 @@ import numpy as np
 from medssl.catalog import Catalog
 from medssl.contracts import Dataset, Listing, Sample, Understanding
 from medssl.contracts.kinds import DATASET
+from medssl.data.split.protocols import PARTS, Words, leaving_out, small_strata
 from medssl.discovery import discover, load_plugin
-from medssl.errors import DataError, MedsslError, OptionError, shorten
+from medssl.errors import DataError, MedsslError, OptionError, counted, shorten
 
 __all__ = ["describe_images", "understand"]
 
@@ -90,8 +91,33 @@ def describe_images(dataset: Dataset, listing: Listing) -> dict[str, Any]:
         "facts": sorted({name for sample in samples for name in sample.facts}),
         "split": listing.default_split,
         "split_reason": listing.split_reason,
+        "too_few": _too_few(listing, counts, max(groups.values(), default=1)),
         "looked_at": _look(dataset, samples),
     }
+
+
+def _too_few(listing: Listing, counts: Sequence[int], largest: int) -> str | None:
+    """Say which strata cannot be in all parts of the default split, and the option that leaves them out.
+
+    Args:
+        listing: The images.
+        counts: Images of each stratum.
+        largest: Images of the largest group; a stratum with more images than so many groups can have is not counted.
+    """
+    grouped, words = listing.default_split == "grouped", Words(listing.group_kind or "group", listing.target)
+    least = len(PARTS)
+    rare = {name for name, images in zip(listing.target.strata_names, counts, strict=True) if images < least * largest}
+    if not rare or listing.default_split == "official":
+        return None
+    few = small_strata([sample for sample in listing.samples if sample.y is not None], least, words, grouped=grouped)
+    unit = words.group_kind if grouped else "image"
+    found = [f"{words.of(stratum)} has {counted(units, unit)}" for stratum, units in few.items()]
+    return (
+        f"{shorten(found)}. The three parts of a split need one each, so a run needs more images, or "
+        f"{leaving_out(few, words)}, which leaves the {words.target.stratum} out"
+        if found
+        else None
+    )
 
 
 def _kinds_of_files(dataset: Dataset, samples: Sequence[Sample]) -> Counter[str]:
@@ -121,7 +147,7 @@ def _look(dataset: Dataset, samples: Sequence[Sample]) -> dict[str, Any]:
             unreadable.append(str(error))
             continue
         shapes.append(image.shape[:2])
-        kinds[f"{image.dtype.itemsize * 8} bits, {image.shape[2]} channel{'s' * (image.shape[2] > 1)}"] += 1
+        kinds[f"{image.dtype.itemsize * 8} bits, {counted(image.shape[2], 'channel')}"] += 1
     looked = len(shapes) + len(unreadable)
     sides = np.array(shapes, dtype=np.int64).reshape(-1, 2)
     return {

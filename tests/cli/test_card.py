@@ -67,8 +67,23 @@ def test_the_card_names_guesses_and_what_was_found_elsewhere(hospital):
     shown = medssl("show", "data", hospital).output
     assert "guesses (correct them with --set OPTION=VALUE):" in shown
     assert "the labels are in the column 'diagnosis' (dataset.label_column)" in shown
-    assert "36 images were found by name" in shown
+    assert "found by name, in another folder than the table says: 36 images" in shown
     assert "sizes    height 24, width 20 px; 8 bits, 1 channel" in shown
+
+
+def test_the_card_foresees_what_a_split_refuses_and_names_the_option(hospital):
+    table = (hospital / "meta.csv").read_text()
+    rare = table.replace("well", "odd", 1)
+    (hospital / "meta.csv").write_text(rare)
+    found = card(hospital)
+    assert found["too_few"].startswith("class 'odd' has 1 patient. The three parts of a split need one each")
+    option = "--set 'dataset.leave_out=[\"odd\"]'"
+    assert option in found["too_few"]
+    refused = medssl("run", "--method", "random", "--data", hospital, "--evaluator", "knn")
+    assert option in refused.output
+    left = card(hospital, *shlex.split(option))
+    assert left["too_few"] is None
+    assert left["counts"] == {"sick": 18, "well": 17}
 
 
 def test_a_guess_is_corrected(hospital):

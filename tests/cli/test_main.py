@@ -93,6 +93,9 @@ def test_show_prints_options_with_their_sources(call):
     result = call("show", "method", "dcl")
     assert result.exit_code == 0
     assert "temperature: number > 0 = 0.1  # " in result.output
+    assert "      Divisor of the cosine similarities.\n" in result.output
+    assert "hidden_dim: integer > 0 or null = null  # " in result.output
+    assert "; null: the encoder's feature width." in result.output.replace("`", "")
 
 
 def test_show_as_json_can_be_read_by_a_machine(call):

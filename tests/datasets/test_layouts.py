@@ -176,7 +176,7 @@ def test_images_in_no_folder_have_no_labels(tmp_path, write):
 
 def test_images_beside_the_class_folders_are_named(tmp_path, write, warned):
     assert len(found(write(tmp_path, ["a/1.png", "b/1.png", "overview.png"]))) == 2
-    assert "1 images that lie beside the folders, in none of them, are left out, for instance overview.png" in warned()
+    assert "left out: 1 image beside the folders, in none of them, for instance overview.png" in warned()
 
 
 def test_lists_are_parts(tmp_path, write):
@@ -209,7 +209,7 @@ def test_classes_are_chosen(tmp_path, write, warned):
     write(tmp_path, names)
     merged = found(tmp_path, rename=["mel|bcc -> malignant"], least=2)
     assert sorted({label for _, label in merged.values()}) == ["malignant", "nv"]
-    assert "1 images are left out with their class: df (1)" in warned()
+    assert "1 image left out with the class: df (1)" in warned()
     assert {label for _, label in found(tmp_path, leave_out=["df", "bcc"]).values()} == {"nv", "mel"}
     listing = build(tmp_path, against_rest="mel").index()
     assert listing.target.names == ("not mel", "mel")

@@ -75,7 +75,7 @@ def test_a_missing_value_may_be_a_class_if_the_user_says_so(images, warned):
     (images / "t.csv").write_text(rows_of("None", "mild", "None", "severe"))
     assert set(labels(images, names=["None", "mild", "severe"]).values()) == {"None", "mild", "severe"}
     assert labels(images)["1.png"] is None
-    assert "2 labels 'None' are read as missing" in warned()
+    assert "read as missing: 2 labels 'None'" in warned()
 
 
 def test_plus_and_minus_are_two_classes(images):
@@ -255,7 +255,7 @@ def test_images_in_no_row_are_named(images, warned):
     (images / "t.csv").write_text(rows_of("a", "b"))
     labels(images)
     assert (
-        "6 images beside the listed ones are in no row and not used: 3.png, 4.png, 5.png, 6.png, 7.png and 1"
+        "not used, because in no row: 6 images beside the listed ones: 3.png, 4.png, 5.png, 6.png, 7.png and 1"
         in warned()
     )
 
@@ -272,7 +272,7 @@ def test_several_images_in_a_row(tmp_path, write):
 def test_several_rows_of_one_image_are_merged_where_they_agree(images, warned):
     (images / "t.csv").write_text("path,label,group\n1.png,a,p\n1.png,a,\n2.png,b,q\n2.png,,q\n")
     assert labels(images) == {"1.png": "a", "2.png": "b"}
-    assert "2 rows were merged" in warned()
+    assert "because they agree: 2 rows" in warned()
 
 
 def test_findings_of_several_rows_can_be_put_together(images):

@@ -22,7 +22,7 @@ from medssl.data.audit.duplicates import Duplicates, find_duplicates, join_copie
 from medssl.data.split.protocols import PARTS
 from medssl.data.split.splits import Split
 from medssl.data.store.store import Store, default_cache
-from medssl.errors import shorten
+from medssl.errors import counted, shorten
 from medssl.io.identities import private_id
 
 __all__ = ["Audit", "audit"]
@@ -211,7 +211,7 @@ class Audit:
         contradicting = [pair for pair in self._near_pairs if self._contradict(pair)]
         if contradicting:
             yield (
-                f"audit: {_count(len(contradicting), 'pair')} of nearly identical images with two labels: "
+                f"audit: {counted(len(contradicting), 'pair')} of nearly identical images with two labels: "
                 f"{self._example(contradicting[0])}"
             )
 
@@ -219,14 +219,14 @@ class Audit:
         equal = self.duplicates.equal
         if not equal:
             return
-        yield f"audit: {_count(len(equal), 'set')} of identical images ({sum(map(len, equal))} images)"
+        yield f"audit: {counted(len(equal), 'set')} of identical images ({sum(map(len, equal))} images)"
         if contradicting := [images for images in equal if self._contradict(images)]:
             example = self._example(contradicting[0])
-            yield f"audit: {_count(len(contradicting), 'set')} of identical images with several labels: {example}"
+            yield f"audit: {counted(len(contradicting), 'set')} of identical images with several labels: {example}"
         strangers = [images for images in equal if len({self.samples[i].group for i in images} - {None}) > 1]
         if strangers:
             yield (
-                f"audit: {_count(len(strangers), 'set')} of identical images of several {self.group_kind}s: "
+                f"audit: {counted(len(strangers), 'set')} of identical images of several {self.group_kind}s: "
                 f"{self._example(strangers[0], groups=True)}"
             )
 
@@ -241,7 +241,3 @@ class Audit:
 
 def _range(values: Sequence[int] | np.ndarray) -> dict[str, float]:
     return {"min": int(np.min(values)), "median": float(np.median(values)), "max": int(np.max(values))}
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"

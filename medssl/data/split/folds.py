@@ -14,7 +14,7 @@ import numpy as np
 from medssl.contracts import Sample
 from medssl.data.split.protocols import Words, assign, draw_parts, refuse_small_strata, rest_shares, units_of_strata
 from medssl.data.split.sites import leave_site_out, refuse_sites, site_names
-from medssl.errors import DataError, OptionError, shorten
+from medssl.errors import DataError, OptionError, counted, shorten
 from medssl.recipe.settings import SplitSettings
 
 __all__ = ["FOLDED", "check_fold", "count_folds", "draw_fold", "refuse_undivided"]
@@ -143,14 +143,14 @@ def _refuse_loso(labelled: Sequence[Sample], words: Words) -> None:
     lacking = sorted(sample.id for sample in labelled if not sample.group)
     if lacking:
         raise DataError(
-            f"{len(lacking)} labelled images have no {kind}, for example '{lacking[0]}'. The split protocol 'loso' "
-            f"leaves out one {kind} at a time, so each image needs one. Tell the dataset where its groups are, or "
-            "choose --split kfold."
+            f"{counted(len(lacking), 'labelled image')} without a {kind}, for example '{lacking[0]}'. The split "
+            f"protocol 'loso' leaves out one {kind} at a time, so each image needs one. Tell the dataset where its "
+            "groups are, or choose --split kfold."
         )
     lone = [
-        f"{words.of(stratum)} has {count} {kind}s"
-        for stratum, count in enumerate(units_of_strata(labelled, words, grouped=True))
-        if count < 2 and words.target.every_stratum
+        f"{words.of(stratum)} has {counted(units, kind)}"
+        for stratum, units in enumerate(units_of_strata(labelled, words, grouped=True))
+        if units < 2 and words.target.every_stratum
     ]
     if not lone and len({sample.group for sample in labelled}) < 2:
         lone = [f"there is only one {kind}"]

@@ -5,15 +5,17 @@ The result does not depend on the order of the samples.
 
 from __future__ import annotations
 
+import json
+import shlex
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from medssl.contracts import Sample, Target
 from medssl.data.split.stratify import shuffled, split_groups, split_items
-from medssl.errors import DataError, shorten
+from medssl.errors import DataError, counted, shorten
 
 __all__ = [
     "PARTS",
@@ -22,14 +24,17 @@ __all__ = [
     "can_leave_one_out",
     "draw_parts",
     "group_key",
+    "leaving_out",
     "official",
     "place_unlabelled",
     "refuse_small_strata",
     "rest_shares",
+    "small_strata",
     "units_of_strata",
 ]
 
 PARTS = ("train", "val", "test")
+_LONGEST = 200  # characters of an option in a message
 
 
 @dataclass(frozen=True)
@@ -126,23 +131,35 @@ def refuse_small_strata(samples: Sequence[Sample], least: int, wants: str, words
     Raises:
         DataError: There are fewer than ``least``.
     """
-    unit_kind = f"{words.group_kind}s" if grouped else "images"
-    small = [
-        f"{words.of(stratum)} has {count} {unit_kind}"
-        for stratum, count in enumerate(units_of_strata(samples, words, grouped=grouped))
-        if count < least and words.target.every_stratum
-    ]
+    unit_kind = words.group_kind if grouped else "image"
+    few = small_strata(samples, least, words, grouped=grouped)
+    small = [f"{words.of(stratum)} has {counted(units, unit_kind)}" for stratum, units in few.items()]
     units = len({group_key(sample) if grouped else sample.id for sample in samples})
     if not small and units < least:
-        small = [f"there are {units} {unit_kind} with a label"]
+        small = [f"only {counted(units, unit_kind)} with a label"]
     if small and grouped and can_leave_one_out(samples, words):
         raise DataError(
             f"{shorten(small, 10, '; ')}. {wants} So this dataset cannot be split by {words.group_kind} in this way. "
             f"Choose --split loso: it leaves out one {words.group_kind} at a time and pools the predictions."
         )
     if small:
-        way_out = "choose another --split protocol" if grouped else f"leave the {words.target.stratum} out"
-        raise DataError(f"{shorten(small, 10, '; ')}. {wants} Add images or {way_out}.")
+        leave_out = f" or leave the {words.target.stratum} out with {leaving_out(few, words)}" if few else ""
+        other = " Or choose another --split protocol." if grouped else ""
+        raise DataError(f"{shorten(small, 10, '; ')}. {wants} Add images{leave_out}.{other}")
+
+
+def small_strata(samples: Sequence[Sample], least: int, words: Words, *, grouped: bool) -> dict[int, int]:
+    """Return the strata with fewer than ``least`` images (or groups), with their number; none if none is needed."""
+    if not words.target.every_stratum:
+        return {}
+    found = units_of_strata(samples, words, grouped=grouped)
+    return {stratum: units for stratum, units in enumerate(found) if units < least}
+
+
+def leaving_out(strata: Iterable[int], words: Words) -> str:
+    """Write the option with which the datasets of a user's own files leave strata out; of many, without their names."""
+    names = json.dumps([words.target.strata_names[stratum] for stratum in strata], ensure_ascii=False)
+    return f"--set {shlex.quote(f'dataset.leave_out={names}')}" if len(names) < _LONGEST else "dataset.leave_out"
 
 
 def can_leave_one_out(samples: Sequence[Sample], words: Words) -> bool:
@@ -170,8 +187,8 @@ def official(samples: Sequence[Sample], fractions: Sequence[float], seed: int, w
     if len(part_of) < len(samples):
         lacking = sorted(sample.id for sample in samples if not sample.part)
         raise DataError(
-            f"{len(lacking)} labelled images have no official part, for example '{lacking[0]}'. The protocol "
-            "'official' needs a part for each. Add the missing parts, or choose another --split protocol."
+            f"{counted(len(lacking), 'labelled image')} without an official part, for example '{lacking[0]}'. The "
+            "protocol 'official' needs a part for each. Add the missing parts, or choose another --split protocol."
         )
     for part in ("train", "test"):
         if not sizes[part]:

@@ -13,7 +13,7 @@ import numpy as np
 
 from medssl.contracts import Sample
 from medssl.data.split.protocols import Words, draw_parts
-from medssl.errors import DataError, shorten
+from medssl.errors import DataError, counted, shorten
 
 __all__ = ["leave_site_out", "refuse_sites", "site_names"]
 
@@ -38,8 +38,9 @@ def refuse_sites(labelled: Sequence[Sample], words: Words) -> None:
         )
     if lacking:
         raise DataError(
-            f"{len(lacking)} labelled images have no site, for example '{lacking[0]}'. The split protocol 'site' "
-            "leaves out one site at a time, so each image needs one. Complete the sites, or leave these images out."
+            f"{counted(len(lacking), 'labelled image')} without a site, for example '{lacking[0]}'. The split protocol "
+            "'site' leaves out one site at a time, so each image needs one. Complete the sites, or leave these images "
+            "out."
         )
     names = site_names(labelled)
     if len(names) < 2:

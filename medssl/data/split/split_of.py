@@ -14,7 +14,7 @@ from medssl.data.audit.seen import Seen, file_key, read_seen
 from medssl.data.split.protocols import PARTS, Words, assign, rest_shares
 from medssl.data.split.splits import Drawn, Split, load_split, write_down
 from medssl.data.store.contents import file_keys
-from medssl.errors import DataError
+from medssl.errors import DataError, counted
 
 __all__ = ["continue_split"]
 
@@ -75,7 +75,8 @@ def continue_split(dataset: Dataset, listing: Listing, run: Path, cache: Path) -
     notes = []
     if added := len(placed) - known:
         notes.append(
-            f"{added} labelled images are new since the split of {folder.name} was made; the others keep their parts"
+            f"new since the split of {folder.name} was made: {counted(added, 'labelled image')}; the others keep their "
+            "parts"
         )
     drawn = Drawn(old.protocol, old.seed, old.fractions, old.fold, old.folds, old.left_out)
     return write_down(samples, placed, drawn, words, notes)

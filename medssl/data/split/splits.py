@@ -23,7 +23,7 @@ from medssl.contracts import Listing, Sample, Unlabelled
 from medssl.data.split.folds import FOLDED, check_fold, count_folds, draw_fold, refuse_undivided
 from medssl.data.split.protocols import PARTS, Words, draw_parts, official, place_unlabelled, rest_shares
 from medssl.data.split.sites import site_names
-from medssl.errors import DataError, OptionError, did_you_mean, shorten
+from medssl.errors import DataError, OptionError, counted, did_you_mean, shorten
 from medssl.io.files import write_atomic
 from medssl.io.reading import read_json
 from medssl.recipe.settings import SplitSettings
@@ -367,10 +367,6 @@ def _count_strata(labelled: Sequence[Sample], part_of: Mapping[str, str], words:
     return {part: dict(zip(names, count[part], strict=True)) for part in PARTS}
 
 
-def _plural(noun: str) -> str:
-    return f"{noun}es" if noun.endswith("s") else f"{noun}s"
-
-
 def _warnings(split: Split, words: Words, aside: int) -> Iterator[str]:
     """Yield the warnings about the split for the reader of the result; ``aside``: labelled images that are not used."""
     kind, noun = words.group_kind, words.target.stratum
@@ -393,10 +389,10 @@ def _warnings(split: Split, words: Words, aside: int) -> Iterator[str]:
             yield f"{means}: the {adjective} part has no image of {noun} '{missing[0]}'"
         elif missing:
             names = shorten([f"'{name}'" for name in missing])
-            yield f"{means}: the {adjective} part has no image of {len(missing)} {_plural(noun)}: {names}"
+            yield f"{means}: the {adjective} part has no image of {counted(len(missing), noun)}: {names}"
     whole_groups = split.protocol in ("grouped", "grouped-kfold")
     if whole_groups and max(map(abs, np.subtract(split.shares, split.fractions))) > _TOLERANCE:
         got, wanted = (" / ".join(f"{share:.1%}" for share in shares) for shares in (split.shares, split.fractions))
         yield f"{means}: because {kind}s stay together, the parts have {got} of the labelled images instead of {wanted}"
     if len(split.unused) > aside:
-        yield f"{len(split.unused) - aside} images without a label belong to validation or test groups and are not used"
+        yield f"not used: {counted(len(split.unused) - aside, 'image')} without a label, of validation or test groups"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
+from medssl.errors import counted
 from medssl.export.documents.record import Record, Stated
 from medssl.export.documents.results import RESULTS
 
@@ -57,7 +58,7 @@ def _counts(record: Record) -> list[Stated]:
     kind = data.group_kind or "group"
     parts = []
     for name, words in (("train", "training"), ("val", "validation"), ("test", "test")):
-        groups = f" of {data.groups[name]} {kind}{'s' * (data.groups[name] != 1)}" if data.groups else ""
+        groups = f" of {counted(data.groups[name], kind)}" if data.groups else ""
         parts.append(f"{getattr(data, name)} {words} images{groups}")
     unused = f" {data.unused} images were not used." if data.unused else ""
     fields = ("data.train", "data.val", "data.test", "data.unused", *(["data.groups"] if data.groups else []))

@@ -13,10 +13,11 @@ from xml.sax.saxutils import escape  # nosec B406 # it writes XML and parses non
 import numpy as np
 
 from medssl.contracts.targets import Classes
+from medssl.errors import counted
 from medssl.io.identities import names_of
 from medssl.report.figures.palette import ROLES, SERIES, class_colours
 from medssl.report.sections import Section
-from medssl.report.words.wording import count, run_name
+from medssl.report.words.wording import run_name
 from medssl.results.directory import RunDirectory, RunResult, read_arrays
 from medssl.results.pictures import read_pictures
 from medssl.study.results.summary import Row
@@ -95,7 +96,7 @@ def _draw(section: Section, row: Row, number: int) -> DrawnMap | None:
     found = pictures.map
     x, y = _fitted(found.xy)
     evaluator = section.evaluators[0] if section.evaluators else ""
-    images = count(found.of, "test image")
+    images = counted(found.of, "test image")
     return DrawnMap(
         name=f"{section.key}-map-{number}",
         title=run_name(row),

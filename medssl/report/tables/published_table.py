@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from medssl.errors import counted
 from medssl.report.sections import Section
-from medssl.report.words.wording import count, estimate_text, interval_text
+from medssl.report.words.wording import estimate_text, interval_text
 from medssl.study.results.summary import PublishedCell, Row
 
 __all__ = ["published_table"]
@@ -52,7 +53,7 @@ def _differences(section: Section, row: Row, cell: PublishedCell) -> Iterator[st
     elif cell.split != "official":
         yield f"another {cell.split} split"
     if cell.images != section.test.images:
-        there = "unknown number of test images" if cell.images is None else count(cell.images, "test image")
+        there = "unknown number of test images" if cell.images is None else counted(cell.images, "test image")
         yield f"{there}, here {section.test.images:,}"
     if cell.network and cell.network != row.backbone:
         yield f"{cell.network}, here {row.backbone}"

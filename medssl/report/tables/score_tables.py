@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from medssl.errors import counted
 from medssl.results.directory import RunResult
 from medssl.results.metrics_table import metric_rows, metric_text, shown_metrics
 
@@ -90,7 +91,7 @@ def _group_table(result: RunResult, evaluations: Mapping[str, Any]) -> ScoreTabl
     pooled = every.pop() if len(every) == 1 else ", ".join(f"{how} ({name})" for name, how in names.items())
     mixed = first["labels"]["mixed"]
     rule = f"; {mixed} with different labels: {first['labels']['rule']}" if mixed else ""
-    title = f"per {kind}: {first['n']} {kind}{'s' * (first['n'] != 1)}; predictions pooled by {pooled}{rule}"
+    title = f"per {kind}: {counted(first['n'], kind)}; predictions pooled by {pooled}{rule}"
     return ScoreTable(title, metric_rows(result.metrics, scores))
 
 

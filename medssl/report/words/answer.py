@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from medssl.errors import counted
 from medssl.report.missing import Missing
 from medssl.report.sections import Section
 from medssl.report.words.headline import best_sentence, next_sentence, verdicts
 from medssl.report.words.question import question
 from medssl.report.words.statements import Statement, statements
 from medssl.report.words.trust import sample_text, too_few_units, trust_text
-from medssl.report.words.wording import count
 
 __all__ = ["Answer", "answer"]
 
@@ -68,4 +68,4 @@ def _left_out(section: Section, missing: Sequence[Missing]) -> Iterator[str]:
         (unfinished, "is not finished and is", "are not finished and are"),
     ):
         if some:
-            yield f"{count(len(some), 'run')} {one if len(some) == 1 else several} not included."
+            yield f"{counted(len(some), 'run')} {one if len(some) == 1 else several} not included."

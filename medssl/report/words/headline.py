@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
+from medssl.errors import counted
 from medssl.report.sections import Section
 from medssl.report.words.compared import (
     FEW,
@@ -17,7 +18,7 @@ from medssl.report.words.compared import (
     trained,
 )
 from medssl.report.words.gains import gain_verdict
-from medssl.report.words.wording import count, difference_text, estimate_text, listed, named, signed
+from medssl.report.words.wording import difference_text, estimate_text, listed, named, signed
 from medssl.study.results.summary import Comparison, Row
 
 __all__ = ["best_sentence", "next_sentence", "tested_on", "verdicts"]
@@ -46,10 +47,10 @@ def best_sentence(section: Section) -> str:
 def tested_on(section: Section) -> str:
     """Count what was tested, first what the scores are about: the images of patients, or the patients."""
     test = section.test
-    images = count(test.images, "test image")
+    images = counted(test.images, "test image")
     if section.by_group:
-        return f"{count(test.units, test.unit)} with {images}"
-    return images + (f" of {count(test.units, test.unit)}" if test.grouped else "")
+        return f"{counted(test.units, test.unit)} with {images}"
+    return images + (f" of {counted(test.units, test.unit)}" if test.grouped else "")
 
 
 def next_sentence(section: Section) -> Iterator[str]:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from medssl.contracts.targets import Classes, Findings, Grades, Quantity, Target
+from medssl.errors import counted
 from medssl.report.sections import Section
 from medssl.report.words.compared import baselines_of, described, trained
 from medssl.report.words.gains import has_gains
-from medssl.report.words.wording import count, listed
+from medssl.report.words.wording import listed
 from medssl.study.results.summary import Row
 
 __all__ = ["question"]
@@ -30,7 +31,7 @@ def question(section: Section, words: Mapping[str, str]) -> str:
         return f"Does pre-training with {_methods(rows, 'or')} help to {task}, compared with {others}?"
     if len(section.main_rows) > 1:
         return (
-            f"Which of {count(len(section.main_rows), 'row')} is best to {task}: {_methods(section.main_rows, 'or')}?"
+            f"Which of {counted(len(section.main_rows), 'row')} is best to {task}: {_methods(section.main_rows, 'or')}?"
         )
     row = section.main_rows[0]
     if section.single and has_gains(section.single):
@@ -48,9 +49,9 @@ def _task(target: Target) -> str:
     if isinstance(target, Quantity):
         return f"predict a number ({target.unit})"
     if isinstance(target, Findings):
-        return f"detect {target.names[0] if target.outputs == 1 else count(target.outputs, 'finding')}"
+        return f"detect {target.names[0] if target.outputs == 1 else counted(target.outputs, 'finding')}"
     if isinstance(target, Grades):
-        return f"predict {count(target.outputs, 'grade')} ({target.names[0]} to {target.names[-1]})"
+        return f"predict {counted(target.outputs, 'grade')} ({target.names[0]} to {target.names[-1]})"
     if isinstance(target, Classes) and target.outputs == 2:
         positive = target.positive_index
         return f"tell {target.names[positive]} from {target.names[1 - positive]}"

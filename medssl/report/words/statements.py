@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
+from medssl.errors import counted
 from medssl.report.sections import Section
 from medssl.report.words.compared import (
     FEW,
@@ -22,7 +23,7 @@ from medssl.report.words.compared import (
 )
 from medssl.report.words.gains import gain_statement, has_gains
 from medssl.report.words.trust import majority_text
-from medssl.report.words.wording import count, estimate_text, listed, named, named_together, same_lines
+from medssl.report.words.wording import estimate_text, listed, named, named_together, same_lines
 from medssl.study.results.summary import Comparison, Row
 
 __all__ = ["Statement", "statements"]
@@ -61,7 +62,7 @@ def _highest(section: Section) -> Statement:
         return Statement(question="What does guessing reach?", lines=tuple(majority_text(section)))
     lines, most = list(same_lines(_leaders(section, section.lead, value=False))), most_word(section, section.lead)
     if len(section.main_rows) > 2:
-        rows = count(len(section.main_rows), "row")
+        rows = counted(len(section.main_rows), "row")
         lines.append(f"The best of {rows} is partly chance. Rely on the tested differences.")
     return Statement(
         question=f"Which row has the {most} {section.lead_title}?", lines=(*lines, *majority_text(section))

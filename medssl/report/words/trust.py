@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from statistics import median
 
+from medssl.errors import counted
 from medssl.report.sections import Section
 from medssl.report.words.headline import tested_on
 from medssl.report.words.settled import settled_text
-from medssl.report.words.wording import count, level_text, named, named_together, sentence, short
+from medssl.report.words.wording import level_text, named, named_together, sentence, short
 from medssl.results.directory import RunResult
 from medssl.results.sections import CONFOUNDING, LEAK, CopiesSeen
 from medssl.study.results.rows import repeats
@@ -24,8 +25,8 @@ _FEW_UNITS = 30  # clustered intervals mislead with fewer than five to thirty cl
 def sample_text(section: Section) -> str:
     """Say on how many images and patients the numbers were measured, over how many seeds, after how much training."""
     fewest, most = _seed_range(section)
-    seeds = f"{fewest} to {most} seeds" if fewest != most else count(most, "seed")
-    rows = f"{count(len(section.main_rows), 'row')}, " if len(section.main_rows) > 1 else ""
+    seeds = f"{fewest} to {most} seeds" if fewest != most else counted(most, "seed")
+    rows = f"{counted(len(section.main_rows), 'row')}, " if len(section.main_rows) > 1 else ""
     runs = "" if section.single else f"; {rows}{seeds}{' each' if rows else ''}"
     scored = f" Scores and tests are{section.per}." if section.per else ""
     return " ".join([f"{tested_on(section)}{runs}.{scored}", *_lengths(section)])
@@ -57,7 +58,7 @@ def trust_text(section: Section) -> Iterator[str]:
     found = findings(section)
     if found:
         verb = "is" if len(found) == 1 else "are"
-        yield f"{count(len(found), 'remark')} about data and training {verb} listed below."
+        yield f"{counted(len(found), 'remark')} about data and training {verb} listed below."
 
 
 def majority_text(section: Section) -> Iterator[str]:
@@ -95,7 +96,7 @@ def _remarks(section: Section) -> list[tuple[str, str]]:
 def _attributed(text: str, rows: Sequence[Row], total: int) -> str:
     if len(rows) == total:
         return text
-    return f"{named_together(rows) if len(rows) <= _FEW_ROWS else count(len(rows), 'row')}: {text}"
+    return f"{named_together(rows) if len(rows) <= _FEW_ROWS else counted(len(rows), 'row')}: {text}"
 
 
 def collapsed_rows(section: Section) -> list[tuple[Row, str]]:
@@ -126,7 +127,7 @@ def _size(section: Section) -> Iterator[str]:
         yield "The patients of the images are not known. If a patient has several images, the intervals are too narrow."
     if test.units < _FEW_UNITS:
         yield (
-            f"{count(test.units, test.unit)} {'is' if test.units == 1 else 'are'} few: with fewer than {_FEW_UNITS}, "
+            f"{counted(test.units, test.unit)} {'is' if test.units == 1 else 'are'} few: with fewer than {_FEW_UNITS}, "
             "intervals are imprecise and more often too narrow than too wide (Cameron et al. 2008)."
         )
 
@@ -163,7 +164,7 @@ def _shared_groups(section: Section) -> Iterator[str]:
         verb = "shares" if shared == 1 else "share"
         protocol = "grouped-kfold" if folds[0].split == "kfold" else "grouped"
         yield (
-            f"{shared} of {count(images, 'test image')} {verb} a {kind} with a training image, so all results are "
+            f"{shared} of {counted(images, 'test image')} {verb} a {kind} with a training image, so all results are "
             f"too good. `--split {protocol}` keeps every {kind} in one part."
         )
 
@@ -175,7 +176,7 @@ def _seen_by_encoders(section: Section) -> Iterator[str]:
         found = [seen for run in row.runs if (seen := run.data.encoder_seen)]
         known = max((seen.test.either - seen.test.by_split for seen in found), default=0)
         if known:
-            images = count(found[0].test.images, "test image")
+            images = counted(found[0].test.images, "test image")
             yield (
                 f"The result of {named(row)} is not a valid test: its encoder was trained on {known} of {images} "
                 "(`--allow-seen`)."
@@ -197,7 +198,7 @@ def _copies(section: Section) -> Iterator[str]:
     if copies:
         verb = "is a duplicate or near-duplicate" if copies == 1 else "are duplicates or near-duplicates"
         yield (
-            f"{copies} of {count(images, 'test image')} {verb} of training or validation images, so all results "
+            f"{copies} of {counted(images, 'test image')} {verb} of training or validation images, so all results "
             "are too good. `medssl audit --groups` writes a table of groups that keeps duplicates in "
             "one part."
         )
@@ -207,8 +208,8 @@ def too_few_units(section: Section) -> Iterator[str]:
     """Say so if no difference can be significant: with U units the smallest possible uncorrected p is 2^(1 - U)."""
     tested, test = _tested(section), section.test
     if tested and 2.0 ** (1 - test.units) * len(tested) > 1 - section.confidence:
-        comparisons = count(len(tested), "comparison")
-        yield f"With {count(test.units, test.unit)} and {comparisons}, no difference can reach significance."
+        comparisons = counted(len(tested), "comparison")
+        yield f"With {counted(test.units, test.unit)} and {comparisons}, no difference can reach significance."
 
 
 def _tested(section: Section) -> list[Comparison]:
@@ -227,9 +228,9 @@ def _tests(section: Section) -> Iterator[str]:
     level = level_text(1 - section.confidence)
     if not list(too_few_units(section)):
         yield (
-            f"Of {count(len(main), 'tested difference')} in {section.lead_title}, {shown or 'none'} "
+            f"Of {counted(len(main), 'tested difference')} in {section.lead_title}, {shown or 'none'} "
             f"{'is' if shown < 2 else 'are'} significant ({level} level, Holm correction for "
-            f"{count(len(tested), 'test')})."
+            f"{counted(len(tested), 'test')})."
         )
     widths = _half_widths(tested)
     if widths:
@@ -270,8 +271,8 @@ def _lengths(section: Section) -> Iterator[str]:
     said: list[str] = []
     for epochs, alike in sorted(rows.items(), key=lambda item: -len(item[1])):
         steps = sorted({row.runs[0].training.steps for row in alike})
-        span = f"{steps[0]:,} to {steps[-1]:,} steps" if len(steps) > 1 else count(steps[0], "step")
-        words = f"{count(epochs, 'epoch')} ({span})"
+        span = f"{steps[0]:,} to {steps[-1]:,} steps" if len(steps) > 1 else counted(steps[0], "step")
+        words = f"{counted(epochs, 'epoch')} ({span})"
         said.append(f"{named_together(alike)} for {words}" if said else words)
     if said:
         yield f"Trained for {'; '.join(said)}."

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from medssl.errors import counted
 from medssl.results.directory import RunResult
 from medssl.results.metrics_table import metric_text
 from medssl.study.results.rows import network_of
@@ -14,7 +15,6 @@ if TYPE_CHECKING:
     from medssl.report.sections import Section
 
 __all__ = [
-    "count",
     "difference_text",
     "estimate_text",
     "heading",
@@ -89,11 +89,6 @@ def same_lines(lines: Iterable[tuple[str, str]]) -> Iterator[str]:
     yield from (f"{listed(its)}: {text}" for text, its in names.items())
 
 
-def count(number: int, noun: str) -> str:
-    """Write a number with its noun: ``1 seed``, ``3 seeds``, ``1,024 images``."""
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
-
-
 def sentence(text: str) -> str:
     """End a text with a full stop, unless it has an end."""
     return text if text.endswith((".", "!", "?")) else f"{text}."
@@ -123,7 +118,7 @@ def heading(section: Section) -> str:
 def setting(run: RunResult) -> str:
     """Write the main settings of a run: ``resnet18, 64 px, batch 64, 100 epochs, seed 0``."""
     recipe, epochs = run.recipe, run.training.epochs
-    trained = [f"batch {recipe['train']['batch_size']}", count(epochs, "epoch")] if epochs else ["no training"]
+    trained = [f"batch {recipe['train']['batch_size']}", counted(epochs, "epoch")] if epochs else ["no training"]
     words = [network_of(run), f"{recipe['views']['image_size']} px", *trained, f"seed {run.seed}"]
     return ", ".join(words)
 

@@ -17,7 +17,7 @@ from medssl.contracts import Classes, Features, Predictor, Target, Unlabelled, V
 from medssl.contracts.kinds import ENCODER, READER
 from medssl.data.loading import LoadedPart, fingerprint
 from medssl.data.views.normalisation import input_channels
-from medssl.errors import PluginError, TrainingError
+from medssl.errors import PluginError, TrainingError, counted
 from medssl.evaluation.metrics import Scored, prediction_metrics
 from medssl.recipe import Recipe
 from medssl.results.directory import RunDirectory
@@ -121,8 +121,9 @@ def _labelled(context: RunContext, part: LoadedPart) -> Tensor:
     known = torch.from_numpy(context.data.target.known(part.y.numpy())).nonzero()[:, 0]
     if len(known) < 2:
         raise TrainingError(
-            f"{context.recipe.method.name} learns from labels, but the training part has {len(known)} labelled images. "
-            "It needs two at least. Use more labels, for instance a larger split.label_fraction."
+            f"{context.recipe.method.name} learns from labels, but the training part has "
+            f"{counted(len(known), 'labelled image')}. It needs two at least. Use more labels, "
+            "for instance a larger split.label_fraction."
         )
     return known
 

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from medssl.contracts import Batch, Method
 from medssl.contracts.crossing.methods import loss_problems, state_problems
-from medssl.errors import BreachError, TrainingError
+from medssl.errors import BreachError, TrainingError, counted
 from medssl.io.files import write_atomic
 from medssl.recipe.settings import TrainSettings
 from medssl.tools.measures import effective_rank, feature_std
@@ -107,8 +107,9 @@ class Trainer:
     ) -> None:
         if len(views) < settings.batch_size:
             raise TrainingError(
-                f"a batch of {settings.batch_size} is larger than the training part. It has {len(views)} images. "
-                f"Give a smaller --batch-size, for instance {max(2, len(views) // 4)}, or more images."
+                f"a batch of {settings.batch_size} is larger than the training part. It has "
+                f"{counted(len(views), 'image')}. Give a smaller --batch-size, for instance "
+                f"{max(2, len(views) // 4)}, or more images."
             )
         if method.uses_labels and y is None:
             raise TrainingError(f"{type(method).__name__} learns from labels. None were given. Use a labelled dataset.")

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from medssl.contracts import Part, Understanding
-from medssl.errors import DataError, shorten
+from medssl.errors import DataError, counted, shorten
 from medssl_datasets.folders.tree import Tree, read_tree, readable_name
 from medssl_datasets.shared.words import fold_of, number, one_spelling, part_of
 
@@ -83,7 +83,7 @@ def read_layout(tree: Tree, unlabelled: str | None = None) -> Layout:
         reading.places |= dict.fromkeys(direct, Place(None, None))
     elif direct:
         reading.said.append(
-            f"{len(direct)} images that lie beside the folders, in none of them, are left out, for instance {direct[0]}"
+            f"left out: {counted(len(direct), 'image')} beside the folders, in none of them, for instance {direct[0]}"
         )
     return Layout(_one_name_each(reading), tuple(reading.said), tuple(reading.doubts))
 
@@ -136,7 +136,7 @@ def _read_parts(reading: _Reading, base: str, inside: Mapping[str, Sequence[str]
             below, direct = _children(inside[name], start)
         reading.places |= dict.fromkeys(direct, Place(part, None))
         if direct and below:
-            reading.said.append(f"{len(direct)} images directly in {start[:-1]} have no label")
+            reading.said.append(f"no label: {counted(len(direct), 'image')} directly in {start[:-1]}")
         _read_classes(reading, part, start, below)
     if reading.unlabelled is not None and reading.unlabelled in inside:
         reading.places |= dict.fromkeys(inside[reading.unlabelled], Place(None, None))
@@ -257,7 +257,7 @@ def understand_folder(path: Path, given: Mapping[str, Any]) -> Understanding | N
     options: dict[str, Any] = {}
     guesses = [*layout.doubts]
     if not names:
-        said = [f"{len(layout.places)} images in no class folder: they have no labels"]
+        said = [f"no label: {counted(len(layout.places), 'image')} in no class folder"]
         return Understanding(sure=0.25, folder=path.resolve(), options={}, said=said, guesses=guesses)
     if "target" not in given and len(names) > 2 and all(number(str(name)) for name in names):
         options["target"] = "grades"

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from medssl.contracts import Classes, Findings, Part, PositiveInt, Target, Value
-from medssl.errors import DataError, OptionError, did_you_mean, shorten
+from medssl.errors import DataError, OptionError, counted, did_you_mean, shorten
 from medssl_datasets.shared.groups import match_pattern, path_pattern
 from medssl_datasets.shared.words import folded, part_of
 
@@ -123,13 +123,13 @@ def choose_classes(
     known = sorted({label for label in renamed if label is not None})
     left = set(_known("leave_out", options.leave_out, known, what).values())
     counts = Counter(label for label in renamed if label is not None)
-    rare = {label for label, count in counts.items() if count < options.least} - left
+    rare = {label for label, images in counts.items() if images < options.least} - left
     used = [label is None or label not in left | rare for label in renamed]
     said = []
     if left or rare:
         names = [f"{name} ({counts[name]})" for name in sorted(left | rare)]
-        count = len(used) - sum(used)
-        said.append(f"{count} images are left out with their {what}: {shorten(names)}")
+        images = len(used) - sum(used)
+        said.append(f"{counted(images, 'image')} left out with the {what}: {shorten(names)}")
     if options.against_rest is not None:
         one = next(iter(_known("against_rest", [options.against_rest], known, what).values()))
         renamed = [label if label in (None, one) else f"not {one}" for label in renamed]

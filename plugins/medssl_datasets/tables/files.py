@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from medssl.errors import shorten
+from medssl.errors import counted, shorten
 from medssl_datasets.folders.tree import Tree, read_tree, sample_id, suffix_of
 from medssl_datasets.shared.words import number
 from medssl_datasets.tables.reading import normal_path
@@ -42,7 +42,7 @@ class Found:
 
     def said(self) -> list[str]:
         """Describe how files were found that are not where the table says."""
-        return [f"{count} images were found {_HOW[way]}" for way, count in self.ways.items()]
+        return [f"found {_HOW[way]}: {counted(images, 'image')}" for way, images in self.ways.items()]
 
 
 class Finder:
@@ -155,7 +155,8 @@ class Finder:
         """Say which rows match no file, and what was tried."""
         missing, tree = sorted(set(texts)), self.tree
         suffixes = Counter(suffix_of(path) for path in tree.images)
-        there = f"There are {len(tree.images)} images, for instance {shorten(tree.images[:2])}" if tree.images else ""
+        images = counted(len(tree.images), "image")
+        there = f"Below the data folder: {images}, for instance {shorten(tree.images[:2])}" if tree.images else ""
         kinds = shorten([f"{count} {kind}" for kind, count in tree.kinds().items()], 3)
         held = "; ".join(filter(None, [there or "There is no image", f"and {kinds}" if kinds else ""]))
         beside = f" and below {file.parent}" if self._beside else ""

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from medssl.contracts import Understanding
-from medssl.errors import DataError, shorten
+from medssl.errors import DataError, counted, shorten
 from medssl.tools import installed_readers
 from medssl_datasets.folders.tree import suffix_of
 from medssl_datasets.shared.choosing import part_of_list
@@ -101,7 +101,9 @@ def _understand(file: Path, folder: Path, given: Mapping[str, Any]) -> Understan
     if matched is None:
         return _unmatched(guess, table, folder)
     columns, share = matched
-    guess.said.append(f"{file.name} is a table of {len(table.rows)} rows and {len(table.header)} columns")
+    guess.said.append(
+        f"{file.name} is a table of {counted(len(table.rows), 'row')} and {counted(len(table.header), 'column')}"
+    )
     used = set(columns)
     _guess_group(guess, table, used)
     _guess_lists(guess, folder)

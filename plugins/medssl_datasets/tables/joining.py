@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from medssl.contracts import Findings, Part, Target, Value
-from medssl.errors import DataError, shorten
+from medssl.errors import DataError, counted, shorten
 from medssl_datasets.folders.files import Row
 from medssl_datasets.folders.tree import read_tree
 from medssl_datasets.shared.words import is_missing, number, part_of
@@ -168,12 +168,12 @@ def merged(listed: Iterable[Row], target: Target, how: SeveralRows) -> tuple[lis
     rows: dict[str, list[Row]] = defaultdict(list)
     for row in listed:
         rows[row.file].append(row)
-    found, wrong, count = [], [], 0
+    found, wrong, merged_rows = [], [], 0
     for name, each in rows.items():
         if len(each) == 1:
             found.append(each[0])
             continue
-        count += len(each) - 1
+        merged_rows += len(each) - 1
         values = [row.y for row in each if row.y is not None]
         if how == "any" and isinstance(target, Findings):
             values = [_any_of(values)] if values else []
@@ -196,8 +196,8 @@ def merged(listed: Iterable[Row], target: Target, how: SeveralRows) -> tuple[lis
             f"csv: {len(wrong)} images have several rows that disagree: {shorten(wrong)}. Keep one row of each{union}."
         )
     return found, [
-        f"{count} rows were merged with another row of the same image, with which they agree"
-    ] if count else []
+        f"merged with another row of the same image, because they agree: {counted(merged_rows, 'row')}"
+    ] if merged_rows else []
 
 
 _CLASH = object()
@@ -237,12 +237,7 @@ def unlisted(root: Path, listed: Iterable[str], is_image: Callable[[str], bool])
         return []
     masks = set(read_tree(root, is_image).masks) if len(found) < len(known) * 2 else set()
     found = sorted(path for path in found if path not in masks)
-    count = f"{len(found)} image{'s' if len(found) > 1 else ''}"
-    return (
-        [f"{count} beside the listed ones {'are' if len(found) > 1 else 'is'} in no row and not used: {shorten(found)}"]
-        if found
-        else []
-    )
+    return [f"not used, because in no row: {counted(len(found), 'image')} beside the listed ones: {shorten(found)}"]
 
 
 def unnamed_columns(table: Table, options: Any) -> list[str]:

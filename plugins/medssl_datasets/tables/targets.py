@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeVar
 
 from medssl.contracts import Classes, Findings, Grades, Quantity, Target, Unlabelled, Value
-from medssl.errors import DataError, did_you_mean, shorten
+from medssl.errors import DataError, counted, did_you_mean, shorten
 from medssl_datasets.shared.choosing import Choosing, against_rest, choose_classes, choose_findings
 from medssl_datasets.shared.words import MISSING, is_missing, number, one_spelling
 from medssl_datasets.tables.reading import Table
@@ -179,8 +179,8 @@ def read_classes(
     if "+" in texts:  # beside a plus, a minus is a result
         missing.discard("-")
     said = [
-        f"{count} labels '{word}' are read as missing; if that is a class, give all of them with dataset.names"
-        for word, count in sorted(Counter(text for text in texts if text in missing and text).items())
+        f"read as missing: {counted(times, 'label')} '{word}'; if that is a class, give all of them with dataset.names"
+        for word, times in sorted(Counter(text for text in texts if text in missing and text).items())
     ]
     chosen, several = one_spelling((text for text in texts if text not in missing), names)
     said += _written(several, "class")

@@ -236,11 +236,11 @@ SLIDES = {"group_kind": "slide", "classes": ("a", "b", "c")}
     [
         (images([9, 9, 4]), "kfold", r"class 'c' has 4 images\. 5 folds need 5 of each class\. Add images or leave"),
         (images([9, 9, 9]), "grouped-kfold", "this dataset has no groups. Choose --split kfold"),
-        (images([9, 9, 9]), "loso", "27 labelled images have no slide, for example '0/0000.png'"),
+        (images([9, 9, 9]), "loso", "27 labelled images without a slide, for example '0/0000.png'"),
         (
             images([9, 9, 9], group=lambda label, i: f"s{label if label == 2 else i}"),
             "loso",
-            "class 'c' has 1 slides. Leaving out one slide at a time needs two for each class",
+            "class 'c' has 1 slide. Leaving out one slide at a time needs two for each class",
         ),
         (
             images([90, 90, 9], group=lambda label, i: f"s{i % 2 if label == 2 else i % 9}"),
@@ -255,7 +255,7 @@ SLIDES = {"group_kind": "slide", "classes": ("a", "b", "c")}
         (
             images([90, 90, 9], group=lambda label, i: None if i else "s0"),
             "loso",
-            "186 labelled images have no slide",
+            "186 labelled images without a slide",
         ),
     ],
 )
@@ -269,7 +269,7 @@ def test_what_cannot_be_divided_says_why_and_what_to_do(samples, protocol, messa
 
 def test_loso_is_not_offered_where_it_would_fail_too():
     samples = images([90, 90, 9], group=lambda label, i: "s0" if label == 2 else f"s{i % 9}")
-    with pytest.raises(DataError, match=r"class 'c' has 1 slides.*choose another --split protocol"):
+    with pytest.raises(DataError, match=r"class 'c' has 1 slide\..*choose another --split protocol"):
         make_split(listed(samples, **SLIDES), SplitSettings(), "grouped")
 
 

@@ -71,7 +71,7 @@ def changed(change) -> Listing:
     ("change", "message"),
     [
         (lambda i, s: sample(i, None, s.y, s.group), "this dataset has no sites"),
-        (lambda i, s: sample(i, None if i == 7 else s.site, s.y, s.group), "1 labelled images have no site"),
+        (lambda i, s: sample(i, None if i == 7 else s.site, s.y, s.group), "1 labelled image without a site"),
         (lambda i, s: sample(i, "Bern", s.y, s.group), "all labelled images are of one site, 'Bern'"),
         (
             lambda i, s: sample(i, s.site, 1 if s.site == "Porto" else s.y, s.group),

@@ -266,7 +266,7 @@ def test_a_class_missing_from_an_official_part_is_a_warning_and_from_training_an
         (lambda label, i: "test", "official train part has no labelled image"),
         (
             lambda label, i: None if i == 3 else "test",
-            "2 labelled images have no official part, for example '0/0003.png'",
+            "2 labelled images without an official part, for example '0/0003.png'",
         ),
     ],
 )
@@ -318,7 +318,7 @@ def test_unlabelled_images_follow_their_group_and_are_never_tested_on():
         assert part[f"x/{sample.id}"] == ("train" if part[sample.id] == "train" else "unused")
     assert {"x/new patient", "x/no patient"} <= set(split.train)
     assert split.grouped
-    assert f"{len(split.unused)} images without a label belong to validation or test groups" in split.warnings[0]
+    assert f"not used: {len(split.unused)} images without a label, of validation or test groups" in split.warnings[0]
     assert sum(sum(counts.values()) for counts in split.stratum_count.values()) == 120
 
 
@@ -345,7 +345,7 @@ def test_an_unlabelled_image_of_an_official_test_part_is_not_used():
         ([], "random", "cannot be split"),
         (images([9, 9, 2]), "random", r"class 'c' has 2 images\. The 3 parts \(train, val, test\) need one each"),
         (images([9, 9]), "random", "class 'c' has 0 images"),
-        (images([9, 1, 2]), "random", "class 'b' has 1 images; class 'c' has 2 images"),
+        (images([9, 1, 2]), "random", "class 'b' has 1 image; class 'c' has 2 images"),
         (images([9]), "random", "all 9 labelled images are of class 'a'"),
         ([Sample(id="a"), Sample(id="b")], "random", "no image has a label"),
         (images([9, 9]), "grouped", "has none. Choose --split random"),

@@ -102,7 +102,7 @@ def test_images_of_which_nothing_is_known_are_trained_on_only():
 
 def test_too_few_images_or_one_value_are_errors():
     few = Listing(samples=findings(2, 0).samples, target=TARGET)
-    with pytest.raises(DataError, match=r"there are 2 images with a label. The 3 parts .* Add images"):
+    with pytest.raises(DataError, match=r"only 2 images with a label. The 3 parts .* Add images"):
         make_split(few, SplitSettings(), "random")
     same = Listing(samples=[Sample(id=str(i), y=(0, 1, 0)) for i in range(9)], target=TARGET)
     with pytest.raises(DataError, match=r"all 9 labelled images are alike: mass\. An evaluation needs images"):

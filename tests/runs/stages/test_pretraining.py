@@ -77,5 +77,5 @@ def test_few_labels_are_in_every_batch_of_a_method_that_learns_from_them(scene, 
 def test_one_labelled_image_is_not_enough(scene, tmp_path):
     scene, recipe = with_labels(scene, Supervised, 1.0)
     scene.data._hidden = frozenset(scene.data.split.train[1:])
-    with pytest.raises(TrainingError, match=r"toy learns from labels.*has 1 labelled images.*label_fraction"):
+    with pytest.raises(TrainingError, match=r"toy learns from labels.*has 1 labelled image\..*label_fraction"):
         pretrain(scene.context(tmp_path, recipe=recipe))
