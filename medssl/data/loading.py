@@ -14,16 +14,17 @@ import torch
 from torch import Tensor
 
 from medssl.catalog import Catalog
-from medssl.contracts import Classes, Dataset, Listing, Readers, Sample, Target, Unlabelled
+from medssl.contracts import Dataset, Listing, Readers, Sample, Target, Unlabelled
 from medssl.data.audit.findings import Audit, audit
 from medssl.data.group_table import with_groups
 from medssl.data.listing import read_listing, samples_key
+from medssl.data.positive import with_positive
 from medssl.data.split.labels import choose_labels
 from medssl.data.split.split_of import continue_split
 from medssl.data.split.splits import Split, make_split
 from medssl.data.store.decoding import Unreadable
 from medssl.data.store.store import Store, default_cache, open_store
-from medssl.errors import DataError, OptionError
+from medssl.errors import DataError
 from medssl.io.files import checksum
 from medssl.io.identities import private_id
 from medssl.recipe import Choice, DataRecipe, Recipe
@@ -125,7 +126,7 @@ def load_data(
         recipe: The recipe, with the split and the size of a view.
         dataset: The dataset of the images.
         on_bad_image: Whether images that cannot be read stop the run or are left out.
-        positive: The positive one of two classes; ``None``: the second.
+        positive: The positive one of two classes; ``None``: the likely one, see :func:`with_positive`.
         check: Called with the target before anything is decoded; raises if the run does not support the target.
         progress: Called with the number of images read and the total number.
 
@@ -135,8 +136,7 @@ def load_data(
     """
     listing = list_images(recipe, dataset)
     listed = samples_key(listing.samples)
-    if positive is not None:
-        listing = replace(listing, target=_with_positive(listing.target, positive))
+    listing = replace(listing, target=with_positive(listing.target, positive))
     if check is not None:
         check(listing.target)
     split = _split(recipe, dataset, listing)  # before the images are read, so that an impossible split fails at once
@@ -153,18 +153,6 @@ def load_data(
         listing = replace(listing, samples=[sample for sample in listing.samples if sample.id in readable])
         split = _split(recipe, dataset, listing)
     return Data(recipe, dataset, listing, split, store, audit(listing, store, split), listed)
-
-
-def _with_positive(target: Target, name: str) -> Target:
-    if target.kind != "classes" or target.outputs != 2 or not isinstance(target, Classes):
-        raise OptionError(
-            f"evaluate.positive is '{name}', but this target has {target.outputs} {target.kind}. Only a target of two "
-            "classes has a positive one; with more, each is scored against the rest. Leave the setting out."
-        )
-    if name not in target.names:
-        known = " and ".join(f"'{each}'" for each in target.names)
-        raise OptionError(f"evaluate.positive is '{name}', which is no class of this dataset. Its classes are {known}.")
-    return replace(target, positive=name)
 
 
 def _split(recipe: DataRecipe, dataset: Dataset, listing: Listing, seed: int | None = None) -> Split:

@@ -159,7 +159,8 @@ class EvaluateSettings:
         subgroups: Columns by whose values the test part is also scored, such as ``sex``: facts that the dataset knows.
             The sites are always among them, if there are several.
         positive: Which of two classes is the positive one, by name: sensitivity, predictive values, average precision,
-            net benefit and operating points are about it; ``None``: the second.
+            net benefit and operating points are about it; ``None``: the second, or the first if the second is
+            named like the class without the disease (``normal``, ``No Finding``).
         prior: Expected frequency of each class where the model is used, in the order of the classes. The result then
             also has the scores of the probabilities corrected for it.
         least_groups: Smallest number of groups (images, where groups are not known) for which a subgroup's scores are
@@ -185,7 +186,7 @@ class EvaluateSettings:
     subgroups: tuple[str, ...] = ()
     closed: bool = False
     compared: _Positive = 1
-    positive: str | None = None  # the second of two classes, as scikit-learn takes it
+    positive: str | None = None  # the second as in scikit-learn, but not the class without the disease
     prior: tuple[Fraction, ...] = ()
     least_groups: _Positive = 10  # ours; intervals are too narrow with 5 to 30 groups: Cameron et al. 2008, table 2
 
