@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from medssl.errors import counted
 from medssl.export.documents.record import Record, Stated
 from medssl.results.metrics_table import lead_metric, metric_text, metric_title
 from medssl.results.scores import Interval
@@ -37,8 +38,8 @@ def _performance(record: Record) -> list[Stated]:
         if name in facts and score.value is not None and facts[name].get("leads", True):
             found.append(f"{facts[name]['title']} {written(score)}")
     scores = record.run.scores[record.evaluator]
-    on = f"On {scores.n} test images{f' of {scores.n_groups} groups' if scores.n_groups else ''}: "
-    return [Stated(f"{on}{'; '.join(found)}.", (record.scores,))] if found else []
+    on = _size({"n": scores.n, "n_groups": scores.n_groups}, record, "test image")
+    return [Stated(f"On {on}: {'; '.join(found)}.", (record.scores,))] if found else []
 
 
 def written(score: Interval) -> str:
@@ -63,18 +64,19 @@ def _subgroups(record: Record) -> list[Stated]:
     found = []
     for column, rows in (record.get(f"{record.scores}.subgroups") or {}).items():
         told = [
-            f"{value}: {metric_text(scores[name])} ({_size(scores)})"
+            f"{value}: {metric_text(scores[name])} ({_size(scores, record)})"
             if name in scores
-            else f"{value}: {_size(scores)}, too small for a score"
+            else f"{value}: {_size(scores, record)}, too small for a score"
             for value, scores in rows.items()
         ]
         found.append(Stated(f"{title} by {column}: {'; '.join(told)}.", (f"{record.scores}.subgroups",)))
     return found
 
 
-def _size(scores: Mapping[str, Any]) -> str:
-    groups = f" of {scores['n_groups']} groups" if scores.get("n_groups") else ""
-    return f"{scores['n']} images{groups}"
+def _size(scores: Mapping[str, Any], record: Record, noun: str = "image") -> str:
+    kind = record.run.data.group_kind or "group"
+    groups = f" of {counted(scores['n_groups'], kind)}" if scores.get("n_groups") else ""
+    return f"{counted(scores['n'], noun)}{groups}"
 
 
 def _external(record: Record) -> list[Stated]:
@@ -84,7 +86,9 @@ def _external(record: Record) -> list[Stated]:
     for hospital, its in (record.get("external") or {}).items():
         scores = its["evaluations"].get(record.evaluator, {})
         value = f": {title} {metric_text(scores[name])}" if name in scores else ""
-        text = f"External test set '{hospital}', {_size({'n': its['images'], 'n_groups': its['groups']})}{value}."
+        text = (
+            f"External test set '{hospital}', {_size({'n': its['images'], 'n_groups': its['groups']}, record)}{value}."
+        )
         found.append(Stated(text, (f"external.{hospital}.evaluations",)))
     return found
 

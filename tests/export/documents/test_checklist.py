@@ -85,8 +85,9 @@ def fuller(record) -> Record:
     values = copy.deepcopy(record.run.values)
     scores = values["evaluations"]["linear"]
     big = {"n": 40, "n_groups": 12, "auroc": {"value": 0.8, "low": 0.7, "high": 0.9}}
-    scores["subgroups"] = {"site": {"Leiden": big, "Riga": {"n": 5, "n_groups": 3}}}
+    scores["subgroups"] = {"site": {"Leiden": big, "Riga": {"n": 1, "n_groups": 1}}}
     own = {"auroc": {"value": 0.75, "low": 0.6, "high": 0.85}}
+    values["data"]["group_kind"] = "patient"
     values["external"] = {"north": {"images": 90, "groups": 30, "evaluations": {"linear": own}}}
     values["recipe"]["evaluate"]["compared"] = 20
     del values["recipe"]["encoder"]["backbone"]
@@ -97,7 +98,7 @@ def fuller(record) -> Record:
 
 def test_subgroups_other_hospitals_searches_and_licences_are_told(fuller):
     texts = {name: checklist(fuller, name) for name in checklist_names()} | {"card": model_card(fuller)}
-    subgroups = "by site: Leiden: .800 [.700, .900] (40 images of 12 groups); Riga: 5 images of 3 groups, too small"
+    subgroups = "by site: Leiden: .800 [.700, .900] (40 images of 12 patients); Riga: 1 image of 1 patient, too small"
     for name, text in texts.items():
         assert subgroups in text
         forbidden = "Licence of the first weights: cc-by-nc-4.0; it forbids commercial use."
@@ -105,6 +106,6 @@ def test_subgroups_other_hospitals_searches_and_licences_are_told(fuller):
         assert "a search compared 20 settings on the validation part" in text
         assert "dinov2-s" in text
     assert "| 33 |" in texts["claim"]
-    assert "External test set 'north', 90 images of 30 groups: AUROC .750 [.600, .850]." in texts["claim"]
+    assert "External test set 'north', 90 images of 30 patients: AUROC .750 [.600, .850]." in texts["claim"]
     for field in (f for text in texts.values() for f in fields_in(text) if f.partition(".")[0] in fuller.run.values):
         fuller.value(field)
