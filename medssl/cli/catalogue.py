@@ -182,6 +182,8 @@ def _show_plugin(kind: str, name: str, catalog: Catalog, as_json: bool) -> None:
         "target": plugin.target,
         "summary": catalog.summary(kind, name),
     }
+    if targets := getattr(loaded, "targets", ()):
+        values["targets"] = ", ".join(targets)
     if as_json:
         rows = [
             {"name": o.name, "type": o.type, "default": o.default, "source": o.comment, "meaning": o.meaning}

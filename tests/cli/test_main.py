@@ -98,6 +98,10 @@ def test_show_prints_options_with_their_sources(call):
     assert "; null: the encoder's feature width." in result.output.replace("`", "")
 
 
+def test_show_says_which_targets_an_evaluator_predicts(call):
+    assert "targets: classes, grades, findings\n" in call("show", "evaluator", "calibration").output
+
+
 def test_show_as_json_can_be_read_by_a_machine(call):
     values = json.loads(call("show", "method", "dcl", "--json").output)
     assert values["options"][0]["name"] == "temperature"
