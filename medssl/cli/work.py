@@ -22,6 +22,11 @@ def work(ctx: click.Context, /, job: Path, task: int) -> None:
     JOB is a folder that `medssl bench --launcher NAME` has made: STUDY/jobs/NAME. Launchers run this command.
     You can run it too, on any machine that sees the folder, to help.
     """
+    from medssl.study.launch.job import read_job
+
+    if read_job(job).is_settled():  # more tasks are started than run at once
+        click.echo("no free cell is left: all are done or have failed", err=True)
+        return
     from medssl.cli.study_display import PlainStudy
     from medssl.study.launch.task import run_free_cells
 

@@ -29,7 +29,7 @@ __all__ = [
     "write_atomic_with",
 ]
 
-_UNFINISHED = re.compile(r"\..+\.(\d+)(?:-([0-9a-f]*))?\.tmp")  # earlier versions did not name the machine
+_UNFINISHED = re.compile(r"\.(.+)\.(\d+)(?:-([0-9a-f]*))?\.tmp")  # earlier versions did not name the machine
 
 
 def checksum(path: Path) -> str:
@@ -64,18 +64,20 @@ def unfinished(path: Path) -> Path:
     return path.with_name(f".{path.name}.{os.getpid()}-{machine()}.tmp")
 
 
-def clear_unfinished(folder: Path, *, alone: bool = False) -> None:
+def clear_unfinished(folder: Path, name: str = "", *, alone: bool = False) -> None:
     """Delete the temporary files and folders that killed processes left in a folder, not those of running ones.
 
     Args:
         folder: The folder; it need not exist.
+        name: Of the file whose temporary files are deleted; empty: those of all files.
         alone: Whether this process has the lease of the folder; then what other machines left is deleted too.
     """
     with contextlib.suppress(OSError):
         for path in folder.iterdir():
             found = _UNFINISHED.fullmatch(path.name)
-            here = found is not None and found[2] in (None, machine())
-            if found and (not runs(int(found[1])) if here else alone):
+            here = found is not None and found[3] in (None, machine())
+            ours = found is not None and name in ("", found[1])
+            if found and ours and (not runs(int(found[2])) if here else alone):
                 if path.is_dir():
                     shutil.rmtree(path)
                 else:
@@ -122,6 +124,8 @@ def write_atomic_with(
 ) -> None:
     """Write a file atomically through a function that writes to an open file.
 
+    What killed processes left of the same file is deleted: most folders have no other moment for it.
+
     Args:
         path: The file; its folder must exist.
         write: Called once with a file open for writing bytes.
@@ -135,6 +139,7 @@ def write_atomic_with(
     """
     temporary = unfinished(path)
     try:
+        clear_unfinished(path.parent, path.name)
         temporary.unlink(missing_ok=True)  # an earlier one may have other rights
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
         with os.fdopen(os.open(temporary, flags, 0o600 if private else 0o666), "wb") as file:

@@ -22,6 +22,7 @@ from pathlib import Path
 from medssl.errors import CheckpointError
 from medssl.io import limits
 from medssl.io.files import write_atomic
+from medssl.io.leases import is_locked
 from medssl.io.locks import BusyError, hold
 from medssl.io.reading import read_content, read_text
 
@@ -119,7 +120,9 @@ def remember_ids() -> None:
     """
     folder = configuration_folder()
     names = _unsaved.pop(folder, None) if folder is not None else None
-    if folder is None or not names or not folder.is_dir() or names <= _saved(folder).keys():
+    if folder is None or not names or not folder.is_dir():
+        return
+    if names <= _saved(folder).keys() and not is_locked(folder):  # a process that was killed left the lock of `hold`
         return
     try:
         with _alone(folder):

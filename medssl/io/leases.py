@@ -122,7 +122,7 @@ class LeaseWatch:
         """Remove what a process left that was killed while it removed a dead lease."""
         content = _read(file)
         if content is not None and self._is_dead(file, content):
-            aside = file.with_name(f".{_BREAK}.{secrets.token_hex(8)}")
+            aside = file.with_name(f".{_BREAK}.{secrets.token_hex(8)}.tmp")
             with contextlib.suppress(OSError):
                 file.rename(aside)
                 if _read(aside) != content:  # another process was faster, and this file is a new one
@@ -222,6 +222,7 @@ class Lease:
         _own.discard(self._id)
         if not self.lost:
             with contextlib.suppress(OSError):
+                self._seen.clear_break(self._directory / _BREAK)
                 for left in self._directory.glob(f".{_NAME}.*.tmp"):  # of holders that were killed while they wrote
                     left.unlink()
                 self._file.unlink()

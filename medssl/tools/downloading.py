@@ -174,7 +174,9 @@ def _fetch(source: Source, target: Path, say: Callable[[str], None]) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
         clear_unfinished(target.parent)
         retrieve(source.url, source.checksum, fname=target.name, path=inside, downloader=transfer)
-        (inside / target.name).replace(target)
+        whole = (inside / target.name).replace(target.with_name(f"{target.name}.part"))
+        shutil.rmtree(inside, ignore_errors=True)  # before the file is there, because no later call would do it
+        whole.replace(target)
     except _RefusedError as error:
         raise DataError(f"{source.file} cannot be downloaded: the server answers {error}. {by_hand}") from error
     except requests.RequestException as error:

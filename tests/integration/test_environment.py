@@ -322,13 +322,13 @@ def test_a_clock_that_was_set_forward_does_not_remove_a_build_that_runs(place, m
     (stores / ".building-1").mkdir(parents=True)
     monkeypatch.setattr(building, "is_held", lambda _: True)
     monkeypatch.setattr(time, "time", lambda: 1e11)
-    building._sweep(stores)
+    building.sweep(stores)
     assert (stores / ".building-1").exists()
     monkeypatch.setattr(building, "is_held", lambda _: False)
-    building._sweep(stores)
+    building.sweep(stores)
     assert (stores / ".building-1").exists()  # it may not have its lease yet
     yesterday = (stores / ".building-1").stat().st_mtime - 2 * 86400
     os.utime(stores / ".building-1", (yesterday, yesterday))
-    building._sweep(stores)
+    building.sweep(stores)
     assert not (stores / ".building-1").exists()
     assert not list(stores.iterdir())

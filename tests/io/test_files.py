@@ -10,6 +10,7 @@ import pytest
 from medssl.errors import CheckpointError
 from medssl.io import files
 from medssl.io.files import write_atomic, write_atomic_with
+from medssl.io.machines import machine
 from medssl.train.encoder.checkpoint import load_state, save_state
 
 
@@ -19,6 +20,20 @@ def test_content_is_replaced_and_nothing_else_is_left(tmp_path):
     write_atomic(path, b"new")
     assert path.read_bytes() == b"new"
     assert os.listdir(tmp_path) == ["a.json"]  # noqa: PTH208  (hidden files too)
+
+
+def test_what_a_killed_process_left_of_a_file_goes_when_the_file_is_written(tmp_path):
+    """Found by kills before each change: outside a run's folder, nothing else removes it."""
+    here, dead = machine(), 999_999_999
+    own = f".a.json.{os.getpid()}-{here}.tmp"
+    kept = [own, f".b.json.{dead}-{here}.tmp", f".x.a.json.{dead}-{here}.tmp", f".a.json.{dead}-abc.tmp", ".a.json.tmp"]
+    gone = [f".a.json.{dead}-{here}.tmp", f".a.json.{dead - 1}-{here}.tmp"]
+    for name in [*kept, *gone]:
+        (tmp_path / name).touch()
+    seen = []
+    write_atomic_with(tmp_path / "a.json", lambda _: seen.extend(os.listdir(tmp_path)))  # noqa: PTH208
+    assert sorted(seen) == sorted(kept)
+    assert sorted(os.listdir(tmp_path)) == sorted([*kept[1:], "a.json"])  # noqa: PTH208  (hidden files too)
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError])

@@ -66,6 +66,16 @@ def test_key_and_table_are_readable_by_their_owner_alone(folder):
     ]
 
 
+def test_the_lock_of_a_process_that_was_killed_after_it_wrote_the_table_is_removed(folder, monkeypatch):
+    private_id("patient", "Miller")
+    remember_ids()
+    (folder / "lock").write_bytes(b'{"pid": 999999999}')
+    forget(monkeypatch)
+    private_id("patient", "Miller")
+    remember_ids()
+    assert sorted(file.name for file in folder.iterdir()) == ["identities.jsonl", "identities.key"]
+
+
 def test_the_table_reveals_in_another_process(folder, monkeypatch):
     name = private_id("patient", "m\udcfcller")  # bytes of a name that is no UTF-8
     remember_ids()

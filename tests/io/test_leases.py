@@ -275,6 +275,15 @@ def test_a_process_killed_while_it_removed_a_dead_lease_stops_no_other_for_long(
         assert [path.name for path in tmp_path.iterdir()] == ["lock"]
 
 
+def test_a_process_killed_after_it_removed_a_dead_lease_leaves_nothing(tmp_path):
+    gone = {"pid": 999_999_999, "machine": leases.machine(), "mark": "1"}
+    (tmp_path / "lock.break").write_bytes(json.dumps(gone).encode())
+    (tmp_path / "kept").touch()
+    with holding(tmp_path):
+        pass
+    assert [path.name for path in tmp_path.iterdir()] == ["kept"]
+
+
 @pytest.mark.parametrize("content", [b"", b"\xff", b"[]", b'{"pid": "x"}', b'{"pid": 99999999999999999999}'])
 def test_a_damaged_lease_is_waited_for_and_then_followed(tmp_path, content):
     (tmp_path / "lock").write_bytes(content)

@@ -102,6 +102,19 @@ def test_what_a_killed_download_left_is_removed(server, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == [source(server).file]
 
 
+def test_the_file_appears_when_nothing_temporary_is_left(server, tmp_path, monkeypatch):
+    """A plugin may not ask for a file that is there, and then no later call removes anything."""
+    seen, remove = [], shutil.rmtree
+    monkeypatch.setattr(shutil, "rmtree", lambda *a, **k: (seen.append(files(tmp_path)), remove(*a, **k)))
+    download(source(server), tmp_path)
+    name = source(server).file
+    assert seen[0][-1] == f"{name}.part"
+    assert name not in seen[0]
+    (tmp_path / name).rename(tmp_path / f"{name}.part")  # as a kill after that leaves it
+    download(source(server), tmp_path)
+    assert files(tmp_path) == [name]
+
+
 def test_nothing_is_asked_of_the_server_when_the_right_file_is_there(server, tmp_path):
     (tmp_path / "set.zip").write_bytes(CONTENT)
     said = []

@@ -28,11 +28,11 @@ from medssl.contracts import Dataset, Sample
 from medssl.data.store.decoding import Decoded, Unreadable, decode_all
 from medssl.data.store.header import FORMAT, write_store_header
 from medssl.errors import CheckpointError, DataError
-from medssl.io.files import keep_private
+from medssl.io.files import clear_unfinished, keep_private, unfinished
 from medssl.io.leases import holding, is_held, is_locked
 from medssl.io.locks import BusyError
 
-__all__ = ["build_store", "is_of", "store_name"]
+__all__ = ["build_store", "is_of", "store_name", "sweep"]
 
 _LISTED = 20  # unreadable images listed in one message
 _ABANDONED_SECONDS = 24 * 3600
@@ -77,7 +77,7 @@ def build_store(
         progress: Called with (images done, N).
     """
     started = time.perf_counter()
-    _sweep(stores)
+    sweep(stores)
     with _workplace(stores, content and store_name(content, reader, limit)) as work:
         folder = work / "store"
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -314,16 +314,23 @@ def _publish(folder: Path, target: Path, hidden: Path) -> None:
             return
 
 
-def _sweep(stores: Path) -> None:
+def sweep(stores: Path) -> None:
     """Delete the remains of killed builds; a running build renews its lease, and so the time of its folder."""
+    clear_unfinished(stores)
     for folder in stores.glob(".building-*"):
         with contextlib.suppress(OSError):
             old = _now(stores) - folder.stat().st_mtime > _ABANDONED_SECONDS  # on another machine, or without a lease
-            if old or (is_locked(folder) and not is_held(folder) and not _can_go_on(folder)):
+            made = (stores / folder.name.removeprefix(".building-")).exists()  # it was killed after its last step
+            dead = made or (is_locked(folder) and not _can_go_on(folder))
+            if old or (dead and not is_held(folder)):
                 shutil.rmtree(folder, ignore_errors=True)
 
 
 def _now(folder: Path) -> float:
     """Return the time by the clock that also sets the times of the folder's files; that of this machine may differ."""
-    with tempfile.TemporaryDirectory(prefix=".clock-", dir=folder) as new:
-        return Path(new).stat().st_mtime
+    probe = unfinished(folder / "clock")
+    try:
+        probe.touch()
+        return probe.stat().st_mtime
+    finally:
+        probe.unlink(missing_ok=True)

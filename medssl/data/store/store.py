@@ -22,7 +22,7 @@ import numpy as np
 from pooch.utils import os_cache
 
 from medssl.contracts import Dataset, Sample
-from medssl.data.store.building import build_store, store_name
+from medssl.data.store.building import build_store, store_name, sweep
 from medssl.data.store.contents import content_key, paths_of, reader_key
 from medssl.data.store.decoding import Unreadable
 from medssl.data.store.header import FORMAT, read_store_header
@@ -184,6 +184,7 @@ def open_store(
     paths = paths_of(dataset, samples)
     content, reader = content_key(dataset, samples, cache, paths), reader_key(dataset, paths)
     if content and (found := _find(stores, content, reader, limit, skip=skip)):
+        sweep(stores)
         return found
     try:
         stores.mkdir(parents=True, exist_ok=True, mode=0o700)

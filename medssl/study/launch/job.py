@@ -14,14 +14,17 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from medssl.contracts.launchers import Job
 from medssl.errors import CheckpointError
 from medssl.io.files import write_atomic
+from medssl.io.leases import is_locked
 from medssl.io.reading import read_json
-from medssl.runs.pipeline import Place
-from medssl.study.grid import Cell
+
+if TYPE_CHECKING:  # tasks that find nothing to do shall not import torch
+    from medssl.runs.pipeline import Place
+    from medssl.study.grid import Cell
 
 __all__ = ["StoredJob", "jobs_of", "read_job", "write_job"]
 
@@ -98,6 +101,12 @@ class StoredJob:
         with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
             return str(read_json(self.folder / _FAILED / f"{cell}.json")["message"])
         return None
+
+    def is_settled(self) -> bool:
+        """Whether every cell has a result or has failed in this job, and none is being run again."""
+        folders = [self.study / name for name in self.cells if self.failure(name) is None]
+        made = all((folder / "result.json").exists() and not is_locked(folder) for folder in folders)
+        return made and not self.place.get("force")
 
 
 def write_job(

@@ -27,6 +27,7 @@ from medssl.data.store.decoding import decode_all
 from medssl.data.store.store import default_cache, open_store
 from medssl.data.store.windows import own_window
 from medssl.errors import DataError, PluginError
+from medssl.io.machines import machine
 from medssl.tools import read_image
 from medssl.world.membership import cores
 
@@ -301,6 +302,8 @@ def test_a_change_within_one_tick_of_the_clock_is_noticed(tmp_path):
     image = tmp_path / "set" / "a.bmp"
     image.parent.mkdir()
     Image.fromarray(noise(8, 8)).save(image)
+    new = time.time() + 3600  # new for the whole test, however long a loaded machine takes
+    os.utime(image, (new, new))
     stamp = image.stat()
     store_of(Files(image.parent), tmp_path / "cache")
     Image.fromarray(noise(8, 8, seed=1)).save(image)
@@ -655,6 +658,34 @@ def test_what_a_killed_build_left_is_swept_after_a_day(tmp_path):
     os.utime(old, (day_ago, day_ago))
     store_of(Arrays({"a": noise(4, 4, 1)}), tmp_path)
     assert (old.exists(), new.exists()) == (False, True)
+
+
+@pytest.mark.parametrize("left", ["all", "lock", "folder"])
+def test_what_a_build_left_that_was_killed_after_its_last_step_goes_when_the_store_is_opened(tmp_path, left):
+    images = {"a": noise(4, 4, 1)}
+    store_of(Arrays(images, "same"), tmp_path)
+    (made,) = (tmp_path / "stores").iterdir()
+    hidden = made.with_name(f".building-{made.name}")
+    (hidden / "work").mkdir(parents=True)
+    (hidden / "work" / "images.jsonl").write_text("{}\n")
+    (hidden / "lock").write_text(json.dumps({"pid": 999_999_999, "machine": machine(), "mark": "1"}))
+    (made.parent / f".clock.999999999-{machine()}.tmp").touch()
+    if left != "all":
+        shutil.rmtree(hidden / "work")
+    if left == "folder":
+        (hidden / "lock").unlink()
+    assert store_of(Arrays(images, "same"), tmp_path).reused
+    assert list(made.parent.iterdir()) == [made]
+
+
+def test_a_build_that_runs_is_not_swept_when_its_store_exists(tmp_path, monkeypatch):
+    """A damaged store is built again under its name."""
+    store_of(Arrays({"a": noise(4, 4, 1)}, "same"), tmp_path)
+    (made,) = (tmp_path / "stores").iterdir()
+    made.with_name(f".building-{made.name}").mkdir()
+    monkeypatch.setattr(building, "is_held", lambda _: True)
+    assert store_of(Arrays({"a": noise(4, 4, 1)}, "same"), tmp_path).reused
+    assert len(list(made.parent.iterdir())) == 2
 
 
 def test_a_full_disk_says_how_much_is_needed(tmp_path, monkeypatch):

@@ -1,7 +1,10 @@
-"""``python -m fuzzing.kills``: kill commands at random moments and carry on; everything must be as without a kill.
+"""``python -m fuzzing.kills``: kill commands and carry on; everything must be as without a kill.
 
 Each command runs in a process forked from this one, which has imported the libraries, so that a kill falls into its
 work and not into imports. The next call must end with status 0 and leave the same files, and no process may be left.
+
+Commands are killed at random moments, or with ``--writes`` before each of their changes of a file or folder: most of
+these moments last some microseconds, so that random ones seldom fall into them.
 """
 
 from __future__ import annotations
@@ -10,6 +13,7 @@ import argparse
 import contextlib
 import functools
 import http.server
+import itertools
 import json
 import os
 import random
@@ -19,9 +23,10 @@ import signal
 import subprocess
 import sys
 import tempfile
+import textwrap
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +50,9 @@ COMMANDS: dict[str, tuple[tuple[str, ...], int]] = {
 TIMED = re.compile(r".*\.jsonl?|report\.html|runs\.csv|rows\.csv|state\.pt")
 _SECONDS = re.compile(rb'"[a-z_]*(second|time)[a-z_]*": *[0-9.e+-]+|"stamp": \[[^\]]*|"sha256": "[0-9a-f]*"')
 _BYTES = 400_000  # of the file that is fetched
+_CHANGES = {f"os.{name}" for name in ("chmod", "link", "mkdir", "remove", "rename", "rmdir", "symlink", "truncate")}
+_WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
+_NUMBERS = re.compile(r"\.\d+-[0-9a-f]+\.tmp|[0-9a-f]{8,}|\d+")  # in the names of files
 
 
 class KillError(Exception):
@@ -57,6 +65,7 @@ class House:
     def __init__(self, root: Path) -> None:
         self.root, self.straight, self.seconds = root, {}, {}  # type: ignore[var-annotated]
         self._key = os.urandom(32)
+        self._moments: list[str] = []  # of the last kills
 
     def learn(self, kind: str) -> None:
         """Run a command twice without a kill: what differs between the two calls is not compared.
@@ -86,18 +95,62 @@ class House:
         self._clear(kind)
         kills = 0
         for _ in range(min(most, rng.choice((1, 2, 3)))):
-            pid = self._start(kind)
-            time.sleep(rng.uniform(0, self.seconds[kind]))
+            pid, seconds = self._start(kind), rng.uniform(0, self.seconds[kind])
+            time.sleep(seconds)
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-            kills += os.WIFSIGNALED(os.waitpid(pid, 0)[1])
-        if status := self._wait(self._start(kind)):
-            raise KillError(f"the next call ends with status {status}: {self._said(kind)}")
-        if difference := _difference(self.straight[kind], self.files(kind)):
-            raise KillError(difference)
-        if left := _processes_in(self.root / kind):
-            raise KillError(f"processes are left: {left}")
+            killed = os.WIFSIGNALED(os.waitpid(pid, 0)[1])
+            words = "killed" if killed else "it had ended"
+            self._moments.append(f"{words} after {seconds:.3f} s of {self.seconds[kind]:.3f} s")
+            kills += killed
+        self._go_on(kind)
         return kills
+
+    def writes(self, kind: str) -> dict[int, str]:
+        """Return the numbers of the changes of files that a call makes, one of each kind, with what they change."""
+        self._clear(kind)
+        if status := self._wait(self._start(kind, log=self.root / "writes")):
+            raise KillError(f"{_NOT_MADE} with status {status}: {self._said(kind)}")
+        found: dict[str, tuple[int, str]] = {}
+        for number, line in enumerate((self.root / "writes").read_text().splitlines()):
+            found.setdefault(_NUMBERS.sub("#", line), (number, line))
+        return dict(found.values())
+
+    def kill_before(self, kind: str, number: int, what: str) -> None:
+        """Kill a command before it makes a change, and let the next call end.
+
+        Raises:
+            KillError: The last call fails or leaves other files.
+        """
+        self._clear(kind)
+        killed = os.WIFSIGNALED(os.waitpid(self._start(kind, number=number), 0)[1])
+        self._moments.append(f"{'killed' if killed else 'it ended'} before change {number}, {what}")
+        self._go_on(kind)
+
+    def _go_on(self, kind: str) -> None:
+        status = self._wait(self._start(kind))
+        found = self.files(kind)
+        faults = [
+            status and f"the next call ends with status {status}",
+            _difference(self.straight[kind], found),
+            (left := _processes_in(self.root / kind)) and f"processes are left: {left}",
+        ]
+        if any(faults):
+            raise KillError("; ".join(filter(None, faults)) + self._evidence(kind, found))
+
+    def _evidence(self, kind: str, found: dict[str, bytes]) -> str:
+        """Return what one needs to see to understand a fault, as indented lines."""
+        folder, straight = self.root / kind, self.straight[kind]
+        lines = [f"command: medssl {' '.join(COMMANDS[kind][0])}", *self._moments, "it said:", self._said(kind)]
+        for name in sorted(straight.keys() & found.keys()):
+            if straight[name] != found[name]:
+                lines += [f"{name} at the first difference:", *_apart(straight[name], found[name])]
+        lines.append(f"now {time.time():.3f}; files with their sizes and times:")
+        for path in sorted(folder.rglob("*")):
+            with contextlib.suppress(OSError):
+                seen = path.lstat()
+                lines.append(f"{seen.st_size:9} {seen.st_mtime:.3f} {path.relative_to(folder)}")
+        return "\n" + textwrap.indent("\n".join(lines), "    ")
 
     def files(self, kind: str) -> dict[str, bytes]:
         """Return the files below a folder by name, without times."""
@@ -115,11 +168,15 @@ class House:
         folder = self.root / kind
         shutil.rmtree(folder, ignore_errors=True)
         (folder / "configuration").mkdir(parents=True)
+        self._moments.clear()
         (folder / "configuration" / "identities.key").write_bytes(self._key)
 
-    def _start(self, kind: str) -> int:
+    def _start(self, kind: str, *, number: int | None = None, log: Path | None = None) -> int:
+        """Start a command; it kills itself before the change of this number, or logs its changes."""
         pid = os.fork()
         if not pid:
+            if number is not None or log is not None:
+                sys.addaudithook(_watch(self.root / kind, number, log))
             _be(kind, self.root / kind)
         return pid
 
@@ -128,7 +185,28 @@ class House:
         return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
     def _said(self, kind: str) -> str:
-        return (self.root / kind / "said.txt").read_text(errors="replace")[-2000:]
+        file = self.root / kind / "said.txt"
+        return file.read_text(errors="replace")[-2000:].strip() if file.exists() else ""
+
+
+def _watch(folder: Path, number: int | None, log: Path | None) -> Callable[[str, tuple[Any, ...]], None]:
+    """Return an audit hook that counts the changes of files in a folder."""
+    file = None if log is None else os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    count = itertools.count()
+
+    def hook(event: str, given: tuple[Any, ...]) -> None:
+        writes = event in _CHANGES or (event == "open" and isinstance(given[2], int) and given[2] & _WRITING)
+        if not writes or isinstance(given[0], int):
+            return
+        name = os.path.relpath(os.fsdecode(given[0]), folder)
+        if name.startswith("..") or name == "said.txt":
+            return
+        if file is not None:
+            os.write(file, f"{event} {name}\n".encode())
+        if next(count) == number:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    return hook
 
 
 def _be(kind: str, folder: Path) -> None:
@@ -171,6 +249,15 @@ def _difference(first: dict[str, bytes], second: dict[str, bytes]) -> str:
     other = [name for name in first if name in second and first[name] != second[name]]
     said = {"missing": missing, "left behind": more, "different": other}
     return "; ".join(f"{what}: {', '.join(names)}" for what, names in said.items() if names)
+
+
+def _apart(first: bytes, second: bytes) -> list[str]:
+    """Return where two contents differ first, with what is around."""
+    same = next((at for at, (a, b) in enumerate(zip(first, second, strict=False)) if a != b), len(first))
+    return [
+        f"  {name}: {len(c)} bytes, ...{c[max(0, same - 100) : same + 100]!r}"
+        for name, c in (("straight", first), ("now", second))
+    ]
 
 
 def _processes_in(folder: Path, patience: float = 10) -> list[str]:
@@ -243,11 +330,11 @@ def _server(root: Path) -> Iterator[None]:
 # --------------------------------------------------------------------------------------------------------- the command
 
 
-def kill_commands(count: int, seed: int, chosen: Sequence[str]) -> tuple[Counter[str], list[str]]:
-    """Carry out kills; return their numbers by kind, and the faults."""
+@contextlib.contextmanager
+def _house(chosen: Sequence[str]) -> Iterator[House]:
+    """Make the folder, and learn what the commands leave when they are left alone."""
     for module in ("medssl.runs.pipeline", "medssl.export.model", "medssl.report.page", "medssl.cli.run", "timm"):
         __import__(module)  # before the first fork
-    rng, kills, faults = random.Random(f"kills {seed}"), Counter[str](), []
     with tempfile.TemporaryDirectory(prefix="kills-") as place, _server(Path(place)):
         house = House(Path(place).resolve())
         house.learn("run")
@@ -256,6 +343,13 @@ def kill_commands(count: int, seed: int, chosen: Sequence[str]) -> tuple[Counter
         for kind in chosen:
             if kind != "run":
                 house.learn(kind)
+        yield house
+
+
+def kill_commands(count: int, seed: int, chosen: Sequence[str]) -> tuple[Counter[str], list[str]]:
+    """Carry out kills at random moments; return their numbers by kind, and the faults."""
+    rng, kills, faults = random.Random(f"kills {seed}"), Counter[str](), []
+    with _house(chosen) as house:
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # it says how far it came
         first = [*chosen]  # every kind at least once
         while kills.total() < count:
@@ -272,19 +366,37 @@ def kill_commands(count: int, seed: int, chosen: Sequence[str]) -> tuple[Counter
     return kills, faults
 
 
+def kill_before_writes(most: int, seed: int, chosen: Sequence[str]) -> tuple[Counter[str], list[str]]:
+    """Kill each command before each kind of change, at most so many; return the numbers by command, and the faults."""
+    rng, kills, faults = random.Random(f"writes {seed}"), Counter[str](), []
+    with _house(chosen) as house:
+        for kind in chosen:
+            writes = house.writes(kind)
+            for number in sorted(rng.sample([*writes], min(most, len(writes)))):
+                kills[kind] += 1
+                try:
+                    house.kill_before(kind, number, writes[number])
+                except KillError as error:
+                    faults.append(f"{kind}: {error}")
+                    sys.stderr.write(f"FAULT {faults[-1]}\n")
+            sys.stderr.write(f"{dict(kills)} of {len(writes)}, {len(faults)} faults\n")
+    return kills, faults
+
+
 def main() -> int:
     """Run the command."""
     parser = argparse.ArgumentParser(prog="python -m fuzzing.kills", description=__doc__)
     parser.add_argument("--count", type=int, default=200)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--kinds", nargs="+", choices=[*COMMANDS], default=[*COMMANDS])
+    parser.add_argument("--writes", action="store_true", help="kill before changes of files, COUNT of each command")
     parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.serve:
         _serve()
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ[name] = "1"  # a fork of a process with threads may hang
-    kills, faults = kill_commands(given.count, given.seed, given.kinds)
+    kills, faults = (kill_before_writes if given.writes else kill_commands)(given.count, given.seed, given.kinds)
     for fault in faults:
         sys.stdout.write(f"FAULT {fault}\n")
     by_kind = ", ".join(f"{number} {kind}" for kind, number in sorted(kills.items()))

@@ -1,7 +1,10 @@
 """A launcher's tasks and the command that follows them meet in the study's folder alone. Both are stand-ins here."""
 
+import subprocess
+import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -272,6 +275,32 @@ def test_a_task_leaves_cells_that_run_elsewhere(job, tmp_path, monkeypatch, fini
     (tmp_path / cells[2].recipe.slug).mkdir()
     with holding(tmp_path / cells[2].recipe.slug):
         assert states(task.run_free_cells(stored.folder, 0, StudyListener())) == {0: "done", 1: "done", 2: "pending"}
+
+
+def test_a_task_that_finds_nothing_to_do_ends_before_it_imports_torch(job, tmp_path, finish):
+    """A job has a task for each encoder, and a cluster may run two at once: the last ones must not hold it up."""
+    stored, cells = job
+    for cell in cells[:2]:
+        finish(tmp_path / cell.recipe.slug)
+    assert not stored.is_settled()
+    stored.fail(cells[2].recipe.slug, "no weights.")
+    with holding(tmp_path / cells[1].recipe.slug):
+        assert not stored.is_settled()  # it is run again, or its end was killed and the page is missing
+    assert not replace(stored, place={**stored.place, "force": True}).is_settled()
+    assert stored.is_settled()
+    code = (
+        "import sys; from medssl.cli import main\n"
+        "try: main.main()\n"
+        "finally: print([name for name in ('torch', 'timm', 'numpy') if name in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, "work", str(stored.folder), "--task", "2"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (0, "[]\n"), done.stderr
+    assert done.stderr == "no free cell is left: all are done or have failed\n"
 
 
 def test_failures_are_noted_once_for_the_job(job, cells_of):
