@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from functools import cache, cached_property, partial
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -99,7 +99,8 @@ class File(EncoderPlugin):
         if self.weights is None:
             raise OptionError("the encoder 'file' has no file. Give it as --encoder FILE or --encoder file:FILE.")
         tensors = read_weights(self.weights)
-        fitting = [name for name in _USUAL if _fits(tensors, name)]
+        patches = any("patch_embed" in key for key in tensors)
+        fitting = [name for name in _USUAL if name.startswith("vit_") == patches and _fits(tensors, name)]
         if len(fitting) == 1:
             return fitting[0]
         found = f"Its tensors fit {' and '.join(fitting)}" if fitting else "Its tensors fit none of the usual networks"
@@ -141,13 +142,17 @@ class File(EncoderPlugin):
         return _convert.convert_pickle(self.weights, target, None, self.weights.name)
 
 
-def _fits(tensors: Mapping[str, Any], name: str) -> bool:
-    """Whether a network has exactly these tensors, but for prefixes, heads and a small stem."""
+@cache
+def _tensors_of(name: str) -> Mapping[str, Tensor]:
+    """Return a network's tensors without their values, and without positions, which follow the size of an image."""
     with torch.device("meta"):
         network = _building.create(name, 224)
-    own = {
-        key: value for key, value in network.state_dict().items() if key != "pos_embed"
-    }  # its length follows the size
+    return {key: value for key, value in network.state_dict().items() if key != "pos_embed"}
+
+
+def _fits(tensors: Mapping[str, Any], name: str) -> bool:
+    """Whether a network has exactly these tensors, but for prefixes, heads and a small stem."""
+    own = dict(_tensors_of(name))
     if has_small_stem(tensors) and "conv1.weight" in own:
         own["conv1.weight"] = own["conv1.weight"][..., :3, :3]
     bare, _ = without_prefix(tensors, own)

@@ -90,7 +90,7 @@ def test_without_the_correction_the_broken_gradient_is_seen(broken_processor):
 
 @pytest.mark.parametrize("kind", ["joint", "dense", "teacher", "copy", "pickle", "compiled"])
 def test_no_broken_gradient_reaches_an_encoder(broken_processor, monkeypatch, kind):
-    encoder, views = make_encoder(), [images(32), images(16)]
+    encoder, views = make_encoder(), [images(32, 2), images(16, 2)]
     if kind == "compiled":  # a smaller one: tracing takes its time
         encoder = toy.ToyEncoder(depth=5)
         monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="aot_eager"))
