@@ -85,6 +85,7 @@ def test_a_study_survives_the_death_of_an_actor(study):
     study.wait(lambda: not Path(f"/proc/{task}/cmdline").exists() or not Path(f"/proc/{task}/cmdline").read_bytes())
 
     assert study.start().wait(1200) == 1, study.said()  # some cells have no weights
+    assert "Traceback" not in study.said()
     cells = json.loads((study.runs / "study.json").read_text())["cells"]
     assert [cell["state"] for cell in cells].count("done") == 8
     assert {cell["method"] for cell in cells if cell["state"] == "failed"} == {"imagenet"}

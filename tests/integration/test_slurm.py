@@ -186,6 +186,7 @@ def test_a_study_survives_what_happens_on_a_cluster(study, cluster, wait_for):
     wait_for(lambda: cluster.ask("squeue", "--noheader", check=False), cluster.logs, 60)
 
     assert study.start().wait(900) == 1, study.said()  # those without weights
+    assert "Traceback" not in study.said()
     cells = json.loads((study.runs / "study.json").read_text())["cells"]
     assert len(cells) == 12
     assert [cell["state"] for cell in cells].count("done") == 8
