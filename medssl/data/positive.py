@@ -28,28 +28,25 @@ def with_positive(target: Target, name: str | None) -> Target:
     Raises:
         OptionError: The target has no class of this name, or not two classes.
     """
-    two = target.kind == "classes" and target.outputs == 2 and isinstance(target, Classes)
-    if name is None:
-        likely = likely_positive(target.names) if two and target.positive is None else None
-        if likely is None:
+    if not isinstance(target, Classes) or target.kind != "classes" or target.outputs != 2:
+        if name is None:
             return target
-        other = next(each for each in target.names if each != likely)
-        _LOGGER.warning(
-            "the positive class is '%s', because '%s' reads like the class without the disease; --set "
-            "evaluate.positive=NAME chooses",
-            likely,
-            other,
-        )
-        return replace(target, positive=likely)
-    if not two:
         raise OptionError(
             f"evaluate.positive is '{name}', but this target has {target.outputs} {target.kind}. Only a target of two "
             "classes has a positive one; with more, each is scored against the rest. Leave the setting out."
         )
-    if name not in target.names:
+    if name is not None and name not in target.names:
         known = " and ".join(f"'{each}'" for each in target.names)
         raise OptionError(f"evaluate.positive is '{name}', which is no class of this dataset. Its classes are {known}.")
-    return replace(target, positive=name)
+    if name is None and target.positive is None and (likely := likely_positive(target.names)) is not None:
+        _LOGGER.warning(
+            "the positive class is '%s', because '%s' reads like the class without the disease; --set "
+            "evaluate.positive=NAME chooses",
+            likely,
+            target.names[1],
+        )
+        name = likely
+    return target if name is None else replace(target, positive=name)
 
 
 def likely_positive(names: tuple[str, ...]) -> str | None:
