@@ -265,6 +265,12 @@ class Readers:
                 self._found[path] = found
         return self._found[path]
 
+    def not_plain(self, names: Iterable[str]) -> list[str]:
+        """Return the files that may have several frames or facts, judged by their suffix alone."""
+        silent = {end: each.stacks for end, each in self._only.items() if type(each).facts is Reader.facts}
+        plain = {end for end, stacks in silent.items() if stacks is not None and not end.endswith(stacks)}
+        return [name for name in names if name[name.rfind(".") :] not in plain or "/." in f"/{name}"]
+
     def is_image(self, path: str | Path) -> bool:
         """Tell whether a reader knows this file."""
         return self.reader_of(path) is not None
@@ -339,10 +345,7 @@ class Readers:
                 found = _NO_FACTS if type(reader).facts is Reader.facts else _ask(reader, "facts", Path(path))
             except DataError:
                 found = _NO_FACTS
-            facts[name] = found
-            if found is _NO_FACTS:
-                continue
-            facts[name] = _hashed(found)
+            facts[name] = found if found is _NO_FACTS else _hashed(found)
             for each in found.agree:
                 agreements[each.what, each.within, each.of, each.remedy][each.value].append(name)
             for remark in found.remarks:

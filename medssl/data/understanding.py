@@ -125,7 +125,9 @@ def _kinds_of_files(dataset: Dataset, samples: Sequence[Sample]) -> Counter[str]
     found: Counter[str] = Counter()
     known: set[str] = set()
     for sample in samples:
-        suffix = splitext(sample.id.partition("#")[0])[1].lower()  # noqa: PTH122  (a million times)
+        suffix = sample.id[sample.id.rfind(".") :]
+        if suffix not in known or "/." in sample.id:
+            suffix = splitext(sample.id.partition("#")[0])[1].lower()  # noqa: PTH122  (for many files)
         if suffix not in known:
             if (path := dataset.path(sample)) is None:
                 continue

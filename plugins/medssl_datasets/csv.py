@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -85,7 +86,7 @@ class Csv(FileDataset):
         protocol, reason = own_split(samples)
         sited = any(row.site for row in found)
         return Listing(
-            samples=sorted(samples, key=lambda sample: sample.id),
+            samples=sorted(samples, key=attrgetter("id")),
             target=labels.target,
             group_kind=named_by(config.group_column or "", "group") if grouped else survey.group_kind,
             site_kind=named_by(config.site_column or "", "site") if sited else survey.site_kind,

@@ -9,6 +9,11 @@ Wright 2006, ch. 7). It is fast for a whole grid of penalties because:
   untrained ResNet, whose variances span six orders of magnitude, it saves three in four products;
 * a head that has converged leaves the batch.
 
+With many classes, Böhning's bound is far too large: half the covariance for each class, where the mean of p (1 - p) is
+about 1 / K. The preconditioner of each class then has this mean instead of the half. The heads are solved one after
+another, from the largest penalty on, and each starts at the solution before: a batch of them would take gigabytes, and
+the matrix product of one head already fills a processor.
+
 Legend: n samples, F features, R principal axes plus one column for the intercept, K classes, S heads (penalties).
 """
 
@@ -24,6 +29,7 @@ __all__ = ["fit_logistic"]
 
 _NEWTON_STEPS = 50  # ten are usual; the bound is only reached if float32 cannot resolve the problem
 _CG_STEPS = 100
+_MANY = 20  # classes; with more, heads are solved one after another
 _TOLERANCE = 1e-3  # a head has converged if a full Newton step changes each training probability by at most this
 
 
@@ -47,12 +53,24 @@ def fit_logistic(
     root = None if weights is None else weights.sqrt()[:, None]
     axes, variance = _principal_axes(x if root is None else x * root)  # (F, R - 1), (R - 1,)
     design = torch.cat([x @ axes, x.new_ones(len(x), 1)], dim=1)  # (n, R)
-    curvature = 0.5 * torch.cat([variance, variance.new_ones(1)])  # Böhning's bound, (R,)
+    curvature = torch.cat([variance, variance.new_ones(1)])  # (R,)
     target = F.one_hot(label, num_classes).to(x.dtype).T.contiguous()  # (K, n)
 
     data = _Data(design, target, weights)
-    heads = _start(penalties.to(x.dtype), num_classes, design)
-    solution = torch.zeros_like(heads.weight)
+    penalties = penalties.to(x.dtype)
+    solution = design.new_zeros(len(penalties), num_classes, design.shape[1])
+    if num_classes <= _MANY:
+        _minimise(data, curvature, _start(penalties, num_classes, design), solution)
+    else:
+        heads = _start(penalties[:1], num_classes, design)
+        for at in penalties.argsort(descending=True).tolist():
+            penalty = penalties[at] * (heads.penalty != 0)
+            heads = _minimise(data, curvature, heads._replace(which=heads.which * 0 + at, penalty=penalty), solution)
+    return solution[..., :-1] @ axes.T, solution[..., -1]
+
+
+def _minimise(data: _Data, curvature: Tensor, heads: _Heads, solution: Tensor) -> _Heads:
+    """Write the optimum of each head to its place in the solution ``(S, K, R)``; return the heads that were last."""
     for _ in range(_NEWTON_STEPS):
         heads, done = _newton_step(data, curvature, heads)
         solution[heads.which] = heads.weight
@@ -60,7 +78,7 @@ def fit_logistic(
             break
         if bool(done.any()):
             heads = _Heads(*(tensor[~done] for tensor in heads))
-    return solution[..., :-1] @ axes.T, solution[..., -1]
+    return heads
 
 
 def _principal_axes(x: Tensor) -> tuple[Tensor, Tensor]:
@@ -106,11 +124,21 @@ def _newton_step(data: _Data, curvature: Tensor, heads: _Heads) -> tuple[_Heads,
     """Take one step; also return which heads have converged, ``(S,)`` bool."""
     proba = heads.logits.softmax(dim=1)
     gradient = data.mean_product(proba - data.target) + heads.penalty * heads.weight
-    step, logits_step = _solve(data, proba, gradient, heads.penalty, 1 / (curvature + heads.penalty))
+    inverse = 1 / (_share(data, proba) * curvature + heads.penalty)
+    step, logits_step = _solve(data, proba, gradient, heads.penalty, inverse)
     length = _step_length(data, heads, step, logits_step, slope=_dot(gradient, step))
     heads = heads._replace(weight=heads.weight + length * step, logits=heads.logits + length * logits_step)
     moved = (heads.logits.softmax(dim=1) - proba).abs().amax(dim=(1, 2))
     return heads, moved <= _TOLERANCE * length.flatten()
+
+
+def _share(data: _Data, proba: Tensor) -> float | Tensor:
+    """Return the curvature's share of the covariance: Böhning's bound, or ``(S, K, 1)`` of each class."""
+    if proba.shape[1] <= _MANY:
+        return 0.5
+    spread = proba - proba.square()
+    spread = spread if data.weights is None else spread.mul_(data.weights)
+    return spread.mean(dim=2, keepdim=True).clamp_min(1e-8)
 
 
 class _Systems(NamedTuple):
@@ -119,7 +147,7 @@ class _Systems(NamedTuple):
     which: Tensor  # (S,)
     proba: Tensor  # (S, K, n)
     penalty: Tensor  # (S, 1, R)
-    inverse: Tensor  # (S, 1, R), the preconditioner
+    inverse: Tensor  # (S, 1, R) or (S, K, R), the preconditioner
     goal: Tensor  # (S, 1, 1), the energy to come down to
     energy: Tensor  # (S, 1, 1), the residual's squared length in the preconditioner's metric
     residual: Tensor  # (S, K, R)

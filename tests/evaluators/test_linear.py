@@ -38,19 +38,20 @@ def mixed(part: Features, seed: int = 9) -> Features:
 
 
 @pytest.mark.parametrize("c", [1e-4, 1e-2, 1.0])
-@pytest.mark.parametrize(("n", "classes", "features"), [(200, 2, 30), (200, 5, 30), (40, 3, 100)])
+@pytest.mark.parametrize(("n", "classes", "features"), [(200, 2, 30), (200, 5, 30), (40, 3, 100), (500, 25, 30)])
 def test_probabilities_equal_scikit_learn(blobs: Blobs, n: int, classes: int, features: int, c: float) -> None:
     train, val, test = (mixed(blobs(m, s, classes=classes, features=features)) for s, m in enumerate((n, 20, 100)))
     proba = fit(train, val, c_values=(c,)).predict(test.x)
     np.testing.assert_allclose(proba, oracle(train, test.x, c), atol=3e-3)
 
 
-def test_strengths_solved_together_equal_each_solved_alone(blobs: Blobs) -> None:
-    train = mixed(blobs(150, 0))
+@pytest.mark.parametrize("classes", [3, 25])
+def test_strengths_solved_together_equal_each_solved_alone(blobs: Blobs, classes: int) -> None:
+    train = mixed(blobs(150, 0, classes=classes, features=30))
     x = train.x - train.x.mean(dim=0)
     penalties = torch.logspace(-5, 1, 12)
-    together = fit_logistic(x, train.y, 3, penalties)
-    alone = [fit_logistic(x, train.y, 3, penalty[None]) for penalty in penalties]
+    together = fit_logistic(x, train.y, classes, penalties)
+    alone = [fit_logistic(x, train.y, classes, penalty[None]) for penalty in penalties]
 
     def proba(weight: torch.Tensor, intercept: torch.Tensor) -> torch.Tensor:
         return (torch.einsum("nf,skf->snk", x, weight) + intercept[:, None]).softmax(dim=2)

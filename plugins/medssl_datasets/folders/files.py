@@ -5,12 +5,12 @@ from __future__ import annotations
 import contextlib
 import gc
 import logging
-import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import ClassVar
+from types import MappingProxyType
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 
@@ -73,8 +73,7 @@ def own_split(samples: Sequence[Sample]) -> tuple[str, str]:
     return "random", "neither groups nor parts are known, so related images may be on both sides"
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(NamedTuple):
     """What the user says about one image file.
 
     Attributes:
@@ -91,7 +90,7 @@ class Row:
     group: str | None = None
     site: str | None = None
     part: Part | None = None
-    facts: Mapping[str, str] = field(default_factory=dict)
+    facts: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -99,8 +98,8 @@ class Survey:
     """What image files hold and say about themselves.
 
     Attributes:
-        ids: Sample ids by file: the file's name, or one id for each chosen frame.
-        facts: What each file says about itself, with hashed identifiers.
+        ids: One id for each chosen frame, by file; the others have one sample, named like the file.
+        facts: What files say about themselves, with hashed identifiers, by file; the others say nothing.
         group_kind: The kind of group that the files name, ``file`` if only their frames are grouped; ``None``: no group
             is known.
         site_kind: The kind of site; ``None``: no site is known.
@@ -128,14 +127,13 @@ class Survey:
             grouped: Whether the user gives groups; else those that the files name count. Frames of one file are in one
                 group in any case.
         """
-        found = []
-        for row in rows:
-            facts, frames = self.facts[row.file], self.ids[row.file]
-            group = row.group if grouped else facts.group
-            group = group or (row.file if len(frames) > 1 else None)
-            site = row.site or facts.site
-            every = {**facts.values, **row.facts} if row.facts else facts.values
-            found += [Sample(id=name, y=row.y, group=group, site=site, part=row.part, facts=every) for name in frames]
+        found, silent = [], FileFacts()
+        for file, y, given, place, part, own in rows:
+            facts, frames = self.facts.get(file, silent), self.ids.get(file, (file,))
+            group = (given if grouped else facts.group) or (file if len(frames) > 1 else None)
+            site = place or facts.site
+            every = {**facts.values, **own} if facts.values else own
+            found += [Sample(id=name, y=y, group=group, site=site, part=part, facts=every) for name in frames]
         return found
 
 
@@ -166,20 +164,18 @@ class FileDataset(Dataset):
             DataError: Files of one patient or study contradict each other; one message lists all contradictions.
         """
         kind = type(self).__name__.lower()
-        tree = os.path.join(self.tree, "")  # noqa: PTH118  (texts, because there may be a million)
-        places: dict[str, str | Path] = {
-            file: real_path(self.tree, file) if "%" in file else file if os.path.isabs(file) else tree + file  # noqa: PTH117
-            for file in files
+        places = {
+            file: real_path(self.tree, file) if "%" in file else self.tree / file
+            for file in self.readers.not_plain(files)
         }
         facts, problems, warnings = self.readers.survey(places)
         if problems:
             raise DataError("\n".join([f"{kind}: the image files contradict each other.", *problems]))
-        ids = {file: self.readers.ids(file, place) for file, place in places.items()}
-        if stacks := [file for file, frames in ids.items() if frames != [file]]:
-            count = sum(len(ids[file]) for file in stacks)
+        ids = {file: names for file, at in places.items() if (names := self.readers.ids(file, at)) != [file]}
+        if ids:
             warnings.append(
-                f"{len(stacks)} files have several frames or pages: {shorten(stacks, 3)}. They give {count} images, "
-                "and those of one file are in one group"
+                f"{len(ids)} files have several frames or pages: {shorten(list(ids), 3)}. They give "
+                f"{sum(map(len, ids.values()))} images, and those of one file are in one group"
             )
         for warning in warnings:
             log.warning("%s: %s", kind, warning)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from medssl.contracts import Part
 
@@ -15,6 +15,7 @@ __all__ = [
     "folded",
     "is_missing",
     "mask_base",
+    "missing_in",
     "named_by",
     "number",
     "one_spelling",
@@ -74,6 +75,13 @@ _NUMBER = re.compile(r"[+-]?\d+(?:\.0*)?")
 def is_missing(text: str) -> bool:
     """Whether a text stands for a missing value."""
     return text.strip().lower() in MISSING
+
+
+def missing_in(texts: Collection[str]) -> set[str]:
+    """Return the different ones of some texts that stand for a missing value."""
+    if MISSING.isdisjoint(map(str.lower, map(str.strip, texts))):  # a tenth of the time, for a million
+        return set()
+    return set(filter(is_missing, set(texts)))
 
 
 def part_of(text: str) -> Part | None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from medssl.errors import counted, shorten
 from medssl_datasets.folders.tree import Tree, read_tree, sample_id, suffix_of
 from medssl_datasets.shared.words import number
-from medssl_datasets.tables.reading import normal_path
+from medssl_datasets.tables.reading import PLAIN_PATH, normal_path
 
 __all__ = ["Finder", "Found"]
 
@@ -70,7 +70,7 @@ class Finder:
 
     def list_files(self) -> None:
         """List all files now; then :meth:`find` asks the list before the disk."""
-        self._listed = frozenset(self.tree.images)
+        self._listed = frozenset(path for path in self.tree.images if "\\" not in path)
 
     def normal(self, text: str) -> str:
         """Return the path that a text stands for, relative to the data folder if it is below it."""
@@ -86,7 +86,16 @@ class Finder:
         found = Found([])
         base, isfile, many = f"{self._root}/", os.path.isfile, len(texts) >= _MANY
         known: dict[str, tuple[str | None, str]] = {}
+        written = many and not self._prefix  # most texts are paths as they should be, and need no other look
+        listed: frozenset[str] = self._listed if written else frozenset()
+        folders = {text[: text.rfind("/") + 1] for text in texts} if written and not listed else ()
+        names = {above: self._files_in(above[:-1]) for above in folders if not above or PLAIN_PATH(above[:-1])}
+        nothing: frozenset[str] = frozenset()
         for text in texts:
+            at = text.rfind("/") + 1
+            if text in listed or text[at:] in names.get(text[:at], nothing):
+                found.paths.append(text)
+                continue
             if text not in known:
                 path = self.normal(text)
                 folder, _, name = path.rpartition("/")
@@ -104,11 +113,12 @@ class Finder:
         return found
 
     def _files_in(self, folder: str) -> frozenset[str]:
-        """Return the names of the files in a folder below the data folder; none for others or unreadable ones."""
+        """Return the names of the visible files in a folder below the data folder; none for other folders."""
         if folder not in self._names:
             try:
                 with os.scandir("" if folder.startswith("/") else f"{self._root}/{folder}") as entries:
-                    self._names[folder] = frozenset(entry.name for entry in entries if entry.is_file())
+                    files = (entry.name for entry in entries if entry.is_file())
+                    self._names[folder] = frozenset(name for name in files if name[0] != "." and "\\" not in name)
             except (OSError, ValueError):
                 self._names[folder] = frozenset()
         return self._names[folder]

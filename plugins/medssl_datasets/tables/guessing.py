@@ -12,7 +12,7 @@ from medssl.errors import DataError, counted, shorten
 from medssl.tools import installed_readers
 from medssl_datasets.folders.tree import suffix_of
 from medssl_datasets.shared.choosing import part_of_list
-from medssl_datasets.shared.words import is_missing, number, part_of
+from medssl_datasets.shared.words import is_missing, missing_in, number, part_of
 from medssl_datasets.tables.files import Finder
 from medssl_datasets.tables.joining import SPLITS, names_patients
 from medssl_datasets.tables.reading import Table, read_table
@@ -152,7 +152,9 @@ def _guess_paths(guess: _Guess, table: Table, finder: Finder) -> tuple[list[str]
         several = [best]
         guess.add("path_column", best, "path", f"the images are in the column '{best}'")
     finder.list_files()
-    every = finder.find([cell for column in several for cell in _cells(table, column) if not is_missing(cell)])
+    cells = [cell for column in several for cell in _cells(table, column)]
+    missing = missing_in(cells)
+    every = finder.find([cell for cell in cells if cell not in missing] if missing else cells)
     lost = sum(path is None for path in every.paths)
     if lost:
         guess.add("absent", "skip", "fail", f"{lost} of {len(every.paths)} rows match no image and are left out")
@@ -178,10 +180,12 @@ def _guess_group(guess: _Guess, table: Table, used: set[str]) -> None:
     """Find the columns of patients, parts, sites and sex."""
     sex = []
     for column in table.header:
+        if column in used:
+            continue
         cells = _cells(table, column)
-        values = {cell for cell in set(cells) if not is_missing(cell)}
+        values = set(cells) - missing_in(cells)
         plain = _plain(column)
-        if column in used or not len(values) > 1:
+        if not len(values) > 1:
             continue
         if (
             (names_patients(column) or plain in ("group", "id"))
@@ -218,7 +222,7 @@ def _guess_label(guess: _Guess, table: Table, used: set[str]) -> bool:
     if {"label_column", "label_columns", "label_pattern"} & guess.given.keys():
         return str(guess.given.get("label_column", "")).lower() != "none"
     free = [column for column in dict.fromkeys(table.header) if column and column not in used]
-    values = {c: sorted({cell for cell in set(_cells(table, c)) if not is_missing(cell)}) for c in free}
+    values = {c: sorted((cells := set(_cells(table, c))) - missing_in(cells)) for c in free}
     free = [column for column in free if len(values[column]) > 1]
     named = sorted((c for c in free if _plain(c) in _LABELS), key=lambda c: _LABELS.index(_plain(c)))
     binary = [c for c in free if {cell.lower() for cell in values[c]} <= _BINARY and _plain(c) not in _LABELS]

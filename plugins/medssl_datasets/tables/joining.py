@@ -6,7 +6,6 @@ import os
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -14,7 +13,7 @@ from medssl.contracts import Findings, Part, Target, Value
 from medssl.errors import DataError, counted, shorten
 from medssl_datasets.folders.files import Row
 from medssl_datasets.folders.tree import read_tree
-from medssl_datasets.shared.words import is_missing, number, part_of
+from medssl_datasets.shared.words import is_missing, missing_in, number, part_of
 from medssl_datasets.tables.conditions import parse_condition
 from medssl_datasets.tables.reading import Table
 
@@ -105,10 +104,11 @@ def chosen_rows(table: Table, conditions: Sequence[str]) -> tuple[Table, list[st
 
 def ids(cells: Sequence[str]) -> list[str | None]:
     """Read patients or sites: ``None`` where missing; ``12``, ``12.0`` and ``012`` are one if all are numbers."""
-    known = {cell for cell in set(cells) if not is_missing(cell)}
-    whole = {cell: number(cell) for cell in known}
-    numbers = all(whole.values())
-    return [None if cell not in known else whole[cell] if numbers else cell for cell in cells]
+    missing = missing_in(cells)
+    known = set(cells) - missing
+    if all(map(number, known)):
+        return list(map({cell: number(cell) for cell in known}.get, cells))
+    return [None if cell in missing else cell for cell in cells] if missing else list(cells)
 
 
 def names_patients(column: str) -> bool:
@@ -187,7 +187,7 @@ def merged(listed: Iterable[Row], target: Target, how: SeveralRows) -> tuple[lis
             wrong.append(f"{name} ({words[clash[0]]}{': ' + ', '.join(dict.fromkeys(shown)) if shown else ''})")
         else:
             facts = {k: v for k, v in each[0].facts.items() if all(s.facts.get(k) == v for s in each)}
-            found.append(replace(each[0], **fields, facts=facts))
+            found.append(each[0]._replace(**fields, facts=facts))
     if wrong:
         union = (
             "; for findings, --set dataset.several_rows=any puts them together" if isinstance(target, Findings) else ""

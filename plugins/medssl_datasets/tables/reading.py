@@ -18,18 +18,20 @@ from medssl.errors import DataError, did_you_mean, shorten
 from medssl.tools import TABLE_ROWS, read_table_file
 from medssl_datasets.tables.workbooks import parquet_rows, workbook_rows
 
-__all__ = ["TABLE_SUFFIXES", "Table", "find_table", "normal_path", "read_table"]
+__all__ = ["PLAIN_PATH", "TABLE_SUFFIXES", "Table", "find_table", "normal_path", "read_table"]
 
 log = logging.getLogger("medssl")
 
 TABLE_SUFFIXES = (".csv", ".tsv", ".tab", ".xlsx", ".xlsm", ".parquet")
 """Suffixes of the files that :func:`read_table` is made for; others are read as text."""
 
+PLAIN_PATH = re.compile(r"[^/\\.][^/\\]*(/[^/\\.][^/\\]*)*").fullmatch
+"""Match a path that is written as it should be."""
+
 _DELIMITERS = (",", ";", "\t", "|")
 _ENOUGH = 2**31 - 1  # characters of a cell; the csv module's own limit is 131,072, less than a run-length mask has
 _BINARY = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0", b"PAR1", b"\x1f\x8b")  # ZIP (and .xlsx), .xls, Parquet, gzip
 _KEPT = 10_000  # different cells that are kept as one object each
-_PLAIN = re.compile(r"[^/\\.][^/\\]*(/[^/\\.][^/\\]*)*").fullmatch  # a path that is written as it should be
 _TITLES = 5  # lines above a header that are looked at
 
 
@@ -101,6 +103,8 @@ class Table:
 
     def only(self, kept: Sequence[bool]) -> Table:
         """Return the table with some of its rows."""
+        if all(kept):
+            return self
         return replace(self, rows=list(compress(self.rows, kept)), lines=list(compress(self.lines, kept)))
 
 
@@ -239,24 +243,17 @@ def _delimiter(lines: Sequence[str]) -> str:
     return max(_DELIMITERS, key=score)
 
 
-class _Repeated(dict[str, str]):
-    """Texts by themselves: equal cells become one object, which takes half the memory of a table of a million rows."""
-
-    def __missing__(self, text: str) -> str:
-        if len(self) < _KEPT:
-            self[text] = text
-        return text
-
-
 def _parse(text: Iterable[str], delimiter: str, file: Path, hinted: bool) -> Iterator[tuple[int, Sequence[str]]]:
     limit = csv.field_size_limit(_ENOUGH)
+    known: dict[str, str] = {}  # equal cells become one object: half the memory of a table of a million rows
     try:
-        reader, one = csv.reader(text, delimiter=delimiter), _Repeated().__getitem__
+        reader = csv.reader(text, delimiter=delimiter)
         for row in reader:
             if hinted and any(row):
                 hinted = False
                 continue
-            yield reader.line_num, list(map(one, map(str.strip, row)))
+            cells = list(map(str.strip, row))
+            yield reader.line_num, list(map(known.setdefault if len(known) < _KEPT else known.get, cells, cells))
     except csv.Error as error:
         raise DataError(f"{file}: {error}. Save it as CSV in UTF-8.") from error
     finally:
@@ -265,7 +262,7 @@ def _parse(text: Iterable[str], delimiter: str, file: Path, hinted: bool) -> Ite
 
 def normal_path(text: str, prefix: str = "") -> str:
     """Write a path from a table with forward slashes, without ``.`` and ``..`` where possible, below ``prefix``."""
-    if not prefix and _PLAIN(text):
+    if not prefix and PLAIN_PATH(text):
         return text
     text = text.replace("\\", "/")
     return posixpath.normpath(posixpath.join(prefix.replace("\\", "/"), text) if prefix else text)

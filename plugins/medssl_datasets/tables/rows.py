@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
+from itertools import repeat
 from pathlib import Path
 from typing import Literal
 
@@ -12,7 +13,7 @@ from medssl.errors import DataError, shorten
 from medssl_datasets.folders.files import Row
 from medssl_datasets.shared.choosing import Choosing, parts_of_lists
 from medssl_datasets.shared.groups import match_pattern, path_pattern
-from medssl_datasets.shared.words import is_missing
+from medssl_datasets.shared.words import is_missing, missing_in
 from medssl_datasets.tables import joining
 from medssl_datasets.tables.conditions import parse_condition
 from medssl_datasets.tables.files import Finder
@@ -135,7 +136,8 @@ def find_images(
         cells = [cell for row in zip(*texts, strict=True) for cell in row]
         filled = [not is_missing(cell) for cell in cells]  # a patient may lack one of the images
         table, cells = table.only(filled), [cell for cell, there in zip(cells, filled, strict=True) if there]
-    elif blank := [line for cell, line in zip(cells, table.lines, strict=True) if is_missing(cell)]:
+    elif nothing := missing_in(cells):
+        blank = [line for cell, line in zip(cells, table.lines, strict=True) if cell in nothing]
         problems.add(
             f"csv: {table.file} has no image path in {len(blank)} rows: line {shorten(blank)}. "
             f"Fill the column '{columns[0]}' or remove the rows."
@@ -148,6 +150,8 @@ def find_images(
             f"{shorten(files, 3)}. Write the folder into the table, or give it with --set dataset.path_prefix=..."
         )
     there = [path is not None for path in found.paths]
+    if all(there):
+        return table, [path for path in found.paths if path is not None], found.said()
     missing = [
         cell
         for cell, path in zip(cells, found.paths, strict=True)
@@ -219,24 +223,23 @@ def read_rows(
     cells = table.optional(options.part_column, "part", _remedy("part_column"))
     parts, left = joining.parts_of_column(table, cells, "part", named=options.part_column is not None)
     listed = parts_of_lists(options.part_lists, root, images)
-    facts = {column: table.column(column, _remedy("subgroup_columns")) for column in options.subgroup_columns}
-    missing = {cell for cells in facts.values() for cell in set(cells) if is_missing(cell)}
+    columns = [table.column(column, _remedy("subgroup_columns")) for column in options.subgroup_columns]
+    missing = {cell for cells in columns for cell in missing_in(cells)}
+
+    @cache  # rows with equal facts share them: a million dicts take longer, and 0.2 GB
+    def facts_of(*cells: str) -> dict[str, str]:
+        every = zip(options.subgroup_columns, cells, strict=True)
+        return {column: cell for column, cell in every if cell not in missing}
+
+    facts = map(facts_of, *columns) if columns else repeat(facts_of(), len(images))
     found = [
-        Row(
-            image,
-            labels.values[i],
-            groups[i],
-            by_path.get(image) or (sites[i] if sites else None),
-            listed.get(image) or parts[i],
-            {column: cells[i] for column, cells in facts.items() if cells[i] not in missing} if facts else _NO_FACTS,
+        Row(image, y, group, by_path.get(image) or site, listed.get(image) or part, own)
+        for image, y, group, site, part, own, used in zip(
+            images, labels.values, groups, sites or repeat(None, len(images)), parts, facts, labels.used, strict=True
         )
-        for i, image in enumerate(images)
-        if labels.used[i]
+        if used
     ]
     return found, [*said, *left]
-
-
-_NO_FACTS: dict[str, str] = {}
 
 
 def _remedy(option: str) -> str:
