@@ -17,7 +17,7 @@ from medssl.contracts.kinds import DATASET
 from medssl.errors import DataError, MedsslError, OptionError, shorten
 from medssl.io.plain_text import printable
 
-__all__ = ["show_data", "with_data"]
+__all__ = ["read_card", "show_data", "with_data"]
 
 _SHOWN = 12  # classes, kinds and sites in one line
 _OURS = ("plugin", "path", "labels")  # settings of a dataset that are no options of its plugin
