@@ -172,6 +172,14 @@ def test_every_loader_says_why_it_has_no_settings(hub, monkeypatch, loader, stat
     assert words in str(caught.value)
 
 
+@pytest.fixture
+def _at_once(monkeypatch):
+    """The hub's client waits a second before each of its five attempts."""
+    wait = time.sleep
+    monkeypatch.setattr(time, "sleep", lambda seconds: wait(min(seconds, 0.01)))
+
+
+@pytest.mark.usefixtures("_at_once")
 def test_a_download_that_broke_off_is_completed_later(served, published):
     served.short = True
     assert "The download ended" in failure(tiny(architecture="test_vit", arguments={"global_pool": "avg"}))
@@ -188,6 +196,7 @@ def test_slow_hub_is_given_up(served, monkeypatch):
     assert "The hub did not answer in time" in failure(tiny(architecture="test_vit"))
 
 
+@pytest.mark.usefixtures("_at_once")
 def test_half_a_download_is_said(served):
     served.short = True
     assert "The download ended before the file was complete" in failure(tiny(architecture="test_vit"))

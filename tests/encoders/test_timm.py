@@ -86,7 +86,7 @@ def test_names_that_are_no_plain_model_are_refused(name):
         build(name)
 
 
-@pytest.mark.parametrize(("backbone", "size"), [("test_vit", 40), ("vgg11", 16)])
+@pytest.mark.parametrize(("backbone", "size"), [("test_vit", 40), pytest.param("vgg11", 16, marks=pytest.mark.slow)])
 def test_image_size_that_the_backbone_cannot_take_names_both(backbone, size):
     with pytest.raises(OptionError, match=rf"'{backbone}' cannot take images of {size} x {size} px.*--image-size"):
         build(backbone, size)

@@ -133,6 +133,7 @@ def test_adapters_alone_are_evaluated_embedded_and_continued_beside_their_base(w
     assert len(medssl.load_model(tuned).predict(image, allow_other=True)) == 2
 
 
+@pytest.mark.slow
 def test_an_encoder_that_was_trained_from_a_file_is_reused_for_other_evaluations(tmp_path):
     """The plugin `file` knows the network by the file alone, which the page of the second run must not need."""
     given = tmp_path / "given.safetensors"

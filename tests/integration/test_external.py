@@ -36,6 +36,7 @@ def cache(tmp_path, monkeypatch):
     monkeypatch.setenv("MEDSSL_CACHE", str(tmp_path / "cache"))
 
 
+@pytest.mark.slow
 def test_the_fitted_heads_are_scored_on_the_other_images(tmp_path) -> None:
     names = medssl.run("random", PHANTOM, place=Place(output=tmp_path / "first"), **SETTINGS).data.target.output_names
     labels = {names[0]: names[1], names[1]: names[0]}  # two names exchanged

@@ -14,6 +14,8 @@ from PIL import Image
 
 from medssl.cli import main
 
+pytestmark = pytest.mark.slow
+
 SCRIPT = '<script>document.title="owned"</script>'
 IMAGE = '"><img src=x onerror="document.title=`owned`">'
 CLASSES = (
